@@ -1,0 +1,1 @@
+//! Statistics, merging, objectives, decisions and the report.

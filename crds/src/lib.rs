@@ -1,0 +1,1 @@
+//! The Experiment API, the result schema and the trial schedule.
