@@ -1,1 +1,2 @@
 //! The Experiment API, the result schema and the trial schedule.
+pub mod rng;
