@@ -34,7 +34,9 @@ impl SplitMix64 {
         let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        Self { state: mix(seed ^ mix(hash)) }
+        Self {
+            state: mix(seed ^ mix(hash)),
+        }
     }
 
     /// The next 64 uniform bits.
@@ -109,6 +111,9 @@ mod tests {
         for _ in 0..70_000 {
             counts[rng.index(7)] += 1;
         }
-        assert!(counts.iter().all(|&c| (9_500..10_500).contains(&c)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&c| (9_500..10_500).contains(&c)),
+            "{counts:?}"
+        );
     }
 }

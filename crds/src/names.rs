@@ -1,0 +1,77 @@
+//! Names, labels and annotations that the operator, the chart and the generators agree on.
+
+/// The API group.
+pub const GROUP: &str = "bakeoff.dev";
+/// The field manager of every object that the operator applies.
+pub const FIELD_MANAGER: &str = "bakeoff-operator";
+/// Guards test objects in buckets outside the cluster until they are removed.
+pub const FINALIZER: &str = "bakeoff.dev/external-objects";
+/// Set to `"true"` on an Experiment, gives up on removing objects from external buckets.
+pub const ANNOTATION_SKIP_CLEANUP: &str = "bakeoff.dev/skip-external-cleanup";
+/// The uid of the Experiment that a child belongs to.
+pub const LABEL_EXPERIMENT_UID: &str = "bakeoff.dev/experiment-uid";
+/// The name of the Experiment that a child belongs to.
+pub const LABEL_EXPERIMENT: &str = "bakeoff.dev/experiment";
+/// What a child is for: `backend`, `generator`, `calibration`, `report` or `cleanup`.
+pub const LABEL_ROLE: &str = "bakeoff.dev/role";
+/// The backend that a child belongs to.
+pub const LABEL_BACKEND: &str = "bakeoff.dev/backend";
+/// The key of access key ids in credential Secrets.
+pub const SECRET_ACCESS_KEY_ID: &str = "accessKeyId";
+/// The key of secret access keys in credential Secrets.
+pub const SECRET_SECRET_ACCESS_KEY: &str = "secretAccessKey";
+/// The optional key of session tokens in credential Secrets.
+pub const SECRET_SESSION_TOKEN: &str = "sessionToken";
+/// The port on which generator 0 serves progress, metrics and the start barrier.
+pub const GENERATOR_PORT: i32 = 9090;
+
+/// The longest name that a label value, a Service or a Job's pod may carry.
+pub const MAX_NAME: usize = 63;
+
+/// `<experiment>-<first eight of the uid>-<role>`, shortened to fit `limit` characters.
+///
+/// The uid keeps a re-created Experiment from meeting the children of its namesake. Only the
+/// experiment's name is cut, never the uid or the role, so the result stays unique.
+#[must_use]
+pub fn child(experiment: &str, uid: &str, role: &str, limit: usize) -> String {
+    let uid: String = uid
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
+    let tail = format!("{uid}-{role}");
+    let room = limit.saturating_sub(tail.len() + 1);
+    let head: String = experiment
+        .chars()
+        .map(|c| if c == '.' { '-' } else { c })
+        .take(room)
+        .collect();
+    let head = head.trim_end_matches('-');
+    if head.is_empty() {
+        format!("x{tail}")
+    } else {
+        format!("{head}-{tail}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn child_names_fit_and_are_dns_labels(
+            name in "[a-z0-9]([-a-z0-9.]{0,100}[a-z0-9])?",
+            uid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            role in "[a-z][a-z0-9-]{0,20}[a-z0-9]",
+        ) {
+            let child = child(&name, &uid, &role, MAX_NAME);
+            prop_assert!(child.len() <= MAX_NAME);
+            prop_assert!(child.ends_with(&role));
+            prop_assert!(child.contains(&uid[..8]));
+            prop_assert!(child.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            prop_assert!(!child.starts_with('-'));
+        }
+    }
+}

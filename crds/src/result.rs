@@ -1,0 +1,271 @@
+//! What one trial yields: the schema of the raw data in the results store.
+//!
+//! Everything here merges by addition: counts add up, histograms add up, nothing is a mean. The
+//! schema carries its own version; readers refuse a version that they do not know.
+
+use crate::schedule::Trial;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version that [`TrialRecord::schema_version`] carries.
+pub const TRIAL_SCHEMA: &str = "trial.bakeoff.dev/v1";
+
+/// Smallest latency that a histogram tells apart, in microseconds.
+pub const HISTOGRAM_LOW_MICROS: u64 = 1;
+/// Largest latency that a histogram holds, in microseconds (one hour); larger ones are counted as overflow.
+pub const HISTOGRAM_HIGH_MICROS: u64 = 3_600_000_000;
+/// Significant decimal digits of a histogram.
+pub const HISTOGRAM_DIGITS: u8 = 3;
+
+/// An HDR histogram of microseconds: base64 of the public V2 + deflate encoding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EncodedHistogram(pub String);
+
+/// One attempt at one trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrialRecord {
+    /// [`TRIAL_SCHEMA`].
+    pub schema_version: String,
+    /// What was planned.
+    pub trial: Trial,
+    /// The attempt at this trial, from 1. Attempts are never merged.
+    pub attempt: i32,
+    /// When preparation began, by the clock of generator 0.
+    pub started_at: Timestamp,
+    /// When the drain had ended.
+    pub ended_at: Timestamp,
+    /// The measured window.
+    pub window: Window,
+    /// Whether the figures may be used.
+    pub verdict: Verdict,
+    /// How much work was planned and done in the window.
+    pub load: LoadCounts,
+    /// Latencies by kind of operation, of operations planned in the window.
+    pub operations: BTreeMap<String, OperationRecord>,
+    /// Named counts of the workload, for example `pages`, `keys`, `puts`, `snapshots`.
+    #[serde(default)]
+    pub counters: BTreeMap<String, i64>,
+    /// What was checked for correctness.
+    #[serde(default)]
+    pub checks: Vec<CheckRecord>,
+    /// One point per second of the window.
+    #[serde(default)]
+    pub series: Vec<SecondPoint>,
+    /// What each generator used, by index.
+    #[serde(default)]
+    pub generators: Vec<GeneratorUsage>,
+    /// What the backend used; absent where it cannot be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendUsage>,
+    /// Further files of this attempt, relative to its folder.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// The measured window, by the clock of generator 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// When it opened.
+    pub start: Timestamp,
+    /// When it closed.
+    pub end: Timestamp,
+    /// Its length by the monotonic clock, in microseconds.
+    pub micros: i64,
+}
+
+/// Whether the figures of a trial may be used. Invalid is not slow: it says nothing at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// The figures may be used.
+    Valid,
+    /// The figures may not be used, for these reasons.
+    Invalid(Vec<InvalidReason>),
+}
+
+impl Verdict {
+    /// Whether the figures may be used.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        matches!(self, Self::Valid)
+    }
+}
+
+/// One reason why a trial is invalid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvalidReason {
+    /// The bound that was broken.
+    pub code: InvalidCode,
+    /// The figure and the bound, for people.
+    pub detail: String,
+}
+
+/// The bounds that a trial can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum InvalidCode {
+    /// The backend's process restarted between the start and the end of the trial.
+    BackendRestarted,
+    /// The backend stopped answering, so that nothing was measured.
+    BackendUnavailable,
+    /// The generator was throttled by its CPU limit.
+    GeneratorThrottled,
+    /// The generator sent too late.
+    SendLag,
+    /// Too few of the planned operations were started.
+    NotStarted,
+    /// Too many operations failed.
+    Failures,
+    /// A generator did not deliver its part.
+    GeneratorMissing,
+    /// No operation finished in the window.
+    NoOperations,
+    /// Preparation failed.
+    PreparationFailed,
+}
+
+impl InvalidCode {
+    /// The code as it stands in the raw data.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BackendRestarted => "BackendRestarted",
+            Self::BackendUnavailable => "BackendUnavailable",
+            Self::GeneratorThrottled => "GeneratorThrottled",
+            Self::SendLag => "SendLag",
+            Self::NotStarted => "NotStarted",
+            Self::Failures => "Failures",
+            Self::GeneratorMissing => "GeneratorMissing",
+            Self::NoOperations => "NoOperations",
+            Self::PreparationFailed => "PreparationFailed",
+        }
+    }
+}
+
+/// How much work was planned and done in the window. Each operation is in exactly one of
+/// `completed`, `failed`, `unfinished` and `not_started`; their sum is `planned`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadCounts {
+    /// Operations due in the window; in a closed load those that were sent.
+    pub planned: i64,
+    /// Operations that ended well.
+    pub completed: i64,
+    /// Operations that ended in an error or a timeout.
+    pub failed: i64,
+    /// Operations that had not ended when the drain did (right-censored).
+    pub unfinished: i64,
+    /// Operations that were due but never sent, because too many were in flight.
+    pub not_started: i64,
+    /// Planned operations per second; 0 in a closed load, which plans none.
+    pub offered_per_second: f64,
+    /// Completed operations per second of the window.
+    pub achieved_per_second: f64,
+}
+
+/// Latencies of one kind of operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRecord {
+    /// From the planned instant to the end. In a closed load the plan is the send.
+    pub response: EncodedHistogram,
+    /// From the send to the end.
+    pub service: EncodedHistogram,
+    /// From the planned instant to the send.
+    pub send_lag: EncodedHistogram,
+    /// Completed operations.
+    pub count: i64,
+    /// Payload bytes of completed operations.
+    pub bytes: i64,
+    /// Latencies beyond the range of the histogram, in all three.
+    #[serde(default)]
+    pub overflow: i64,
+    /// Failures by class, for example `timeout`, `throttled`, `serverError`.
+    #[serde(default)]
+    pub failures: BTreeMap<String, FailureRecord>,
+}
+
+/// Operations that failed in one way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRecord {
+    /// How many.
+    pub count: i64,
+    /// From the planned instant to the failure; a timeout counts as at least its limit.
+    pub response: EncodedHistogram,
+    /// One message, as an example.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub example: String,
+}
+
+/// One correctness check over one trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckRecord {
+    /// The name, for example `listMisses`.
+    pub name: String,
+    /// How many facts were checked.
+    pub checked: i64,
+    /// How many of them were violated.
+    pub violations: i64,
+    /// How many could not be decided, because an operation's outcome is unknown.
+    #[serde(default)]
+    pub uncertain: i64,
+    /// Up to ten violations in words.
+    #[serde(default)]
+    pub examples: Vec<String>,
+}
+
+/// One second of a window, by planned instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecondPoint {
+    /// Seconds since the window opened.
+    pub second: i32,
+    /// Completed operations.
+    pub completed: i64,
+    /// Failed operations.
+    pub failed: i64,
+    /// Median response, microseconds; 0 without operations.
+    pub p50_micros: i64,
+    /// 99th percentile of the response, microseconds; 0 without operations.
+    pub p99_micros: i64,
+}
+
+/// What a generator used during the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GeneratorUsage {
+    /// The index of the generator.
+    pub index: i32,
+    /// The node it ran on; empty outside a cluster.
+    #[serde(default)]
+    pub node: String,
+    /// CPU time, microseconds.
+    pub cpu_micros: i64,
+    /// CFS periods in which it was throttled.
+    pub throttled_periods: i64,
+    /// Time for which it was throttled, microseconds.
+    pub throttled_micros: i64,
+    /// Microseconds between the agreed and the actual start of the trial.
+    pub start_skew_micros: i64,
+    /// Largest resident memory seen, bytes.
+    #[serde(default)]
+    pub resident_bytes: i64,
+}
+
+/// What a backend used between the start and the end of the trial.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendUsage {
+    /// When its process started, seconds since the epoch; a change voids the trial.
+    pub process_start_seconds: f64,
+    /// CPU time, microseconds.
+    pub cpu_micros: i64,
+    /// Resident memory at the end, bytes.
+    pub resident_bytes: i64,
+}

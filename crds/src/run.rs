@@ -1,0 +1,313 @@
+//! What the operator hands to the generators, and what they hand back.
+//!
+//! The operator writes a [`RunPlan`] into a ConfigMap. Generators serve [`Progress`] while they run and
+//! end with a [`Termination`] in the container's termination message: the Kubernetes API for exactly
+//! this, bounded, watched and durable, so that nothing is ever read from logs and no generator needs
+//! an API token.
+
+use crate::spec::{BackendKind, ExperimentSpec};
+use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version that [`RunPlan::schema_version`] carries.
+pub const RUN_SCHEMA: &str = "run.bakeoff.dev/v1";
+/// The version that [`Manifest::schema_version`] carries.
+pub const MANIFEST_SCHEMA: &str = "manifest.bakeoff.dev/v1";
+/// The longest termination message that a kubelet keeps.
+pub const TERMINATION_LIMIT: usize = 4_096;
+
+/// The identity of an experiment: results of another uid are never touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExperimentId {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+}
+
+impl ExperimentId {
+    /// `<namespace>/<name>/<uid>`: the folder of the run in the results store.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("{}/{}/{}", self.namespace, self.name, self.uid)
+    }
+}
+
+/// Everything a generator needs to run the trials, and a reviewer to repeat them. No credentials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunPlan {
+    /// [`RUN_SCHEMA`].
+    pub schema_version: String,
+    /// Whose run this is.
+    pub experiment: ExperimentId,
+    /// What was asked for.
+    pub spec: ExperimentSpec,
+    /// The backends, as they were provisioned.
+    pub backends: Vec<ResolvedBackend>,
+    /// Where results go.
+    pub results: StoreTarget,
+    /// What is known of the machines.
+    pub environment: Environment,
+    /// The attempt of the generators, from 0: how many failed before.
+    pub attempt: i32,
+}
+
+/// A backend that answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedBackend {
+    /// The name in the spec.
+    pub name: String,
+    /// What it is.
+    pub kind: BackendKind,
+    /// The version in the spec; empty for an external one.
+    #[serde(default)]
+    pub version: String,
+    /// The image that was asked for; empty for an external one.
+    #[serde(default)]
+    pub image: String,
+    /// The image that runs, by digest.
+    #[serde(default)]
+    pub image_id: String,
+    /// `http://host:port` or `https://host`.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The bucket; created by the generator on provisioned backends.
+    pub bucket: String,
+    /// The prefix of everything written there; empty on provisioned backends.
+    #[serde(default)]
+    pub prefix: String,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
+    /// The folder with `accessKeyId`, `secretAccessKey` and perhaps `sessionToken`.
+    pub credentials_dir: String,
+    /// Where its Prometheus metrics are; absent for an external one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
+    /// Whether the experiment provisioned it.
+    pub provisioned: bool,
+    /// What "acknowledged" means there.
+    pub durability: String,
+    /// Settings that differ from the server's defaults, and the command line.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// The node it runs on.
+    #[serde(default)]
+    pub node: String,
+    /// Seconds from the creation of its pod until it was ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_ready_seconds: Option<i64>,
+    /// Warnings that stand beside every figure of it, for example its maintenance status.
+    #[serde(default)]
+    pub caveats: Vec<String>,
+}
+
+/// The results store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreTarget {
+    /// `http://host:port` or `https://host`; empty when `bucket` is a local folder.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The bucket; created when it does not exist and may be created.
+    pub bucket: String,
+    /// The folder of this run in the bucket, without slashes at its ends.
+    pub prefix: String,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
+    /// The folder with the credentials.
+    pub credentials_dir: String,
+}
+
+impl StoreTarget {
+    /// The address for people: `s3://bucket/prefix`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+/// What is known of the machines that an experiment runs on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Environment {
+    /// The nodes of the pool.
+    pub nodes: Vec<NodeFacts>,
+    /// What could not be equalised, one sentence each; empty: equal as far as checked.
+    pub inequalities: Vec<String>,
+    /// The version of Kubernetes.
+    #[serde(default)]
+    pub kubernetes_version: String,
+    /// The version of Bakeoff.
+    #[serde(default)]
+    pub bakeoff_version: String,
+}
+
+/// A node, as the API server and its calibration describe it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Cores that pods may use, thousandths.
+    pub allocatable_cpu_millis: i64,
+    /// Memory that pods may use, bytes.
+    pub allocatable_memory_bytes: i64,
+    /// The kernel.
+    pub kernel_version: String,
+    /// The operating system image.
+    pub os_image: String,
+    /// The container runtime.
+    pub container_runtime: String,
+    /// The processor architecture.
+    pub architecture: String,
+    /// Nodes with the same boot id share one machine.
+    pub boot_id: String,
+    /// What was measured on it; absent when calibration was not possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<NodeCalibration>,
+}
+
+/// A short look at what a node can do. Not a benchmark: it finds nodes that differ.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCalibration {
+    /// The CPU model.
+    pub cpu_model: String,
+    /// The frequency governor; empty where the kernel does not say.
+    #[serde(default)]
+    pub cpu_governor: String,
+    /// Cores that are online.
+    pub cores: i32,
+    /// SHA-256 over 64 MiB, MiB per second of one thread, best of several.
+    pub sha256_mib_per_second: f64,
+    /// Median of write + fsync of 4 KiB, microseconds.
+    pub fsync_p50_micros: i64,
+    /// 99th percentile of the same.
+    pub fsync_p99_micros: i64,
+    /// The file system that was written to.
+    #[serde(default)]
+    pub file_system: String,
+}
+
+/// `manifest.json`: what a reviewer would ask of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA`].
+    pub schema_version: String,
+    /// What was run.
+    pub plan: RunPlan,
+    /// When the generators first started.
+    pub started_at: Timestamp,
+    /// The version of the generator.
+    pub generator_version: String,
+    /// How the run ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// How a run ended, as the operator saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// `Completed`, `Cancelled`, `DeadlineExceeded`, `Failed`, …: the reason of the condition `Succeeded`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// Restarts of backend containers over the whole run, by backend.
+    #[serde(default)]
+    pub backend_restarts: BTreeMap<String, i32>,
+    /// Generator pods that failed.
+    #[serde(default)]
+    pub generator_failures: i32,
+}
+
+/// What generator 0 is doing, served at `/progress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Trials, by outcome.
+    pub trials: TrialCounts,
+    /// The trial that runs now, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// When the last trial is expected to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_end: Option<Timestamp>,
+    /// When the first operation of the first window was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_operation: Option<Timestamp>,
+}
+
+/// Where a generator stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Waiting until every backend and the results store answer a signed request.
+    #[default]
+    Probing,
+    /// Running trials.
+    Measuring,
+    /// All trials are done and durable.
+    Done,
+}
+
+/// How a container of the load generator ended, as its termination message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Termination {
+    /// `loadgen calibrate`
+    Calibrated(NodeCalibration),
+    /// `loadgen run`: every trial has an outcome in the store.
+    Ran(TrialCounts),
+    /// `loadgen report`: an encoded [`Outcome`], see the analysis crate.
+    Reported(String),
+    /// `loadgen cleanup`: how many objects were removed.
+    CleanedUp(i64),
+    /// Any of them.
+    Failed(Failure),
+}
+
+/// Why a container of the load generator could not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// A condition reason, for example `EndpointUnauthorized`.
+    pub reason: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// Whether another attempt could end better.
+    pub retryable: bool,
+}
+
+/// What a finished run hands to the operator for the status: bounded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Trials, by outcome.
+    pub trials: TrialCounts,
+    /// What the rule concluded, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionStatus>,
+    /// Each objective of the spec.
+    #[serde(default)]
+    pub objectives: Vec<ObjectiveStatus>,
+    /// The most important figures.
+    #[serde(default)]
+    pub headline: Vec<HeadlineRow>,
+    /// Violations found by correctness checks, by backend.
+    #[serde(default)]
+    pub violations: BTreeMap<String, i64>,
+    /// SHA-256 of `index.json`, hexadecimal.
+    pub index_sha256: String,
+}

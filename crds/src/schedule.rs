@@ -1,0 +1,342 @@
+//! The trial schedule: a pure function of spec and seed.
+//!
+//! Blocks interleave the backends: in each block every backend runs every cell once. The order of the
+//! cells within a block and of the backends within a cell is random, so that drift of the machine,
+//! caches and neighbours falls on all backends alike (randomised multiple interleaved trials, Abedi and
+//! Brecht, ICPE 2017).
+
+use crate::rng::SplitMix64;
+use crate::spec::{ExperimentSpec, Workload, WorkloadKind, WorkloadSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One combination of factor levels, by factor name, as they stand in the spec.
+pub type Cell = BTreeMap<String, String>;
+
+/// One run of one cell on one backend, as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// The position in the schedule, from 0.
+    pub index: i32,
+    /// The block, from 0: trials of one block are compared with each other.
+    pub block: i32,
+    /// The name of the workload.
+    pub workload: String,
+    /// The kind of the workload.
+    pub kind: WorkloadKind,
+    /// The position of the cell within its workload, from 0, in the order of the spec.
+    pub cell_index: i32,
+    /// The factor levels.
+    pub cell: Cell,
+    /// The name of the backend.
+    pub backend: String,
+    /// A name that is unique in the experiment and fits a path: `b00-put-c03-minio`.
+    pub id: String,
+}
+
+impl Trial {
+    /// The cell for people: `put objectSize=4Ki concurrency=8`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let levels: Vec<String> = self
+            .cell
+            .iter()
+            .map(|(factor, level)| format!("{factor}={level}"))
+            .collect();
+        let levels = if levels.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", levels.join(" "))
+        };
+        format!(
+            "{}{levels} on {} (block {})",
+            self.workload,
+            self.backend,
+            self.block + 1
+        )
+    }
+}
+
+/// Factor names, as they stand in cells.
+pub mod factor {
+    /// Bytes of an object.
+    pub const OBJECT_SIZE: &str = "objectSize";
+    /// Clients of a closed load.
+    pub const CONCURRENCY: &str = "concurrency";
+    /// Planned operations per second of an open load.
+    pub const RATE_PER_SECOND: &str = "ratePerSecond";
+    /// Objects of one run.
+    pub const OBJECTS_PER_RUN: &str = "objectsPerRun";
+    /// How a cold read lists.
+    pub const MODE: &str = "mode";
+    /// Snapshots per object.
+    pub const SNAPSHOTS_PER_OBJECT: &str = "snapshotsPerObject";
+    /// Snapshots per second.
+    pub const ARRIVALS_PER_SECOND: &str = "arrivalsPerSecond";
+}
+
+/// The cells of a workload, in the order of the spec; empty when the workload names no kind.
+#[must_use]
+pub fn cells(workload: &Workload) -> Vec<Cell> {
+    fn cross<A: ToString, B: ToString>(first: (&str, &[A]), second: (&str, &[B])) -> Vec<Cell> {
+        let level = |a: &A, b: &B| {
+            Cell::from([
+                (first.0.to_owned(), a.to_string()),
+                (second.0.to_owned(), b.to_string()),
+            ])
+        };
+        first
+            .1
+            .iter()
+            .flat_map(|a| second.1.iter().map(move |b| level(a, b)))
+            .collect()
+    }
+    match workload.member() {
+        Some(WorkloadSpec::SmallObjectPut(put)) => match (&put.load.closed, &put.load.open) {
+            (Some(closed), _) => cross(
+                (factor::OBJECT_SIZE, &put.object_size),
+                (factor::CONCURRENCY, &closed.concurrency),
+            ),
+            (None, Some(open)) => cross(
+                (factor::OBJECT_SIZE, &put.object_size),
+                (factor::RATE_PER_SECOND, &open.rate_per_second),
+            ),
+            (None, None) => Vec::new(),
+        },
+        Some(WorkloadSpec::ColdRead(read)) => {
+            let modes: Vec<&str> = read.modes.iter().map(|mode| mode.as_str()).collect();
+            cross(
+                (factor::OBJECTS_PER_RUN, &read.objects_per_run),
+                (factor::MODE, &modes),
+            )
+        }
+        Some(WorkloadSpec::Consistency(_)) => vec![Cell::new()],
+        Some(WorkloadSpec::Batching(batching)) => cross(
+            (factor::SNAPSHOTS_PER_OBJECT, &batching.snapshots_per_object),
+            (factor::ARRIVALS_PER_SECOND, &batching.arrivals_per_second),
+        ),
+        None => Vec::new(),
+    }
+}
+
+/// Every trial of the experiment, in the order in which they run.
+#[must_use]
+pub fn trials(spec: &ExperimentSpec) -> Vec<Trial> {
+    let cells: Vec<(&Workload, WorkloadKind, i32, Cell)> = spec
+        .workloads
+        .iter()
+        .filter_map(|workload| workload.kind().map(|kind| (workload, kind)))
+        .flat_map(|(workload, kind)| {
+            (0..)
+                .zip(cells(workload))
+                .map(move |(index, cell)| (workload, kind, index, cell))
+        })
+        .collect();
+    let mut rng = SplitMix64::stream(spec.seed.unsigned_abs(), "schedule");
+    let mut trials = Vec::with_capacity(total(spec));
+    for block in 0..spec.trials.blocks.max(0) {
+        let mut order: Vec<usize> = (0..cells.len()).collect();
+        rng.shuffle(&mut order);
+        for cell in order.into_iter().filter_map(|position| cells.get(position)) {
+            let (workload, kind, cell_index, levels) = cell;
+            let mut backends: Vec<&str> = spec
+                .backends
+                .iter()
+                .map(|backend| backend.name.as_str())
+                .collect();
+            rng.shuffle(&mut backends);
+            for backend in backends {
+                trials.push(Trial {
+                    index: i32::try_from(trials.len()).unwrap_or(i32::MAX),
+                    block,
+                    workload: workload.name.clone(),
+                    kind: *kind,
+                    cell_index: *cell_index,
+                    cell: levels.clone(),
+                    backend: backend.to_owned(),
+                    id: format!("b{block:02}-{}-c{cell_index:02}-{backend}", workload.name),
+                });
+            }
+        }
+    }
+    trials
+}
+
+/// How many trials the experiment plans, without building them.
+#[must_use]
+pub fn total(spec: &ExperimentSpec) -> usize {
+    let cells: usize = spec
+        .workloads
+        .iter()
+        .map(|workload| cells(workload).len())
+        .sum();
+    let blocks = usize::try_from(spec.trials.blocks).unwrap_or(0);
+    cells
+        .saturating_mul(spec.backends.len())
+        .saturating_mul(blocks)
+}
+
+/// The seconds that the whole schedule is expected to take, without preparation: for estimates only.
+#[must_use]
+pub fn expected_seconds(spec: &ExperimentSpec) -> i64 {
+    let trial = i64::from(spec.trials.warmup_seconds) + i64::from(spec.trials.window_seconds);
+    i64::try_from(total(spec))
+        .unwrap_or(i64::MAX)
+        .saturating_mul(trial)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::spec::{
+        Backend, ClosedLoad, ColdRead, Consistency, KeyShape, Load, MinioBackend, ReadMode,
+        SmallObjectPut,
+    };
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    pub(crate) fn spec(backends: usize, blocks: i32, seed: i64) -> ExperimentSpec {
+        let backend = |name: String| Backend {
+            name,
+            minio: Some(MinioBackend {
+                version: "v".into(),
+            }),
+            seaweedfs: None,
+            s3: None,
+            equipment: None,
+        };
+        let put = SmallObjectPut {
+            object_size: vec!["1Ki".into(), "4Ki".into()],
+            prefixes: 10,
+            load: Load {
+                closed: Some(ClosedLoad {
+                    concurrency: vec![1, 8, 32],
+                }),
+                open: None,
+            },
+        };
+        let read = ColdRead {
+            objects_per_run: vec![10, 100],
+            modes: vec![ReadMode::ListPrefix, ReadMode::StartAfter],
+            object_size: "4Ki".into(),
+            page_size: 100,
+            readers: 1,
+            get_concurrency: 4,
+        };
+        let consistency = Consistency {
+            writers: 1,
+            listers: 1,
+            operations: 100,
+            page_sizes: vec![2],
+            key_shapes: vec![KeyShape::Flat],
+        };
+        let workload = |name: &str| Workload {
+            name: name.into(),
+            small_object_put: None,
+            cold_read: None,
+            consistency: None,
+            batching: None,
+        };
+        ExperimentSpec {
+            result_class: Default::default(),
+            environment: None,
+            seed,
+            backends: (0..backends).map(|n| backend(format!("b{n}"))).collect(),
+            equipment: Default::default(),
+            workloads: vec![
+                Workload {
+                    small_object_put: Some(put),
+                    ..workload("put")
+                },
+                Workload {
+                    cold_read: Some(read),
+                    ..workload("read")
+                },
+                Workload {
+                    consistency: Some(consistency),
+                    ..workload("check")
+                },
+            ],
+            trials: crate::spec::Trials {
+                blocks,
+                ..Default::default()
+            },
+            generators: Default::default(),
+            validity: Default::default(),
+            objectives: vec![],
+            decision: None,
+            results: Default::default(),
+            limits: Default::default(),
+            suspend: false,
+            cancel: false,
+            active_deadline_seconds: None,
+            ttl_seconds_after_finished: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_backend_runs_every_cell_once_in_each_block(
+            backends in 1_usize..4, blocks in 1_i32..8, seed in 0_i64..1000,
+        ) {
+            let spec = spec(backends, blocks, seed);
+            let trials = trials(&spec);
+            prop_assert_eq!(trials.len(), total(&spec));
+            prop_assert_eq!(trials.len(), 11 * backends * blocks as usize);
+            let ids: BTreeSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+            prop_assert_eq!(ids.len(), trials.len());
+            // Trials of one block and cell stand together, so that drift falls on all backends alike.
+            for group in trials.chunks(backends) {
+                let keys: BTreeSet<_> = group.iter().map(|t| (t.block, &t.workload, t.cell_index)).collect();
+                let names: BTreeSet<_> = group.iter().map(|t| &t.backend).collect();
+                prop_assert_eq!(keys.len(), 1);
+                prop_assert_eq!(names.len(), backends);
+            }
+            for (position, trial) in trials.iter().enumerate() {
+                prop_assert_eq!(trial.index as usize, position);
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_alone_decides_the_order() {
+        let order = |seed| {
+            trials(&spec(2, 6, seed))
+                .into_iter()
+                .map(|t| t.id)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(5), order(5));
+        assert_ne!(order(5), order(6));
+    }
+
+    #[test]
+    fn each_backend_goes_first_about_equally_often() {
+        let trials = trials(&spec(2, 100, 9));
+        let first = trials
+            .chunks(2)
+            .filter(|pair| pair[0].backend == "b0")
+            .count();
+        assert!((440..660).contains(&first), "{first} of 1100");
+    }
+
+    #[test]
+    fn the_order_of_a_published_seed_never_changes() {
+        let ids: Vec<String> = trials(&spec(2, 6, 20_261_121))
+            .into_iter()
+            .take(4)
+            .map(|t| t.id)
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                "b00-read-c03-b1",
+                "b00-read-c03-b0",
+                "b00-put-c00-b1",
+                "b00-put-c00-b0"
+            ]
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Systems under test.
+
+use super::Equipment;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A system under test. Exactly one of `minio`, `seaweedfs` and `s3` is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.minio), has(self.seaweedfs), has(self.s3)].filter(x, x).size() == 1").message("a backend sets exactly one of minio, seaweedfs and s3"))]
+#[x_kube(validation = Rule::new("!has(self.s3) || !has(self.equipment)").message("an external s3 backend has no equipment: it runs where it runs"))]
+pub struct Backend {
+    /// The name used in results, decisions and the names of children: lower-case letters, digits and dashes.
+    #[schemars(
+        length(min = 1, max = 30),
+        regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// A MinIO server, provisioned for the experiment and removed after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minio: Option<MinioBackend>,
+    /// A SeaweedFS server, provisioned for the experiment and removed after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seaweedfs: Option<SeaweedfsBackend>,
+    /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Backend>,
+    /// States the equipment again. Allowed only when equal to `spec.equipment`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equipment: Option<Equipment>,
+}
+
+/// A MinIO server: one node, one drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.version.startsWith('latest')").message("version must be pinned, not latest: pick one of the chart's catalogue (kubectl get configmap -l bakeoff.dev/catalogue -A -o yaml)"))]
+pub struct MinioBackend {
+    /// A release of the chart's catalogue, for example `RELEASE.2025-09-07T16-13-09Z`.
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    )]
+    pub version: String,
+}
+
+/// A SeaweedFS server: master, volume, filer and S3 gateway in one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.version.startsWith('latest')").message("version must be pinned, not latest: pick one of the chart's catalogue (kubectl get configmap -l bakeoff.dev/catalogue -A -o yaml)"))]
+pub struct SeaweedfsBackend {
+    /// A release of the chart's catalogue, for example `"4.48"`. Quote it, it is a string.
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    )]
+    pub version: String,
+}
+
+/// An S3 endpoint that exists already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.endpoint.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$')").message("endpoint must be http:// or https:// and a host, for example https://s3.eu-central-1.amazonaws.com"))]
+pub struct S3Backend {
+    /// The endpoint, for example `https://s3.eu-central-1.amazonaws.com`: scheme, host and optional port.
+    #[schemars(length(min = 8, max = 300))]
+    pub endpoint: String,
+    /// The region that requests are signed for. Default `us-east-1`.
+    #[serde(default = "default_region")]
+    #[schemars(length(min = 1, max = 64))]
+    pub region: String,
+    /// A bucket that exists. Everything is written under a prefix of the experiment's own.
+    #[schemars(length(min = 3, max = 63))]
+    pub bucket: String,
+    /// Whether the bucket stands in the path (most servers) or in the host name (AWS). Default true.
+    #[serde(default = "default_path_style")]
+    pub path_style: bool,
+    /// A Secret in the Experiment's namespace with the keys `accessKeyId`, `secretAccessKey` and,
+    /// if needed, `sessionToken`.
+    pub credentials_secret_ref: SecretRef,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn default_path_style() -> bool {
+    true
+}
+
+/// The name of a Secret in the Experiment's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What a backend is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum BackendKind {
+    /// A provisioned MinIO server.
+    Minio,
+    /// A provisioned SeaweedFS server.
+    Seaweedfs,
+    /// An external S3 endpoint.
+    S3,
+}
+
+impl BackendKind {
+    /// The name for people and for keys of the catalogue.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minio => "minio",
+            Self::Seaweedfs => "seaweedfs",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// The one member of a backend's union that is set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BackendSpec<'a> {
+    /// `minio`
+    Minio(&'a MinioBackend),
+    /// `seaweedfs`
+    Seaweedfs(&'a SeaweedfsBackend),
+    /// `s3`
+    S3(&'a S3Backend),
+}
+
+impl Backend {
+    /// The member that is set, or `None` unless exactly one is.
+    #[must_use]
+    pub fn member(&self) -> Option<BackendSpec<'_>> {
+        match (&self.minio, &self.seaweedfs, &self.s3) {
+            (Some(minio), None, None) => Some(BackendSpec::Minio(minio)),
+            (None, Some(seaweedfs), None) => Some(BackendSpec::Seaweedfs(seaweedfs)),
+            (None, None, Some(s3)) => Some(BackendSpec::S3(s3)),
+            _ => None,
+        }
+    }
+
+    /// What the backend is, or `None` unless exactly one member is set.
+    #[must_use]
+    pub fn kind(&self) -> Option<BackendKind> {
+        self.member().map(|member| match member {
+            BackendSpec::Minio(_) => BackendKind::Minio,
+            BackendSpec::Seaweedfs(_) => BackendKind::Seaweedfs,
+            BackendSpec::S3(_) => BackendKind::S3,
+        })
+    }
+
+    /// The pinned version of a provisioned backend.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self.member()? {
+            BackendSpec::Minio(minio) => Some(&minio.version),
+            BackendSpec::Seaweedfs(seaweedfs) => Some(&seaweedfs.version),
+            BackendSpec::S3(_) => None,
+        }
+    }
+}

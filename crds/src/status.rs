@@ -1,0 +1,200 @@
+//! The status of an Experiment: output for people and programs, never memory, always small.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest list of headline figures that a status carries.
+pub const MAX_HEADLINE: usize = 64;
+/// The largest status, in bytes of JSON.
+pub const MAX_STATUS_BYTES: usize = 65_536;
+
+/// Where an Experiment stands. Bounded, whatever the experiment: raw data, summaries and the report
+/// are in the results store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExperimentStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Succeeded`: it ran to its end. `ObjectivesMet`: the figures pass. `Equalised`: the nodes are equal as
+    /// far as checked. `Reconciling` and `Stalled` follow kstatus.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// When the experiment left the queue. From then on the spec is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub start_time: Option<jiff::Timestamp>,
+    /// When the experiment had ended, torn down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub completion_time: Option<jiff::Timestamp>,
+    /// How far the trials are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
+    /// The backends, as they were provisioned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<BackendStatus>,
+    /// What the rule concludes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionStatus>,
+    /// Each objective of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<ObjectiveStatus>,
+    /// The most important figures, at most 64; all are in the results store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headline: Vec<HeadlineRow>,
+    /// Where the results are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<ResultsStatus>,
+}
+
+/// How far the trials are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressStatus {
+    /// `37/144`: trials done of trials planned.
+    pub display: String,
+    /// Trials, by outcome.
+    #[serde(default)]
+    pub trials: TrialCounts,
+    /// The trial that runs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// When the last trial is expected to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub estimated_end_time: Option<jiff::Timestamp>,
+    /// When the first measured operation was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub first_operation_time: Option<jiff::Timestamp>,
+}
+
+/// Trials, by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrialCounts {
+    /// Trials of the schedule.
+    pub planned: i32,
+    /// Trials whose outcome is durable, valid or not.
+    pub done: i32,
+    /// Attempts that were invalid, with a reason in the report.
+    #[serde(default)]
+    pub invalid: i32,
+    /// Attempts that repeated an invalid one.
+    #[serde(default)]
+    pub repeated: i32,
+    /// Attempts that a lost generator left unfinished; they count for nothing.
+    #[serde(default)]
+    pub interrupted: i32,
+}
+
+/// A backend, as it was provisioned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendStatus {
+    /// The name in the spec.
+    pub name: String,
+    /// The version in the spec; empty for an external one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The image of the catalogue.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The image that ran, by digest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
+    /// The node it ran on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Seconds from the creation of its pod until it was ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_ready_seconds: Option<i64>,
+}
+
+/// What a decision concludes.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum DecisionOutcome {
+    /// The data carry the change.
+    Go,
+    /// The data speak against the change.
+    NoGo,
+    /// The data do not carry a decision; the reason says what would settle it.
+    Inconclusive,
+}
+
+impl DecisionOutcome {
+    /// The outcome as it stands in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Go => "Go",
+            Self::NoGo => "NoGo",
+            Self::Inconclusive => "Inconclusive",
+        }
+    }
+}
+
+/// What the rule concluded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// The rule.
+    pub rule: String,
+    /// Go, NoGo or Inconclusive.
+    pub outcome: DecisionOutcome,
+    /// Why, with the figures that decided.
+    pub reason: String,
+    /// What it changes in the design.
+    pub consequence: String,
+}
+
+/// Whether an objective is met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectiveStatus {
+    /// The name in the spec.
+    pub name: String,
+    /// Whether the expression holds; a missing metric does not.
+    pub met: bool,
+    /// The figure, or what is missing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// The figures of one cell on one backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadlineRow {
+    /// `put objectSize=4Ki concurrency=8`
+    pub cell: String,
+    /// The backend.
+    pub backend: String,
+    /// The operation.
+    pub operation: String,
+    /// Completed operations per second, rounded to three digits.
+    pub per_second: String,
+    /// Median response, microseconds.
+    pub p50_microseconds: i64,
+    /// 99th percentile of the response, microseconds.
+    pub p99_microseconds: i64,
+    /// Valid blocks behind the figures.
+    pub blocks: i32,
+}
+
+/// Where the results are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultsStatus {
+    /// `s3://bucket/prefix`.
+    pub url: String,
+    /// The report, relative to the url.
+    pub report: String,
+    /// SHA-256 of `index.json`, which lists every file with its own: results are complete once it is there.
+    pub index_sha256: String,
+}
