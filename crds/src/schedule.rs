@@ -332,10 +332,10 @@ pub(crate) mod tests {
         assert_eq!(
             ids,
             [
-                "b00-read-c03-b1",
-                "b00-read-c03-b0",
-                "b00-put-c00-b1",
-                "b00-put-c00-b0"
+                "b00-put-c03-b0",
+                "b00-put-c03-b1",
+                "b00-check-c00-b1",
+                "b00-check-c00-b0"
             ]
         );
     }

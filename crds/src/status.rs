@@ -27,6 +27,10 @@ pub struct ExperimentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub start_time: Option<jiff::Timestamp>,
+    /// How and why the experiment ends. Written before anything is reported or torn down, so that
+    /// an operator that is restarted in between goes on in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<EndingStatus>,
     /// When the experiment had ended, torn down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
@@ -49,6 +53,24 @@ pub struct ExperimentStatus {
     /// Where the results are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<ResultsStatus>,
+}
+
+/// How and why an experiment ends, and how far its ending is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndingStatus {
+    /// `Completed`, `Cancelled`, `DeadlineExceeded`, or the reason of the failure.
+    pub reason: String,
+    /// In words, with the mend where there is one.
+    pub message: String,
+    /// When the report was written, or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub reported_time: Option<jiff::Timestamp>,
+    /// When test objects outside the cluster were removed, or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub cleaned_up_time: Option<jiff::Timestamp>,
 }
 
 /// How far the trials are.

@@ -59,7 +59,7 @@ fn rule_started_is_frozen() -> Rule {
         }
     });
     Rule::new(format!(
-        "!has(oldSelf.status) || !has(oldSelf.status.startTime) || ({})",
+        "!has(oldSelf.status) || (!has(oldSelf.status.startTime) && !has(oldSelf.status.progress)) || ({})",
         same.join(" && ")
     ))
     .message(
