@@ -1,0 +1,36 @@
+//! What the operator is configured with: plain data that the pure parts may hold. (Pure.)
+
+use crate::catalogue::Catalogue;
+
+/// Everything the pure parts need to know of the installation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Images of the backends.
+    pub catalogue: Catalogue,
+    /// The image of the load generator.
+    pub loadgen_image: String,
+    /// The pull policy of all images.
+    pub pull_policy: String,
+    /// The operator's own namespace, from which generators may be asked for their progress.
+    pub namespace: String,
+    /// The chart's own results store.
+    pub results: Option<DefaultResults>,
+    /// The version of the API server.
+    pub kubernetes_version: String,
+}
+
+/// The chart's own results store. Its credentials are copied into a Secret beside each experiment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultResults {
+    /// `http://host:port`.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The Secret with its credentials, in the operator's namespace.
+    pub secret: String,
+}
+
+/// The version of the operator, as it stands in manifests and metrics.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,133 @@
+//! Why a pod does not start, in the pod's own words. (Pure.)
+//!
+//! A pod that cannot start is a condition with a reason and a deadline, never a silent wait.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+/// Seconds for which a pull or a placement may fail before the experiment does: a registry hiccup
+/// or a node that is being drained should not end an experiment.
+const GRACE_SECONDS: i64 = 30;
+
+/// What keeps a pod from running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// A condition reason, for example `ImagePullFailed`.
+    pub reason: &'static str,
+    /// The pod, the cause and the mend.
+    pub message: String,
+    /// Whether waiting longer is pointless.
+    pub fatal: bool,
+}
+
+/// What keeps this pod from running, if anything.
+#[must_use]
+pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    let overdue = now.duration_since(created) > SignedDuration::from_secs(GRACE_SECONDS);
+
+    let unschedulable = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable"));
+    if let Some(condition) = unschedulable {
+        return Some(Trouble {
+            reason: "Unschedulable",
+            message: format!(
+                "pod {name} cannot be placed: {}; free the nodes, or ask for less equipment",
+                condition.message.as_deref().unwrap_or("no node fits")
+            ),
+            fatal: overdue,
+        });
+    }
+
+    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    for container in containers {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let Some(waiting) = waiting else { continue };
+        let cause = waiting.message.as_deref().unwrap_or("no details");
+        match waiting.reason.as_deref() {
+            Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "RegistryUnavailable") => {
+                return Some(Trouble {
+                    reason: "ImagePullFailed",
+                    message: format!(
+                        "image {} of pod {name} cannot be pulled: {cause}; check the chart's catalogue and the nodes' access to the registry",
+                        container.image
+                    ),
+                    fatal: overdue,
+                });
+            }
+            Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+                return Some(Trouble {
+                    reason: "ContainerNotCreated",
+                    message: format!("pod {name} cannot be started: {cause}"),
+                    fatal: overdue,
+                });
+            }
+            Some("CrashLoopBackOff") => {
+                let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+                let end = last.map_or_else(String::new, |end| {
+                    format!(" ({}, exit code {})", end.reason.as_deref().unwrap_or("ended"), end.exit_code)
+                });
+                return Some(Trouble {
+                    reason: "BackendCrashed",
+                    message: format!(
+                        "container {} of pod {name} keeps ending{end}; see kubectl logs --previous {name}",
+                        container.name
+                    ),
+                    fatal: container.restart_count >= 3,
+                });
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(status: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn waiting(reason: &str) -> Pod {
+        pod(json!({"containerStatuses": [{
+            "name": "c", "image": "m:1", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": "manifest unknown"}},
+        }]}))
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_fatal_after_the_grace() {
+        let early = of_pod(&waiting("ImagePullBackOff"), "2026-01-01T00:00:10Z".parse().unwrap()).unwrap();
+        let late = of_pod(&waiting("ImagePullBackOff"), "2026-01-01T00:01:00Z".parse().unwrap()).unwrap();
+        assert_eq!((early.reason, early.fatal, late.fatal), ("ImagePullFailed", false, true));
+        assert!(late.message.contains("m:1") && late.message.contains("manifest unknown"));
+    }
+
+    #[test]
+    fn an_unschedulable_pod_names_the_scheduler_s_reason() {
+        let pod = pod(json!({"conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available",
+        }]}));
+        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap()).unwrap();
+        assert_eq!(trouble.reason, "Unschedulable");
+        assert!(trouble.message.contains("0/2 nodes"));
+    }
+
+    #[test]
+    fn a_pod_that_is_being_created_is_no_trouble() {
+        assert_eq!(of_pod(&waiting("ContainerCreating"), Timestamp::now()), None);
+    }
+}
