@@ -8,7 +8,10 @@ use crate::facts::Observed;
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
-use bakeoff_crds::spec::{Backend, BackendKind, BackendSpec, Experiment, ExperimentSpec, MAX_TRIALS, Resources, S3Backend};
+use bakeoff_crds::spec::{
+    Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS, Resources, S3Backend,
+    WorkloadKind,
+};
 use bakeoff_crds::{quantity, schedule};
 
 /// An experiment that can be planned.
@@ -184,17 +187,37 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
         return Err(Refusal::TooManyTrials(total));
     }
     for objective in &spec.objectives {
-        bakeoff_analysis::objective::compile_for(objective, spec)
+        bakeoff_analysis::objective::compile(&objective.expression, spec)
             .map_err(|problem| Refusal::Objective { name: objective.name.clone(), problem: problem.to_string() })?;
     }
-    if let Some(decision) = &spec.decision {
-        bakeoff_analysis::decision::check(decision, spec)
-            .map_err(|problem| Refusal::Decision { rule: decision.rule.as_str(), problem })?;
-    }
+    decision(spec)?;
     if spec.results.s3.is_none() && settings.results.is_none() {
         return Err(Refusal::NoResultsStore);
     }
     Ok(Validated { id, generation: meta.generation, spec: spec.clone(), backends, trials })
+}
+
+/// A rule without the data that it asks for would always be inconclusive: better refused at once.
+fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
+    let Some(decision) = &spec.decision else { return Ok(()) };
+    let needs = |kind: WorkloadKind, name: &str| {
+        if spec.workloads.iter().any(|workload| workload.kind() == Some(kind)) {
+            return Ok(());
+        }
+        let problem = format!("it needs a workload of the kind {name}; add one or choose another rule");
+        Err(Refusal::Decision { rule: decision.rule.as_str(), problem })
+    };
+    match decision.rule {
+        DecisionRule::SmallObjectBackend => {
+            if spec.backends.len() < 2 {
+                let problem = "it compares two backends; add a second one".to_owned();
+                return Err(Refusal::Decision { rule: decision.rule.as_str(), problem });
+            }
+            needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
+        }
+        DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
+        DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),
+    }
 }
 
 fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refusal> {

@@ -1,0 +1,350 @@
+//! The systems under test: StatefulSet, headless Service and credentials of each kind. (Pure.)
+//!
+//! Everything that differs between the kinds is in [`Profile`]: a new kind is one more arm.
+
+use super::{Role, container_security, guaranteed, metadata, node_selector, pod_security, pull_policy, selector, undisturbed};
+use crate::settings::Settings;
+use crate::validate::{ValidBackend, Validated};
+use bakeoff_crds::names;
+use bakeoff_crds::run::NodeFacts;
+use bakeoff_crds::spec::BackendKind;
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+};
+use k8s_openapi::api::core::v1::{
+    Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
+    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector, SecretVolumeSource, Service,
+    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
+    WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::BTreeMap;
+
+/// What differs between the kinds of provisioned backends.
+pub struct Profile {
+    /// The port that answers S3.
+    pub port: i32,
+    /// The port and path of the Prometheus metrics.
+    pub metrics: (i32, &'static str),
+    /// The command line.
+    pub command: Vec<String>,
+    /// Environment variables in clear.
+    pub env: Vec<(&'static str, &'static str)>,
+    /// Environment variables from the credentials Secret: name and key.
+    pub secret_env: Vec<(&'static str, &'static str)>,
+    /// A path that answers 200 once the server is ready; `None`: the port is enough.
+    pub ready_path: Option<&'static str>,
+    /// What "acknowledged" means there.
+    pub durability: &'static str,
+    /// What stands beside every figure of it.
+    pub caveats: Vec<&'static str>,
+}
+
+const MIB: i64 = 1 << 20;
+
+/// The profile of a provisioned kind; `None` for an external endpoint.
+#[must_use]
+pub fn profile(kind: BackendKind, storage_bytes: i64) -> Option<Profile> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    match kind {
+        BackendKind::Minio => Some(Profile {
+            port: 9_000,
+            metrics: (9_000, "/minio/v2/metrics/node"),
+            command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
+            env: vec![
+                ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
+                ("MINIO_BROWSER", "off"),
+                ("MINIO_UPDATE", "off"),
+                ("HOME", "/tmp"),
+            ],
+            secret_env: vec![
+                ("MINIO_ROOT_USER", names::SECRET_ACCESS_KEY_ID),
+                ("MINIO_ROOT_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+            ],
+            ready_path: Some("/minio/health/ready"),
+            durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement",
+            caveats: vec![
+                "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
+            ],
+        }),
+        BackendKind::Seaweedfs => {
+            // Small volumes, so that several buckets fit on a small disk: a bucket is a collection and
+            // takes volumes of its own.
+            let limit_mib = (storage_bytes / MIB / 32).clamp(64, 1_024);
+            let mut command = words(
+                "weed server -dir=/data -ip=$(POD_IP) -ip.bind=0.0.0.0 -master.volumePreallocate=false \
+                 -volume.max=0 -filer -s3 -s3.port=8333 -s3.config=/etc/bakeoff/credentials/s3.json -metricsPort=9327",
+            );
+            command.push(format!("-master.volumeSizeLimitMB={limit_mib}"));
+            Some(Profile {
+                port: 8_333,
+                metrics: (9_327, "/metrics"),
+                command,
+                env: vec![("HOME", "/tmp")],
+                secret_env: vec![],
+                ready_path: None,
+                durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement",
+                caveats: vec![
+                    "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
+                ],
+            })
+        }
+        BackendKind::S3 => None,
+    }
+}
+
+/// The role part of a backend's child names.
+#[must_use]
+pub fn role_name(backend: &ValidBackend) -> String {
+    format!("be-{}", backend.name)
+}
+
+/// The Secret with the credentials of a backend.
+#[must_use]
+pub fn credentials_name(valid: &Validated, backend: &ValidBackend) -> String {
+    valid.child(&format!("cred-{}", backend.name))
+}
+
+/// The address at which generators find a provisioned backend.
+#[must_use]
+pub fn endpoint(valid: &Validated, backend: &ValidBackend, port: i32) -> String {
+    format!("http://{}.{}.svc:{port}", valid.child(&role_name(backend)), valid.id.namespace)
+}
+
+/// A Secret with these freshly drawn credentials.
+#[must_use]
+pub fn credentials(valid: &Validated, backend: &ValidBackend, access_key: &str, secret_key: &str) -> Secret {
+    let mut data = BTreeMap::from([
+        (names::SECRET_ACCESS_KEY_ID.to_owned(), access_key.to_owned()),
+        (names::SECRET_SECRET_ACCESS_KEY.to_owned(), secret_key.to_owned()),
+    ]);
+    if backend.kind == BackendKind::Seaweedfs {
+        let config = serde_json::json!({"identities": [{
+            "name": "bakeoff",
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }]});
+        data.insert("s3.json".to_owned(), config.to_string());
+    }
+    Secret {
+        metadata: metadata(valid, credentials_name(valid, backend), Role::Backend),
+        string_data: Some(data),
+        type_: Some("Opaque".to_owned()),
+        ..Default::default()
+    }
+}
+
+fn pod_labels(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
+    let mut labels = super::labels(valid, Role::Backend);
+    labels.insert(names::LABEL_BACKEND.to_owned(), backend.name.clone());
+    labels
+}
+
+fn pod_selector(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
+    let mut selector = selector(valid, Role::Backend);
+    selector.insert(names::LABEL_BACKEND.to_owned(), backend.name.clone());
+    selector
+}
+
+fn backend_metadata(valid: &Validated, backend: &ValidBackend) -> ObjectMeta {
+    ObjectMeta {
+        labels: Some(pod_labels(valid, backend)),
+        ..metadata(valid, valid.child(&role_name(backend)), Role::Backend)
+    }
+}
+
+/// The headless Service of a backend.
+#[must_use]
+pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> Service {
+    Service {
+        metadata: backend_metadata(valid, backend),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            selector: Some(pod_selector(valid, backend)),
+            ports: Some(vec![ServicePort { name: Some("s3".to_owned()), port: profile.port, ..Default::default() }]),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+/// The StatefulSet of a backend. Its volume claim goes when it goes.
+#[must_use]
+pub fn stateful_set(
+    valid: &Validated,
+    backend: &ValidBackend,
+    profile: &Profile,
+    settings: &Settings,
+    nodes: &[NodeFacts],
+) -> StatefulSet {
+    let storage = &valid.spec.equipment.storage;
+    let claim = PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some("data".to_owned()), labels: Some(pod_labels(valid, backend)), ..Default::default() },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(storage.size.0.clone()))])),
+                limits: None,
+            }),
+            ..Default::default()
+        }),
+        status: None,
+    };
+    StatefulSet {
+        metadata: backend_metadata(valid, backend),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(valid.child(&role_name(backend))),
+            selector: LabelSelector { match_labels: Some(pod_selector(valid, backend)), match_expressions: None },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels(valid, backend)),
+                    annotations: Some(undisturbed()),
+                    ..Default::default()
+                }),
+                spec: Some(pod(valid, backend, profile, settings, nodes)),
+            },
+            volume_claim_templates: Some(vec![claim]),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Delete".to_owned()),
+                when_scaled: Some("Delete".to_owned()),
+            }),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod(
+    valid: &Validated,
+    backend: &ValidBackend,
+    profile: &Profile,
+    settings: &Settings,
+    nodes: &[NodeFacts],
+) -> PodSpec {
+    let secret = credentials_name(valid, backend);
+    let mut env = vec![EnvVar {
+        name: "POD_IP".to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".to_owned(), api_version: None }),
+            ..Default::default()
+        }),
+        value: None,
+    }];
+    env.extend(profile.env.iter().map(|(name, value)| EnvVar {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        value_from: None,
+    }));
+    env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
+        name: (*name).to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector { name: secret.clone(), key: (*key).to_owned(), optional: None }),
+            ..Default::default()
+        }),
+    }));
+    let port = IntOrString::Int(profile.port);
+    let probe = |period, failures| Probe {
+        http_get: profile.ready_path.map(|path| HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: port.clone(),
+            ..Default::default()
+        }),
+        tcp_socket: profile
+            .ready_path
+            .is_none()
+            .then(|| TCPSocketAction { port: port.clone(), host: None }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(failures),
+        ..Default::default()
+    };
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..Default::default()
+    };
+    let container = Container {
+        name: "server".to_owned(),
+        image: Some(backend.image.clone()),
+        image_pull_policy: pull_policy(settings),
+        command: Some(profile.command.clone()),
+        env: Some(env),
+        ports: Some(vec![ContainerPort {
+            name: Some("s3".to_owned()),
+            container_port: profile.port,
+            ..Default::default()
+        }]),
+        resources: Some(guaranteed(&valid.spec.equipment.resources)),
+        // Frequent until it is ready, so that little time is lost; rare afterwards, so that nothing is disturbed.
+        startup_probe: Some(probe(1, 300)),
+        readiness_probe: Some(probe(10, 3)),
+        security_context: Some(container_security()),
+        volume_mounts: Some(vec![
+            mount("data", "/data", false),
+            mount("tmp", "/tmp", false),
+            mount("credentials", "/etc/bakeoff/credentials", true),
+        ]),
+        ..Default::default()
+    };
+    PodSpec {
+        containers: vec![container],
+        node_selector: node_selector(valid),
+        affinity: Some(affinity(valid, nodes.len())),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(5),
+        security_context: Some(pod_security()),
+        volumes: Some(vec![
+            Volume {
+                name: "credentials".to_owned(),
+                secret: Some(SecretVolumeSource { secret_name: Some(secret), ..Default::default() }),
+                ..Default::default()
+            },
+            Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() },
+        ]),
+        ..Default::default()
+    }
+}
+
+/// Where a backend goes: on a node of its own where the pool has one for each backend and one for the
+/// generators, else together with the other backends, so that they run on the same node.
+fn affinity(valid: &Validated, nodes: usize) -> Affinity {
+    let others = WeightedPodAffinityTerm {
+        weight: 100,
+        pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
+    };
+    if nodes > valid.provisioned().count() {
+        Affinity {
+            pod_anti_affinity: Some(PodAntiAffinity {
+                preferred_during_scheduling_ignored_during_execution: Some(vec![others]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    } else {
+        Affinity {
+            pod_affinity: Some(PodAffinity {
+                preferred_during_scheduling_ignored_during_execution: Some(vec![others]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+/// Pods with these labels, by host.
+#[must_use]
+pub fn on_same_host(labels: BTreeMap<String, String>) -> PodAffinityTerm {
+    PodAffinityTerm {
+        label_selector: Some(LabelSelector { match_labels: Some(labels), match_expressions: None }),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,295 @@
+//! The Jobs of the load generator: calibrate, run, report, clean up. (Pure.)
+//!
+//! `backoffLimit: 0` and `restartPolicy: Never` everywhere: a retry is a new attempt that the schedule
+//! knows of, under a name of its own.
+
+use super::backend::{credentials_name, on_same_host};
+use super::{Role, container_security, guaranteed, labels, metadata, node_selector, pod_security, pull_policy, selector, undisturbed};
+use crate::settings::Settings;
+use crate::validate::Validated;
+use bakeoff_crds::names;
+use bakeoff_crds::spec::Resources;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec, SecretVolumeSource, Service, ServicePort,
+    ServiceSpec, Volume, VolumeMount, WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+
+/// Where credentials are mounted, one folder for each backend and one for the results store.
+pub const CREDENTIALS: &str = "/etc/bakeoff/credentials";
+/// The folder of the results store among them. No backend can be called so: the name has a dot.
+pub const RESULTS_FOLDER: &str = "results.store";
+const PLAN: &str = "/etc/bakeoff/plan";
+
+/// The Job of a generator attempt.
+#[must_use]
+pub fn run_name(valid: &Validated, attempt: i32) -> String {
+    valid.child(&format!("run-{attempt}"))
+}
+
+/// The Job of a report attempt.
+#[must_use]
+pub fn report_name(valid: &Validated, attempt: i32) -> String {
+    valid.child(&format!("report-{attempt}"))
+}
+
+/// The Job that removes test objects from external buckets.
+#[must_use]
+pub fn cleanup_name(valid: &Validated) -> String {
+    valid.child("cleanup")
+}
+
+/// The Job that calibrates the node at this position.
+#[must_use]
+pub fn calibration_name(valid: &Validated, position: usize) -> String {
+    valid.child(&format!("calibrate-{position}"))
+}
+
+/// The ConfigMap with the plan of a Job.
+#[must_use]
+pub fn plan_name(job: &str) -> String {
+    job.to_owned()
+}
+
+/// The headless Service by which generators find index 0.
+#[must_use]
+pub fn generator_service(valid: &Validated) -> Service {
+    Service {
+        metadata: metadata(valid, valid.child("generators"), Role::Generator),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            selector: Some(selector(valid, Role::Generator)),
+            // The barrier is asked while pods start, before they are ready.
+            publish_not_ready_addresses: Some(true),
+            ports: Some(vec![ServicePort {
+                name: Some("http".to_owned()),
+                port: names::GENERATOR_PORT,
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+struct Shape<'a> {
+    name: String,
+    role: Role,
+    arguments: Vec<String>,
+    resources: Resources,
+    replicas: i32,
+    node: Option<&'a str>,
+    plan: bool,
+    grace_seconds: i64,
+}
+
+/// Runs the trials, resuming after those that are durable.
+#[must_use]
+pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
+    let name = run_name(valid, attempt);
+    let barrier = format!(
+        "http://{name}-0.{}.{}.svc:{}",
+        valid.child("generators"),
+        valid.id.namespace,
+        names::GENERATOR_PORT
+    );
+    let mut job = job(valid, settings, Shape {
+        name,
+        role: Role::Generator,
+        arguments: ["run", "--plan", &format!("{PLAN}/plan.json"), "--barrier", &barrier].map(str::to_owned).to_vec(),
+        resources: valid.spec.generators.resources.clone(),
+        replicas: valid.spec.generators.replicas,
+        node: None,
+        plan: true,
+        grace_seconds: 30,
+    });
+    if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+        pod.subdomain = Some(valid.child("generators"));
+        pod.affinity = Some(apart_from_backends(valid));
+        for container in &mut pod.containers {
+            container.ports = Some(vec![ContainerPort {
+                name: Some("http".to_owned()),
+                container_port: names::GENERATOR_PORT,
+                ..Default::default()
+            }]);
+        }
+    }
+    job
+}
+
+/// Looks at one node.
+#[must_use]
+pub fn calibrate(valid: &Validated, settings: &Settings, position: usize, node: &str) -> Job {
+    job(valid, settings, Shape {
+        name: calibration_name(valid, position),
+        role: Role::Calibration,
+        arguments: ["calibrate", "--directory", "/tmp"].map(str::to_owned).to_vec(),
+        resources: Resources { cpu: "250m".into(), memory: "128Mi".into() },
+        replicas: 1,
+        node: Some(node),
+        plan: false,
+        grace_seconds: 1,
+    })
+}
+
+/// Merges, decides, writes summary, report and index.
+#[must_use]
+pub fn report(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
+    job(valid, settings, Shape {
+        name: report_name(valid, attempt),
+        role: Role::Report,
+        arguments: ["report", "--plan", &format!("{PLAN}/plan.json"), "--ending", &format!("{PLAN}/ending.json")]
+            .map(str::to_owned)
+            .to_vec(),
+        resources: valid.spec.generators.resources.clone(),
+        replicas: 1,
+        node: None,
+        plan: true,
+        grace_seconds: 5,
+    })
+}
+
+/// Removes test objects from external buckets.
+#[must_use]
+pub fn cleanup(valid: &Validated, settings: &Settings) -> Job {
+    job(valid, settings, Shape {
+        name: cleanup_name(valid),
+        role: Role::Cleanup,
+        arguments: ["cleanup", "--plan", &format!("{PLAN}/plan.json")].map(str::to_owned).to_vec(),
+        resources: Resources { cpu: "100m".into(), memory: "128Mi".into() },
+        replicas: 1,
+        node: None,
+        plan: true,
+        grace_seconds: 5,
+    })
+}
+
+fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
+    let mut arguments = shape.arguments;
+    arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
+    let mut volumes =
+        vec![Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() }];
+    let mut mounts = vec![mount("tmp", "/tmp", false)];
+    if shape.plan {
+        volumes.push(Volume {
+            name: "plan".to_owned(),
+            config_map: Some(ConfigMapVolumeSource { name: plan_name(&shape.name), ..Default::default() }),
+            ..Default::default()
+        });
+        mounts.push(mount("plan", PLAN, true));
+        for (position, (folder, secret)) in credential_folders(valid).into_iter().enumerate() {
+            let name = format!("credentials-{position}");
+            mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
+            volumes.push(Volume {
+                name,
+                secret: Some(SecretVolumeSource { secret_name: Some(secret), ..Default::default() }),
+                ..Default::default()
+            });
+        }
+    }
+    let container = Container {
+        name: "loadgen".to_owned(),
+        image: Some(settings.loadgen_image.clone()),
+        image_pull_policy: pull_policy(settings),
+        args: Some(arguments),
+        env: Some(vec![field("NODE_NAME", "spec.nodeName"), field("POD_IP", "status.podIP")]),
+        resources: Some(guaranteed(&shape.resources)),
+        security_context: Some(container_security()),
+        termination_message_policy: Some("File".to_owned()),
+        volume_mounts: Some(mounts),
+        ..Default::default()
+    };
+    let mut selector = node_selector(valid).unwrap_or_default();
+    if let Some(node) = shape.node {
+        selector.insert("kubernetes.io/hostname".to_owned(), node.to_owned());
+    }
+    let pod = PodSpec {
+        containers: vec![container],
+        restart_policy: Some("Never".to_owned()),
+        node_selector: (!selector.is_empty()).then_some(selector),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(shape.grace_seconds),
+        security_context: Some(pod_security()),
+        volumes: Some(volumes),
+        ..Default::default()
+    };
+    let labels = labels(valid, shape.role);
+    Job {
+        metadata: metadata(valid, shape.name, shape.role),
+        spec: Some(JobSpec {
+            completion_mode: Some("Indexed".to_owned()),
+            completions: Some(shape.replicas),
+            parallelism: Some(shape.replicas),
+            backoff_limit: Some(0),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: Some(undisturbed()),
+                    ..Default::default()
+                }),
+                spec: Some(pod),
+            },
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+/// The Secrets that are mounted into generators: folder and Secret.
+#[must_use]
+pub fn credential_folders(valid: &Validated) -> BTreeMap<String, String> {
+    let mut folders: BTreeMap<String, String> = valid
+        .backends
+        .iter()
+        .map(|backend| {
+            let secret = match &backend.external {
+                Some(s3) => s3.credentials_secret_ref.name.clone(),
+                None => credentials_name(valid, backend),
+            };
+            (backend.name.clone(), secret)
+        })
+        .collect();
+    folders.insert(RESULTS_FOLDER.to_owned(), results_secret(valid));
+    folders
+}
+
+/// The Secret with the credentials of the results store: the user's, or a copy of the chart's.
+#[must_use]
+pub fn results_secret(valid: &Validated) -> String {
+    match &valid.spec.results.s3 {
+        Some(s3) => s3.credentials_secret_ref.name.clone(),
+        None => valid.child("results"),
+    }
+}
+
+fn apart_from_backends(valid: &Validated) -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+                weight: 100,
+                pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: Some(read_only), ..Default::default() }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..Default::default()
+        }),
+    }
+}

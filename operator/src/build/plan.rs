@@ -1,0 +1,149 @@
+//! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
+
+use super::backend::{endpoint, profile};
+use super::jobs::{CREDENTIALS, RESULTS_FOLDER, plan_name};
+use super::{Role, metadata};
+use crate::facts::{Observed, is_ready, ready_since};
+use crate::settings::{Settings, VERSION};
+use crate::validate::{ValidBackend, Validated};
+use bakeoff_crds::run::{Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use std::collections::BTreeMap;
+
+/// The bucket that generators make on provisioned backends.
+const BUCKET: &str = "bakeoff";
+
+/// The plan of an attempt.
+#[must_use]
+pub fn run_plan(valid: &Validated, settings: &Settings, observed: &Observed, environment: Environment, attempt: i32) -> RunPlan {
+    RunPlan {
+        schema_version: RUN_SCHEMA.to_owned(),
+        experiment: valid.id.clone(),
+        spec: valid.spec.clone(),
+        backends: valid.backends.iter().map(|backend| resolve(valid, backend, observed)).collect(),
+        results: store(valid, settings),
+        environment,
+        attempt,
+    }
+}
+
+/// What is known of the machines.
+#[must_use]
+pub fn environment(settings: &Settings, nodes: Vec<NodeFacts>, inequalities: Vec<String>) -> Environment {
+    Environment {
+        nodes,
+        inequalities,
+        kubernetes_version: settings.kubernetes_version.clone(),
+        bakeoff_version: VERSION.to_owned(),
+    }
+}
+
+fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> ResolvedBackend {
+    let credentials_dir = format!("{CREDENTIALS}/{}", backend.name);
+    if let Some(s3) = &backend.external {
+        return ResolvedBackend {
+            name: backend.name.clone(),
+            kind: backend.kind,
+            version: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
+            region: s3.region.clone(),
+            bucket: s3.bucket.clone(),
+            prefix: format!("bakeoff/{}", valid.id.uid),
+            path_style: s3.path_style,
+            credentials_dir,
+            metrics_url: None,
+            provisioned: false,
+            durability: "as the operator of this endpoint states it".to_owned(),
+            settings: BTreeMap::new(),
+            node: String::new(),
+            time_to_ready_seconds: None,
+            caveats: vec!["external endpoint: its equipment and its distance are its own".to_owned()],
+        };
+    }
+    let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
+    let profile = profile(backend.kind, storage);
+    let pod = observed.children.pods_of_backend(&backend.name).find(|pod| is_ready(pod));
+    let port = profile.as_ref().map_or(0, |p| p.port);
+    let mut settings = BTreeMap::new();
+    if let Some(profile) = &profile {
+        settings.insert("command".to_owned(), profile.command.join(" "));
+        settings.extend(profile.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    }
+    ResolvedBackend {
+        name: backend.name.clone(),
+        kind: backend.kind,
+        version: backend.version.clone(),
+        image: backend.image.clone(),
+        image_id: pod.and_then(image_id).unwrap_or_default(),
+        endpoint: endpoint(valid, backend, port),
+        region: "us-east-1".to_owned(),
+        bucket: BUCKET.to_owned(),
+        prefix: String::new(),
+        path_style: true,
+        credentials_dir,
+        metrics_url: profile.as_ref().map(|p| format!("{}{}", endpoint(valid, backend, p.metrics.0), p.metrics.1)),
+        provisioned: true,
+        durability: profile.as_ref().map(|p| p.durability.to_owned()).unwrap_or_default(),
+        settings,
+        node: pod.and_then(node_name).unwrap_or_default(),
+        time_to_ready_seconds: pod.and_then(time_to_ready),
+        caveats: profile.map(|p| p.caveats.into_iter().map(str::to_owned).collect()).unwrap_or_default(),
+    }
+}
+
+/// Where results go.
+#[must_use]
+pub fn store(valid: &Validated, settings: &Settings) -> StoreTarget {
+    let credentials_dir = format!("{CREDENTIALS}/{RESULTS_FOLDER}");
+    match (&valid.spec.results.s3, &settings.results) {
+        (Some(s3), _) => StoreTarget {
+            endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
+            region: s3.region.clone(),
+            bucket: s3.bucket.clone(),
+            prefix: valid.id.prefix(),
+            path_style: s3.path_style,
+            credentials_dir,
+        },
+        (None, own) => StoreTarget {
+            endpoint: own.as_ref().map(|own| own.endpoint.clone()).unwrap_or_default(),
+            region: own.as_ref().map(|own| own.region.clone()).unwrap_or_default(),
+            bucket: own.as_ref().map(|own| own.bucket.clone()).unwrap_or_default(),
+            prefix: valid.id.prefix(),
+            path_style: true,
+            credentials_dir,
+        },
+    }
+}
+
+/// The image that a pod runs, by digest.
+#[must_use]
+pub fn image_id(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.first().map(|container| container.image_id.clone())
+}
+
+/// The node that a pod runs on.
+#[must_use]
+pub fn node_name(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref()?.node_name.clone()
+}
+
+/// Seconds from the creation of a pod until it was ready.
+#[must_use]
+pub fn time_to_ready(pod: &Pod) -> Option<i64> {
+    let created = pod.metadata.creation_timestamp.as_ref()?.0;
+    Some(ready_since(pod)?.duration_since(created).as_secs().max(0))
+}
+
+/// The ConfigMap that carries a plan, and the ending for the report.
+#[must_use]
+pub fn config_map(valid: &Validated, job: &str, role: Role, plan: &RunPlan, ending: Option<&Ending>) -> ConfigMap {
+    let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
+    let mut data = BTreeMap::from([("plan.json".to_owned(), json(serde_json::to_string_pretty(plan)))]);
+    if let Some(ending) = ending {
+        data.insert("ending.json".to_owned(), json(serde_json::to_string_pretty(ending)));
+    }
+    ConfigMap { metadata: metadata(valid, plan_name(job), role), data: Some(data), ..Default::default() }
+}

@@ -1,0 +1,64 @@
+//! What can go wrong while observing and acting.
+
+/// An error of a reconcile.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or did not answer.
+    #[error("{what}: {source}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Another writer was faster; the next look sees its change.
+    #[error("{0} changed meanwhile")]
+    Conflict(String),
+    /// The node pool was taken meanwhile.
+    #[error("the node pool was taken meanwhile by {0}")]
+    PoolTaken(String),
+    /// The operating system gave no random bytes.
+    #[error("no random bytes for credentials: {0}")]
+    Random(String),
+    /// The Secret of the results store lacks a key.
+    #[error("the results store's Secret {0} lacks accessKeyId or secretAccessKey")]
+    ResultsSecret(String),
+}
+
+impl Error {
+    /// A constant word for logs and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Api { .. } => "api",
+            Self::Conflict(_) => "conflict",
+            Self::PoolTaken(_) => "pool_taken",
+            Self::Random(_) => "random",
+            Self::ResultsSecret(_) => "results_secret",
+        }
+    }
+}
+
+/// Names what was tried when a call to the API server fails.
+pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    move |source| {
+        let what = what.into();
+        match &source {
+            kube::Error::Api(status) if status.code == 409 => Error::Conflict(what),
+            _ => Error::Api { what, source: Box::new(source) },
+        }
+    }
+}
+
+/// Whether the API server said that there is no such object.
+#[must_use]
+pub fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether the API server said that the object exists already.
+#[must_use]
+pub fn exists_already(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}

@@ -1,0 +1,125 @@
+//! What a plan asks for: printable data, executed elsewhere. (Pure.)
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use bakeoff_crds::ExperimentStatus;
+use kube::ResourceExt;
+
+/// What is to be done about an experiment now.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The status that is to stand.
+    pub status: ExperimentStatus,
+    /// Whether the status carries a new fact (start, ending, …) that later actions depend on. It is then
+    /// written against the version that was read, and nothing else is done before it stands.
+    pub remember: bool,
+    /// What is to be done to the cluster, in order.
+    pub actions: Vec<Action>,
+    /// What people are to be told.
+    pub events: Vec<Note>,
+    /// When to look again even if nothing changes.
+    pub look_again_at: Option<Timestamp>,
+}
+
+/// One change to the cluster.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Server-side apply.
+    Apply(Child),
+    /// Draw credentials for a provisioned backend, unless its Secret exists.
+    DrawCredentials {
+        /// The backend.
+        backend: String,
+    },
+    /// Copy the credentials of the chart's results store beside the experiment.
+    CopyResultsSecret {
+        /// The Secret to make.
+        name: String,
+    },
+    /// Delete a child; it is no error if it is gone.
+    Delete(Kind, String),
+    /// Put the finalizer on, or take it off.
+    Finalizer(bool),
+    /// Delete the experiment itself: its time to live is over.
+    DeleteExperiment,
+}
+
+/// A kind of child that can be deleted by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Job
+    Job,
+    /// StatefulSet
+    StatefulSet,
+    /// Service
+    Service,
+    /// ConfigMap
+    ConfigMap,
+    /// NetworkPolicy
+    NetworkPolicy,
+    /// PodDisruptionBudget
+    DisruptionBudget,
+    /// PersistentVolumeClaim
+    Claim,
+    /// Secret
+    Secret,
+}
+
+/// A child that can be applied.
+#[derive(Clone, Debug)]
+pub enum Child {
+    /// A backend.
+    StatefulSet(Box<StatefulSet>),
+    /// A name for pods.
+    Service(Box<Service>),
+    /// A run plan.
+    ConfigMap(Box<ConfigMap>),
+    /// Work of the load generator.
+    Job(Box<Job>),
+    /// Who may reach pods.
+    NetworkPolicy(Box<NetworkPolicy>),
+    /// Against eviction.
+    DisruptionBudget(Box<PodDisruptionBudget>),
+}
+
+impl Child {
+    /// What it is and how it is called.
+    #[must_use]
+    pub fn key(&self) -> (Kind, String) {
+        match self {
+            Self::StatefulSet(object) => (Kind::StatefulSet, object.name_any()),
+            Self::Service(object) => (Kind::Service, object.name_any()),
+            Self::ConfigMap(object) => (Kind::ConfigMap, object.name_any()),
+            Self::Job(object) => (Kind::Job, object.name_any()),
+            Self::NetworkPolicy(object) => (Kind::NetworkPolicy, object.name_any()),
+            Self::DisruptionBudget(object) => (Kind::DisruptionBudget, object.name_any()),
+        }
+    }
+}
+
+macro_rules! child_from {
+    ($($object:ident => $variant:ident),*) => {
+        $(impl From<$object> for Child {
+            fn from(object: $object) -> Self {
+                Self::$variant(Box::new(object))
+            }
+        })*
+    };
+}
+child_from!(StatefulSet => StatefulSet, Service => Service, ConfigMap => ConfigMap, Job => Job,
+    NetworkPolicy => NetworkPolicy, PodDisruptionBudget => DisruptionBudget);
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether it tells of trouble.
+    pub warning: bool,
+    /// The reason, as in the condition.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}

@@ -1,0 +1,54 @@
+//! Before the start: checked, suspended or queued. (Pure.)
+
+use super::{Action, Draft, Plan};
+use crate::facts::Pool;
+use crate::validate::{self, Validated};
+use bakeoff_crds::conditions::Truth;
+use bakeoff_crds::names;
+use bakeoff_crds::status::{ProgressStatus, TrialCounts};
+use kube::ResourceExt;
+
+/// Secrets are not watched (the operator may not list them), so a missing one is looked for again.
+const SECRET_RETRY_SECONDS: i64 = 15;
+
+pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
+    if valid.spec.cancel {
+        return draft.begin_ending("Cancelled", "cancelled before it started");
+    }
+    if valid.spec.suspend {
+        let children = &draft.observed.children;
+        if children.is_empty() {
+            draft.stage(Truth::Unknown, "Suspended", "suspended; set spec.suspend to false to go on");
+        } else {
+            draft.stage(Truth::Unknown, "Suspending", &format!("removing {}", children.describe()));
+            draft.tear_down();
+        }
+        return draft.done();
+    }
+    if let Err(refusal) = validate::surroundings(valid, draft.observed) {
+        draft.wake_after(SECRET_RETRY_SECONDS);
+        return draft.refuse(refusal.reason(), &refusal.to_string());
+    }
+    if let Pool::Taken { by, ahead } = &draft.observed.pool {
+        let message = format!(
+            "waits for {by}: two measured experiments on one node pool would falsify each other; {ahead} ahead in the queue"
+        );
+        draft.stage(Truth::Unknown, "Queued", &message);
+        return draft.done();
+    }
+    if valid.has_external() && !draft.experiment.finalizers().iter().any(|f| f == names::FINALIZER) {
+        draft.stage(Truth::Unknown, "Pending", "about to start");
+        draft.act(Action::Finalizer(true));
+        return draft.done();
+    }
+    draft.status.start_time = Some(draft.now());
+    if draft.status.progress.is_none() {
+        draft.status.progress = Some(ProgressStatus {
+            display: format!("0/{}", valid.trials),
+            trials: TrialCounts { planned: valid.trials, ..Default::default() },
+            ..Default::default()
+        });
+    }
+    draft.stage(Truth::Unknown, "Started", &format!("{} trials on {} backends", valid.trials, valid.backends.len()));
+    draft.remember()
+}

@@ -1,0 +1,150 @@
+//! A plan in the making. (Pure.)
+
+use super::{Action, Child, Kind, Note, Plan};
+use crate::facts::Observed;
+use crate::settings::Settings;
+use bakeoff_crds::conditions::{self, Truth};
+use bakeoff_crds::status::EndingStatus;
+use bakeoff_crds::{Experiment, ExperimentStatus};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+/// A plan in the making: starts from the status that stands.
+pub struct Draft<'a> {
+    pub experiment: &'a Experiment,
+    pub settings: &'a Settings,
+    pub observed: &'a Observed,
+    pub status: ExperimentStatus,
+    actions: Vec<Action>,
+    events: Vec<Note>,
+    look_again_at: Option<Timestamp>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(experiment: &'a Experiment, settings: &'a Settings, observed: &'a Observed) -> Self {
+        let mut status = experiment.status.clone().unwrap_or_default();
+        status.observed_generation = experiment.metadata.generation;
+        Self { experiment, settings, observed, status, actions: Vec::new(), events: Vec::new(), look_again_at: None }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.observed.now
+    }
+
+    /// Sets a condition.
+    pub fn condition(&mut self, type_: &str, truth: Truth, reason: &str, message: &str) {
+        let generation = self.experiment.metadata.generation;
+        let now = self.now();
+        conditions::set(&mut self.status.conditions, type_, truth, reason, message, generation, now);
+    }
+
+    /// Says where the work stands, in the conditions and, when the reason is new, as an event.
+    pub fn stage(&mut self, succeeded: Truth, reason: &str, message: &str) {
+        let before = conditions::get(&self.status.conditions, conditions::SUCCEEDED).map(|c| c.reason.clone());
+        let failed = succeeded == Truth::False;
+        if before.as_deref() != Some(reason) {
+            let message = conditions::shorten(message, 1_000);
+            self.events.push(Note { warning: failed, reason: reason.to_owned(), message });
+        }
+        self.condition(conditions::SUCCEEDED, succeeded, reason, message);
+        self.condition(conditions::RECONCILING, (succeeded == Truth::Unknown).into(), reason, message);
+        self.condition(conditions::STALLED, failed.into(), reason, message);
+    }
+
+    pub fn note(&mut self, warning: bool, reason: &str, message: String) {
+        self.events.push(Note { warning, reason: reason.to_owned(), message });
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Applies a child unless it is there already. Children do not change once made: their content is a
+    /// function of a spec that is fixed.
+    pub fn ensure(&mut self, child: impl Into<Child>) {
+        let child = child.into();
+        let (kind, name) = child.key();
+        if !self.exists(kind, &name) {
+            self.act(Action::Apply(child));
+        }
+    }
+
+    fn exists(&self, kind: Kind, name: &str) -> bool {
+        let children = &self.observed.children;
+        match kind {
+            Kind::Job => children.job(name).is_some(),
+            Kind::StatefulSet => children.stateful_sets.iter().any(|o| o.name_any() == name),
+            Kind::Service => children.services.iter().any(|o| o.name_any() == name),
+            Kind::ConfigMap => children.config_maps.iter().any(|o| o.name_any() == name),
+            Kind::NetworkPolicy => children.network_policies.iter().any(|o| o.name_any() == name),
+            Kind::DisruptionBudget => children.disruption_budgets.iter().any(|o| o.name_any() == name),
+            Kind::Claim => children.claims.iter().any(|o| o.name_any() == name),
+            Kind::Secret => self.observed.secrets.contains_key(name),
+        }
+    }
+
+    /// Deletes every child that is left.
+    pub fn tear_down(&mut self) {
+        let children = &self.observed.children;
+        let mut targets: Vec<(Kind, String)> = Vec::new();
+        macro_rules! all {
+            ($($field:ident => $kind:ident),*) => {
+                $(targets.extend(
+                    children.$field.iter().filter(|o| o.meta().deletion_timestamp.is_none())
+                        .map(|o| (Kind::$kind, o.name_any()))
+                );)*
+            };
+        }
+        all!(jobs => Job, stateful_sets => StatefulSet, services => Service, config_maps => ConfigMap,
+            network_policies => NetworkPolicy, disruption_budgets => DisruptionBudget, claims => Claim);
+        for (kind, name) in targets {
+            self.act(Action::Delete(kind, name));
+        }
+    }
+
+    /// Asks to be woken after so many seconds at the latest.
+    pub fn wake_after(&mut self, seconds: i64) {
+        self.wake_at(self.now() + SignedDuration::from_secs(seconds.max(0)));
+    }
+
+    /// Asks to be woken at this instant at the latest.
+    pub fn wake_at(&mut self, instant: Timestamp) {
+        self.look_again_at = Some(self.look_again_at.map_or(instant, |other| other.min(instant)));
+    }
+
+    /// Does not go on: the spec or its surroundings must change first.
+    pub fn refuse(mut self, reason: &str, message: &str) -> Plan {
+        self.stage(Truth::False, reason, message);
+        self.done()
+    }
+
+    /// Remembers how the experiment ends, before anything is done about it.
+    pub fn begin_ending(mut self, reason: &str, message: &str) -> Plan {
+        self.status.ending = Some(EndingStatus {
+            reason: reason.to_owned(),
+            message: conditions::shorten(message, 900),
+            reported_time: None,
+            cleaned_up_time: None,
+        });
+        self.stage(Truth::Unknown, "Ending", &format!("ends as {reason}: {message}"));
+        self.remember()
+    }
+
+    /// The plan, with a fact that must stand before anything else is done.
+    pub fn remember(mut self) -> Plan {
+        self.actions.clear();
+        let mut plan = self.done();
+        plan.remember = true;
+        plan
+    }
+
+    pub fn done(self) -> Plan {
+        Plan {
+            status: self.status,
+            remember: false,
+            actions: self.actions,
+            events: self.events,
+            look_again_at: self.look_again_at,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! From the start to the last trial: calibrate, provision, measure. (Pure.)
+
+use super::{Action, Draft, Plan};
+use crate::build::{Role, backend, guard, jobs, plan as run_plan};
+use crate::facts::{JobState, completion_index, container_end, is_ready, job_state, termination};
+use crate::validate::Validated;
+use crate::{equality, trouble};
+use bakeoff_crds::conditions::{self, Truth};
+use bakeoff_crds::run::{NodeFacts, Termination};
+use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
+use jiff::SignedDuration;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+
+/// Nodes that are calibrated; a larger pool is sampled by name.
+const MAX_CALIBRATED: usize = 8;
+/// A calibration that takes longer than this is given up: it only informs.
+const CALIBRATION_SECONDS: i64 = 45;
+/// How often a running generator is asked for its progress.
+const PROGRESS_SECONDS: i64 = 2;
+
+pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
+    let Some(started) = draft.status.start_time else { return draft.done() };
+    if valid.spec.cancel {
+        return draft.begin_ending("Cancelled", "cancelled by spec.cancel");
+    }
+    if let Some(seconds) = valid.spec.active_deadline_seconds {
+        let deadline = started + SignedDuration::from_secs(seconds);
+        if draft.now() >= deadline {
+            let message = format!("activeDeadlineSeconds ({seconds}) have passed since the start");
+            return draft.begin_ending("DeadlineExceeded", &message);
+        }
+        draft.wake_at(deadline);
+    }
+    if valid.spec.suspend {
+        return suspend(draft);
+    }
+    let generator = latest_attempt(&draft, valid);
+    if generator.is_none() {
+        match prepare(&mut draft, valid) {
+            Preparation::Ready => {}
+            Preparation::Waiting => {
+                let deadline = started + SignedDuration::from_secs(i64::from(valid.spec.limits.provision_seconds));
+                if draft.now() >= deadline {
+                    let message = overdue(&draft, valid);
+                    return draft.begin_ending("ProvisionTimeout", &message);
+                }
+                draft.wake_at(deadline);
+                return draft.done();
+            }
+            Preparation::Failed(reason, message) => return draft.begin_ending(reason, &message),
+        }
+    }
+    measure(draft, valid, generator)
+}
+
+/// Stops the generators, removes the backends, keeps what was measured, and gives the pool back.
+fn suspend(mut draft: Draft<'_>) -> Plan {
+    if draft.observed.children.is_empty() {
+        draft.status.start_time = None;
+        draft.stage(Truth::Unknown, "Suspended", "suspended; finished trials are kept; set spec.suspend to false to go on");
+        return draft.remember();
+    }
+    let left = draft.observed.children.describe();
+    draft.stage(Truth::Unknown, "Suspending", &format!("removing {left}"));
+    draft.tear_down();
+    draft.done()
+}
+
+enum Preparation {
+    Ready,
+    Waiting,
+    Failed(&'static str, String),
+}
+
+/// Calibrates the nodes and provisions the backends.
+fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
+    secrets(draft, valid);
+    draft.ensure(guard::backend_policy(valid));
+    draft.ensure(guard::generator_policy(valid, draft.settings));
+    draft.ensure(jobs::generator_service(valid));
+
+    let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
+    for (backend, profile) in valid.provisioned().filter_map(|b| Some((b, backend::profile(b.kind, storage)?))) {
+        draft.ensure(backend::service(valid, backend, &profile));
+    }
+    if calibrating(draft, valid) {
+        draft.stage(Truth::Unknown, "Calibrating", &format!("looks at the nodes {}", equality::names(&draft.observed.nodes)));
+        return troubled(draft).unwrap_or(Preparation::Waiting);
+    }
+    for (backend, profile) in valid.provisioned().filter_map(|b| Some((b, backend::profile(b.kind, storage)?))) {
+        let set = backend::stateful_set(valid, backend, &profile, draft.settings, &draft.observed.nodes);
+        draft.ensure(set);
+    }
+    draft.ensure(guard::disruption_budget(valid));
+    let waiting: Vec<&str> = valid
+        .provisioned()
+        .filter(|backend| !draft.observed.children.pods_of_backend(&backend.name).any(is_ready))
+        .map(|backend| backend.name.as_str())
+        .collect();
+    if waiting.is_empty() {
+        return Preparation::Ready;
+    }
+    draft.stage(Truth::Unknown, "Provisioning", &format!("waits until {} answer", waiting.join(" and ")));
+    troubled(draft).unwrap_or(Preparation::Waiting)
+}
+
+fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
+    for backend in valid.provisioned() {
+        if !draft.observed.secrets.contains_key(&backend::credentials_name(valid, backend)) {
+            draft.act(Action::DrawCredentials { backend: backend.name.clone() });
+        }
+    }
+    let name = jobs::results_secret(valid);
+    if valid.spec.results.s3.is_none() && !draft.observed.secrets.contains_key(&name) {
+        draft.act(Action::CopyResultsSecret { name });
+    }
+}
+
+/// Sees to the calibration Jobs; whether one of them still works.
+fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
+    let nodes: Vec<String> = draft.observed.nodes.iter().take(MAX_CALIBRATED).map(|n| n.name.clone()).collect();
+    let mut waits = false;
+    for (position, node) in nodes.iter().enumerate() {
+        let name = jobs::calibration_name(valid, position);
+        match job_state(draft.observed.children.job(&name)) {
+            JobState::Absent => {
+                let job = jobs::calibrate(valid, draft.settings, position, node);
+                draft.ensure(job);
+                waits = true;
+            }
+            JobState::Active => waits = true,
+            JobState::Succeeded | JobState::Failed(_) => {}
+        }
+    }
+    let Some(started) = draft.status.start_time else { return waits };
+    let deadline = started + SignedDuration::from_secs(CALIBRATION_SECONDS);
+    if waits && draft.now() < deadline {
+        draft.wake_at(deadline);
+        return true;
+    }
+    false
+}
+
+/// The first thing that keeps a pod from running.
+fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
+    let now = draft.now();
+    let trouble = draft.observed.children.pods.iter().find_map(|pod| trouble::of_pod(pod, now))?;
+    if trouble.fatal {
+        return Some(Preparation::Failed(trouble.reason, trouble.message));
+    }
+    draft.stage(Truth::Unknown, trouble.reason, &trouble.message);
+    draft.wake_after(5);
+    Some(Preparation::Waiting)
+}
+
+fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
+    let now = draft.now();
+    let trouble = draft.observed.children.pods.iter().find_map(|pod| trouble::of_pod(pod, now));
+    let cause = trouble.map_or_else(
+        || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
+        |trouble| trouble.message,
+    );
+    format!("not provisioned within {} s (limits.provisionSeconds): {cause}", valid.spec.limits.provision_seconds)
+}
+
+/// The nodes with what their calibration found.
+pub fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
+    let mut nodes = draft.observed.nodes.clone();
+    for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
+        let job = jobs::calibration_name(valid, position);
+        node.calibration = draft.observed.children.pods_of_job(&job).find_map(|pod| match termination(pod)? {
+            Termination::Calibrated(calibration) => Some(calibration),
+            _ => None,
+        });
+    }
+    nodes
+}
+
+/// The newest generator Job and its attempt.
+fn latest_attempt(draft: &Draft<'_>, valid: &Validated) -> Option<i32> {
+    (0..=valid.spec.generators.backoff_limit)
+        .rev()
+        .find(|attempt| draft.observed.children.job(&jobs::run_name(valid, *attempt)).is_some())
+}
+
+fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> Plan {
+    let Some(attempt) = generator else {
+        equalised(&mut draft, valid);
+        backends(&mut draft, valid);
+        launch(&mut draft, valid, 0);
+        draft.stage(Truth::Unknown, "Running", "starts the generators");
+        return draft.done();
+    };
+    let name = jobs::run_name(valid, attempt);
+    let job = draft.observed.children.job(&name);
+    match job_state(job) {
+        JobState::Absent | JobState::Active => active(draft, valid, &name),
+        JobState::Succeeded => {
+            let counts = index_zero(&draft, &name).and_then(termination).and_then(|end| match end {
+                Termination::Ran(counts) => Some(counts),
+                _ => None,
+            });
+            if let Some(counts) = counts {
+                progress(&mut draft, counts);
+            }
+            let message = format!("{} trials on {} backends", valid.trials, valid.backends.len());
+            draft.begin_ending("Completed", &message)
+        }
+        JobState::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
+    }
+}
+
+fn launch(draft: &mut Draft<'_>, valid: &Validated, attempt: i32) {
+    let nodes = calibrated_nodes(draft, valid);
+    let inequalities = equality::inequalities(&nodes);
+    let environment = run_plan::environment(draft.settings, nodes, inequalities);
+    let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
+    draft.ensure(run_plan::config_map(valid, &jobs::run_name(valid, attempt), Role::Generator, &plan, None));
+    draft.ensure(jobs::run(valid, draft.settings, attempt));
+}
+
+fn equalised(draft: &mut Draft<'_>, valid: &Validated) {
+    let nodes = calibrated_nodes(draft, valid);
+    let found = equality::inequalities(&nodes);
+    if found.is_empty() {
+        let message = format!("nodes {} are equal as far as checked", equality::names(&nodes));
+        draft.condition(conditions::EQUALISED, Truth::True, "NodesEqual", &message);
+    } else {
+        draft.condition(conditions::EQUALISED, Truth::False, "NodesDiffer", &found.join(". "));
+    }
+}
+
+fn backends(draft: &mut Draft<'_>, valid: &Validated) {
+    draft.status.backends = valid
+        .backends
+        .iter()
+        .map(|backend| {
+            let pod = draft.observed.children.pods_of_backend(&backend.name).find(|pod| is_ready(pod));
+            BackendStatus {
+                name: backend.name.clone(),
+                version: backend.version.clone(),
+                image: backend.image.clone(),
+                image_id: pod.and_then(run_plan::image_id).unwrap_or_default(),
+                node: pod.and_then(run_plan::node_name).unwrap_or_default(),
+                time_to_ready_seconds: pod.and_then(run_plan::time_to_ready),
+            }
+        })
+        .collect();
+}
+
+fn index_zero<'a>(draft: &'a Draft<'_>, job: &'a str) -> Option<&'a Pod> {
+    draft.observed.children.pods_of_job(job).find(|pod| completion_index(pod).unwrap_or(0) == 0)
+}
+
+fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
+    let now = draft.now();
+    let trouble = draft.observed.children.pods_of_job(name).find_map(|pod| trouble::of_pod(pod, now));
+    if let Some(trouble) = trouble {
+        if trouble.fatal {
+            return draft.begin_ending(trouble.reason, &trouble.message);
+        }
+        draft.stage(Truth::Unknown, trouble.reason, &trouble.message);
+        draft.wake_after(5);
+        return draft.done();
+    }
+    draft.wake_after(PROGRESS_SECONDS);
+    let Some(seen) = draft.observed.progress.clone() else {
+        draft.stage(Truth::Unknown, "Running", "generators are starting");
+        return draft.done();
+    };
+    let down: Vec<&str> = valid
+        .provisioned()
+        .filter(|backend| !draft.observed.children.pods_of_backend(&backend.name).any(is_ready))
+        .map(|backend| backend.name.as_str())
+        .collect();
+    progress(&mut draft, seen.trials);
+    if let Some(status) = &mut draft.status.progress {
+        status.current = seen.current.clone();
+        status.estimated_end_time = seen.estimated_end;
+        status.first_operation_time = status.first_operation_time.or(seen.first_operation);
+    }
+    let mut message = match (seen.stage, &seen.current) {
+        (bakeoff_crds::run::Stage::Probing, _) => "waits until every backend and the results store answer a signed request".to_owned(),
+        (_, Some(current)) => current.clone(),
+        (_, None) => "between trials".to_owned(),
+    };
+    if !down.is_empty() {
+        message = format!("{message}; not ready: {}", down.join(", "));
+    }
+    draft.stage(Truth::Unknown, "Running", &message);
+    draft.done()
+}
+
+/// Counts only ever grow: a generator that resumes has not counted yet what is durable.
+fn progress(draft: &mut Draft<'_>, counts: TrialCounts) {
+    let status = draft.status.progress.get_or_insert_with(ProgressStatus::default);
+    if counts.planned > 0 && counts.done >= status.trials.done {
+        status.trials = counts;
+        status.display = format!("{}/{}", counts.done, counts.planned);
+    }
+}
+
+fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cause: &str) -> Plan {
+    let pods: Vec<&Pod> = draft.observed.children.pods_of_job(name).collect();
+    let failure = pods.iter().find_map(|pod| match termination(pod)? {
+        Termination::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    if let Some(failure) = failure.as_ref().filter(|failure| !failure.retryable) {
+        return draft.begin_ending(&failure.reason, &failure.message);
+    }
+    let end = pods.iter().find_map(|pod| container_end(pod)).unwrap_or_else(|| cause.to_owned());
+    let why = failure.map_or(end, |failure| failure.message);
+    if attempt >= valid.spec.generators.backoff_limit {
+        let message = format!(
+            "the generator failed {} times (generators.backoffLimit {}), last: {why}",
+            attempt + 1,
+            valid.spec.generators.backoff_limit
+        );
+        return draft.begin_ending("GeneratorFailed", &message);
+    }
+    let next = attempt + 1;
+    draft.note(true, "GeneratorRestarted", format!("attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"));
+    launch(&mut draft, valid, next);
+    draft.stage(Truth::Unknown, "Running", &format!("generator attempt {} resumes", next + 1));
+    draft.done()
+}
+
+/// When a Job was made.
+pub fn created(job: &Job) -> Option<jiff::Timestamp> {
+    job.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
