@@ -6,7 +6,7 @@ use super::{ALPHA, median};
 
 /// Points to which a longer series is reduced (medians of equal stretches) before slopes are
 /// taken: pairs grow with the square, and a soak of a day has 86 400 seconds.
-pub const MOST_POINTS: usize = 120;
+pub const MOST_POINTS: usize = 60;
 
 const RESAMPLES: usize = 1_000;
 
