@@ -2,5 +2,17 @@
 //!
 //! Everything here is a synchronous, pure function of its arguments: no file, network, clock or
 //! environment is read, and the same input gives the same bytes.
+//!
+//! ```text
+//! records ──merge──> summary ──objective──> met or not
+//!                       │─────decision───> Go, NoGo, Inconclusive
+//!                       ├─────report─────> report.html, report.md
+//!                       └─────outcome────> status
+//! ```
 
+pub mod decision;
+pub mod merge;
+pub mod objective;
 pub mod stats;
+pub mod summary;
+pub mod vocabulary;

@@ -224,7 +224,7 @@ fn counts(planned: usize, records: &[&TrialRecord], interrupted: &[Interrupted])
 
 fn excluded(records: &[&TrialRecord], interrupted: &[Interrupted], valid: &[&TrialRecord]) -> Vec<ExcludedTrial> {
     let good: BTreeSet<i32> = valid.iter().map(|record| record.trial.index).collect();
-    let entry = |trial: &Trial, attempt, codes, details| {
+    let entry = |trial: &Trial, attempt, codes, details, violations| {
         let excluded = ExcludedTrial {
             trial: trial.id.clone(),
             attempt,
@@ -232,6 +232,7 @@ fn excluded(records: &[&TrialRecord], interrupted: &[Interrupted], valid: &[&Tri
             backend: trial.backend.clone(),
             codes,
             details,
+            violations,
             made_good: good.contains(&trial.index),
         };
         ((trial.index, attempt), excluded)
@@ -241,12 +242,13 @@ fn excluded(records: &[&TrialRecord], interrupted: &[Interrupted], valid: &[&Tri
         if let Verdict::Invalid(reasons) = &record.verdict {
             let codes = reasons.iter().map(|reason| reason.code.as_str().to_owned()).collect();
             let details = reasons.iter().map(|reason| reason.detail.clone()).collect();
-            list.push(entry(&record.trial, record.attempt, codes, details));
+            let violations = record.checks.iter().map(|check| check.violations).sum();
+            list.push(entry(&record.trial, record.attempt, codes, details, violations));
         }
     }
     for lost in interrupted {
         let detail = "the generator was lost before the trial ended".to_owned();
-        list.push(entry(&lost.trial, lost.attempt, vec!["Interrupted".to_owned()], vec![detail]));
+        list.push(entry(&lost.trial, lost.attempt, vec!["Interrupted".to_owned()], vec![detail], 0));
     }
     list.sort_by_key(|(key, _)| *key);
     list.into_iter().map(|(_, excluded)| excluded).collect()

@@ -414,6 +414,8 @@ pub struct ExcludedTrial {
     pub codes: Vec<String>,
     /// The figures and the bounds in words.
     pub details: Vec<String>,
+    /// Correctness violations that were seen in it. They enter no sum, but are not hidden either.
+    pub violations: i64,
     /// Whether a later attempt at the same trial was valid.
     pub made_good: bool,
 }
