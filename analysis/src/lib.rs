@@ -16,3 +16,7 @@ pub mod objective;
 pub mod stats;
 pub mod summary;
 pub mod vocabulary;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod sample;

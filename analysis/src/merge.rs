@@ -4,9 +4,11 @@
 //! histograms with the same bounds; the percentile of the sum is then that of the pooled
 //! operations, within the three digits that a histogram keeps.
 
+use bakeoff_crds::result::{
+    EncodedHistogram, HISTOGRAM_DIGITS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_LOW_MICROS,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bakeoff_crds::result::{EncodedHistogram, HISTOGRAM_DIGITS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_LOW_MICROS};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
@@ -53,8 +55,12 @@ impl MergeError {
 /// # Errors
 /// Never in practice: the bounds are constants that the library accepts.
 pub fn empty() -> Result<Histogram<u64>, MergeError> {
-    Histogram::new_with_bounds(HISTOGRAM_LOW_MICROS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_DIGITS)
-        .map_err(|error| MergeError::Internal(error.to_string()))
+    Histogram::new_with_bounds(
+        HISTOGRAM_LOW_MICROS,
+        HISTOGRAM_HIGH_MICROS,
+        HISTOGRAM_DIGITS,
+    )
+    .map_err(|error| MergeError::Internal(error.to_string()))
 }
 
 /// Reads a histogram of the raw data; an empty text is an empty histogram.
@@ -65,12 +71,20 @@ pub fn decode(encoded: &EncodedHistogram) -> Result<Histogram<u64>, MergeError> 
     if encoded.0.is_empty() {
         return empty();
     }
-    let bytes = STANDARD.decode(&encoded.0).map_err(|error| MergeError::Base64(error.to_string()))?;
+    let bytes = STANDARD
+        .decode(&encoded.0)
+        .map_err(|error| MergeError::Base64(error.to_string()))?;
     let histogram: Histogram<u64> = Deserializer::new()
         .deserialize(&mut bytes.as_slice())
         .map_err(|error| MergeError::Format(format!("{error:?}")))?;
     let (low, high, digits) = (histogram.low(), histogram.high(), histogram.sigfig());
-    if (low, high, digits) != (HISTOGRAM_LOW_MICROS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_DIGITS) {
+    if (low, high, digits)
+        != (
+            HISTOGRAM_LOW_MICROS,
+            HISTOGRAM_HIGH_MICROS,
+            HISTOGRAM_DIGITS,
+        )
+    {
         return Err(MergeError::Bounds { low, high, digits });
     }
     Ok(histogram)
@@ -92,10 +106,13 @@ pub fn encode(histogram: &Histogram<u64>) -> Result<EncodedHistogram, MergeError
 ///
 /// # Errors
 /// As [`decode`].
-pub fn merge<'a>(parts: impl IntoIterator<Item = &'a EncodedHistogram>) -> Result<Histogram<u64>, MergeError> {
+pub fn merge<'a>(
+    parts: impl IntoIterator<Item = &'a EncodedHistogram>,
+) -> Result<Histogram<u64>, MergeError> {
     let mut sum = empty()?;
     for part in parts {
-        sum.add(decode(part)?).map_err(|error| MergeError::Internal(error.to_string()))?;
+        sum.add(decode(part)?)
+            .map_err(|error| MergeError::Internal(error.to_string()))?;
     }
     Ok(sum)
 }
@@ -111,8 +128,16 @@ mod tests {
         other.record(5).unwrap();
         let encoded = encode(&other).unwrap();
         assert_eq!(decode(&encoded).unwrap_err().reason(), "HistogramBounds");
-        assert_eq!(decode(&EncodedHistogram("!".into())).unwrap_err().reason(), "HistogramUnreadable");
-        assert_eq!(decode(&EncodedHistogram("AAAA".into())).unwrap_err().reason(), "HistogramUnreadable");
+        assert_eq!(
+            decode(&EncodedHistogram("!".into())).unwrap_err().reason(),
+            "HistogramUnreadable"
+        );
+        assert_eq!(
+            decode(&EncodedHistogram("AAAA".into()))
+                .unwrap_err()
+                .reason(),
+            "HistogramUnreadable"
+        );
         assert_eq!(decode(&EncodedHistogram::default()).unwrap().len(), 0);
     }
 

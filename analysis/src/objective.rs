@@ -80,7 +80,9 @@ pub enum ObjectiveError {
         message: String,
     },
     /// A name that the experiment does not have at this place.
-    #[error("{expression:?} names {path:?}, which this experiment does not measure; {at} has: {known}")]
+    #[error(
+        "{expression:?} names {path:?}, which this experiment does not measure; {at} has: {known}"
+    )]
     UnknownName {
         /// The expression.
         expression: String,
@@ -110,7 +112,9 @@ pub enum ObjectiveError {
         known: String,
     },
     /// Does not yield true or false.
-    #[error("{expression:?} yields {found}, not true or false; compare the figure with a bound, for example {expression} < 50000")]
+    #[error(
+        "{expression:?} yields {found}, not true or false; compare the figure with a bound, for example {expression} < 50000"
+    )]
     NotBoolean {
         /// The expression.
         expression: String,
@@ -160,22 +164,41 @@ pub fn compile(expression: &str, spec: &ExperimentSpec) -> Result<Objective, Obj
     // The parser is a large piece of foreign code that reads user input: a panic in it must not
     // take the operator down.
     let program = catch_unwind(AssertUnwindSafe(|| Program::compile(expression)))
-        .map_err(|_| ObjectiveError::Syntax { expression: text(), message: "the parser gave up".to_owned() })?
-        .map_err(|errors| ObjectiveError::Syntax { expression: text(), message: errors.to_string().replace('\n', " ") })?;
+        .map_err(|_| ObjectiveError::Syntax {
+            expression: text(),
+            message: "the parser gave up".to_owned(),
+        })?
+        .map_err(|errors| ObjectiveError::Syntax {
+            expression: text(),
+            message: errors.to_string().replace('\n', " "),
+        })?;
     let mut paths = BTreeSet::new();
     collect(program.expression(), &mut Vec::new(), &mut paths);
     let known = vocabulary_tree(spec);
     if paths.is_empty() {
-        return Err(ObjectiveError::NoFigure { expression: text(), known: names(&known) });
+        return Err(ObjectiveError::NoFigure {
+            expression: text(),
+            known: names(&known),
+        });
     }
     for path in &paths {
         check_path(expression, &known, path)?;
     }
-    let objective = Objective { expression: text(), program, paths };
+    let objective = Objective {
+        expression: text(),
+        program,
+        paths,
+    };
     match run(&objective, &known) {
         Ok(Value::Bool(_)) => Ok(objective),
-        Ok(other) => Err(ObjectiveError::NotBoolean { expression: text(), found: format!("a value of type {}", other.type_of()) }),
-        Err(message) => Err(ObjectiveError::Evaluation { expression: text(), message }),
+        Ok(other) => Err(ObjectiveError::NotBoolean {
+            expression: text(),
+            found: format!("a value of type {}", other.type_of()),
+        }),
+        Err(message) => Err(ObjectiveError::Evaluation {
+            expression: text(),
+            message,
+        }),
     }
 }
 
@@ -199,7 +222,11 @@ pub fn evaluate(objective: &Objective, summary: &Summary) -> Evaluation {
     match run(objective, &tree) {
         Ok(Value::Bool(true)) => Evaluation::Met(read.join(", ")),
         Ok(Value::Bool(false)) => Evaluation::NotMet(read.join(", ")),
-        Ok(other) => Evaluation::Missing(format!("{} yields a value of type {}", objective.expression, other.type_of())),
+        Ok(other) => Evaluation::Missing(format!(
+            "{} yields a value of type {}",
+            objective.expression,
+            other.type_of()
+        )),
         Err(message) => Evaluation::Missing(message),
     }
 }
@@ -223,7 +250,15 @@ pub fn known_names(spec: &ExperimentSpec) -> Vec<String> {
         match node {
             Node::Group(members) => {
                 for (name, member) in members {
-                    walk(member, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, list);
+                    walk(
+                        member,
+                        &if path.is_empty() {
+                            name.clone()
+                        } else {
+                            format!("{path}.{name}")
+                        },
+                        list,
+                    );
                 }
             }
             Node::Count(_) | Node::Rate(_) => list.push(path.to_owned()),
@@ -242,7 +277,10 @@ fn run(objective: &Objective, tree: &Node) -> Result<Value, String> {
                 context.add_variable_from_value(name.clone(), value(member));
             }
         }
-        objective.program.execute(&context).map_err(|error| error.to_string())
+        objective
+            .program
+            .execute(&context)
+            .map_err(|error| error.to_string())
     }))
     .unwrap_or_else(|_| Err("the interpreter gave up".to_owned()))
 }
@@ -252,8 +290,10 @@ fn value(node: &Node) -> Value {
         Node::Count(number) => Value::Int(*number),
         Node::Rate(number) => Value::Float(*number),
         Node::Group(members) => {
-            let map: std::collections::HashMap<String, Value> =
-                members.iter().map(|(name, member)| (name.clone(), value(member))).collect();
+            let map: std::collections::HashMap<String, Value> = members
+                .iter()
+                .map(|(name, member)| (name.clone(), value(member)))
+                .collect();
             Value::from(map)
         }
     }
@@ -274,7 +314,10 @@ fn collect(expression: &IdedExpr, bound: &mut Vec<String>, paths: &mut BTreeSet<
             }
         }
         Expr::Select(select) => collect(&select.operand, bound, paths),
-        Expr::List(list) => list.elements.iter().for_each(|element| collect(element, bound, paths)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .for_each(|element| collect(element, bound, paths)),
         Expr::Map(map) => {
             for entry in &map.entries {
                 if let cel::common::ast::EntryExpr::MapEntry(entry) = &entry.expr {
@@ -290,7 +333,11 @@ fn collect(expression: &IdedExpr, bound: &mut Vec<String>, paths: &mut BTreeSet<
             bound.push(comprehension.iter_var.clone());
             bound.extend(comprehension.iter_var2.clone());
             bound.push(comprehension.accu_var.clone());
-            for part in [&comprehension.loop_cond, &comprehension.loop_step, &comprehension.result] {
+            for part in [
+                &comprehension.loop_cond,
+                &comprehension.loop_step,
+                &comprehension.result,
+            ] {
                 collect(part, bound, paths);
             }
             bound.truncate(depth);
@@ -308,14 +355,22 @@ fn path_of(expression: &IdedExpr) -> Option<Vec<String>> {
             path.push(select.field.clone());
             Some(path)
         }
-        Expr::Call(call) if call.func_name == cel::common::ast::operators::INDEX => match call.args.as_slice() {
-            [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(key)), .. }] => {
-                let mut path = path_of(operand)?;
-                path.push(key.inner().to_owned());
-                Some(path)
+        Expr::Call(call) if call.func_name == cel::common::ast::operators::INDEX => {
+            match call.args.as_slice() {
+                [
+                    operand,
+                    IdedExpr {
+                        expr: Expr::Literal(LiteralValue::String(key)),
+                        ..
+                    },
+                ] => {
+                    let mut path = path_of(operand)?;
+                    path.push(key.inner().to_owned());
+                    Some(path)
+                }
+                _ => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
     }
 }
@@ -337,7 +392,11 @@ fn names(node: &Node) -> String {
 fn check_path(expression: &str, known: &Node, path: &[String]) -> Result<(), ObjectiveError> {
     for end in 0..path.len() {
         if find(known, &path[..=end]).is_none() {
-            let at = if end == 0 { "the experiment".to_owned() } else { path[..end].join(".") };
+            let at = if end == 0 {
+                "the experiment".to_owned()
+            } else {
+                path[..end].join(".")
+            };
             return Err(ObjectiveError::UnknownName {
                 expression: expression.to_owned(),
                 path: path[..=end].join("."),
@@ -383,9 +442,14 @@ fn insert(members: &mut BTreeMap<String, Node>, name: &str, node: &Node) {
 fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
     let mut roots = BTreeMap::new();
     for workload in &spec.workloads {
-        let Some(kind) = workload.kind() else { continue };
+        let Some(kind) = workload.kind() else {
+            continue;
+        };
         let mut group = vocabulary_group(kind);
-        let cells = schedule::cells(workload).iter().map(|cell| (label(cell), Node::Group(vocabulary_group(kind)))).collect();
+        let cells = schedule::cells(workload)
+            .iter()
+            .map(|cell| (label(cell), Node::Group(vocabulary_group(kind))))
+            .collect();
         group.insert("cells".to_owned(), Node::Group(cells));
         insert(&mut roots, &workload.name, &Node::Group(group));
     }
@@ -402,7 +466,16 @@ fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
     let metrics: BTreeMap<String, Node> = METRICS
         .iter()
         // 1 and not 0, so that the trial evaluation of a quotient does not divide by zero.
-        .map(|metric| ((*metric).to_owned(), if *metric == "perSecond" { Node::Rate(1.0) } else { Node::Count(1) }))
+        .map(|metric| {
+            (
+                (*metric).to_owned(),
+                if *metric == "perSecond" {
+                    Node::Rate(1.0)
+                } else {
+                    Node::Count(1)
+                },
+            )
+        })
         .collect();
     let mut group = metrics.clone();
     for name in words.checks.iter().chain(words.counters) {
@@ -415,16 +488,28 @@ fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
 }
 
 fn label(levels: &schedule::Cell) -> String {
-    levels.iter().map(|(factor, level)| format!("{factor}={level}")).collect::<Vec<_>>().join(" ")
+    levels
+        .iter()
+        .map(|(factor, level)| format!("{factor}={level}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The figures of a summary under the same names.
 fn figures_tree(summary: &Summary) -> Node {
-    let everywhere: Vec<&str> = summary.backends.iter().map(|backend| backend.name.as_str()).collect();
+    let everywhere: Vec<&str> = summary
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
     let mut roots = workloads_group(summary, &everywhere);
     let mut backends = BTreeMap::new();
     for name in &everywhere {
-        insert(&mut backends, name, &Node::Group(workloads_group(summary, &[name])));
+        insert(
+            &mut backends,
+            name,
+            &Node::Group(workloads_group(summary, &[name])),
+        );
     }
     roots.insert("backends".to_owned(), Node::Group(backends));
     Node::Group(roots)
@@ -442,10 +527,14 @@ fn workloads_group(summary: &Summary, backends: &[&str]) -> BTreeMap<String, Nod
             }
             Some(list)
         };
-        let mut group = parts(&mut workload.cells.iter()).map(|all| worst(workload.kind, &all)).unwrap_or_default();
+        let mut group = parts(&mut workload.cells.iter())
+            .map(|all| worst(workload.kind, &all))
+            .unwrap_or_default();
         let mut cells = BTreeMap::new();
         for cell in &workload.cells {
-            let one = parts(&mut std::iter::once(cell)).map(|one| worst(workload.kind, &one)).unwrap_or_default();
+            let one = parts(&mut std::iter::once(cell))
+                .map(|one| worst(workload.kind, &one))
+                .unwrap_or_default();
             cells.insert(cell.label.clone(), Node::Group(one));
         }
         group.insert("cells".to_owned(), Node::Group(cells));
@@ -457,12 +546,20 @@ fn workloads_group(summary: &Summary, backends: &[&str]) -> BTreeMap<String, Nod
 
 /// A check is a figure only where every backend asked about performed it.
 fn add_checks(workload: &WorkloadSummary, backends: &[&str], group: &mut BTreeMap<String, Node>) {
-    let names: BTreeSet<&str> = workload.checks.iter().map(|check| check.name.as_str()).collect();
+    let names: BTreeSet<&str> = workload
+        .checks
+        .iter()
+        .map(|check| check.name.as_str())
+        .collect();
     for name in names {
         let found: Vec<i64> = workload
             .checks
             .iter()
-            .filter(|check| check.name == name && check.checked > 0 && backends.contains(&check.backend.as_str()))
+            .filter(|check| {
+                check.name == name
+                    && check.checked > 0
+                    && backends.contains(&check.backend.as_str())
+            })
             .map(|check| check.violations)
             .collect();
         if found.len() == backends.len() {
@@ -479,15 +576,26 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
         return group;
     }
     for counter in words.counters {
-        let values: Option<Vec<i64>> = parts.iter().map(|part| part.counters.get(*counter).copied()).collect();
+        let values: Option<Vec<i64>> = parts
+            .iter()
+            .map(|part| part.counters.get(*counter).copied())
+            .collect();
         if let Some(values) = values {
             group.insert((*counter).to_owned(), Node::Count(values.iter().sum()));
         }
     }
     for name in words.operations {
-        let all: Option<Vec<_>> = parts.iter().map(|part| part.operations.get(*name)).collect();
-        let Some(all) = all.filter(|all| !all.is_empty()) else { continue };
-        let failures = all.iter().flat_map(|operation| operation.failures.values()).sum();
+        let all: Option<Vec<_>> = parts
+            .iter()
+            .map(|part| part.operations.get(*name))
+            .collect();
+        let Some(all) = all.filter(|all| !all.is_empty()) else {
+            continue;
+        };
+        let failures = all
+            .iter()
+            .flat_map(|operation| operation.failures.values())
+            .sum();
         let count = all.iter().map(|operation| operation.count).sum();
         let mut metrics = BTreeMap::from([
             ("count".to_owned(), Node::Count(count)),
@@ -495,18 +603,38 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
         ]);
         // Without a completed operation there is no latency and no rate to compare with a bound.
         if all.iter().all(|operation| operation.count > 0) {
-            let slowest = all.iter().map(|operation| operation.per_second).fold(f64::INFINITY, f64::min);
+            let slowest = all
+                .iter()
+                .map(|operation| operation.per_second)
+                .fold(f64::INFINITY, f64::min);
             metrics.insert("perSecond".to_owned(), Node::Rate(slowest));
             let mut latency = |metric: &str, values: Option<Vec<i64>>| {
                 if let Some(largest) = values.and_then(|values| values.into_iter().max()) {
                     metrics.insert(metric.to_owned(), Node::Count(largest));
                 }
             };
-            latency("p50", Some(all.iter().map(|operation| operation.response.p50).collect()));
-            latency("p90", Some(all.iter().map(|operation| operation.response.p90).collect()));
-            latency("p99", Some(all.iter().map(|operation| operation.response.p99).collect()));
-            latency("p999", all.iter().map(|operation| operation.response.p999).collect());
-            latency("max", Some(all.iter().map(|operation| operation.response.max).collect()));
+            latency(
+                "p50",
+                Some(all.iter().map(|operation| operation.response.p50).collect()),
+            );
+            latency(
+                "p90",
+                Some(all.iter().map(|operation| operation.response.p90).collect()),
+            );
+            latency(
+                "p99",
+                Some(all.iter().map(|operation| operation.response.p99).collect()),
+            );
+            latency(
+                "p999",
+                all.iter()
+                    .map(|operation| operation.response.p999)
+                    .collect(),
+            );
+            latency(
+                "max",
+                Some(all.iter().map(|operation| operation.response.max).collect()),
+            );
         }
         if *name == words.main {
             group.extend(metrics.clone());
@@ -514,4 +642,111 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
         group.insert((*name).to_owned(), Node::Group(metrics));
     }
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use crate::summary::{RunData, summarise};
+    use proptest::prelude::*;
+
+    fn phase1_c() -> (ExperimentSpec, Summary) {
+        let (manifest, records) = sample::phase1_c();
+        let summary = summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap();
+        (manifest.plan.spec, summary)
+    }
+
+    #[test]
+    fn evaluates_figures_checks_cells_and_backends() {
+        let (spec, summary) = phase1_c();
+        let judged = |expression: &str| {
+            let objective = compile(expression, &spec).unwrap_or_else(|error| panic!("{error}"));
+            evaluate(&objective, &summary)
+        };
+        for met in [
+            "consistency.listMisses == 0",
+            "put.p99 < 60000000",
+            "put.put.p99 == put.p99",
+            "cold_read.list.p99 == coldRead.list.p99",
+            "backends.minio.put.p99 <= put.p99",
+            "backends.seaweedfs.put.perSecond > backends.minio.put.perSecond",
+            "put.cells[\"concurrency=8 objectSize=4Ki\"].perSecond > 100.0",
+            "put.perSecond > 1 && put.failures == 0",
+            "[put.p50, put.p99].all(x, x > 0)",
+        ] {
+            assert!(judged(met).is_met(), "{met}: {:?}", judged(met));
+        }
+        let not_met = judged("put.p99 < 1");
+        assert!(
+            matches!(&not_met, Evaluation::NotMet(detail) if detail.starts_with("put.p99 = ")),
+            "{not_met:?}"
+        );
+    }
+
+    #[test]
+    fn a_missing_figure_is_not_satisfied_even_behind_an_or() {
+        let (spec, mut summary) = phase1_c();
+        let missing = |summary: &Summary, expression: &str| {
+            matches!(
+                evaluate(&compile(expression, &spec).unwrap(), summary),
+                Evaluation::Missing(_)
+            )
+        };
+        // Too few LISTs for p99.9.
+        assert!(missing(&summary, "coldRead.list.p999 < 1000000000"));
+        assert!(missing(
+            &summary,
+            "consistency.listMisses == 0 || coldRead.list.p999 < 1000000000"
+        ));
+        summary.workloads[2]
+            .checks
+            .retain(|check| check.backend != "minio");
+        assert!(missing(&summary, "consistency.listMisses == 0"));
+        assert!(!missing(
+            &summary,
+            "backends.seaweedfs.consistency.listMisses == 0"
+        ));
+        summary.workloads[0].cells[1].backends[0].blocks = 0;
+        assert!(missing(&summary, "put.p99 < 1000000000"));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong_and_what_is_known() {
+        let (spec, _) = phase1_c();
+        let error = |expression: &str| compile(expression, &spec).unwrap_err();
+        let unknown = error("putt.p99 < 1");
+        assert_eq!(unknown.reason(), "ObjectiveUnknownName");
+        assert!(
+            unknown
+                .to_string()
+                .contains("backends, coldRead, cold_read, consistency, put"),
+            "{unknown}"
+        );
+        let metric = error("put.p98 < 1").to_string();
+        assert!(
+            metric.contains("put.p98") && metric.contains("p99"),
+            "{metric}"
+        );
+        assert_eq!(error("put.p99 <").reason(), "ObjectiveSyntax");
+        assert_eq!(error("put.p99 + 1").reason(), "ObjectiveNotBoolean");
+        assert_eq!(error("put < 1").reason(), "ObjectiveGroup");
+        assert_eq!(error("1 < 2").reason(), "ObjectiveNoFigure");
+        assert_eq!(error("nonsense(put.p99)").reason(), "ObjectiveEvaluation");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn no_expression_panics(text in "[a-z0-9.()\\[\\]\"<>=&|?: +*/%,!{}'-]{0,40}") {
+            let spec = sample::spec(1);
+            let _ = compile(&text, &spec);
+        }
+    }
 }

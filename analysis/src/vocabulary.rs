@@ -38,15 +38,27 @@ pub struct Vocabulary {
 }
 
 /// Figures that every operation has, in objectives. Latencies are microseconds of the response.
-pub const METRICS: &[&str] = &["p50", "p90", "p99", "p999", "max", "perSecond", "count", "failures"];
+pub const METRICS: &[&str] = &[
+    "p50",
+    "p90",
+    "p99",
+    "p999",
+    "max",
+    "perSecond",
+    "count",
+    "failures",
+];
 
 /// The names that a kind of workload records.
 #[must_use]
 pub fn of(kind: WorkloadKind) -> Vocabulary {
     match kind {
-        WorkloadKind::SmallObjectPut => {
-            Vocabulary { main: "put", operations: &["put"], counters: &["puts"], checks: &[] }
-        }
+        WorkloadKind::SmallObjectPut => Vocabulary {
+            main: "put",
+            operations: &["put"],
+            counters: &["puts"],
+            checks: &[],
+        },
         WorkloadKind::ColdRead => Vocabulary {
             main: "read",
             operations: &["read", "list", "listPage", "get"],

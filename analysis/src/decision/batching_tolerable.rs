@@ -14,7 +14,8 @@ use bakeoff_crds::spec::{Batching, Decision, DecisionRule, ExperimentSpec, Workl
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::{
-    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks,
+    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
+    more_blocks,
 };
 use crate::stats::{ALPHA, bootstrap, mean, round, standard_deviation};
 use crate::summary::{BlockFigure, CellSummary, Summary};
@@ -26,7 +27,11 @@ struct Level {
     more: Option<Option<i32>>,
 }
 
-pub(super) fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> DecisionRecord {
+pub(super) fn decide(
+    decision: &Decision,
+    spec: &ExperimentSpec,
+    summary: &Summary,
+) -> DecisionRecord {
     let bound = f64::from(decision.bound_milliseconds);
     let subject = decision
         .incumbent
@@ -37,7 +42,11 @@ pub(super) fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summa
     let mut costs = BTreeMap::new();
     let mut currency = String::new();
     for workload in summary.of_kind(WorkloadKind::Batching) {
-        let parameters = spec.workloads.iter().find(|w| w.name == workload.name).and_then(|w| w.batching.as_ref());
+        let parameters = spec
+            .workloads
+            .iter()
+            .find(|w| w.name == workload.name)
+            .and_then(|w| w.batching.as_ref());
         for cell in &workload.cells {
             levels.extend(level(cell, &workload.cells, &subject, bound));
             if let Some(parameters) = parameters {
@@ -52,7 +61,12 @@ pub(super) fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summa
     }
     let factors: BTreeSet<i64> = levels.iter().map(|level| level.snapshots).collect();
     let standing = |snapshots: i64| {
-        let of = || levels.iter().filter(|level| level.snapshots == snapshots).map(|level| level.input.standing);
+        let of = || {
+            levels
+                .iter()
+                .filter(|level| level.snapshots == snapshots)
+                .map(|level| level.input.standing)
+        };
         if of().any(|standing| standing == Standing::NotMet) {
             Standing::NotMet
         } else if of().all(|standing| standing == Standing::Met) {
@@ -61,33 +75,60 @@ pub(super) fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summa
             Standing::Open
         }
     };
-    let best = factors.iter().copied().filter(|n| standing(*n) == Standing::Met).max();
+    let best = factors
+        .iter()
+        .copied()
+        .filter(|n| standing(*n) == Standing::Met)
+        .max();
     let saving = |snapshots: i64| Some(costs.get(&1)? - costs.get(&snapshots)?);
 
     let (outcome, reason, consequence, more);
     if let Some(best) = best {
         outcome = DecisionOutcome::Go;
         more = None;
-        let worst = levels.iter().filter(|l| l.snapshots == best).filter_map(|l| l.input.high).fold(0.0, f64::max);
-        let saved = saving(best).map_or_else(String::new, |saved| format!(" It saves {saved:.2} {currency} a month."));
-        reason = format!("With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the 95 % interval), below the bound of {bound} ms.{saved}");
+        let worst = levels
+            .iter()
+            .filter(|l| l.snapshots == best)
+            .filter_map(|l| l.input.high)
+            .fold(0.0, f64::max);
+        let saved = saving(best).map_or_else(String::new, |saved| {
+            format!(" It saves {saved:.2} {currency} a month.")
+        });
+        reason = format!(
+            "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the 95 % interval), below the bound of {bound} ms.{saved}"
+        );
         consequence = format!("Bodies are batched, up to {best} snapshots per object.");
     } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
         outcome = DecisionOutcome::NoGo;
         more = None;
-        let least = levels.iter().filter_map(|l| l.input.low).fold(f64::INFINITY, f64::min);
-        reason = format!("Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more.");
-        consequence = "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.".to_owned();
+        let least = levels
+            .iter()
+            .filter_map(|l| l.input.low)
+            .fold(f64::INFINITY, f64::min);
+        reason = format!(
+            "Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more."
+        );
+        consequence =
+            "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.".to_owned();
     } else {
         outcome = DecisionOutcome::Inconclusive;
         let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
-        more = open.iter().copied().collect::<Option<Vec<i32>>>().and_then(|all| all.into_iter().max());
+        more = open
+            .iter()
+            .copied()
+            .collect::<Option<Vec<i32>>>()
+            .and_then(|all| all.into_iter().max());
         reason = if factors.is_empty() {
             "No batching workload with more than one snapshot per object was measured. What is missing is not satisfied.".to_owned()
         } else {
-            format!("No batch factor is shown to stay below {bound} ms of added p99, nor all to exceed it. {}", blocks_text(more))
+            format!(
+                "No batch factor is shown to stay below {bound} ms of added p99, nor all to exceed it. {}",
+                blocks_text(more)
+            )
         };
-        consequence = "Nothing changes yet: bodies stay one per snapshot until the question is settled.".to_owned();
+        consequence =
+            "Nothing changes yet: bodies stay one per snapshot until the question is settled."
+                .to_owned();
     }
     let mut inputs: Vec<DecisionInput> = levels.into_iter().map(|level| level.input).collect();
     inputs.extend(costs.into_iter().map(|(snapshots, cost)| {
@@ -106,7 +147,9 @@ pub(super) fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summa
         rule: DecisionRule::BatchingTolerable,
         result_class: summary.result_class,
         question: format!("Is the latency that batching adds on {subject} tolerable?"),
-        criterion: format!("Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."),
+        criterion: format!(
+            "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."
+        ),
         outcome,
         reason,
         consequence,
@@ -120,7 +163,9 @@ fn number(cell: &CellSummary, name: &str) -> Option<i64> {
 }
 
 fn figures<'a>(cell: &'a CellSummary, backend: &str, operation: &str) -> &'a [BlockFigure] {
-    cell.on(backend).and_then(|on| on.operations.get(operation)).map_or(&[], |operation| &operation.blocks)
+    cell.on(backend)
+        .and_then(|on| on.operations.get(operation))
+        .map_or(&[], |operation| &operation.blocks)
 }
 
 fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -> Option<Level> {
@@ -133,7 +178,10 @@ fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -
         number(other, factor::SNAPSHOTS_PER_OBJECT) == Some(1)
             && other.levels.get(factor::ARRIVALS_PER_SECOND) == Some(rate)
     });
-    let base = single.map_or_else(|| figures(cell, subject, "put"), |single| figures(single, subject, "append"));
+    let base = single.map_or_else(
+        || figures(cell, subject, "put"),
+        |single| figures(single, subject, "append"),
+    );
     let added: Vec<f64> = figures(cell, subject, "append")
         .iter()
         .filter_map(|ours| {
@@ -150,7 +198,11 @@ fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -
         format!("shown to be at most {bound} ms"),
     );
     if added.is_empty() {
-        return Some(Level { snapshots, input, more: Some(None) });
+        return Some(Level {
+            snapshots,
+            input,
+            more: Some(None),
+        });
     }
     let (low, high) = bootstrap::interval(&added, ALPHA, 1);
     let centre = mean(&added);
@@ -161,7 +213,11 @@ fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -
     input.standing = at_most(low, high, bound);
     let more = (input.standing == Standing::Open)
         .then(|| more_blocks(centre - bound, standard_deviation(&added), added.len()));
-    Some(Level { snapshots, input, more })
+    Some(Level {
+        snapshots,
+        input,
+        more,
+    })
 }
 
 /// Monthly cost of PUT requests, from the PUTs that a snapshot took.
@@ -173,5 +229,8 @@ fn monthly(cell: &CellSummary, subject: &str, parameters: &Batching) -> Option<(
     }
     let requests = parameters.snapshots_per_month as f64 * puts as f64 / snapshots as f64;
     let price = parameters.price_list.put_per_thousand_micros as f64 / 1e6;
-    Some((number(cell, factor::SNAPSHOTS_PER_OBJECT)?, requests / 1_000.0 * price))
+    Some((
+        number(cell, factor::SNAPSHOTS_PER_OBJECT)?,
+        requests / 1_000.0 * price,
+    ))
 }

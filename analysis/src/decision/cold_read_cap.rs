@@ -9,7 +9,10 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
-use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks};
+use super::{
+    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
+    more_blocks,
+};
 use crate::stats::{paired, round};
 use crate::summary::{CellSummary, Summary};
 
@@ -33,16 +36,27 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .filter_map(|cell| level(cell, &subject, bound))
         .collect();
     levels.sort_by(|a, b| (&a.mode, a.objects).cmp(&(&b.mode, b.objects)));
-    let first_beyond = levels.iter().filter(|l| l.input.standing == Standing::NotMet).min_by_key(|l| l.objects);
+    let first_beyond = levels
+        .iter()
+        .filter(|l| l.input.standing == Standing::NotMet)
+        .min_by_key(|l| l.objects);
     let all_within = !levels.is_empty() && levels.iter().all(|l| l.input.standing == Standing::Met);
     let longest = levels.iter().map(|level| level.objects).max().unwrap_or(0);
 
     let (outcome, reason, consequence, more);
     if let Some(beyond) = first_beyond {
         // The cap is the largest count below at which every mode is shown to be within the bound.
-        let counts = levels.iter().map(|l| l.objects).filter(|n| *n < beyond.objects);
+        let counts = levels
+            .iter()
+            .map(|l| l.objects)
+            .filter(|n| *n < beyond.objects);
         let cap = counts
-            .filter(|n| levels.iter().filter(|l| l.objects <= *n).all(|l| l.input.standing == Standing::Met))
+            .filter(|n| {
+                levels
+                    .iter()
+                    .filter(|l| l.objects <= *n)
+                    .all(|l| l.input.standing == Standing::Met)
+            })
             .max();
         outcome = DecisionOutcome::Go;
         more = None;
@@ -59,24 +73,41 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     } else if all_within {
         outcome = DecisionOutcome::NoGo;
         more = None;
-        reason = format!("Cold reads of up to {longest} objects stay within {bound} ms at p99 in every mode.");
-        consequence = format!("No cap and no per-run index: cold reads stay as they are up to {longest} objects.");
+        reason = format!(
+            "Cold reads of up to {longest} objects stay within {bound} ms at p99 in every mode."
+        );
+        consequence = format!(
+            "No cap and no per-run index: cold reads stay as they are up to {longest} objects."
+        );
     } else {
         outcome = DecisionOutcome::Inconclusive;
         let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
-        more = open.iter().copied().collect::<Option<Vec<i32>>>().and_then(|all| all.into_iter().max());
+        more = open
+            .iter()
+            .copied()
+            .collect::<Option<Vec<i32>>>()
+            .and_then(|all| all.into_iter().max());
         reason = if levels.iter().all(|level| level.input.value.is_none()) {
             "No cold read was measured. What is missing is not satisfied.".to_owned()
         } else {
-            format!("No object count is shown to exceed {bound} ms at p99, but not all are shown to stay within it. {}", blocks_text(more))
+            format!(
+                "No object count is shown to exceed {bound} ms at p99, but not all are shown to stay within it. {}",
+                blocks_text(more)
+            )
         };
-        consequence = "Nothing changes yet: cold reads stay as they are until the question is settled.".to_owned();
+        consequence =
+            "Nothing changes yet: cold reads stay as they are until the question is settled."
+                .to_owned();
     }
     DecisionRecord {
         rule: DecisionRule::ColdReadCap,
         result_class: summary.result_class,
-        question: format!("From how many objects per run does a cold read on {subject} need a cap or an index?"),
-        criterion: format!("Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."),
+        question: format!(
+            "From how many objects per run does a cold read on {subject} need a cap or an index?"
+        ),
+        criterion: format!(
+            "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."
+        ),
         outcome,
         reason,
         consequence,
@@ -95,11 +126,21 @@ fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
         Unit::Milliseconds,
         format!("shown to be at most {bound} ms"),
     );
-    let blocks = cell.on(subject).and_then(|on| on.operations.get("read")).map_or(&[][..], |read| &read.blocks);
-    let against_bound: Vec<(f64, f64)> =
-        blocks.iter().map(|figure| (figure.p99 as f64 / 1_000.0, bound)).collect();
+    let blocks = cell
+        .on(subject)
+        .and_then(|on| on.operations.get("read"))
+        .map_or(&[][..], |read| &read.blocks);
+    let against_bound: Vec<(f64, f64)> = blocks
+        .iter()
+        .map(|figure| (figure.p99 as f64 / 1_000.0, bound))
+        .collect();
     let Some(paired) = paired::compare(&against_bound, 1) else {
-        return Some(Level { objects, mode, input, more: Some(None) });
+        return Some(Level {
+            objects,
+            mode,
+            input,
+            more: Some(None),
+        });
     };
     let (low, high) = paired.ratio_interval();
     input.value = Some(round(paired.ratio() * bound));
@@ -109,5 +150,10 @@ fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
     input.standing = at_most(paired.low, paired.high, 0.0);
     let more = (input.standing == Standing::Open)
         .then(|| more_blocks(paired.centre, paired.deviation, paired.blocks()));
-    Some(Level { objects, mode, input, more })
+    Some(Level {
+        objects,
+        mode,
+        input,
+        more,
+    })
 }

@@ -134,11 +134,20 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
     };
     adjust(&mut record.inputs);
     if !matches!(summary.ending.as_str(), "Completed" | "Running") {
-        record.reason.push_str(&format!(" The run ended early ({}), so blocks are missing.", summary.ending));
+        record.reason.push_str(&format!(
+            " The run ended early ({}), so blocks are missing.",
+            summary.ending
+        ));
     }
-    let unseen: i64 = summary.excluded.iter().map(|excluded| excluded.violations).sum();
+    let unseen: i64 = summary
+        .excluded
+        .iter()
+        .map(|excluded| excluded.violations)
+        .sum();
     if unseen > 0 {
-        record.reason.push_str(&format!(" Invalid trials showed {unseen} correctness violations, which are not counted here."));
+        record.reason.push_str(&format!(
+            " Invalid trials showed {unseen} correctness violations, which are not counted here."
+        ));
     }
     record
 }
@@ -188,7 +197,14 @@ fn missing(name: &str, scope: String, role: Role, unit: Unit, demand: String) ->
 }
 
 /// An input made of a paired comparison, on the logarithm; `demand` and `standing` are the rule's.
-fn ratio_input(name: &str, scope: String, role: Role, paired: &Paired, demand: String, standing: Standing) -> DecisionInput {
+fn ratio_input(
+    name: &str,
+    scope: String,
+    role: Role,
+    paired: &Paired,
+    demand: String,
+    standing: Standing,
+) -> DecisionInput {
     let (low, high) = paired.ratio_interval();
     let bounded = paired.blocks() >= 2;
     DecisionInput {
@@ -239,6 +255,170 @@ fn blocks_text(more: Option<i32>) -> String {
     match more {
         Some(1) => "About 1 more block would settle it.".to_owned(),
         Some(more) => format!("About {more} more blocks would settle it."),
-        None => "The figure lies so close to the bound that more blocks would not settle it.".to_owned(),
+        None => {
+            "The figure lies so close to the bound that more blocks would not settle it.".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{self, Behaviour, PLAIN, QUICK};
+    use crate::summary::{RunData, summarise};
+    use bakeoff_crds::status::DecisionOutcome::{self, Go, Inconclusive, NoGo};
+
+    fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
+        let spec = sample::spec(blocks);
+        let manifest = sample::manifest(&spec);
+        let records = sample::records(
+            &spec,
+            |name| if name == "minio" { PLAIN } else { seaweedfs },
+        );
+        summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap()
+        .decision
+        .unwrap()
+    }
+
+    #[test]
+    fn a_clear_clean_winner_is_a_go() {
+        let decision = decide_c(6, QUICK);
+        assert_eq!(decision.outcome, Go, "{decision:#?}");
+        assert!(
+            decision.reason.contains("PUT throughput 1.4"),
+            "{}",
+            decision.reason
+        );
+        assert!(decision.consequence.starts_with("seaweedfs becomes"));
+    }
+
+    #[test]
+    fn no_gain_and_no_correctness_are_a_no_go() {
+        let equal = decide_c(6, PLAIN);
+        assert_eq!(equal.outcome, NoGo, "{}", equal.reason);
+        let wrong = decide_c(
+            6,
+            Behaviour {
+                violations: 2,
+                ..QUICK
+            },
+        );
+        assert_eq!(wrong.outcome, NoGo);
+        assert!(wrong.reason.contains("correctness"), "{}", wrong.reason);
+        let slow_list = decide_c(
+            6,
+            Behaviour {
+                list_speed: 0.5,
+                ..QUICK
+            },
+        );
+        assert_eq!(slow_list.outcome, NoGo);
+        assert!(slow_list.reason.contains("LIST"), "{}", slow_list.reason);
+    }
+
+    #[test]
+    fn too_few_blocks_never_settle_and_say_how_many_would() {
+        for blocks in [1, 3, 5] {
+            let decision = decide_c(blocks, QUICK);
+            assert_eq!(
+                decision.outcome, Inconclusive,
+                "{blocks}: {}",
+                decision.reason
+            );
+        }
+        assert_eq!(decide_c(5, QUICK).more_blocks, Some(1));
+    }
+
+    fn b2(bound: i32) -> DecisionRecord {
+        let spec = sample::batching_spec(bound);
+        let manifest = sample::manifest(&spec);
+        let records = sample::records(&spec, |_| QUICK);
+        summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap()
+        .decision
+        .unwrap()
+    }
+
+    #[test]
+    fn batching_is_tolerable_up_to_the_bound() {
+        // At 100 a second, 20 in an object wait 190 ms and 50 wait 490 ms, with a p99 of some 2.4 times that.
+        let decision = b2(600);
+        assert_eq!(decision.outcome, Go, "{decision:#?}");
+        assert!(
+            decision.consequence.contains("up to 20"),
+            "{}",
+            decision.consequence
+        );
+        assert!(
+            decision.reason.contains("4750.00 USD"),
+            "{}",
+            decision.reason
+        );
+        let never = b2(1);
+        assert_eq!(never.outcome, NoGo, "{never:#?}");
+    }
+
+    fn b3(bound: i32) -> DecisionRecord {
+        let mut spec = sample::spec(6);
+        spec.decision = serde_json::from_value(
+            serde_json::json!({"rule": "ColdReadCap", "boundMilliseconds": bound, "incumbent": "minio"}),
+        )
+        .unwrap();
+        let manifest = sample::manifest(&spec);
+        let records = sample::records(&spec, |_| PLAIN);
+        summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap()
+        .decision
+        .unwrap()
+    }
+
+    #[test]
+    fn cold_reads_need_a_cap_where_they_exceed_the_bound() {
+        // 5000 objects: 170 ms at the median and some 400 at p99; 1000 objects: 90 at p99.
+        let decision = b3(200);
+        assert_eq!(decision.outcome, Go, "{decision:#?}");
+        assert!(
+            decision.consequence.contains("at 1000 objects"),
+            "{}",
+            decision.consequence
+        );
+        assert_eq!(b3(60_000).outcome, NoGo);
+    }
+
+    /// The decision as a whole, not only its test: with a challenger that is the incumbent under
+    /// another name, `Go` stays far below 5 %.
+    #[test]
+    fn a_with_a_is_never_a_go() {
+        let spec = sample::spec(6);
+        let manifest = sample::manifest(&spec);
+        let trials = bakeoff_crds::schedule::trials(&spec);
+        let mut go = 0;
+        for seed in 0..4 {
+            let records: Vec<_> = trials
+                .iter()
+                .map(|trial| sample::record(trial, PLAIN, seed))
+                .collect();
+            let summary = summarise(&RunData {
+                manifest: &manifest,
+                records: &records,
+                interrupted: &[],
+            })
+            .unwrap();
+            go += u32::from(summary.decision.map(|d| d.outcome) == Some(DecisionOutcome::Go));
+        }
+        assert_eq!(go, 0);
     }
 }

@@ -258,7 +258,9 @@ pub struct BlockFigure {
 }
 
 /// The figure of a block that is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Metric {
     /// Completed operations per second; more is better.
@@ -488,14 +490,19 @@ impl Summary {
 
     /// Workloads of one kind.
     pub fn of_kind(&self, kind: WorkloadKind) -> impl Iterator<Item = &WorkloadSummary> {
-        self.workloads.iter().filter(move |workload| workload.kind == kind)
+        self.workloads
+            .iter()
+            .filter(move |workload| workload.kind == kind)
     }
 
     /// Violations of all checks, by backend; every backend is named, also with 0.
     #[must_use]
     pub fn violations(&self) -> BTreeMap<String, i64> {
-        let mut sums: BTreeMap<String, i64> =
-            self.backends.iter().map(|backend| (backend.name.clone(), 0)).collect();
+        let mut sums: BTreeMap<String, i64> = self
+            .backends
+            .iter()
+            .map(|backend| (backend.name.clone(), 0))
+            .collect();
         for check in self.workloads.iter().flat_map(|workload| &workload.checks) {
             *sums.entry(check.backend.clone()).or_default() += check.violations;
         }
