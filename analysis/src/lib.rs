@@ -1,1 +1,22 @@
-//! Statistics, merging, objectives, decisions and the report.
+//! Bakeoff's arithmetic: from raw trial records to a summary, objectives, a decision and a page.
+//!
+//! Everything here is a synchronous, pure function of its arguments: no file, network, clock or
+//! environment is read, and the same input gives the same bytes.
+//!
+//! ```text
+//! records ──merge──> summary ──objective──> met or not
+//!                       │─────decision───> Go, NoGo, Inconclusive
+//!                       ├─────report─────> report.html, report.md
+//!                       └─────outcome────> status
+//! ```
+
+pub mod decision;
+pub mod merge;
+pub mod objective;
+pub mod stats;
+pub mod summary;
+pub mod vocabulary;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod sample;

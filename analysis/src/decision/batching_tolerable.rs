@@ -1,0 +1,236 @@
+//! Experiment B2: is the latency that batching adds tolerable, and what does it save?
+//!
+//! The plan: "B2 shows batching latency is intolerable -> bodies stay one-per-snapshot and we lean
+//! on Express/cheaper backend instead". Added latency is the p99 of `append` (from the arrival of a
+//! snapshot until the object that holds it is acknowledged) minus that of one snapshot per object
+//! at the same arrival rate in the same block; where the experiment has no such level, minus the p99
+//! of the PUT itself. A batch factor is tolerable when the interval of that difference lies below
+//! the bound at every arrival rate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Batching, Decision, DecisionRule, ExperimentSpec, WorkloadKind};
+use bakeoff_crds::status::DecisionOutcome;
+
+use super::{
+    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
+    more_blocks,
+};
+use crate::stats::{ALPHA, bootstrap, mean, round, standard_deviation};
+use crate::summary::{BlockFigure, CellSummary, Summary};
+
+/// One batch factor at one arrival rate.
+struct Level {
+    snapshots: i64,
+    input: DecisionInput,
+    more: Option<Option<i32>>,
+}
+
+pub(super) fn decide(
+    decision: &Decision,
+    spec: &ExperimentSpec,
+    summary: &Summary,
+) -> DecisionRecord {
+    let bound = f64::from(decision.bound_milliseconds);
+    let subject = decision
+        .incumbent
+        .clone()
+        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .unwrap_or_default();
+    let mut levels = Vec::new();
+    let mut costs = BTreeMap::new();
+    let mut currency = String::new();
+    for workload in summary.of_kind(WorkloadKind::Batching) {
+        let parameters = spec
+            .workloads
+            .iter()
+            .find(|w| w.name == workload.name)
+            .and_then(|w| w.batching.as_ref());
+        for cell in &workload.cells {
+            levels.extend(level(cell, &workload.cells, &subject, bound));
+            if let Some(parameters) = parameters {
+                currency.clone_from(&parameters.price_list.currency);
+                if let Some((snapshots, cost)) = monthly(cell, &subject, parameters) {
+                    // At several arrival rates the dearest counts: buffers that time out are less full.
+                    let dearest: &mut f64 = costs.entry(snapshots).or_insert(cost);
+                    *dearest = dearest.max(cost);
+                }
+            }
+        }
+    }
+    let factors: BTreeSet<i64> = levels.iter().map(|level| level.snapshots).collect();
+    let standing = |snapshots: i64| {
+        let of = || {
+            levels
+                .iter()
+                .filter(|level| level.snapshots == snapshots)
+                .map(|level| level.input.standing)
+        };
+        if of().any(|standing| standing == Standing::NotMet) {
+            Standing::NotMet
+        } else if of().all(|standing| standing == Standing::Met) {
+            Standing::Met
+        } else {
+            Standing::Open
+        }
+    };
+    let best = factors
+        .iter()
+        .copied()
+        .filter(|n| standing(*n) == Standing::Met)
+        .max();
+    let saving = |snapshots: i64| Some(costs.get(&1)? - costs.get(&snapshots)?);
+
+    let (outcome, reason, consequence, more);
+    if let Some(best) = best {
+        outcome = DecisionOutcome::Go;
+        more = None;
+        let worst = levels
+            .iter()
+            .filter(|l| l.snapshots == best)
+            .filter_map(|l| l.input.high)
+            .fold(0.0, f64::max);
+        let saved = saving(best).map_or_else(String::new, |saved| {
+            format!(" It saves {saved:.2} {currency} a month.")
+        });
+        reason = format!(
+            "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the 95 % interval), below the bound of {bound} ms.{saved}"
+        );
+        consequence = format!("Bodies are batched, up to {best} snapshots per object.");
+    } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
+        outcome = DecisionOutcome::NoGo;
+        more = None;
+        let least = levels
+            .iter()
+            .filter_map(|l| l.input.low)
+            .fold(f64::INFINITY, f64::min);
+        reason = format!(
+            "Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more."
+        );
+        consequence =
+            "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.".to_owned();
+    } else {
+        outcome = DecisionOutcome::Inconclusive;
+        let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
+        more = open
+            .iter()
+            .copied()
+            .collect::<Option<Vec<i32>>>()
+            .and_then(|all| all.into_iter().max());
+        reason = if factors.is_empty() {
+            "No batching workload with more than one snapshot per object was measured. What is missing is not satisfied.".to_owned()
+        } else {
+            format!(
+                "No batch factor is shown to stay below {bound} ms of added p99, nor all to exceed it. {}",
+                blocks_text(more)
+            )
+        };
+        consequence =
+            "Nothing changes yet: bodies stay one per snapshot until the question is settled."
+                .to_owned();
+    }
+    let mut inputs: Vec<DecisionInput> = levels.into_iter().map(|level| level.input).collect();
+    inputs.extend(costs.into_iter().map(|(snapshots, cost)| {
+        let mut input = missing(
+            &format!("Monthly PUT cost at {snapshots} snapshots per object"),
+            format!("{subject}, {currency}, dearest arrival rate"),
+            Role::Context,
+            Unit::PerMonth,
+            "for the reader; decides nothing".to_owned(),
+        );
+        input.value = Some(round(cost));
+        input.standing = Standing::Met;
+        input
+    }));
+    DecisionRecord {
+        rule: DecisionRule::BatchingTolerable,
+        result_class: summary.result_class,
+        question: format!("Is the latency that batching adds on {subject} tolerable?"),
+        criterion: format!(
+            "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."
+        ),
+        outcome,
+        reason,
+        consequence,
+        inputs,
+        more_blocks: more,
+    }
+}
+
+fn number(cell: &CellSummary, name: &str) -> Option<i64> {
+    cell.levels.get(name)?.parse().ok()
+}
+
+fn figures<'a>(cell: &'a CellSummary, backend: &str, operation: &str) -> &'a [BlockFigure] {
+    cell.on(backend)
+        .and_then(|on| on.operations.get(operation))
+        .map_or(&[], |operation| &operation.blocks)
+}
+
+fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -> Option<Level> {
+    let snapshots = number(cell, factor::SNAPSHOTS_PER_OBJECT)?;
+    if snapshots <= 1 {
+        return None;
+    }
+    let rate = cell.levels.get(factor::ARRIVALS_PER_SECOND)?;
+    let single = cells.iter().find(|other| {
+        number(other, factor::SNAPSHOTS_PER_OBJECT) == Some(1)
+            && other.levels.get(factor::ARRIVALS_PER_SECOND) == Some(rate)
+    });
+    let base = single.map_or_else(
+        || figures(cell, subject, "put"),
+        |single| figures(single, subject, "append"),
+    );
+    let added: Vec<f64> = figures(cell, subject, "append")
+        .iter()
+        .filter_map(|ours| {
+            let theirs = base.iter().find(|figure| figure.block == ours.block)?;
+            Some((ours.p99 - theirs.p99) as f64 / 1_000.0)
+        })
+        .collect();
+    let name = format!("Added p99 with {snapshots} snapshots per object");
+    let mut input = missing(
+        &name,
+        format!("{subject}, {rate} snapshots per second"),
+        Role::Primary,
+        Unit::Milliseconds,
+        format!("shown to be at most {bound} ms"),
+    );
+    if added.is_empty() {
+        return Some(Level {
+            snapshots,
+            input,
+            more: Some(None),
+        });
+    }
+    let (low, high) = bootstrap::interval(&added, ALPHA, 1);
+    let centre = mean(&added);
+    input.value = Some(round(centre));
+    input.low = low.is_finite().then(|| round(low));
+    input.high = high.is_finite().then(|| round(high));
+    input.blocks = count(added.len());
+    input.standing = at_most(low, high, bound);
+    let more = (input.standing == Standing::Open)
+        .then(|| more_blocks(centre - bound, standard_deviation(&added), added.len()));
+    Some(Level {
+        snapshots,
+        input,
+        more,
+    })
+}
+
+/// Monthly cost of PUT requests, from the PUTs that a snapshot took.
+fn monthly(cell: &CellSummary, subject: &str, parameters: &Batching) -> Option<(i64, f64)> {
+    let counters = &cell.on(subject)?.counters;
+    let (puts, snapshots) = (*counters.get("puts")?, *counters.get("snapshots")?);
+    if snapshots <= 0 {
+        return None;
+    }
+    let requests = parameters.snapshots_per_month as f64 * puts as f64 / snapshots as f64;
+    let price = parameters.price_list.put_per_thousand_micros as f64 / 1e6;
+    Some((
+        number(cell, factor::SNAPSHOTS_PER_OBJECT)?,
+        requests / 1_000.0 * price,
+    ))
+}

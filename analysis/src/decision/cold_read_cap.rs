@@ -1,0 +1,159 @@
+//! Experiment B3: up to how many objects per run is a cold read fast enough?
+//!
+//! The plan: "B3 shows cold 'since N' is slow for long runs -> consider a small per-run index or
+//! capping cold scans". The change is the cap, so `Go` means that one is needed: some object count
+//! is shown to exceed the bound at p99. `NoGo` means that every count measured is shown to stay
+//! within it.
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
+use bakeoff_crds::status::DecisionOutcome;
+
+use super::{
+    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
+    more_blocks,
+};
+use crate::stats::{paired, round};
+use crate::summary::{CellSummary, Summary};
+
+struct Level {
+    objects: i64,
+    mode: String,
+    input: DecisionInput,
+    more: Option<Option<i32>>,
+}
+
+pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+    let bound = f64::from(decision.bound_milliseconds);
+    let subject = decision
+        .incumbent
+        .clone()
+        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .unwrap_or_default();
+    let mut levels: Vec<Level> = summary
+        .of_kind(WorkloadKind::ColdRead)
+        .flat_map(|workload| &workload.cells)
+        .filter_map(|cell| level(cell, &subject, bound))
+        .collect();
+    levels.sort_by(|a, b| (&a.mode, a.objects).cmp(&(&b.mode, b.objects)));
+    let first_beyond = levels
+        .iter()
+        .filter(|l| l.input.standing == Standing::NotMet)
+        .min_by_key(|l| l.objects);
+    let all_within = !levels.is_empty() && levels.iter().all(|l| l.input.standing == Standing::Met);
+    let longest = levels.iter().map(|level| level.objects).max().unwrap_or(0);
+
+    let (outcome, reason, consequence, more);
+    if let Some(beyond) = first_beyond {
+        // The cap is the largest count below at which every mode is shown to be within the bound.
+        let counts = levels
+            .iter()
+            .map(|l| l.objects)
+            .filter(|n| *n < beyond.objects);
+        let cap = counts
+            .filter(|n| {
+                levels
+                    .iter()
+                    .filter(|l| l.objects <= *n)
+                    .all(|l| l.input.standing == Standing::Met)
+            })
+            .max();
+        outcome = DecisionOutcome::Go;
+        more = None;
+        reason = format!(
+            "A cold read of {} objects ({}) takes {:.0} ms at p99, more than the bound of {bound} ms.",
+            beyond.objects,
+            beyond.mode,
+            beyond.input.value.unwrap_or(0.0)
+        );
+        consequence = match cap {
+            Some(cap) => format!("Cap cold scans at {cap} objects, or add a small per-run index for longer runs."),
+            None => "Add a small per-run index: not even the shortest run measured is shown to stay within the bound.".to_owned(),
+        };
+    } else if all_within {
+        outcome = DecisionOutcome::NoGo;
+        more = None;
+        reason = format!(
+            "Cold reads of up to {longest} objects stay within {bound} ms at p99 in every mode."
+        );
+        consequence = format!(
+            "No cap and no per-run index: cold reads stay as they are up to {longest} objects."
+        );
+    } else {
+        outcome = DecisionOutcome::Inconclusive;
+        let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
+        more = open
+            .iter()
+            .copied()
+            .collect::<Option<Vec<i32>>>()
+            .and_then(|all| all.into_iter().max());
+        reason = if levels.iter().all(|level| level.input.value.is_none()) {
+            "No cold read was measured. What is missing is not satisfied.".to_owned()
+        } else {
+            format!(
+                "No object count is shown to exceed {bound} ms at p99, but not all are shown to stay within it. {}",
+                blocks_text(more)
+            )
+        };
+        consequence =
+            "Nothing changes yet: cold reads stay as they are until the question is settled."
+                .to_owned();
+    }
+    DecisionRecord {
+        rule: DecisionRule::ColdReadCap,
+        result_class: summary.result_class,
+        question: format!(
+            "From how many objects per run does a cold read on {subject} need a cap or an index?"
+        ),
+        criterion: format!(
+            "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."
+        ),
+        outcome,
+        reason,
+        consequence,
+        inputs: levels.into_iter().map(|level| level.input).collect(),
+        more_blocks: more,
+    }
+}
+
+fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
+    let objects: i64 = cell.levels.get(factor::OBJECTS_PER_RUN)?.parse().ok()?;
+    let mode = cell.levels.get(factor::MODE)?.clone();
+    let mut input = missing(
+        &format!("Cold read of {objects} objects, p99"),
+        format!("{subject}, {mode}"),
+        Role::Primary,
+        Unit::Milliseconds,
+        format!("shown to be at most {bound} ms"),
+    );
+    let blocks = cell
+        .on(subject)
+        .and_then(|on| on.operations.get("read"))
+        .map_or(&[][..], |read| &read.blocks);
+    let against_bound: Vec<(f64, f64)> = blocks
+        .iter()
+        .map(|figure| (figure.p99 as f64 / 1_000.0, bound))
+        .collect();
+    let Some(paired) = paired::compare(&against_bound, 1) else {
+        return Some(Level {
+            objects,
+            mode,
+            input,
+            more: Some(None),
+        });
+    };
+    let (low, high) = paired.ratio_interval();
+    input.value = Some(round(paired.ratio() * bound));
+    input.low = (low > 0.0).then(|| round(low * bound));
+    input.high = high.is_finite().then(|| round(high * bound));
+    input.blocks = count(paired.blocks());
+    input.standing = at_most(paired.low, paired.high, 0.0);
+    let more = (input.standing == Standing::Open)
+        .then(|| more_blocks(paired.centre, paired.deviation, paired.blocks()));
+    Some(Level {
+        objects,
+        mode,
+        input,
+        more,
+    })
+}

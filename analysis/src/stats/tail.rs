@@ -1,0 +1,50 @@
+//! How far a percentile and a count of zero can be trusted.
+
+/// Operations below which p99.9 is not shown: fewer than ten would lie beyond it.
+pub const LEAST_FOR_P999: u64 = 10_000;
+
+/// Ranks (1-based, inclusive) between which the true `quantile` of a sample of `count` lies with
+/// 95 % confidence: `n q -/+ 1.96 sqrt(n q (1 - q))`, clamped to the sample.
+///
+/// Assumes independent operations; autocorrelated ones make it too narrow, which is why verdicts
+/// rest on blocks and this only describes one window. `None` for an empty sample.
+#[must_use]
+pub fn rank_interval(count: u64, quantile: f64) -> Option<(u64, u64)> {
+    if count == 0 || !(0.0..=1.0).contains(&quantile) {
+        return None;
+    }
+    let n = count as f64;
+    let half = 1.959_963_985 * (n * quantile * (1.0 - quantile)).sqrt();
+    let low = (n * quantile - half).floor().max(1.0) as u64;
+    let high = (n * quantile + half).ceil().min(n) as u64;
+    Some((low.max(1), high.max(1)))
+}
+
+/// Upper 95 % bound of the rate of an event that was seen 0 times in `trials` independent trials:
+/// the exact `1 - 0.05^(1/n)`, which is the rule of three (`3 / n`) for large n. 1 for no trial.
+#[must_use]
+pub fn zero_event_bound(trials: u64) -> f64 {
+    if trials == 0 {
+        return 1.0;
+    }
+    -(0.05_f64.ln() / trials as f64).exp_m1()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_hundred_kills_without_loss_bound_the_rate_at_one_percent() {
+        assert!((zero_event_bound(300) - 0.009_936).abs() < 1e-5);
+        assert_eq!(zero_event_bound(0), 1.0);
+    }
+
+    #[test]
+    fn ranks_bracket_the_percentile_and_stay_in_the_sample() {
+        // 10 000 operations, p99: 9 900 -/+ 19.5.
+        assert_eq!(rank_interval(10_000, 0.99), Some((9_880, 9_920)));
+        assert_eq!(rank_interval(10, 0.999), Some((9, 10)));
+        assert_eq!(rank_interval(0, 0.5), None);
+    }
+}

@@ -1,0 +1,525 @@
+//! The summary of a run: everything that the report, the objectives and the decision read.
+//!
+//! `summary.json` is the one file that other programs are invited to read, so its schema carries a
+//! version and can be published (`schemars`). Latencies are integer microseconds, rates are per
+//! second, ratios are plain numbers with 1 as "no difference"; figures that came out of a
+//! logarithm are rounded to six digits.
+
+mod build;
+
+pub use build::{Interrupted, RunData, SummaryError, summarise};
+
+use std::collections::BTreeMap;
+
+use bakeoff_crds::schedule::Cell;
+use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
+use bakeoff_crds::status::TrialCounts;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::DecisionRecord;
+
+/// The version that [`Summary::schema_version`] carries.
+pub const SUMMARY_SCHEMA: &str = "summary.bakeoff.dev/v1";
+
+/// Everything that one run says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// [`SUMMARY_SCHEMA`].
+    pub schema_version: String,
+    /// `namespace/name/uid` of the experiment.
+    pub experiment: String,
+    /// Whether the figures may only be compared with each other, or stand for themselves.
+    pub result_class: ResultClass,
+    /// The seed of the schedule, the load and the resampling.
+    pub seed: i64,
+    /// When the generators first started, RFC 3339.
+    pub started_at: String,
+    /// How the run ended; `Running` when it has not. Only `Completed` measured all it meant to.
+    pub ending: String,
+    /// Trials, by outcome.
+    pub trials: TrialCounts,
+    /// The systems under test, in the order of the spec.
+    pub backends: Vec<BackendSummary>,
+    /// The measured work, in the order of the spec.
+    pub workloads: Vec<WorkloadSummary>,
+    /// Attempts whose figures are used nowhere, with their reasons.
+    pub excluded: Vec<ExcludedTrial>,
+    /// How far the load generator can be trusted, by backend, over the valid trials.
+    pub generators: Vec<GeneratorSummary>,
+    /// The machines.
+    pub environment: EnvironmentSummary,
+    /// Each objective of the spec.
+    pub objectives: Vec<ObjectiveResult>,
+    /// What the rule concluded, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+}
+
+/// A system under test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendSummary {
+    /// The name in the spec.
+    pub name: String,
+    /// What it is.
+    pub kind: BackendKind,
+    /// Whether the experiment provisioned it; an external one is a baseline for behaviour only.
+    pub provisioned: bool,
+    /// The version in the spec; empty for an external one.
+    pub version: String,
+    /// The image that was asked for.
+    pub image: String,
+    /// The image that ran, by digest.
+    pub image_id: String,
+    /// What "acknowledged" means there.
+    pub durability: String,
+    /// The node it ran on.
+    pub node: String,
+    /// Seconds from the creation of its pod until it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_ready_seconds: Option<i64>,
+    /// Largest resident memory at the end of a trial, bytes; unknown where it cannot be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<i64>,
+    /// CPU time over all valid trials, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_micros: Option<i64>,
+    /// CPU time for each completed operation, microseconds, over the valid trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_micros_per_operation: Option<f64>,
+    /// Restarts of its containers over the whole run.
+    pub restarts: i32,
+    /// Settings that differ from the server's defaults, and the command line.
+    pub settings: BTreeMap<String, String>,
+    /// Warnings that stand beside every figure of it.
+    pub caveats: Vec<String>,
+}
+
+/// One entry of the spec's workloads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadSummary {
+    /// The name in the spec.
+    pub name: String,
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Whether latencies count from a planned instant (open load) or from the send (closed).
+    pub open_load: bool,
+    /// Its cells, in the order of the schedule.
+    pub cells: Vec<CellSummary>,
+    /// Correctness checks, summed over valid trials, by backend and name.
+    pub checks: Vec<CheckSummary>,
+}
+
+/// One combination of factor levels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellSummary {
+    /// Its position in the workload, from 0.
+    pub index: i32,
+    /// The factor levels.
+    pub levels: Cell,
+    /// `concurrency=8 objectSize=4Ki`; empty when the workload has no factor.
+    pub label: String,
+    /// What was measured on each backend, in the order of the spec.
+    pub backends: Vec<CellBackend>,
+    /// The backends compared in pairs, later in the spec against earlier.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// One cell on one backend: the sum over its valid trials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellBackend {
+    /// The backend.
+    pub backend: String,
+    /// Valid trials behind the figures; 0: nothing is known.
+    pub blocks: i32,
+    /// Length of their windows together, seconds.
+    pub window_seconds: f64,
+    /// Operations, by outcome, and rates.
+    pub load: LoadSummary,
+    /// Latencies and rates, by kind of operation.
+    pub operations: BTreeMap<String, OperationSummary>,
+    /// Named counts, summed.
+    pub counters: BTreeMap<String, i64>,
+    /// Completed operations in each second of the window: the sum over blocks, divided by their number.
+    pub completed_by_second: Vec<f64>,
+    /// Whether the rate drifted over the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// Drift of the rate over the window: a steady trial has none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Theil-Sen slope over the window, as a share of its median rate: -0.1 lost a tenth.
+    pub share: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
+}
+
+/// How much work was planned and done, summed over valid trials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadSummary {
+    /// Operations due in the windows.
+    pub planned: i64,
+    /// Ended well.
+    pub completed: i64,
+    /// Ended in an error or a timeout.
+    pub failed: i64,
+    /// Not ended when the drain was over: their latency is at least that long.
+    pub unfinished: i64,
+    /// Due but never sent.
+    pub not_started: i64,
+    /// Planned per second of window; 0 in a closed load.
+    pub offered_per_second: f64,
+    /// Completed per second of window.
+    pub achieved_per_second: f64,
+}
+
+/// One kind of operation in one cell on one backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationSummary {
+    /// Completed operations.
+    pub count: i64,
+    /// Completed per second of window.
+    pub per_second: f64,
+    /// Payload bytes per second of window.
+    pub bytes_per_second: f64,
+    /// From the planned instant to the end; in a closed load from the send.
+    pub response: Percentiles,
+    /// From the send to the end.
+    pub service: Percentiles,
+    /// From the planned instant to the send.
+    pub send_lag: Percentiles,
+    /// Latencies beyond one hour.
+    pub overflow: i64,
+    /// Failures, by class.
+    pub failures: BTreeMap<String, i64>,
+    /// One message for each class of failure.
+    pub failure_examples: BTreeMap<String, String>,
+    /// The response latency along the percentiles.
+    pub spectrum: Vec<SpectrumPoint>,
+    /// The figures of each valid block, from which comparisons are made.
+    pub blocks: Vec<BlockFigure>,
+}
+
+/// Percentiles of a merged histogram, microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Percentiles {
+    /// Median.
+    pub p50: i64,
+    /// 90th percentile.
+    pub p90: i64,
+    /// 99th percentile.
+    pub p99: i64,
+    /// 99.9th percentile; absent below 10 000 operations, where fewer than ten lie beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p999: Option<i64>,
+    /// Largest.
+    pub max: i64,
+    /// Lower end of the 95 % rank interval of p99.
+    pub p99_low: i64,
+    /// Upper end of the 95 % rank interval of p99.
+    pub p99_high: i64,
+}
+
+/// A point of the latency spectrum.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpectrumPoint {
+    /// Share of operations at or below, 0 to 1.
+    pub quantile: f64,
+    /// Their latency, microseconds.
+    pub micros: i64,
+}
+
+/// What one valid trial says of one kind of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockFigure {
+    /// The block, from 0.
+    pub block: i32,
+    /// Completed per second of window.
+    pub per_second: f64,
+    /// Median response, microseconds.
+    pub p50: i64,
+    /// 99th percentile of the response, microseconds.
+    pub p99: i64,
+}
+
+/// The figure of a block that is compared.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Metric {
+    /// Completed operations per second; more is better.
+    PerSecond,
+    /// Median response; less is better.
+    P50,
+    /// 99th percentile of the response; less is better.
+    P99,
+}
+
+impl Metric {
+    /// All of them, in the order of tables.
+    pub const ALL: [Self; 3] = [Self::PerSecond, Self::P50, Self::P99];
+
+    /// The name for people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PerSecond => "throughput",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+        }
+    }
+
+    /// Whether a ratio above 1 speaks for the subject.
+    #[must_use]
+    pub fn more_is_better(self) -> bool {
+        matches!(self, Self::PerSecond)
+    }
+
+    /// The figure of a block.
+    #[must_use]
+    pub fn of(self, figure: &BlockFigure) -> f64 {
+        match self {
+            Self::PerSecond => figure.per_second,
+            Self::P50 => figure.p50 as f64,
+            Self::P99 => figure.p99 as f64,
+        }
+    }
+}
+
+/// What a comparison says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Finding {
+    /// The subject is better (Holm-adjusted p at most 0.05).
+    SubjectBetter,
+    /// The base is better.
+    BaseBetter,
+    /// Shown to be the same within the margin (TOST).
+    Equivalent,
+    /// No difference was shown; one smaller than the detectable effect may exist.
+    NotShown,
+}
+
+impl Finding {
+    /// The finding in words.
+    #[must_use]
+    pub fn describe(self, subject: &str, base: &str) -> String {
+        match self {
+            Self::SubjectBetter => format!("{subject} better"),
+            Self::BaseBetter => format!("{base} better"),
+            Self::Equivalent => "equivalent".to_owned(),
+            Self::NotShown => "no difference shown".to_owned(),
+        }
+    }
+}
+
+/// Two backends compared over the blocks in which both have a valid trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// The kind of operation.
+    pub operation: String,
+    /// The figure.
+    pub metric: Metric,
+    /// The backend in the numerator.
+    pub subject: String,
+    /// The backend in the denominator.
+    pub base: String,
+    /// Ratio, interval and tests.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// The p-value after Holm over the cells of this workload, operation, figure and pair.
+    pub adjusted_p: f64,
+    /// What it says.
+    pub finding: Finding,
+}
+
+/// A ratio with everything that is needed to judge it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Geometric mean of the ratios of the blocks; 1 is no difference.
+    pub ratio: f64,
+    /// Lower end of its 95 % interval; absent below two blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end of its 95 % interval; absent below two blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// Two-sided p-value of the exact sign-flip test.
+    pub p_value: f64,
+    /// P-value of equivalence within the margin (TOST).
+    pub equivalence_p: f64,
+    /// Blocks that entered.
+    pub blocks: i32,
+    /// Standard deviation of the log-ratios between blocks.
+    pub deviation: f64,
+    /// Smallest ratio above 1 that so many blocks would have shown, 80 times in 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detectable: Option<f64>,
+}
+
+impl Estimate {
+    /// The interval as numbers, open ends as 0 and infinity.
+    #[must_use]
+    pub fn interval(&self) -> (f64, f64) {
+        (self.low.unwrap_or(0.0), self.high.unwrap_or(f64::INFINITY))
+    }
+}
+
+/// One correctness check on one backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckSummary {
+    /// The backend.
+    pub backend: String,
+    /// The check.
+    pub name: String,
+    /// Facts that were checked.
+    pub checked: i64,
+    /// Facts that were violated.
+    pub violations: i64,
+    /// Facts that an unknown outcome left open.
+    pub uncertain: i64,
+    /// Up to ten violations in words.
+    pub examples: Vec<String>,
+}
+
+/// An attempt whose figures are used nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExcludedTrial {
+    /// The id of the trial.
+    pub trial: String,
+    /// The attempt, from 1.
+    pub attempt: i32,
+    /// The trial in words.
+    pub describe: String,
+    /// The backend.
+    pub backend: String,
+    /// Why: the codes of the broken bounds, or `Interrupted`.
+    pub codes: Vec<String>,
+    /// The figures and the bounds in words.
+    pub details: Vec<String>,
+    /// Correctness violations that were seen in it. They enter no sum, but are not hidden either.
+    pub violations: i64,
+    /// Whether a later attempt at the same trial was valid.
+    pub made_good: bool,
+}
+
+/// How far the load generator can be trusted on one backend: the worst over its valid trials.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GeneratorSummary {
+    /// The backend.
+    pub backend: String,
+    /// Valid trials.
+    pub trials: i32,
+    /// Smallest share of planned operations that were started, thousandths; open loads only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_per_mille: Option<f64>,
+    /// Median of the send lag over all operations of open loads, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_lag_p50_micros: Option<i64>,
+    /// 99th percentile of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_lag_p99_micros: Option<i64>,
+    /// Largest share of a core that a generator used in a window; 1 is one core.
+    pub cpu_cores: f64,
+    /// Largest share of a window for which a generator was throttled, thousandths.
+    pub throttled_per_mille: f64,
+    /// Largest distance between the agreed and the actual start, microseconds.
+    pub start_skew_micros: i64,
+    /// Largest resident memory, bytes.
+    pub resident_bytes: i64,
+}
+
+/// The machines, as far as a summary needs them; the manifest has all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSummary {
+    /// Nodes of the pool.
+    pub nodes: i32,
+    /// Distinct machines among them, by boot id.
+    pub machines: i32,
+    /// What could not be equalised; empty: equal as far as checked.
+    pub inequalities: Vec<String>,
+    /// The version of Kubernetes.
+    pub kubernetes_version: String,
+    /// The version of Bakeoff.
+    pub bakeoff_version: String,
+    /// The version of the generator.
+    pub generator_version: String,
+}
+
+/// One objective of the spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectiveResult {
+    /// The name in the spec.
+    pub name: String,
+    /// The expression.
+    pub expression: String,
+    /// Whether it holds. A missing metric is not satisfied.
+    pub met: bool,
+    /// The figures it read, or what is missing.
+    pub detail: String,
+}
+
+impl Summary {
+    /// The backend of that name.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&BackendSummary> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Workloads of one kind.
+    pub fn of_kind(&self, kind: WorkloadKind) -> impl Iterator<Item = &WorkloadSummary> {
+        self.workloads
+            .iter()
+            .filter(move |workload| workload.kind == kind)
+    }
+
+    /// Violations of all checks, by backend; every backend is named, also with 0.
+    #[must_use]
+    pub fn violations(&self) -> BTreeMap<String, i64> {
+        let mut sums: BTreeMap<String, i64> = self
+            .backends
+            .iter()
+            .map(|backend| (backend.name.clone(), 0))
+            .collect();
+        for check in self.workloads.iter().flat_map(|workload| &workload.checks) {
+            *sums.entry(check.backend.clone()).or_default() += check.violations;
+        }
+        sums
+    }
+}
+
+impl CellSummary {
+    /// What was measured on a backend.
+    #[must_use]
+    pub fn on(&self, backend: &str) -> Option<&CellBackend> {
+        self.backends.iter().find(|entry| entry.backend == backend)
+    }
+}
+
+/// The JSON Schema of `summary.json`, as it is published.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Summary).to_value()
+}

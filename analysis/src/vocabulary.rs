@@ -1,0 +1,108 @@
+//! The names of operations, counters and checks, by kind of workload.
+//!
+//! Raw data carries these names, objectives are written with them and the report prints them, so
+//! they stand in one place. The load generator writes no other.
+
+use bakeoff_crds::spec::WorkloadKind;
+
+/// Reads that did not return an acknowledged write.
+pub const READ_AFTER_WRITE_MISSES: &str = "readAfterWriteMisses";
+/// Acknowledged keys that a later LIST left out.
+pub const LIST_MISSES: &str = "listMisses";
+/// Reads that returned a version older than one acknowledged before.
+pub const STALE_READS: &str = "staleReads";
+/// Keys of a LIST that were not strictly ascending by bytes, or not after the marker.
+pub const ORDER_VIOLATIONS: &str = "orderViolations";
+/// Keys that one scan returned twice.
+pub const PAGE_DUPLICATES: &str = "pageDuplicates";
+/// Deleted objects that came back.
+pub const RESURRECTED_DELETES: &str = "resurrectedDeletes";
+/// Objects whose body was neither of the versions written.
+pub const TORN_OBJECTS: &str = "tornObjects";
+/// Writes that were seen without their predecessor.
+pub const TAIL_GAPS: &str = "tailGaps";
+/// Acknowledged writes that the final read-back did not find.
+pub const LOST_WRITES: &str = "lostWrites";
+
+/// The names that one kind of workload records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// The operation that stands for the workload where none is named.
+    pub main: &'static str,
+    /// Kinds of operation.
+    pub operations: &'static [&'static str],
+    /// Counters.
+    pub counters: &'static [&'static str],
+    /// Correctness checks.
+    pub checks: &'static [&'static str],
+}
+
+/// Figures that every operation has, in objectives. Latencies are microseconds of the response.
+pub const METRICS: &[&str] = &[
+    "p50",
+    "p90",
+    "p99",
+    "p999",
+    "max",
+    "perSecond",
+    "count",
+    "failures",
+];
+
+/// The names that a kind of workload records.
+#[must_use]
+pub fn of(kind: WorkloadKind) -> Vocabulary {
+    match kind {
+        WorkloadKind::SmallObjectPut => Vocabulary {
+            main: "put",
+            operations: &["put"],
+            counters: &["puts"],
+            checks: &[],
+        },
+        WorkloadKind::ColdRead => Vocabulary {
+            main: "read",
+            operations: &["read", "list", "listPage", "get"],
+            counters: &["pages", "keys"],
+            checks: &[LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, TORN_OBJECTS],
+        },
+        WorkloadKind::Consistency => Vocabulary {
+            main: "put",
+            operations: &["put", "get", "list", "listPage", "delete"],
+            counters: &["pages", "keys"],
+            checks: &[
+                READ_AFTER_WRITE_MISSES,
+                LIST_MISSES,
+                STALE_READS,
+                ORDER_VIOLATIONS,
+                PAGE_DUPLICATES,
+                RESURRECTED_DELETES,
+                TORN_OBJECTS,
+                TAIL_GAPS,
+                LOST_WRITES,
+            ],
+        },
+        WorkloadKind::Batching => Vocabulary {
+            main: "append",
+            operations: &["append", "put"],
+            counters: &["puts", "snapshots"],
+            checks: &[],
+        },
+    }
+}
+
+/// What a check counts, for people; the name itself for one that is not known here.
+#[must_use]
+pub fn describe_check(name: &str) -> &str {
+    match name {
+        READ_AFTER_WRITE_MISSES => "a read missed an acknowledged write",
+        LIST_MISSES => "a LIST left out an acknowledged key",
+        STALE_READS => "a read returned an older version",
+        ORDER_VIOLATIONS => "a LIST was out of order",
+        PAGE_DUPLICATES => "a scan returned a key twice",
+        RESURRECTED_DELETES => "a deleted object came back",
+        TORN_OBJECTS => "a body was none that was written",
+        TAIL_GAPS => "a write was seen without its predecessor",
+        LOST_WRITES => "an acknowledged write was gone at the end",
+        other => other,
+    }
+}
