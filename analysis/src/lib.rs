@@ -13,6 +13,7 @@
 pub mod decision;
 pub mod merge;
 pub mod objective;
+pub mod outcome;
 pub mod stats;
 pub mod summary;
 pub mod vocabulary;

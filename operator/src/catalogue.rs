@@ -16,21 +16,30 @@ impl Catalogue {
     /// A catalogue from `kind.version` to image.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
-        let trimmed = entries.into_iter().map(|(key, image)| (key, image.trim().to_owned()));
-        Self { images: trimmed.filter(|(_, image)| !image.is_empty()).collect() }
+        let trimmed = entries
+            .into_iter()
+            .map(|(key, image)| (key, image.trim().to_owned()));
+        Self {
+            images: trimmed.filter(|(_, image)| !image.is_empty()).collect(),
+        }
     }
 
     /// The image of a version.
     #[must_use]
     pub fn image(&self, kind: BackendKind, version: &str) -> Option<&str> {
-        self.images.get(&format!("{}.{version}", kind.as_str())).map(String::as_str)
+        self.images
+            .get(&format!("{}.{version}", kind.as_str()))
+            .map(String::as_str)
     }
 
     /// The known versions of a kind, for messages.
     #[must_use]
     pub fn versions(&self, kind: BackendKind) -> Vec<&str> {
         let prefix = format!("{}.", kind.as_str());
-        self.images.keys().filter_map(|key| key.strip_prefix(&prefix)).collect()
+        self.images
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix))
+            .collect()
     }
 }
 
@@ -45,7 +54,10 @@ mod tests {
             ("seaweedfs.4.48".to_owned(), "s:4".to_owned()),
             ("seaweedfs.4.49".to_owned(), " ".to_owned()),
         ]);
-        assert_eq!(catalogue.image(BackendKind::Minio, "RELEASE.X"), Some("m:x"));
+        assert_eq!(
+            catalogue.image(BackendKind::Minio, "RELEASE.X"),
+            Some("m:x")
+        );
         assert_eq!(catalogue.image(BackendKind::Minio, "4.48"), None);
         assert_eq!(catalogue.versions(BackendKind::Seaweedfs), ["4.48"]);
     }

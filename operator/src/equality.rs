@@ -15,7 +15,10 @@ pub fn inequalities(nodes: &[NodeFacts]) -> Vec<String> {
     let mut found = Vec::new();
     if nodes.len() < 2 {
         if let Some(node) = nodes.first() {
-            found.push(format!("the pool has one node, {}: backends and generators share it", node.name));
+            found.push(format!(
+                "the pool has one node, {}: backends and generators share it",
+                node.name
+            ));
         }
         return found;
     }
@@ -25,22 +28,33 @@ pub fn inequalities(nodes: &[NodeFacts]) -> Vec<String> {
             by_value.entry(value(node)).or_default().push(&node.name);
         }
         if by_value.len() > 1 {
-            let parts: Vec<String> =
-                by_value.iter().map(|(value, names)| format!("{value} on {}", names.join(", "))).collect();
+            let parts: Vec<String> = by_value
+                .iter()
+                .map(|(value, names)| format!("{value} on {}", names.join(", ")))
+                .collect();
             found.push(format!("{what} differs: {}", parts.join("; ")));
         }
     };
-    compare("allocatable CPU", &|n| format!("{}m", n.allocatable_cpu_millis));
+    compare("allocatable CPU", &|n| {
+        format!("{}m", n.allocatable_cpu_millis)
+    });
     // Kernels reserve slightly different amounts; only the MiB matter.
-    compare("allocatable memory", &|n| format!("{} MiB", n.allocatable_memory_bytes >> 20));
+    compare("allocatable memory", &|n| {
+        format!("{} MiB", n.allocatable_memory_bytes >> 20)
+    });
     compare("kernel", &|n| n.kernel_version.clone());
     compare("architecture", &|n| n.architecture.clone());
     compare("container runtime", &|n| n.container_runtime.clone());
     compare("CPU model", &|n| text(n, |c| c.cpu_model.clone()));
-    compare("file system of the volumes", &|n| text(n, |c| c.file_system.clone()));
+    compare("file system of the volumes", &|n| {
+        text(n, |c| c.file_system.clone())
+    });
 
-    let uncalibrated: Vec<&str> =
-        nodes.iter().filter(|n| n.calibration.is_none()).map(|n| n.name.as_str()).collect();
+    let uncalibrated: Vec<&str> = nodes
+        .iter()
+        .filter(|n| n.calibration.is_none())
+        .map(|n| n.name.as_str())
+        .collect();
     if !uncalibrated.is_empty() {
         found.push(format!("not calibrated: {}", uncalibrated.join(", ")));
     }
@@ -76,11 +90,19 @@ pub fn inequalities(nodes: &[NodeFacts]) -> Vec<String> {
 /// The nodes' names, for messages.
 #[must_use]
 pub fn names(nodes: &[NodeFacts]) -> String {
-    nodes.iter().map(|node| node.name.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn text(node: &NodeFacts, value: impl Fn(&NodeCalibration) -> String) -> String {
-    node.calibration.as_ref().map_or_else(|| "unknown".to_owned(), value)
+    node.calibration
+        .as_ref()
+        .map_or_else(|| "unknown".to_owned(), value)
 }
 
 type Extreme<'a> = (&'a str, f64);
@@ -89,8 +111,10 @@ fn extremes<'a>(
     nodes: &'a [NodeFacts],
     value: impl Fn(&NodeCalibration) -> f64,
 ) -> Option<(Extreme<'a>, Extreme<'a>)> {
-    let mut values: Vec<Extreme<'a>> =
-        nodes.iter().filter_map(|node| Some((node.name.as_str(), value(node.calibration.as_ref()?)))).collect();
+    let mut values: Vec<Extreme<'a>> = nodes
+        .iter()
+        .filter_map(|node| Some((node.name.as_str(), value(node.calibration.as_ref()?))))
+        .collect();
     values.sort_by(|a, b| a.1.total_cmp(&b.1));
     Some((*values.first()?, *values.last()?))
 }
@@ -116,7 +140,9 @@ mod tests {
 
     #[test]
     fn equal_nodes_differ_in_nothing() {
-        assert!(inequalities(&[node("a", "1", 1000.0, 100), node("b", "2", 1050.0, 120)]).is_empty());
+        assert!(
+            inequalities(&[node("a", "1", 1000.0, 100), node("b", "2", 1050.0, 120)]).is_empty()
+        );
     }
 
     #[test]
@@ -125,7 +151,12 @@ mod tests {
         slow.allocatable_cpu_millis = 1_000;
         let found = inequalities(&[node("a", "1", 1000.0, 100), slow]);
         let text = found.join("\n");
-        for part in ["allocatable CPU differs: 1000m on b; 2000m on a", "CPU speed", "fsync differs", "share one machine"] {
+        for part in [
+            "allocatable CPU differs: 1000m on b; 2000m on a",
+            "CPU speed",
+            "fsync differs",
+            "share one machine",
+        ] {
             assert!(text.contains(part), "{part} not in {text}");
         }
     }
@@ -135,6 +166,9 @@ mod tests {
         let mut bare = node("b", "2", 1.0, 1);
         bare.calibration = None;
         let found = inequalities(&[node("a", "1", 1000.0, 100), bare]);
-        assert!(found.iter().any(|line| line == "not calibrated: b"), "{found:?}");
+        assert!(
+            found.iter().any(|line| line == "not calibrated: b"),
+            "{found:?}"
+        );
     }
 }

@@ -46,7 +46,10 @@ pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
         let what = what.into();
         match &source {
             kube::Error::Api(status) if status.code == 409 => Error::Conflict(what),
-            _ => Error::Api { what, source: Box::new(source) },
+            _ => Error::Api {
+                what,
+                source: Box::new(source),
+            },
         }
     }
 }

@@ -70,23 +70,28 @@ impl Children {
     /// The Job of this name.
     #[must_use]
     pub fn job(&self, name: &str) -> Option<&Job> {
-        self.jobs.iter().map(Arc::as_ref).find(|job| job.name_any() == name)
+        self.jobs
+            .iter()
+            .map(Arc::as_ref)
+            .find(|job| job.name_any() == name)
     }
 
     /// The pods of a Job.
     pub fn pods_of_job<'a>(&'a self, job: &'a str) -> impl Iterator<Item = &'a Pod> {
-        self.pods
-            .iter()
-            .map(Arc::as_ref)
-            .filter(move |pod| pod.labels().get("batch.kubernetes.io/job-name").is_some_and(|name| name == job))
+        self.pods.iter().map(Arc::as_ref).filter(move |pod| {
+            pod.labels()
+                .get("batch.kubernetes.io/job-name")
+                .is_some_and(|name| name == job)
+        })
     }
 
     /// The pods of a backend.
     pub fn pods_of_backend<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a Pod> {
-        self.pods
-            .iter()
-            .map(Arc::as_ref)
-            .filter(move |pod| pod.labels().get(names::LABEL_BACKEND).is_some_and(|name| name == backend))
+        self.pods.iter().map(Arc::as_ref).filter(move |pod| {
+            pod.labels()
+                .get(names::LABEL_BACKEND)
+                .is_some_and(|name| name == backend)
+        })
     }
 
     /// Whether nothing is left.
@@ -115,8 +120,11 @@ impl Children {
             (self.network_policies.len(), "network policies"),
             (self.disruption_budgets.len(), "disruption budgets"),
         ];
-        let parts: Vec<String> =
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let parts: Vec<String> = counts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{n} {what}"))
+            .collect();
         parts.join(", ")
     }
 }
@@ -137,9 +145,19 @@ pub enum JobState {
 /// How a Job stands.
 #[must_use]
 pub fn job_state(job: Option<&Job>) -> JobState {
-    let Some(job) = job else { return JobState::Absent };
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let holds = |type_: &str| conditions.iter().find(|c| c.type_ == type_ && c.status == "True");
+    let Some(job) = job else {
+        return JobState::Absent;
+    };
+    let conditions = job
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let holds = |type_: &str| {
+        conditions
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == "True")
+    };
     if holds("Complete").is_some() {
         JobState::Succeeded
     } else if let Some(failed) = holds("Failed") {
@@ -154,7 +172,9 @@ pub fn job_state(job: Option<&Job>) -> JobState {
 #[must_use]
 pub fn termination(pod: &Pod) -> Option<Termination> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let message = statuses.iter().find_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.as_deref())?;
+    let message = statuses
+        .iter()
+        .find_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.as_deref())?;
     serde_json::from_str(message).ok()
 }
 
@@ -162,8 +182,14 @@ pub fn termination(pod: &Pod) -> Option<Termination> {
 #[must_use]
 pub fn container_end(pod: &Pod) -> Option<String> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let ended = statuses.iter().find_map(|c| c.state.as_ref()?.terminated.as_ref())?;
-    Some(format!("{} (exit code {})", ended.reason.as_deref().unwrap_or("ended"), ended.exit_code))
+    let ended = statuses
+        .iter()
+        .find_map(|c| c.state.as_ref()?.terminated.as_ref())?;
+    Some(format!(
+        "{} (exit code {})",
+        ended.reason.as_deref().unwrap_or("ended"),
+        ended.exit_code
+    ))
 }
 
 /// Whether a pod is ready.
@@ -176,28 +202,43 @@ pub fn is_ready(pod: &Pod) -> bool {
 #[must_use]
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
+    let ready = conditions
+        .iter()
+        .find(|c| c.type_ == "Ready" && c.status == "True")?;
     ready.last_transition_time.as_ref().map(|time| time.0)
 }
 
 /// The index of a pod of an Indexed Job.
 #[must_use]
 pub fn completion_index(pod: &Pod) -> Option<i32> {
-    pod.annotations().get("batch.kubernetes.io/job-completion-index")?.parse().ok()
+    pod.annotations()
+        .get("batch.kubernetes.io/job-completion-index")?
+        .parse()
+        .ok()
 }
 
 /// A node of the API server as facts; `None` when pods cannot be placed on it.
 #[must_use]
 pub fn node_facts(node: &Node) -> Option<NodeFacts> {
     let spec = node.spec.as_ref();
-    let blocked = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| {
-        taints.iter().any(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-    });
+    let blocked = spec
+        .and_then(|spec| spec.taints.as_ref())
+        .is_some_and(|taints| {
+            taints
+                .iter()
+                .any(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
+        });
     if blocked || spec.and_then(|spec| spec.unschedulable).unwrap_or(false) {
         return None;
     }
     let status = node.status.as_ref()?;
-    let amount = |key: &str| status.allocatable.as_ref().and_then(|all| all.get(key)).map(|q| Quantity(q.0.clone()));
+    let amount = |key: &str| {
+        status
+            .allocatable
+            .as_ref()
+            .and_then(|all| all.get(key))
+            .map(|q| Quantity(q.0.clone()))
+    };
     let info = status.node_info.clone().unwrap_or_default();
     Some(NodeFacts {
         name: node.name_any(),

@@ -26,14 +26,17 @@ pub enum Step {
 /// What to do about a lease that reads like this. (Pure.)
 #[must_use]
 pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, now: Timestamp) -> Step {
-    let Some(spec) = spec else { return Step::Acquire };
+    let Some(spec) = spec else {
+        return Step::Acquire;
+    };
     match spec.holder_identity.as_deref() {
         None | Some("") => Step::Acquire,
         Some(holder) if holder == me => Step::Renew,
         Some(_) => {
             let seconds = i64::from(spec.lease_duration_seconds.unwrap_or(DURATION_SECONDS));
             let renewed = spec.renew_time.as_ref().map(|time| time.0);
-            let expired = renewed.is_none_or(|at| now.duration_since(at) > SignedDuration::from_secs(seconds));
+            let expired = renewed
+                .is_none_or(|at| now.duration_since(at) > SignedDuration::from_secs(seconds));
             if expired { Step::Acquire } else { Step::Yield }
         }
     }
@@ -41,7 +44,13 @@ pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, now: Timestamp) -> Step {
 
 /// Holds the lease as long as it can. Sends `true` once it is held; returns when it is lost or, after
 /// `stop`, given back.
-pub async fn hold(api: Api<Lease>, name: String, me: String, leading: watch::Sender<bool>, stop: CancellationToken) {
+pub async fn hold(
+    api: Api<Lease>,
+    name: String,
+    me: String,
+    leading: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
     let mut last_renewed: Option<Timestamp> = None;
     loop {
         match attempt(&api, &name, &me).await {
@@ -79,7 +88,10 @@ async fn attempt(api: &Api<Lease>, name: &str, me: &str) -> Result<bool, kube::E
     let now = Timestamp::now();
     let Some(mut lease) = api.get_opt(name).await? else {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..Default::default()
+            },
             spec: Some(fresh(me, now, None)),
         };
         return won(api.create(&PostParams::default(), &lease).await);
@@ -114,14 +126,22 @@ fn fresh(me: &str, now: Timestamp, before: Option<&LeaseSpec>) -> LeaseSpec {
         lease_duration_seconds: Some(DURATION_SECONDS),
         acquire_time: Some(MicroTime(now)),
         renew_time: Some(MicroTime(now)),
-        lease_transitions: Some(before.and_then(|spec| spec.lease_transitions).map_or(0, |n| n.saturating_add(1))),
+        lease_transitions: Some(
+            before
+                .and_then(|spec| spec.lease_transitions)
+                .map_or(0, |n| n.saturating_add(1)),
+        ),
         ..Default::default()
     }
 }
 
 async fn release(api: &Api<Lease>, name: &str, me: &str) {
     if let Ok(mut lease) = api.get(name).await
-        && lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(me)
+        && lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            == Some(me)
     {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
@@ -151,12 +171,18 @@ mod tests {
         assert_eq!(evaluate(Some(&spec("", 999)), "me", now), Step::Acquire);
         assert_eq!(evaluate(Some(&spec("me", 1)), "me", now), Step::Renew);
         assert_eq!(evaluate(Some(&spec("other", 990)), "me", now), Step::Yield);
-        assert_eq!(evaluate(Some(&spec("other", 984)), "me", now), Step::Acquire);
+        assert_eq!(
+            evaluate(Some(&spec("other", 984)), "me", now),
+            Step::Acquire
+        );
     }
 
     #[test]
     fn a_clock_that_jumps_back_does_not_take_a_lease() {
         let now = Timestamp::from_second(900).unwrap();
-        assert_eq!(evaluate(Some(&spec("other", 1_000)), "me", now), Step::Yield);
+        assert_eq!(
+            evaluate(Some(&spec("other", 1_000)), "me", now),
+            Step::Yield
+        );
     }
 }

@@ -1,2 +1,54 @@
-//! The operator.
-fn main() {}
+//! The Bakeoff operator: observe, validate, plan, act.
+
+mod act;
+mod app;
+mod build;
+mod caches;
+mod catalogue;
+mod config;
+mod context;
+mod equality;
+mod error;
+mod facts;
+mod http;
+mod lease;
+mod metrics;
+mod observe;
+mod plan;
+mod queue;
+mod settings;
+mod trouble;
+mod validate;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Runs storage experiments as custom resources.
+#[derive(Debug, Parser)]
+#[command(name = "operator", version)]
+enum Command {
+    /// Sees to the experiments of a cluster.
+    Run(Box<config::Config>),
+    /// Prints the version.
+    Version,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Version => println!("{}", settings::VERSION),
+        Command::Run(config) => {
+            let filter =
+                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .json()
+                .init();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(app::run(*config))?;
+        }
+    }
+    Ok(())
+}

@@ -56,7 +56,9 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        let buckets = [
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+        ];
         let mut registry = Registry::with_prefix("bakeoff");
         let reconciles = Counter::default();
         let errors = Family::default();
@@ -67,18 +69,62 @@ impl Metrics {
         let trials = Family::default();
         let decisions = Family::default();
         let leading = Gauge::default();
-        registry.register("reconciles", "Reconciles that ended well", reconciles.clone());
-        registry.register("reconcile_errors", "Reconciles that failed, by reason", Family::clone(&errors));
-        registry.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration.clone());
-        registry.register("status_writes", "Writes of an experiment's status", status_writes.clone());
-        registry.register("experiments", "Experiments, by state", Family::clone(&experiments));
-        registry.register("queued_experiments", "Experiments that wait for their node pool", queued.clone());
-        registry.register("trials", "Trials of experiments that ended, by outcome", Family::clone(&trials));
-        registry.register("decisions", "Decisions of experiments that ended, by outcome", Family::clone(&decisions));
+        registry.register(
+            "reconciles",
+            "Reconciles that ended well",
+            reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_errors",
+            "Reconciles that failed, by reason",
+            Family::clone(&errors),
+        );
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Duration of a reconcile",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        registry.register(
+            "status_writes",
+            "Writes of an experiment's status",
+            status_writes.clone(),
+        );
+        registry.register(
+            "experiments",
+            "Experiments, by state",
+            Family::clone(&experiments),
+        );
+        registry.register(
+            "queued_experiments",
+            "Experiments that wait for their node pool",
+            queued.clone(),
+        );
+        registry.register(
+            "trials",
+            "Trials of experiments that ended, by outcome",
+            Family::clone(&trials),
+        );
+        registry.register(
+            "decisions",
+            "Decisions of experiments that ended, by outcome",
+            Family::clone(&decisions),
+        );
         registry.register("leading", "1 while this replica leads", leading.clone());
         let build = Info::new([("version", crate::settings::VERSION)]);
         registry.register("build", "The version of the operator", build);
-        Self { reconciles, errors, duration, status_writes, experiments, queued, trials, decisions, leading, registry }
+        Self {
+            reconciles,
+            errors,
+            duration,
+            status_writes,
+            experiments,
+            queued,
+            trials,
+            decisions,
+            leading,
+            registry,
+        }
     }
 
     /// The OpenMetrics text.

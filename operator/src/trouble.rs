@@ -26,14 +26,18 @@ pub struct Trouble {
 pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let name = pod.name_any();
-    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(now, |time| time.0);
     let overdue = now.duration_since(created) > SignedDuration::from_secs(GRACE_SECONDS);
 
-    let unschedulable = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable"));
+    let unschedulable = status.conditions.iter().flatten().find(|c| {
+        c.type_ == "PodScheduled"
+            && c.status == "False"
+            && c.reason.as_deref() == Some("Unschedulable")
+    });
     if let Some(condition) = unschedulable {
         return Some(Trouble {
             reason: "Unschedulable",
@@ -45,13 +49,26 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
         });
     }
 
-    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let containers = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
     for container in containers {
-        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let waiting = container
+            .state
+            .as_ref()
+            .and_then(|state| state.waiting.as_ref());
         let Some(waiting) = waiting else { continue };
         let cause = waiting.message.as_deref().unwrap_or("no details");
         match waiting.reason.as_deref() {
-            Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "RegistryUnavailable") => {
+            Some(
+                "ErrImagePull"
+                | "ImagePullBackOff"
+                | "ErrImageNeverPull"
+                | "InvalidImageName"
+                | "RegistryUnavailable",
+            ) => {
                 return Some(Trouble {
                     reason: "ImagePullFailed",
                     message: format!(
@@ -69,9 +86,16 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
                 });
             }
             Some("CrashLoopBackOff") => {
-                let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+                let last = container
+                    .last_state
+                    .as_ref()
+                    .and_then(|state| state.terminated.as_ref());
                 let end = last.map_or_else(String::new, |end| {
-                    format!(" ({}, exit code {})", end.reason.as_deref().unwrap_or("ended"), end.exit_code)
+                    format!(
+                        " ({}, exit code {})",
+                        end.reason.as_deref().unwrap_or("ended"),
+                        end.exit_code
+                    )
                 });
                 return Some(Trouble {
                     reason: "BackendCrashed",
@@ -110,9 +134,20 @@ mod tests {
 
     #[test]
     fn an_image_that_cannot_be_pulled_is_fatal_after_the_grace() {
-        let early = of_pod(&waiting("ImagePullBackOff"), "2026-01-01T00:00:10Z".parse().unwrap()).unwrap();
-        let late = of_pod(&waiting("ImagePullBackOff"), "2026-01-01T00:01:00Z".parse().unwrap()).unwrap();
-        assert_eq!((early.reason, early.fatal, late.fatal), ("ImagePullFailed", false, true));
+        let early = of_pod(
+            &waiting("ImagePullBackOff"),
+            "2026-01-01T00:00:10Z".parse().unwrap(),
+        )
+        .unwrap();
+        let late = of_pod(
+            &waiting("ImagePullBackOff"),
+            "2026-01-01T00:01:00Z".parse().unwrap(),
+        )
+        .unwrap();
+        assert_eq!(
+            (early.reason, early.fatal, late.fatal),
+            ("ImagePullFailed", false, true)
+        );
         assert!(late.message.contains("m:1") && late.message.contains("manifest unknown"));
     }
 
@@ -128,6 +163,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_is_being_created_is_no_trouble() {
-        assert_eq!(of_pod(&waiting("ContainerCreating"), Timestamp::now()), None);
+        assert_eq!(
+            of_pod(&waiting("ContainerCreating"), Timestamp::now()),
+            None
+        );
     }
 }

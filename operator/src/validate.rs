@@ -9,8 +9,8 @@ use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
 use bakeoff_crds::spec::{
-    Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS, Resources, S3Backend,
-    WorkloadKind,
+    Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
+    Resources, S3Backend, WorkloadKind,
 };
 use bakeoff_crds::{quantity, schedule};
 
@@ -53,13 +53,17 @@ impl Validated {
 
     /// The backends that the operator provisions.
     pub fn provisioned(&self) -> impl Iterator<Item = &ValidBackend> {
-        self.backends.iter().filter(|backend| backend.external.is_none())
+        self.backends
+            .iter()
+            .filter(|backend| backend.external.is_none())
     }
 
     /// Whether test objects are written to buckets outside the cluster.
     #[must_use]
     pub fn has_external(&self) -> bool {
-        self.backends.iter().any(|backend| backend.external.is_some())
+        self.backends
+            .iter()
+            .any(|backend| backend.external.is_some())
     }
 }
 
@@ -73,7 +77,9 @@ pub enum Refusal {
     #[error("{0} sets none or several of the members of its union: set exactly one")]
     Union(String),
     /// The catalogue does not know the version.
-    #[error("backend {backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})")]
+    #[error(
+        "backend {backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
+    )]
     UnknownVersion {
         /// The backend.
         backend: String,
@@ -93,10 +99,14 @@ pub enum Refusal {
         problem: String,
     },
     /// A Secret is missing.
-    #[error("Secret {0} does not exist in the experiment's namespace: create it with the keys accessKeyId and secretAccessKey")]
+    #[error(
+        "Secret {0} does not exist in the experiment's namespace: create it with the keys accessKeyId and secretAccessKey"
+    )]
     SecretMissing(String),
     /// A Secret lacks a key.
-    #[error("Secret {secret} lacks the key {key}: kubectl create secret generic {secret} --from-literal=accessKeyId=… --from-literal=secretAccessKey=…")]
+    #[error(
+        "Secret {secret} lacks the key {key}: kubectl create secret generic {secret} --from-literal=accessKeyId=… --from-literal=secretAccessKey=…"
+    )]
     SecretIncomplete {
         /// The Secret.
         secret: String,
@@ -104,13 +114,19 @@ pub enum Refusal {
         key: &'static str,
     },
     /// No results store is configured.
-    #[error("no results store: set spec.results.s3, or install the chart with resultsStore.enabled=true")]
+    #[error(
+        "no results store: set spec.results.s3, or install the chart with resultsStore.enabled=true"
+    )]
     NoResultsStore,
     /// No node has the labels.
-    #[error("no schedulable node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector")]
+    #[error(
+        "no schedulable node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector"
+    )]
     NoNodes(String),
     /// The equipment fits on no node.
-    #[error("no node of the pool can hold {what}: it needs {need}, and the largest node, {node}, offers {offer}; ask for less in {field}")]
+    #[error(
+        "no node of the pool can hold {what}: it needs {need}, and the largest node, {node}, offers {offer}; ask for less in {field}"
+    )]
     EquipmentTooLarge {
         /// A backend or a generator.
         what: &'static str,
@@ -132,7 +148,9 @@ pub enum Refusal {
         problem: quantity::QuantityError,
     },
     /// Too many trials.
-    #[error("the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks")]
+    #[error(
+        "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
+    )]
     TooManyTrials(usize),
     /// The decision rule lacks a backend.
     #[error("decision {rule}: {problem}")]
@@ -170,12 +188,25 @@ impl Refusal {
 pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, Refusal> {
     let meta = &experiment.metadata;
     let id = ExperimentId {
-        namespace: meta.namespace.clone().ok_or(Refusal::Incomplete("metadata.namespace"))?,
-        name: meta.name.clone().ok_or(Refusal::Incomplete("metadata.name"))?,
-        uid: meta.uid.clone().ok_or(Refusal::Incomplete("metadata.uid"))?,
+        namespace: meta
+            .namespace
+            .clone()
+            .ok_or(Refusal::Incomplete("metadata.namespace"))?,
+        name: meta
+            .name
+            .clone()
+            .ok_or(Refusal::Incomplete("metadata.name"))?,
+        uid: meta
+            .uid
+            .clone()
+            .ok_or(Refusal::Incomplete("metadata.uid"))?,
     };
     let spec = &experiment.spec;
-    let backends = spec.backends.iter().map(|b| backend(b, settings)).collect::<Result<Vec<_>, _>>()?;
+    let backends = spec
+        .backends
+        .iter()
+        .map(|b| backend(b, settings))
+        .collect::<Result<Vec<_>, _>>()?;
     for workload in &spec.workloads {
         if workload.member().is_none() || schedule::cells(workload).is_empty() {
             return Err(Refusal::Union(format!("workload {}", workload.name)));
@@ -187,31 +218,54 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
         return Err(Refusal::TooManyTrials(total));
     }
     for objective in &spec.objectives {
-        bakeoff_analysis::objective::compile(&objective.expression, spec)
-            .map_err(|problem| Refusal::Objective { name: objective.name.clone(), problem: problem.to_string() })?;
+        bakeoff_analysis::objective::compile(&objective.expression, spec).map_err(|problem| {
+            Refusal::Objective {
+                name: objective.name.clone(),
+                problem: problem.to_string(),
+            }
+        })?;
     }
     decision(spec)?;
     if spec.results.s3.is_none() && settings.results.is_none() {
         return Err(Refusal::NoResultsStore);
     }
-    Ok(Validated { id, generation: meta.generation, spec: spec.clone(), backends, trials })
+    Ok(Validated {
+        id,
+        generation: meta.generation,
+        spec: spec.clone(),
+        backends,
+        trials,
+    })
 }
 
 /// A rule without the data that it asks for would always be inconclusive: better refused at once.
 fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
-    let Some(decision) = &spec.decision else { return Ok(()) };
+    let Some(decision) = &spec.decision else {
+        return Ok(());
+    };
     let needs = |kind: WorkloadKind, name: &str| {
-        if spec.workloads.iter().any(|workload| workload.kind() == Some(kind)) {
+        if spec
+            .workloads
+            .iter()
+            .any(|workload| workload.kind() == Some(kind))
+        {
             return Ok(());
         }
-        let problem = format!("it needs a workload of the kind {name}; add one or choose another rule");
-        Err(Refusal::Decision { rule: decision.rule.as_str(), problem })
+        let problem =
+            format!("it needs a workload of the kind {name}; add one or choose another rule");
+        Err(Refusal::Decision {
+            rule: decision.rule.as_str(),
+            problem,
+        })
     };
     match decision.rule {
         DecisionRule::SmallObjectBackend => {
             if spec.backends.len() < 2 {
                 let problem = "it compares two backends; add a second one".to_owned();
-                return Err(Refusal::Decision { rule: decision.rule.as_str(), problem });
+                return Err(Refusal::Decision {
+                    rule: decision.rule.as_str(),
+                    problem,
+                });
             }
             needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
         }
@@ -234,12 +288,15 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
         });
     }
     let version = backend.version().unwrap_or_default();
-    let image = settings.catalogue.image(kind, version).ok_or_else(|| Refusal::UnknownVersion {
-        backend: backend.name.clone(),
-        kind: kind.as_str(),
-        version: version.to_owned(),
-        known: settings.catalogue.versions(kind).join(", "),
-    })?;
+    let image = settings
+        .catalogue
+        .image(kind, version)
+        .ok_or_else(|| Refusal::UnknownVersion {
+            backend: backend.name.clone(),
+            kind: kind.as_str(),
+            version: version.to_owned(),
+            known: settings.catalogue.versions(kind).join(", "),
+        })?;
     Ok(ValidBackend {
         name: backend.name.clone(),
         kind,
@@ -255,38 +312,79 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
 /// # Errors
 /// The first refusal.
 pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusal> {
-    let external = valid.backends.iter().filter_map(|backend| backend.external.as_ref());
+    let external = valid
+        .backends
+        .iter()
+        .filter_map(|backend| backend.external.as_ref());
     for s3 in external.chain(valid.spec.results.s3.as_ref()) {
         let secret = &s3.credentials_secret_ref.name;
-        let keys = observed.secrets.get(secret).ok_or_else(|| Refusal::SecretMissing(secret.clone()))?;
+        let keys = observed
+            .secrets
+            .get(secret)
+            .ok_or_else(|| Refusal::SecretMissing(secret.clone()))?;
         for key in [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY] {
             if !keys.contains(key) {
-                return Err(Refusal::SecretIncomplete { secret: secret.clone(), key });
+                return Err(Refusal::SecretIncomplete {
+                    secret: secret.clone(),
+                    key,
+                });
             }
         }
     }
     if observed.nodes.is_empty() {
-        let labels: Vec<String> =
-            valid.spec.equipment.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        return Err(Refusal::NoNodes(if labels.is_empty() { "(any)".to_owned() } else { labels.join(",") }));
+        let labels: Vec<String> = valid
+            .spec
+            .equipment
+            .node_selector
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        return Err(Refusal::NoNodes(if labels.is_empty() {
+            "(any)".to_owned()
+        } else {
+            labels.join(",")
+        }));
     }
     if valid.provisioned().next().is_some() {
-        fits("a backend", "equipment.resources", &valid.spec.equipment.resources, &observed.nodes)?;
+        fits(
+            "a backend",
+            "equipment.resources",
+            &valid.spec.equipment.resources,
+            &observed.nodes,
+        )?;
     }
-    fits("a generator", "generators.resources", &valid.spec.generators.resources, &observed.nodes)
+    fits(
+        "a generator",
+        "generators.resources",
+        &valid.spec.generators.resources,
+        &observed.nodes,
+    )
 }
 
-fn fits(what: &'static str, field: &'static str, wanted: &Resources, nodes: &[NodeFacts]) -> Result<(), Refusal> {
+fn fits(
+    what: &'static str,
+    field: &'static str,
+    wanted: &Resources,
+    nodes: &[NodeFacts],
+) -> Result<(), Refusal> {
     let unreadable = |problem| Refusal::Quantity { field, problem };
     let cpu = wanted.cpu.millis().map_err(unreadable)?;
     let memory = wanted.memory.units().map_err(unreadable)?;
-    let holds = |node: &NodeFacts| node.allocatable_cpu_millis >= cpu && node.allocatable_memory_bytes >= memory;
+    let holds = |node: &NodeFacts| {
+        node.allocatable_cpu_millis >= cpu && node.allocatable_memory_bytes >= memory
+    };
     if nodes.iter().any(holds) {
         return Ok(());
     }
-    let largest = nodes.iter().max_by_key(|node| (node.allocatable_cpu_millis, node.allocatable_memory_bytes));
+    let largest = nodes
+        .iter()
+        .max_by_key(|node| (node.allocatable_cpu_millis, node.allocatable_memory_bytes));
     let (node, offer) = largest.map_or_else(Default::default, |node| {
-        let offer = format!("cpu {}m, memory {}Mi", node.allocatable_cpu_millis, node.allocatable_memory_bytes >> 20);
+        let offer = format!(
+            "cpu {}m, memory {}Mi",
+            node.allocatable_cpu_millis,
+            node.allocatable_memory_bytes >> 20
+        );
         (node.name.clone(), offer)
     });
     Err(Refusal::EquipmentTooLarge {

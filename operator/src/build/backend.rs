@@ -2,7 +2,10 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`]: a new kind is one more arm.
 
-use super::{Role, container_security, guaranteed, metadata, node_selector, pod_security, pull_policy, selector, undisturbed};
+use super::{
+    Role, container_security, guaranteed, metadata, node_selector, pod_security, pull_policy,
+    selector, undisturbed,
+};
 use crate::settings::Settings;
 use crate::validate::{ValidBackend, Validated};
 use bakeoff_crds::names;
@@ -13,10 +16,10 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector, SecretVolumeSource, Service,
-    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
-    WeightedPodAffinityTerm,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity,
+    PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector,
+    SecretVolumeSource, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+    VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -48,7 +51,11 @@ const MIB: i64 = 1 << 20;
 /// The profile of a provisioned kind; `None` for an external endpoint.
 #[must_use]
 pub fn profile(kind: BackendKind, storage_bytes: i64) -> Option<Profile> {
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     match kind {
         BackendKind::Minio => Some(Profile {
             port: 9_000,
@@ -111,15 +118,30 @@ pub fn credentials_name(valid: &Validated, backend: &ValidBackend) -> String {
 /// The address at which generators find a provisioned backend.
 #[must_use]
 pub fn endpoint(valid: &Validated, backend: &ValidBackend, port: i32) -> String {
-    format!("http://{}.{}.svc:{port}", valid.child(&role_name(backend)), valid.id.namespace)
+    format!(
+        "http://{}.{}.svc:{port}",
+        valid.child(&role_name(backend)),
+        valid.id.namespace
+    )
 }
 
 /// A Secret with these freshly drawn credentials.
 #[must_use]
-pub fn credentials(valid: &Validated, backend: &ValidBackend, access_key: &str, secret_key: &str) -> Secret {
+pub fn credentials(
+    valid: &Validated,
+    backend: &ValidBackend,
+    access_key: &str,
+    secret_key: &str,
+) -> Secret {
     let mut data = BTreeMap::from([
-        (names::SECRET_ACCESS_KEY_ID.to_owned(), access_key.to_owned()),
-        (names::SECRET_SECRET_ACCESS_KEY.to_owned(), secret_key.to_owned()),
+        (
+            names::SECRET_ACCESS_KEY_ID.to_owned(),
+            access_key.to_owned(),
+        ),
+        (
+            names::SECRET_SECRET_ACCESS_KEY.to_owned(),
+            secret_key.to_owned(),
+        ),
     ]);
     if backend.kind == BackendKind::Seaweedfs {
         let config = serde_json::json!({"identities": [{
@@ -164,7 +186,11 @@ pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> 
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             selector: Some(pod_selector(valid, backend)),
-            ports: Some(vec![ServicePort { name: Some("s3".to_owned()), port: profile.port, ..Default::default() }]),
+            ports: Some(vec![ServicePort {
+                name: Some("s3".to_owned()),
+                port: profile.port,
+                ..Default::default()
+            }]),
             ..Default::default()
         }),
         status: None,
@@ -182,12 +208,19 @@ pub fn stateful_set(
 ) -> StatefulSet {
     let storage = &valid.spec.equipment.storage;
     let claim = PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some("data".to_owned()), labels: Some(pod_labels(valid, backend)), ..Default::default() },
+        metadata: ObjectMeta {
+            name: Some("data".to_owned()),
+            labels: Some(pod_labels(valid, backend)),
+            ..Default::default()
+        },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: storage.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(storage.size.0.clone()))])),
+                requests: Some(BTreeMap::from([(
+                    "storage".to_owned(),
+                    Quantity(storage.size.0.clone()),
+                )])),
                 limits: None,
             }),
             ..Default::default()
@@ -199,7 +232,10 @@ pub fn stateful_set(
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(valid.child(&role_name(backend))),
-            selector: LabelSelector { match_labels: Some(pod_selector(valid, backend)), match_expressions: None },
+            selector: LabelSelector {
+                match_labels: Some(pod_selector(valid, backend)),
+                match_expressions: None,
+            },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels(valid, backend)),
@@ -209,10 +245,12 @@ pub fn stateful_set(
                 spec: Some(pod(valid, backend, profile, settings, nodes)),
             },
             volume_claim_templates: Some(vec![claim]),
-            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                when_deleted: Some("Delete".to_owned()),
-                when_scaled: Some("Delete".to_owned()),
-            }),
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some("Delete".to_owned()),
+                    when_scaled: Some("Delete".to_owned()),
+                },
+            ),
             ..Default::default()
         }),
         status: None,
@@ -230,7 +268,10 @@ fn pod(
     let mut env = vec![EnvVar {
         name: "POD_IP".to_owned(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".to_owned(), api_version: None }),
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "status.podIP".to_owned(),
+                api_version: None,
+            }),
             ..Default::default()
         }),
         value: None,
@@ -244,7 +285,11 @@ fn pod(
         name: (*name).to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.clone(), key: (*key).to_owned(), optional: None }),
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.clone(),
+                key: (*key).to_owned(),
+                optional: None,
+            }),
             ..Default::default()
         }),
     }));
@@ -255,10 +300,10 @@ fn pod(
             port: port.clone(),
             ..Default::default()
         }),
-        tcp_socket: profile
-            .ready_path
-            .is_none()
-            .then(|| TCPSocketAction { port: port.clone(), host: None }),
+        tcp_socket: profile.ready_path.is_none().then(|| TCPSocketAction {
+            port: port.clone(),
+            host: None,
+        }),
         period_seconds: Some(period),
         timeout_seconds: Some(3),
         failure_threshold: Some(failures),
@@ -304,10 +349,17 @@ fn pod(
         volumes: Some(vec![
             Volume {
                 name: "credentials".to_owned(),
-                secret: Some(SecretVolumeSource { secret_name: Some(secret), ..Default::default() }),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(secret),
+                    ..Default::default()
+                }),
                 ..Default::default()
             },
-            Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() },
+            Volume {
+                name: "tmp".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Default::default()
+            },
         ]),
         ..Default::default()
     }
@@ -343,7 +395,10 @@ fn affinity(valid: &Validated, nodes: usize) -> Affinity {
 #[must_use]
 pub fn on_same_host(labels: BTreeMap<String, String>) -> PodAffinityTerm {
     PodAffinityTerm {
-        label_selector: Some(LabelSelector { match_labels: Some(labels), match_expressions: None }),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels),
+            match_expressions: None,
+        }),
         topology_key: "kubernetes.io/hostname".to_owned(),
         ..Default::default()
     }

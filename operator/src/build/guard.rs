@@ -5,7 +5,8 @@ use crate::settings::Settings;
 use crate::validate::Validated;
 use bakeoff_crds::names;
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -13,15 +14,26 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
-    LabelSelector { match_labels: Some(labels), match_expressions: None }
+    LabelSelector {
+        match_labels: Some(labels),
+        match_expressions: None,
+    }
 }
 
 fn own_pods(valid: &Validated) -> NetworkPolicyPeer {
     let uid = BTreeMap::from([(names::LABEL_EXPERIMENT_UID.to_owned(), valid.id.uid.clone())]);
-    NetworkPolicyPeer { pod_selector: Some(matching(uid)), ..Default::default() }
+    NetworkPolicyPeer {
+        pod_selector: Some(matching(uid)),
+        ..Default::default()
+    }
 }
 
-fn policy(valid: &Validated, name: &str, role: Role, ingress: Vec<NetworkPolicyIngressRule>) -> NetworkPolicy {
+fn policy(
+    valid: &Validated,
+    name: &str,
+    role: Role,
+    ingress: Vec<NetworkPolicyIngressRule>,
+) -> NetworkPolicy {
     NetworkPolicy {
         metadata: metadata(valid, valid.child(name), role),
         spec: Some(NetworkPolicySpec {
@@ -36,22 +48,33 @@ fn policy(valid: &Validated, name: &str, role: Role, ingress: Vec<NetworkPolicyI
 /// Backends answer only the experiment's own pods.
 #[must_use]
 pub fn backend_policy(valid: &Validated) -> NetworkPolicy {
-    let rule = NetworkPolicyIngressRule { from: Some(vec![own_pods(valid)]), ports: None };
+    let rule = NetworkPolicyIngressRule {
+        from: Some(vec![own_pods(valid)]),
+        ports: None,
+    };
     policy(valid, "backends", Role::Backend, vec![rule])
 }
 
 /// Generators answer each other, and the operator's questions for progress.
 #[must_use]
 pub fn generator_policy(valid: &Validated, settings: &Settings) -> NetworkPolicy {
-    let namespace = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), settings.namespace.clone())]);
-    let operator = NetworkPolicyPeer { namespace_selector: Some(matching(namespace)), ..Default::default() };
+    let namespace = BTreeMap::from([(
+        "kubernetes.io/metadata.name".to_owned(),
+        settings.namespace.clone(),
+    )]);
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(matching(namespace)),
+        ..Default::default()
+    };
     let port = NetworkPolicyPort {
         port: Some(IntOrString::Int(names::GENERATOR_PORT)),
         protocol: Some("TCP".to_owned()),
         end_port: None,
     };
-    let rule =
-        NetworkPolicyIngressRule { from: Some(vec![own_pods(valid), operator]), ports: Some(vec![port]) };
+    let rule = NetworkPolicyIngressRule {
+        from: Some(vec![own_pods(valid), operator]),
+        ports: Some(vec![port]),
+    };
     policy(valid, "generators", Role::Generator, vec![rule])
 }
 
@@ -65,7 +88,9 @@ pub fn disruption_budget(valid: &Validated) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata,
         spec: Some(PodDisruptionBudgetSpec {
-            min_available: Some(IntOrString::Int(backends.saturating_add(valid.spec.generators.replicas))),
+            min_available: Some(IntOrString::Int(
+                backends.saturating_add(valid.spec.generators.replicas),
+            )),
             selector: Some(matching(uid)),
             ..Default::default()
         }),

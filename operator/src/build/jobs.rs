@@ -4,16 +4,20 @@
 //! knows of, under a name of its own.
 
 use super::backend::{credentials_name, on_same_host};
-use super::{Role, container_security, guaranteed, labels, metadata, node_selector, pod_security, pull_policy, selector, undisturbed};
+use super::{
+    Role, container_security, guaranteed, labels, metadata, node_selector, pod_security,
+    pull_policy, selector, undisturbed,
+};
 use crate::settings::Settings;
 use crate::validate::Validated;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec, SecretVolumeSource, Service, ServicePort,
-    ServiceSpec, Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec,
+    SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
@@ -96,17 +100,33 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
         valid.id.namespace,
         names::GENERATOR_PORT
     );
-    let mut job = job(valid, settings, Shape {
-        name,
-        role: Role::Generator,
-        arguments: ["run", "--plan", &format!("{PLAN}/plan.json"), "--barrier", &barrier].map(str::to_owned).to_vec(),
-        resources: valid.spec.generators.resources.clone(),
-        replicas: valid.spec.generators.replicas,
-        node: None,
-        plan: true,
-        grace_seconds: 30,
-    });
-    if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+    let mut job = job(
+        valid,
+        settings,
+        Shape {
+            name,
+            role: Role::Generator,
+            arguments: [
+                "run",
+                "--plan",
+                &format!("{PLAN}/plan.json"),
+                "--barrier",
+                &barrier,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            resources: valid.spec.generators.resources.clone(),
+            replicas: valid.spec.generators.replicas,
+            node: None,
+            plan: true,
+            grace_seconds: 30,
+        },
+    );
+    if let Some(pod) = job
+        .spec
+        .as_mut()
+        .and_then(|spec| spec.template.spec.as_mut())
+    {
         pod.subdomain = Some(valid.child("generators"));
         pod.affinity = Some(apart_from_backends(valid));
         for container in &mut pod.containers {
@@ -123,60 +143,94 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
 /// Looks at one node.
 #[must_use]
 pub fn calibrate(valid: &Validated, settings: &Settings, position: usize, node: &str) -> Job {
-    job(valid, settings, Shape {
-        name: calibration_name(valid, position),
-        role: Role::Calibration,
-        arguments: ["calibrate", "--directory", "/tmp"].map(str::to_owned).to_vec(),
-        resources: Resources { cpu: "250m".into(), memory: "128Mi".into() },
-        replicas: 1,
-        node: Some(node),
-        plan: false,
-        grace_seconds: 1,
-    })
+    job(
+        valid,
+        settings,
+        Shape {
+            name: calibration_name(valid, position),
+            role: Role::Calibration,
+            arguments: ["calibrate", "--directory", "/tmp"]
+                .map(str::to_owned)
+                .to_vec(),
+            resources: Resources {
+                cpu: "250m".into(),
+                memory: "128Mi".into(),
+            },
+            replicas: 1,
+            node: Some(node),
+            plan: false,
+            grace_seconds: 1,
+        },
+    )
 }
 
 /// Merges, decides, writes summary, report and index.
 #[must_use]
 pub fn report(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
-    job(valid, settings, Shape {
-        name: report_name(valid, attempt),
-        role: Role::Report,
-        arguments: ["report", "--plan", &format!("{PLAN}/plan.json"), "--ending", &format!("{PLAN}/ending.json")]
+    job(
+        valid,
+        settings,
+        Shape {
+            name: report_name(valid, attempt),
+            role: Role::Report,
+            arguments: [
+                "report",
+                "--plan",
+                &format!("{PLAN}/plan.json"),
+                "--ending",
+                &format!("{PLAN}/ending.json"),
+            ]
             .map(str::to_owned)
             .to_vec(),
-        resources: valid.spec.generators.resources.clone(),
-        replicas: 1,
-        node: None,
-        plan: true,
-        grace_seconds: 5,
-    })
+            resources: valid.spec.generators.resources.clone(),
+            replicas: 1,
+            node: None,
+            plan: true,
+            grace_seconds: 5,
+        },
+    )
 }
 
 /// Removes test objects from external buckets.
 #[must_use]
 pub fn cleanup(valid: &Validated, settings: &Settings) -> Job {
-    job(valid, settings, Shape {
-        name: cleanup_name(valid),
-        role: Role::Cleanup,
-        arguments: ["cleanup", "--plan", &format!("{PLAN}/plan.json")].map(str::to_owned).to_vec(),
-        resources: Resources { cpu: "100m".into(), memory: "128Mi".into() },
-        replicas: 1,
-        node: None,
-        plan: true,
-        grace_seconds: 5,
-    })
+    job(
+        valid,
+        settings,
+        Shape {
+            name: cleanup_name(valid),
+            role: Role::Cleanup,
+            arguments: ["cleanup", "--plan", &format!("{PLAN}/plan.json")]
+                .map(str::to_owned)
+                .to_vec(),
+            resources: Resources {
+                cpu: "100m".into(),
+                memory: "128Mi".into(),
+            },
+            replicas: 1,
+            node: None,
+            plan: true,
+            grace_seconds: 5,
+        },
+    )
 }
 
 fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
     let mut arguments = shape.arguments;
     arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
-    let mut volumes =
-        vec![Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() }];
+    let mut volumes = vec![Volume {
+        name: "tmp".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Default::default()
+    }];
     let mut mounts = vec![mount("tmp", "/tmp", false)];
     if shape.plan {
         volumes.push(Volume {
             name: "plan".to_owned(),
-            config_map: Some(ConfigMapVolumeSource { name: plan_name(&shape.name), ..Default::default() }),
+            config_map: Some(ConfigMapVolumeSource {
+                name: plan_name(&shape.name),
+                ..Default::default()
+            }),
             ..Default::default()
         });
         mounts.push(mount("plan", PLAN, true));
@@ -185,7 +239,10 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
             mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
             volumes.push(Volume {
                 name,
-                secret: Some(SecretVolumeSource { secret_name: Some(secret), ..Default::default() }),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(secret),
+                    ..Default::default()
+                }),
                 ..Default::default()
             });
         }
@@ -195,7 +252,10 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
         image: Some(settings.loadgen_image.clone()),
         image_pull_policy: pull_policy(settings),
         args: Some(arguments),
-        env: Some(vec![field("NODE_NAME", "spec.nodeName"), field("POD_IP", "status.podIP")]),
+        env: Some(vec![
+            field("NODE_NAME", "spec.nodeName"),
+            field("POD_IP", "status.podIP"),
+        ]),
         resources: Some(guaranteed(&shape.resources)),
         security_context: Some(container_security()),
         termination_message_policy: Some("File".to_owned()),
@@ -269,10 +329,12 @@ pub fn results_secret(valid: &Validated) -> String {
 fn apart_from_backends(valid: &Validated) -> Affinity {
     Affinity {
         pod_anti_affinity: Some(PodAntiAffinity {
-            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
-                weight: 100,
-                pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
-            }]),
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm {
+                    weight: 100,
+                    pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
+                },
+            ]),
             ..Default::default()
         }),
         ..Default::default()
@@ -280,7 +342,12 @@ fn apart_from_backends(valid: &Validated) -> Affinity {
 }
 
 fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: Some(read_only), ..Default::default() }
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..Default::default()
+    }
 }
 
 fn field(name: &str, path: &str) -> EnvVar {
@@ -288,7 +355,10 @@ fn field(name: &str, path: &str) -> EnvVar {
         name: name.to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                api_version: None,
+            }),
             ..Default::default()
         }),
     }

@@ -62,7 +62,10 @@ pub fn labels(valid: &Validated, role: Role) -> BTreeMap<String, String> {
         (names::LABEL_EXPERIMENT_UID, &valid.id.uid),
         (names::LABEL_ROLE, role.as_str()),
     ];
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// The labels that select all pods of a role.
@@ -104,7 +107,11 @@ pub fn guaranteed(resources: &Resources) -> ResourceRequirements {
         ("cpu".to_owned(), Quantity(resources.cpu.0.clone())),
         ("memory".to_owned(), Quantity(resources.memory.0.clone())),
     ]);
-    ResourceRequirements { limits: Some(amounts.clone()), requests: Some(amounts), claims: None }
+    ResourceRequirements {
+        limits: Some(amounts.clone()),
+        requests: Some(amounts),
+        claims: None,
+    }
 }
 
 /// The pod half of the *restricted* Pod Security Standard.
@@ -116,7 +123,10 @@ pub fn pod_security() -> PodSecurityContext {
         run_as_group: Some(USER),
         fs_group: Some(USER),
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
         ..Default::default()
     }
 }
@@ -127,7 +137,10 @@ pub fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
         ..Default::default()
     }
 }
@@ -136,7 +149,10 @@ pub fn container_security() -> SecurityContext {
 #[must_use]
 pub fn undisturbed() -> BTreeMap<String, String> {
     BTreeMap::from([
-        ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned()),
+        (
+            "cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(),
+            "false".to_owned(),
+        ),
         ("karpenter.sh/do-not-disrupt".to_owned(), "true".to_owned()),
     ])
 }

@@ -6,7 +6,9 @@ use super::{Role, metadata};
 use crate::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
 use crate::validate::{ValidBackend, Validated};
-use bakeoff_crds::run::{Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget};
+use bakeoff_crds::run::{
+    Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
 
@@ -15,12 +17,22 @@ const BUCKET: &str = "bakeoff";
 
 /// The plan of an attempt.
 #[must_use]
-pub fn run_plan(valid: &Validated, settings: &Settings, observed: &Observed, environment: Environment, attempt: i32) -> RunPlan {
+pub fn run_plan(
+    valid: &Validated,
+    settings: &Settings,
+    observed: &Observed,
+    environment: Environment,
+    attempt: i32,
+) -> RunPlan {
     RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
         experiment: valid.id.clone(),
         spec: valid.spec.clone(),
-        backends: valid.backends.iter().map(|backend| resolve(valid, backend, observed)).collect(),
+        backends: valid
+            .backends
+            .iter()
+            .map(|backend| resolve(valid, backend, observed))
+            .collect(),
         results: store(valid, settings),
         environment,
         attempt,
@@ -29,7 +41,11 @@ pub fn run_plan(valid: &Validated, settings: &Settings, observed: &Observed, env
 
 /// What is known of the machines.
 #[must_use]
-pub fn environment(settings: &Settings, nodes: Vec<NodeFacts>, inequalities: Vec<String>) -> Environment {
+pub fn environment(
+    settings: &Settings,
+    nodes: Vec<NodeFacts>,
+    inequalities: Vec<String>,
+) -> Environment {
     Environment {
         nodes,
         inequalities,
@@ -59,17 +75,27 @@ fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> Re
             settings: BTreeMap::new(),
             node: String::new(),
             time_to_ready_seconds: None,
-            caveats: vec!["external endpoint: its equipment and its distance are its own".to_owned()],
+            caveats: vec![
+                "external endpoint: its equipment and its distance are its own".to_owned(),
+            ],
         };
     }
     let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
     let profile = profile(backend.kind, storage);
-    let pod = observed.children.pods_of_backend(&backend.name).find(|pod| is_ready(pod));
+    let pod = observed
+        .children
+        .pods_of_backend(&backend.name)
+        .find(|pod| is_ready(pod));
     let port = profile.as_ref().map_or(0, |p| p.port);
     let mut settings = BTreeMap::new();
     if let Some(profile) = &profile {
         settings.insert("command".to_owned(), profile.command.join(" "));
-        settings.extend(profile.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        settings.extend(
+            profile
+                .env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
     }
     ResolvedBackend {
         name: backend.name.clone(),
@@ -83,13 +109,20 @@ fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> Re
         prefix: String::new(),
         path_style: true,
         credentials_dir,
-        metrics_url: profile.as_ref().map(|p| format!("{}{}", endpoint(valid, backend, p.metrics.0), p.metrics.1)),
+        metrics_url: profile
+            .as_ref()
+            .map(|p| format!("{}{}", endpoint(valid, backend, p.metrics.0), p.metrics.1)),
         provisioned: true,
-        durability: profile.as_ref().map(|p| p.durability.to_owned()).unwrap_or_default(),
+        durability: profile
+            .as_ref()
+            .map(|p| p.durability.to_owned())
+            .unwrap_or_default(),
         settings,
         node: pod.and_then(node_name).unwrap_or_default(),
         time_to_ready_seconds: pod.and_then(time_to_ready),
-        caveats: profile.map(|p| p.caveats.into_iter().map(str::to_owned).collect()).unwrap_or_default(),
+        caveats: profile
+            .map(|p| p.caveats.into_iter().map(str::to_owned).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -107,9 +140,18 @@ pub fn store(valid: &Validated, settings: &Settings) -> StoreTarget {
             credentials_dir,
         },
         (None, own) => StoreTarget {
-            endpoint: own.as_ref().map(|own| own.endpoint.clone()).unwrap_or_default(),
-            region: own.as_ref().map(|own| own.region.clone()).unwrap_or_default(),
-            bucket: own.as_ref().map(|own| own.bucket.clone()).unwrap_or_default(),
+            endpoint: own
+                .as_ref()
+                .map(|own| own.endpoint.clone())
+                .unwrap_or_default(),
+            region: own
+                .as_ref()
+                .map(|own| own.region.clone())
+                .unwrap_or_default(),
+            bucket: own
+                .as_ref()
+                .map(|own| own.bucket.clone())
+                .unwrap_or_default(),
             prefix: valid.id.prefix(),
             path_style: true,
             credentials_dir,
@@ -139,11 +181,27 @@ pub fn time_to_ready(pod: &Pod) -> Option<i64> {
 
 /// The ConfigMap that carries a plan, and the ending for the report.
 #[must_use]
-pub fn config_map(valid: &Validated, job: &str, role: Role, plan: &RunPlan, ending: Option<&Ending>) -> ConfigMap {
+pub fn config_map(
+    valid: &Validated,
+    job: &str,
+    role: Role,
+    plan: &RunPlan,
+    ending: Option<&Ending>,
+) -> ConfigMap {
     let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
-    let mut data = BTreeMap::from([("plan.json".to_owned(), json(serde_json::to_string_pretty(plan)))]);
+    let mut data = BTreeMap::from([(
+        "plan.json".to_owned(),
+        json(serde_json::to_string_pretty(plan)),
+    )]);
     if let Some(ending) = ending {
-        data.insert("ending.json".to_owned(), json(serde_json::to_string_pretty(ending)));
+        data.insert(
+            "ending.json".to_owned(),
+            json(serde_json::to_string_pretty(ending)),
+        );
     }
-    ConfigMap { metadata: metadata(valid, plan_name(job), role), data: Some(data), ..Default::default() }
+    ConfigMap {
+        metadata: metadata(valid, plan_name(job), role),
+        data: Some(data),
+        ..Default::default()
+    }
 }

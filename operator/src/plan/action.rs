@@ -1,12 +1,12 @@
 //! What a plan asks for: printable data, executed elsewhere. (Pure.)
 
+use bakeoff_crds::ExperimentStatus;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use bakeoff_crds::ExperimentStatus;
 use kube::ResourceExt;
 
 /// What is to be done about an experiment now.

@@ -18,9 +18,17 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if valid.spec.suspend {
         let children = &draft.observed.children;
         if children.is_empty() {
-            draft.stage(Truth::Unknown, "Suspended", "suspended; set spec.suspend to false to go on");
+            draft.stage(
+                Truth::Unknown,
+                "Suspended",
+                "suspended; set spec.suspend to false to go on",
+            );
         } else {
-            draft.stage(Truth::Unknown, "Suspending", &format!("removing {}", children.describe()));
+            draft.stage(
+                Truth::Unknown,
+                "Suspending",
+                &format!("removing {}", children.describe()),
+            );
             draft.tear_down();
         }
         return draft.done();
@@ -36,7 +44,13 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         draft.stage(Truth::Unknown, "Queued", &message);
         return draft.done();
     }
-    if valid.has_external() && !draft.experiment.finalizers().iter().any(|f| f == names::FINALIZER) {
+    if valid.has_external()
+        && !draft
+            .experiment
+            .finalizers()
+            .iter()
+            .any(|f| f == names::FINALIZER)
+    {
         draft.stage(Truth::Unknown, "Pending", "about to start");
         draft.act(Action::Finalizer(true));
         return draft.done();
@@ -45,10 +59,21 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if draft.status.progress.is_none() {
         draft.status.progress = Some(ProgressStatus {
             display: format!("0/{}", valid.trials),
-            trials: TrialCounts { planned: valid.trials, ..Default::default() },
+            trials: TrialCounts {
+                planned: valid.trials,
+                ..Default::default()
+            },
             ..Default::default()
         });
     }
-    draft.stage(Truth::Unknown, "Started", &format!("{} trials on {} backends", valid.trials, valid.backends.len()));
+    draft.stage(
+        Truth::Unknown,
+        "Started",
+        &format!(
+            "{} trials on {} backends",
+            valid.trials,
+            valid.backends.len()
+        ),
+    );
     draft.remember()
 }

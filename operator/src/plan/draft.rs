@@ -7,7 +7,7 @@ use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 /// A plan in the making: starts from the status that stands.
 pub struct Draft<'a> {
@@ -24,7 +24,15 @@ impl<'a> Draft<'a> {
     pub fn new(experiment: &'a Experiment, settings: &'a Settings, observed: &'a Observed) -> Self {
         let mut status = experiment.status.clone().unwrap_or_default();
         status.observed_generation = experiment.metadata.generation;
-        Self { experiment, settings, observed, status, actions: Vec::new(), events: Vec::new(), look_again_at: None }
+        Self {
+            experiment,
+            settings,
+            observed,
+            status,
+            actions: Vec::new(),
+            events: Vec::new(),
+            look_again_at: None,
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -35,24 +43,46 @@ impl<'a> Draft<'a> {
     pub fn condition(&mut self, type_: &str, truth: Truth, reason: &str, message: &str) {
         let generation = self.experiment.metadata.generation;
         let now = self.now();
-        conditions::set(&mut self.status.conditions, type_, truth, reason, message, generation, now);
+        conditions::set(
+            &mut self.status.conditions,
+            type_,
+            truth,
+            reason,
+            message,
+            generation,
+            now,
+        );
     }
 
     /// Says where the work stands, in the conditions and, when the reason is new, as an event.
     pub fn stage(&mut self, succeeded: Truth, reason: &str, message: &str) {
-        let before = conditions::get(&self.status.conditions, conditions::SUCCEEDED).map(|c| c.reason.clone());
+        let before = conditions::get(&self.status.conditions, conditions::SUCCEEDED)
+            .map(|c| c.reason.clone());
         let failed = succeeded == Truth::False;
         if before.as_deref() != Some(reason) {
             let message = conditions::shorten(message, 1_000);
-            self.events.push(Note { warning: failed, reason: reason.to_owned(), message });
+            self.events.push(Note {
+                warning: failed,
+                reason: reason.to_owned(),
+                message,
+            });
         }
         self.condition(conditions::SUCCEEDED, succeeded, reason, message);
-        self.condition(conditions::RECONCILING, (succeeded == Truth::Unknown).into(), reason, message);
+        self.condition(
+            conditions::RECONCILING,
+            (succeeded == Truth::Unknown).into(),
+            reason,
+            message,
+        );
         self.condition(conditions::STALLED, failed.into(), reason, message);
     }
 
     pub fn note(&mut self, warning: bool, reason: &str, message: String) {
-        self.events.push(Note { warning, reason: reason.to_owned(), message });
+        self.events.push(Note {
+            warning,
+            reason: reason.to_owned(),
+            message,
+        });
     }
 
     pub fn act(&mut self, action: Action) {
@@ -76,8 +106,14 @@ impl<'a> Draft<'a> {
             Kind::StatefulSet => children.stateful_sets.iter().any(|o| o.name_any() == name),
             Kind::Service => children.services.iter().any(|o| o.name_any() == name),
             Kind::ConfigMap => children.config_maps.iter().any(|o| o.name_any() == name),
-            Kind::NetworkPolicy => children.network_policies.iter().any(|o| o.name_any() == name),
-            Kind::DisruptionBudget => children.disruption_budgets.iter().any(|o| o.name_any() == name),
+            Kind::NetworkPolicy => children
+                .network_policies
+                .iter()
+                .any(|o| o.name_any() == name),
+            Kind::DisruptionBudget => children
+                .disruption_budgets
+                .iter()
+                .any(|o| o.name_any() == name),
             Kind::Claim => children.claims.iter().any(|o| o.name_any() == name),
             Kind::Secret => self.observed.secrets.contains_key(name),
         }
@@ -109,7 +145,10 @@ impl<'a> Draft<'a> {
 
     /// Asks to be woken at this instant at the latest.
     pub fn wake_at(&mut self, instant: Timestamp) {
-        self.look_again_at = Some(self.look_again_at.map_or(instant, |other| other.min(instant)));
+        self.look_again_at = Some(
+            self.look_again_at
+                .map_or(instant, |other| other.min(instant)),
+        );
     }
 
     /// Does not go on: the spec or its surroundings must change first.
@@ -126,7 +165,11 @@ impl<'a> Draft<'a> {
             reported_time: None,
             cleaned_up_time: None,
         });
-        self.stage(Truth::Unknown, "Ending", &format!("ends as {reason}: {message}"));
+        self.stage(
+            Truth::Unknown,
+            "Ending",
+            &format!("ends as {reason}: {message}"),
+        );
         self.remember()
     }
 

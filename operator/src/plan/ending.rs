@@ -22,7 +22,9 @@ const REPORT_ATTEMPTS: i32 = 2;
 
 /// Takes the next step of the ending.
 pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
-    let Some(ending) = draft.status.ending.clone() else { return draft.done() };
+    let Some(ending) = draft.status.ending.clone() else {
+        return draft.done();
+    };
     // Deliberately last in this order: without a valid spec nothing can be reported or cleaned up.
     let Some(valid) = valid else {
         return match (ending.reported_time, ending.cleaned_up_time) {
@@ -34,7 +36,11 @@ pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
         };
     };
     if stop_generators(&mut draft, valid) {
-        draft.stage(Truth::Unknown, "Stopping", "stops the generators; they finish what they are writing");
+        draft.stage(
+            Truth::Unknown,
+            "Stopping",
+            "stops the generators; they finish what they are writing",
+        );
         return draft.done();
     }
     if ending.reported_time.is_none() {
@@ -48,7 +54,8 @@ pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
                 draft.note(true, "CleanupFailed", why.clone());
                 step_done(draft, |ending, now| {
                     ending.cleaned_up_time = Some(now);
-                    ending.message = conditions::shorten(&format!("{}; {why}", ending.message), 900);
+                    ending.message =
+                        conditions::shorten(&format!("{}; {why}", ending.message), 900);
                 })
             }
         };
@@ -56,7 +63,10 @@ pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
     tear_down(draft, &ending, Some(valid))
 }
 
-fn step_done(mut draft: Draft<'_>, change: impl FnOnce(&mut EndingStatus, jiff::Timestamp)) -> Plan {
+fn step_done(
+    mut draft: Draft<'_>,
+    change: impl FnOnce(&mut EndingStatus, jiff::Timestamp),
+) -> Plan {
     let now = draft.now();
     if let Some(ending) = &mut draft.status.ending {
         change(ending, now);
@@ -84,7 +94,10 @@ fn stop_generators(draft: &mut Draft<'_>, valid: &Validated) -> bool {
             }
         }
         stopping |= draft.observed.children.pods_of_job(&name).any(|pod| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
             !matches!(phase, Some("Succeeded" | "Failed"))
         });
     }
@@ -92,7 +105,11 @@ fn stop_generators(draft: &mut Draft<'_>, valid: &Validated) -> bool {
 }
 
 fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan {
-    let done = draft.status.progress.as_ref().map_or(0, |progress| progress.trials.done);
+    let done = draft
+        .status
+        .progress
+        .as_ref()
+        .map_or(0, |progress| progress.trials.done);
     if done == 0 && ending.reason != "Completed" {
         return step_done(draft, |ending, now| ending.reported_time = Some(now));
     }
@@ -104,11 +121,22 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
                 let nodes = calibrated_nodes(&draft, valid);
                 let inequalities = equality::inequalities(&nodes);
                 let environment = run_plan::environment(draft.settings, nodes, inequalities);
-                let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
+                let plan =
+                    run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
                 let facts = ending_facts(&draft, valid, &ending);
-                draft.ensure(run_plan::config_map(valid, &name, Role::Report, &plan, Some(&facts)));
+                draft.ensure(run_plan::config_map(
+                    valid,
+                    &name,
+                    Role::Report,
+                    &plan,
+                    Some(&facts),
+                ));
                 draft.ensure(jobs::report(valid, draft.settings, attempt));
-                draft.stage(Truth::Unknown, "Reporting", "merges the trials, decides and writes the report");
+                draft.stage(
+                    Truth::Unknown,
+                    "Reporting",
+                    "merges the trials, decides and writes the report",
+                );
                 return draft.done();
             }
             JobState::Active => {
@@ -116,15 +144,23 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
                     + SignedDuration::from_secs(i64::from(valid.spec.limits.report_seconds));
                 if draft.now() < deadline {
                     draft.wake_at(deadline);
-                    draft.stage(Truth::Unknown, "Reporting", "merges the trials, decides and writes the report");
+                    draft.stage(
+                        Truth::Unknown,
+                        "Reporting",
+                        "merges the trials, decides and writes the report",
+                    );
                     return draft.done();
                 }
                 return no_report(draft, "it took longer than limits.reportSeconds");
             }
             JobState::Succeeded => {
-                let outcome = draft.observed.children.pods_of_job(&name).find_map(|pod| match termination(pod)? {
-                    Termination::Reported(text) => bakeoff_analysis::outcome::decode(&text).ok(),
-                    _ => None,
+                let outcome = draft.observed.children.pods_of_job(&name).find_map(|pod| {
+                    match termination(pod)? {
+                        Termination::Reported(text) => {
+                            bakeoff_analysis::outcome::decode(&text).ok()
+                        }
+                        _ => None,
+                    }
                 });
                 if let Some(outcome) = outcome {
                     return reported(draft, valid, outcome);
@@ -134,15 +170,24 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
         }
     }
     let name = jobs::report_name(valid, REPORT_ATTEMPTS - 1);
-    let why = draft.observed.children.pods_of_job(&name).find_map(|pod| match termination(pod) {
-        Some(Termination::Failed(failure)) => Some(failure.message),
-        _ => container_end(pod),
-    });
-    no_report(draft, &why.unwrap_or_else(|| "its pod left no outcome".to_owned()))
+    let why = draft
+        .observed
+        .children
+        .pods_of_job(&name)
+        .find_map(|pod| match termination(pod) {
+            Some(Termination::Failed(failure)) => Some(failure.message),
+            _ => container_end(pod),
+        });
+    no_report(
+        draft,
+        &why.unwrap_or_else(|| "its pod left no outcome".to_owned()),
+    )
 }
 
 fn no_report(mut draft: Draft<'_>, why: &str) -> Plan {
-    let message = format!("the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it");
+    let message = format!(
+        "the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it"
+    );
     draft.note(true, "ReportFailed", message.clone());
     step_done(draft, |ending, now| {
         ending.reported_time = Some(now);
@@ -159,10 +204,21 @@ fn ending_facts(draft: &Draft<'_>, valid: &Validated, ending: &EndingStatus) -> 
     let restarts = |backend: &str| {
         let pods = draft.observed.children.pods_of_backend(backend);
         let statuses = pods.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
-        statuses.flatten().map(|container| container.restart_count).sum::<i32>()
+        statuses
+            .flatten()
+            .map(|container| container.restart_count)
+            .sum::<i32>()
     };
     let failures = (0..=valid.spec.generators.backoff_limit).filter(|attempt| {
-        matches!(job_state(draft.observed.children.job(&jobs::run_name(valid, *attempt))), JobState::Failed(_))
+        matches!(
+            job_state(
+                draft
+                    .observed
+                    .children
+                    .job(&jobs::run_name(valid, *attempt))
+            ),
+            JobState::Failed(_)
+        )
     });
     Ending {
         reason: ending.reason.clone(),
@@ -183,7 +239,16 @@ fn reported(mut draft: Draft<'_>, valid: &Validated, outcome: Outcome) -> Plan {
         progress.estimated_end_time = None;
     }
     if let Some(decision) = &outcome.decision {
-        draft.note(false, "Decided", format!("{} is {}: {}", decision.rule, decision.outcome.as_str(), decision.reason));
+        draft.note(
+            false,
+            "Decided",
+            format!(
+                "{} is {}: {}",
+                decision.rule,
+                decision.outcome.as_str(),
+                decision.reason
+            ),
+        );
     }
     objectives(&mut draft, &outcome);
     let store = run_plan::store(valid, draft.settings);
@@ -207,23 +272,40 @@ fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
         .map(|objective| format!("{}: {}", objective.name, objective.detail))
         .collect();
     if outcome.objectives.is_empty() {
-        draft.condition(conditions::OBJECTIVES_MET, Truth::Unknown, "NoObjectives", "spec.objectives is empty");
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::Unknown,
+            "NoObjectives",
+            "spec.objectives is empty",
+        );
     } else if missed.is_empty() {
         let message = format!("all {} objectives are met", outcome.objectives.len());
         draft.condition(conditions::OBJECTIVES_MET, Truth::True, "AllMet", &message);
     } else {
-        draft.condition(conditions::OBJECTIVES_MET, Truth::False, "NotMet", &missed.join(". "));
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::False,
+            "NotMet",
+            &missed.join(". "),
+        );
     }
 }
 
 /// Removes test objects from external buckets.
 fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
-    let skip = draft.experiment.annotations().get(names::ANNOTATION_SKIP_CLEANUP).is_some_and(|v| v == "true");
+    let skip = draft
+        .experiment
+        .annotations()
+        .get(names::ANNOTATION_SKIP_CLEANUP)
+        .is_some_and(|v| v == "true");
     if !valid.has_external() || draft.status.progress.is_none() {
         return Step::Done;
     }
     if skip {
-        return Step::GaveUp(format!("objects in external buckets were left, as {} asks", names::ANNOTATION_SKIP_CLEANUP));
+        return Step::GaveUp(format!(
+            "objects in external buckets were left, as {} asks",
+            names::ANNOTATION_SKIP_CLEANUP
+        ));
     }
     let name = jobs::cleanup_name(valid);
     let left = "objects under the prefix bakeoff/ in external buckets may be left";
@@ -232,7 +314,13 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
         JobState::Absent => {
             let environment = run_plan::environment(draft.settings, Vec::new(), Vec::new());
             let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, 0);
-            draft.ensure(run_plan::config_map(valid, &name, Role::Cleanup, &plan, None));
+            draft.ensure(run_plan::config_map(
+                valid,
+                &name,
+                Role::Cleanup,
+                &plan,
+                None,
+            ));
             draft.ensure(jobs::cleanup(valid, draft.settings));
             draft.wake_after(i64::from(valid.spec.limits.cleanup_seconds));
         }
@@ -247,7 +335,11 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
         JobState::Succeeded => return Step::Done,
         JobState::Failed(cause) => return Step::GaveUp(format!("{left}: {cause}")),
     }
-    draft.stage(Truth::Unknown, "CleaningUp", "removes test objects from external buckets");
+    draft.stage(
+        Truth::Unknown,
+        "CleaningUp",
+        "removes test objects from external buckets",
+    );
     Step::Waiting
 }
 
@@ -264,7 +356,12 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
         draft.wake_after(5);
         return draft.done();
     }
-    if draft.experiment.finalizers().iter().any(|f| f == names::FINALIZER) {
+    if draft
+        .experiment
+        .finalizers()
+        .iter()
+        .any(|f| f == names::FINALIZER)
+    {
         draft.act(Action::Finalizer(false));
         draft.stage(Truth::Unknown, "TearingDown", "removing the finalizer");
         return draft.done();
@@ -273,15 +370,24 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
     let succeeded = ending.reason == "Completed";
     let mut message = ending.message.clone();
     if let (true, Some(decision)) = (succeeded, &draft.status.decision) {
-        message = format!("{message}; {} is {}", decision.rule, decision.outcome.as_str());
+        message = format!(
+            "{message}; {} is {}",
+            decision.rule,
+            decision.outcome.as_str()
+        );
     }
     draft.stage(succeeded.into(), &ending.reason, &message);
     draft.remember()
 }
 
 fn own_secrets(draft: &Draft<'_>, valid: Option<&Validated>) -> Vec<String> {
-    let Some(valid) = valid else { return Vec::new() };
-    let mut names: Vec<String> = valid.provisioned().map(|b| backend::credentials_name(valid, b)).collect();
+    let Some(valid) = valid else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = valid
+        .provisioned()
+        .map(|b| backend::credentials_name(valid, b))
+        .collect();
     if valid.spec.results.s3.is_none() {
         names.push(jobs::results_secret(valid));
     }
@@ -292,7 +398,12 @@ fn own_secrets(draft: &Draft<'_>, valid: Option<&Validated>) -> Vec<String> {
 /// After the end: nothing but the time to live, and what a crash may have left.
 pub fn finished(mut draft: Draft<'_>) -> Plan {
     draft.tear_down();
-    if draft.experiment.finalizers().iter().any(|f| f == names::FINALIZER) {
+    if draft
+        .experiment
+        .finalizers()
+        .iter()
+        .any(|f| f == names::FINALIZER)
+    {
         draft.act(Action::Finalizer(false));
     }
     let ttl = draft.experiment.spec.ttl_seconds_after_finished;
@@ -309,18 +420,35 @@ pub fn finished(mut draft: Draft<'_>) -> Plan {
 
 /// The experiment is being deleted: owner references take the children, this takes what is outside.
 pub fn deleting(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
-    if !draft.experiment.finalizers().iter().any(|f| f == names::FINALIZER) {
+    if !draft
+        .experiment
+        .finalizers()
+        .iter()
+        .any(|f| f == names::FINALIZER)
+    {
         return draft.done();
     }
-    let deleted = draft.experiment.metadata.deletion_timestamp.as_ref().map_or(draft.now(), |time| time.0);
+    let deleted = draft
+        .experiment
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .map_or(draft.now(), |time| time.0);
     let overdue = valid.is_none_or(|valid| {
         let patience = SignedDuration::from_secs(i64::from(valid.spec.limits.cleanup_seconds));
         draft.now() >= deleted + patience
     });
-    let already = draft.status.ending.as_ref().is_some_and(|ending| ending.cleaned_up_time.is_some());
+    let already = draft
+        .status
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.cleaned_up_time.is_some());
     let step = match valid {
         _ if already => Step::Done,
-        _ if overdue => Step::GaveUp("objects in external buckets may be left: no time or no valid spec to remove them".to_owned()),
+        _ if overdue => Step::GaveUp(
+            "objects in external buckets may be left: no time or no valid spec to remove them"
+                .to_owned(),
+        ),
         None => Step::Done,
         Some(valid) => {
             if stop_generators(&mut draft, valid) {

@@ -20,7 +20,9 @@ const CALIBRATION_SECONDS: i64 = 45;
 const PROGRESS_SECONDS: i64 = 2;
 
 pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
-    let Some(started) = draft.status.start_time else { return draft.done() };
+    let Some(started) = draft.status.start_time else {
+        return draft.done();
+    };
     if valid.spec.cancel {
         return draft.begin_ending("Cancelled", "cancelled by spec.cancel");
     }
@@ -40,7 +42,8 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         match prepare(&mut draft, valid) {
             Preparation::Ready => {}
             Preparation::Waiting => {
-                let deadline = started + SignedDuration::from_secs(i64::from(valid.spec.limits.provision_seconds));
+                let deadline = started
+                    + SignedDuration::from_secs(i64::from(valid.spec.limits.provision_seconds));
                 if draft.now() >= deadline {
                     let message = overdue(&draft, valid);
                     return draft.begin_ending("ProvisionTimeout", &message);
@@ -58,7 +61,11 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
 fn suspend(mut draft: Draft<'_>) -> Plan {
     if draft.observed.children.is_empty() {
         draft.status.start_time = None;
-        draft.stage(Truth::Unknown, "Suspended", "suspended; finished trials are kept; set spec.suspend to false to go on");
+        draft.stage(
+            Truth::Unknown,
+            "Suspended",
+            "suspended; finished trials are kept; set spec.suspend to false to go on",
+        );
         return draft.remember();
     }
     let left = draft.observed.children.describe();
@@ -81,34 +88,69 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     draft.ensure(jobs::generator_service(valid));
 
     let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
-    for (backend, profile) in valid.provisioned().filter_map(|b| Some((b, backend::profile(b.kind, storage)?))) {
+    for (backend, profile) in valid
+        .provisioned()
+        .filter_map(|b| Some((b, backend::profile(b.kind, storage)?)))
+    {
         draft.ensure(backend::service(valid, backend, &profile));
     }
     if calibrating(draft, valid) {
-        draft.stage(Truth::Unknown, "Calibrating", &format!("looks at the nodes {}", equality::names(&draft.observed.nodes)));
+        draft.stage(
+            Truth::Unknown,
+            "Calibrating",
+            &format!(
+                "looks at the nodes {}",
+                equality::names(&draft.observed.nodes)
+            ),
+        );
         return troubled(draft).unwrap_or(Preparation::Waiting);
     }
-    for (backend, profile) in valid.provisioned().filter_map(|b| Some((b, backend::profile(b.kind, storage)?))) {
-        let set = backend::stateful_set(valid, backend, &profile, draft.settings, &draft.observed.nodes);
+    for (backend, profile) in valid
+        .provisioned()
+        .filter_map(|b| Some((b, backend::profile(b.kind, storage)?)))
+    {
+        let set = backend::stateful_set(
+            valid,
+            backend,
+            &profile,
+            draft.settings,
+            &draft.observed.nodes,
+        );
         draft.ensure(set);
     }
     draft.ensure(guard::disruption_budget(valid));
     let waiting: Vec<&str> = valid
         .provisioned()
-        .filter(|backend| !draft.observed.children.pods_of_backend(&backend.name).any(is_ready))
+        .filter(|backend| {
+            !draft
+                .observed
+                .children
+                .pods_of_backend(&backend.name)
+                .any(is_ready)
+        })
         .map(|backend| backend.name.as_str())
         .collect();
     if waiting.is_empty() {
         return Preparation::Ready;
     }
-    draft.stage(Truth::Unknown, "Provisioning", &format!("waits until {} answer", waiting.join(" and ")));
+    draft.stage(
+        Truth::Unknown,
+        "Provisioning",
+        &format!("waits until {} answer", waiting.join(" and ")),
+    );
     troubled(draft).unwrap_or(Preparation::Waiting)
 }
 
 fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
     for backend in valid.provisioned() {
-        if !draft.observed.secrets.contains_key(&backend::credentials_name(valid, backend)) {
-            draft.act(Action::DrawCredentials { backend: backend.name.clone() });
+        if !draft
+            .observed
+            .secrets
+            .contains_key(&backend::credentials_name(valid, backend))
+        {
+            draft.act(Action::DrawCredentials {
+                backend: backend.name.clone(),
+            });
         }
     }
     let name = jobs::results_secret(valid);
@@ -119,7 +161,13 @@ fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
 
 /// Sees to the calibration Jobs; whether one of them still works.
 fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
-    let nodes: Vec<String> = draft.observed.nodes.iter().take(MAX_CALIBRATED).map(|n| n.name.clone()).collect();
+    let nodes: Vec<String> = draft
+        .observed
+        .nodes
+        .iter()
+        .take(MAX_CALIBRATED)
+        .map(|n| n.name.clone())
+        .collect();
     let mut waits = false;
     for (position, node) in nodes.iter().enumerate() {
         let name = jobs::calibration_name(valid, position);
@@ -133,7 +181,9 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
             JobState::Succeeded | JobState::Failed(_) => {}
         }
     }
-    let Some(started) = draft.status.start_time else { return waits };
+    let Some(started) = draft.status.start_time else {
+        return waits;
+    };
     let deadline = started + SignedDuration::from_secs(CALIBRATION_SECONDS);
     if waits && draft.now() < deadline {
         draft.wake_at(deadline);
@@ -145,7 +195,12 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
 /// The first thing that keeps a pod from running.
 fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
     let now = draft.now();
-    let trouble = draft.observed.children.pods.iter().find_map(|pod| trouble::of_pod(pod, now))?;
+    let trouble = draft
+        .observed
+        .children
+        .pods
+        .iter()
+        .find_map(|pod| trouble::of_pod(pod, now))?;
     if trouble.fatal {
         return Some(Preparation::Failed(trouble.reason, trouble.message));
     }
@@ -156,12 +211,20 @@ fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
 
 fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
     let now = draft.now();
-    let trouble = draft.observed.children.pods.iter().find_map(|pod| trouble::of_pod(pod, now));
+    let trouble = draft
+        .observed
+        .children
+        .pods
+        .iter()
+        .find_map(|pod| trouble::of_pod(pod, now));
     let cause = trouble.map_or_else(
         || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
         |trouble| trouble.message,
     );
-    format!("not provisioned within {} s (limits.provisionSeconds): {cause}", valid.spec.limits.provision_seconds)
+    format!(
+        "not provisioned within {} s (limits.provisionSeconds): {cause}",
+        valid.spec.limits.provision_seconds
+    )
 }
 
 /// The nodes with what their calibration found.
@@ -169,10 +232,15 @@ pub fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> 
     let mut nodes = draft.observed.nodes.clone();
     for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
         let job = jobs::calibration_name(valid, position);
-        node.calibration = draft.observed.children.pods_of_job(&job).find_map(|pod| match termination(pod)? {
-            Termination::Calibrated(calibration) => Some(calibration),
-            _ => None,
-        });
+        node.calibration =
+            draft
+                .observed
+                .children
+                .pods_of_job(&job)
+                .find_map(|pod| match termination(pod)? {
+                    Termination::Calibrated(calibration) => Some(calibration),
+                    _ => None,
+                });
     }
     nodes
 }
@@ -181,7 +249,13 @@ pub fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> 
 fn latest_attempt(draft: &Draft<'_>, valid: &Validated) -> Option<i32> {
     (0..=valid.spec.generators.backoff_limit)
         .rev()
-        .find(|attempt| draft.observed.children.job(&jobs::run_name(valid, *attempt)).is_some())
+        .find(|attempt| {
+            draft
+                .observed
+                .children
+                .job(&jobs::run_name(valid, *attempt))
+                .is_some()
+        })
 }
 
 fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> Plan {
@@ -197,14 +271,21 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     match job_state(job) {
         JobState::Absent | JobState::Active => active(draft, valid, &name),
         JobState::Succeeded => {
-            let counts = index_zero(&draft, &name).and_then(termination).and_then(|end| match end {
-                Termination::Ran(counts) => Some(counts),
-                _ => None,
-            });
+            let counts =
+                index_zero(&draft, &name)
+                    .and_then(termination)
+                    .and_then(|end| match end {
+                        Termination::Ran(counts) => Some(counts),
+                        _ => None,
+                    });
             if let Some(counts) = counts {
                 progress(&mut draft, counts);
             }
-            let message = format!("{} trials on {} backends", valid.trials, valid.backends.len());
+            let message = format!(
+                "{} trials on {} backends",
+                valid.trials,
+                valid.backends.len()
+            );
             draft.begin_ending("Completed", &message)
         }
         JobState::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
@@ -216,7 +297,13 @@ fn launch(draft: &mut Draft<'_>, valid: &Validated, attempt: i32) {
     let inequalities = equality::inequalities(&nodes);
     let environment = run_plan::environment(draft.settings, nodes, inequalities);
     let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
-    draft.ensure(run_plan::config_map(valid, &jobs::run_name(valid, attempt), Role::Generator, &plan, None));
+    draft.ensure(run_plan::config_map(
+        valid,
+        &jobs::run_name(valid, attempt),
+        Role::Generator,
+        &plan,
+        None,
+    ));
     draft.ensure(jobs::run(valid, draft.settings, attempt));
 }
 
@@ -224,10 +311,18 @@ fn equalised(draft: &mut Draft<'_>, valid: &Validated) {
     let nodes = calibrated_nodes(draft, valid);
     let found = equality::inequalities(&nodes);
     if found.is_empty() {
-        let message = format!("nodes {} are equal as far as checked", equality::names(&nodes));
+        let message = format!(
+            "nodes {} are equal as far as checked",
+            equality::names(&nodes)
+        );
         draft.condition(conditions::EQUALISED, Truth::True, "NodesEqual", &message);
     } else {
-        draft.condition(conditions::EQUALISED, Truth::False, "NodesDiffer", &found.join(". "));
+        draft.condition(
+            conditions::EQUALISED,
+            Truth::False,
+            "NodesDiffer",
+            &found.join(". "),
+        );
     }
 }
 
@@ -236,7 +331,11 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
         .backends
         .iter()
         .map(|backend| {
-            let pod = draft.observed.children.pods_of_backend(&backend.name).find(|pod| is_ready(pod));
+            let pod = draft
+                .observed
+                .children
+                .pods_of_backend(&backend.name)
+                .find(|pod| is_ready(pod));
             BackendStatus {
                 name: backend.name.clone(),
                 version: backend.version.clone(),
@@ -250,12 +349,20 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
 }
 
 fn index_zero<'a>(draft: &'a Draft<'_>, job: &'a str) -> Option<&'a Pod> {
-    draft.observed.children.pods_of_job(job).find(|pod| completion_index(pod).unwrap_or(0) == 0)
+    draft
+        .observed
+        .children
+        .pods_of_job(job)
+        .find(|pod| completion_index(pod).unwrap_or(0) == 0)
 }
 
 fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
     let now = draft.now();
-    let trouble = draft.observed.children.pods_of_job(name).find_map(|pod| trouble::of_pod(pod, now));
+    let trouble = draft
+        .observed
+        .children
+        .pods_of_job(name)
+        .find_map(|pod| trouble::of_pod(pod, now));
     if let Some(trouble) = trouble {
         if trouble.fatal {
             return draft.begin_ending(trouble.reason, &trouble.message);
@@ -271,7 +378,13 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
     };
     let down: Vec<&str> = valid
         .provisioned()
-        .filter(|backend| !draft.observed.children.pods_of_backend(&backend.name).any(is_ready))
+        .filter(|backend| {
+            !draft
+                .observed
+                .children
+                .pods_of_backend(&backend.name)
+                .any(is_ready)
+        })
         .map(|backend| backend.name.as_str())
         .collect();
     progress(&mut draft, seen.trials);
@@ -281,7 +394,9 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
         status.first_operation_time = status.first_operation_time.or(seen.first_operation);
     }
     let mut message = match (seen.stage, &seen.current) {
-        (bakeoff_crds::run::Stage::Probing, _) => "waits until every backend and the results store answer a signed request".to_owned(),
+        (bakeoff_crds::run::Stage::Probing, _) => {
+            "waits until every backend and the results store answer a signed request".to_owned()
+        }
         (_, Some(current)) => current.clone(),
         (_, None) => "between trials".to_owned(),
     };
@@ -294,7 +409,10 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
 
 /// Counts only ever grow: a generator that resumes has not counted yet what is durable.
 fn progress(draft: &mut Draft<'_>, counts: TrialCounts) {
-    let status = draft.status.progress.get_or_insert_with(ProgressStatus::default);
+    let status = draft
+        .status
+        .progress
+        .get_or_insert_with(ProgressStatus::default);
     if counts.planned > 0 && counts.done >= status.trials.done {
         status.trials = counts;
         status.display = format!("{}/{}", counts.done, counts.planned);
@@ -310,7 +428,10 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
     if let Some(failure) = failure.as_ref().filter(|failure| !failure.retryable) {
         return draft.begin_ending(&failure.reason, &failure.message);
     }
-    let end = pods.iter().find_map(|pod| container_end(pod)).unwrap_or_else(|| cause.to_owned());
+    let end = pods
+        .iter()
+        .find_map(|pod| container_end(pod))
+        .unwrap_or_else(|| cause.to_owned());
     let why = failure.map_or(end, |failure| failure.message);
     if attempt >= valid.spec.generators.backoff_limit {
         let message = format!(
@@ -321,9 +442,19 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         return draft.begin_ending("GeneratorFailed", &message);
     }
     let next = attempt + 1;
-    draft.note(true, "GeneratorRestarted", format!("attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"));
+    draft.note(
+        true,
+        "GeneratorRestarted",
+        format!(
+            "attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"
+        ),
+    );
     launch(&mut draft, valid, next);
-    draft.stage(Truth::Unknown, "Running", &format!("generator attempt {} resumes", next + 1));
+    draft.stage(
+        Truth::Unknown,
+        "Running",
+        &format!("generator attempt {} resumes", next + 1),
+    );
     draft.done()
 }
 

@@ -1,0 +1,398 @@
+//! Does what a plan asks for. (I/O.)
+
+use crate::build::backend;
+use crate::context::Context;
+use crate::error::{Error, api, exists_already, is_missing};
+use crate::facts::Pool;
+use crate::metrics::{Reason, TrialOutcome};
+use crate::observe::node_labels;
+use crate::plan::{Action, Child, Kind, Plan};
+use crate::queue;
+use crate::validate::{self, Validated};
+use bakeoff_crds::{Experiment, ExperimentStatus, names};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::runtime::events::{Event, EventType};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// At most one write of an experiment's status in this time, unless a fact must be remembered.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Does what the plan asks for; returns when to look again at the latest.
+///
+/// # Errors
+/// The API server refused; everything that was done may be done again.
+pub async fn execute(
+    experiment: &Experiment,
+    plan: Plan,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
+    let mut wait = plan.look_again_at.map(|at| {
+        let left = at.duration_since(jiff::Timestamp::now());
+        Duration::try_from(left)
+            .unwrap_or(Duration::ZERO)
+            .max(Duration::from_millis(100))
+    });
+    if let Some(early) = write_status(experiment, &plan, ctx).await? {
+        wait = Some(wait.map_or(early, |wait| wait.min(early)));
+    }
+    for note in &plan.events {
+        let event = Event {
+            type_: if note.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: note.reason.clone(),
+            note: Some(note.message.clone()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = ctx
+            .recorder
+            .publish(&event, &experiment.object_ref(&()))
+            .await
+        {
+            tracing::warn!(%error, reason = %note.reason, "an event could not be published");
+        }
+    }
+    let valid = validate::spec(experiment, &ctx.settings).ok();
+    for action in plan.actions {
+        act(experiment, valid.as_ref(), action, ctx).await?;
+    }
+    Ok(wait)
+}
+
+/// Writes the status unless it stands already. A fact is written against the version that was read.
+async fn write_status(
+    experiment: &Experiment,
+    plan: &Plan,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
+    let before = experiment.status.clone().unwrap_or_default();
+    if plan.status == before {
+        return Ok(None);
+    }
+    let uid = experiment.uid().unwrap_or_default();
+    if !plan.remember && plan.events.is_empty() {
+        let last = ctx.memory().written.get(&uid).copied();
+        if let Some(left) = last.and_then(|at| STATUS_INTERVAL.checked_sub(at.elapsed())) {
+            return Ok(Some(left));
+        }
+    }
+    let starts = plan.status.start_time.is_some() && before.start_time.is_none();
+    if starts {
+        take_pool(experiment, &uid, ctx)?;
+    }
+    let mut metadata = json!({"name": experiment.name_any(), "uid": uid});
+    if plan.remember {
+        metadata["resourceVersion"] = json!(experiment.resource_version());
+    }
+    let body = json!({
+        "apiVersion": Experiment::api_version(&()), "kind": Experiment::kind(&()),
+        "metadata": metadata, "status": plan.status,
+    });
+    let written = namespaced::<Experiment>(experiment, ctx)
+        .patch_status(
+            &experiment.name_any(),
+            &PatchParams::apply(names::FIELD_MANAGER).force(),
+            &Patch::Apply(&body),
+        )
+        .await
+        .map_err(api("write the status"));
+    ctx.metrics.status_writes.inc();
+    match &written {
+        Ok(_) => {
+            ctx.memory().written.insert(uid.clone(), Instant::now());
+        }
+        Err(_) if starts => {
+            ctx.memory().admitted.remove(&uid);
+        }
+        Err(_) => {}
+    }
+    written?;
+    after_write(&before, &plan.status, &uid, ctx);
+    Ok(None)
+}
+
+fn take_pool(experiment: &Experiment, uid: &str, ctx: &Context) -> Result<(), Error> {
+    let labels = node_labels(ctx);
+    let mut memory = ctx.memory();
+    match queue::admit(
+        experiment,
+        &ctx.experiments.state(),
+        &memory.admitted,
+        &labels,
+    ) {
+        Pool::Taken { by, .. } => Err(Error::PoolTaken(by)),
+        Pool::Free => {
+            memory.admitted.insert(uid.to_owned());
+            Ok(())
+        }
+    }
+}
+
+/// Gives the pool back and counts, once an experiment has ended or is suspended.
+fn after_write(before: &ExperimentStatus, after: &ExperimentStatus, uid: &str, ctx: &Context) {
+    let ended = after.completion_time.is_some() && before.completion_time.is_none();
+    let suspended = after.start_time.is_none() && before.start_time.is_some();
+    if !ended && !suspended {
+        return;
+    }
+    forget(uid, ctx);
+    if ended {
+        let trials = after
+            .progress
+            .as_ref()
+            .map(|progress| progress.trials)
+            .unwrap_or_default();
+        let counts = [
+            ("done", trials.done),
+            ("invalid", trials.invalid),
+            ("repeated", trials.repeated),
+            ("interrupted", trials.interrupted),
+        ];
+        for (outcome, count) in counts {
+            let count = u64::try_from(count).unwrap_or(0);
+            ctx.metrics
+                .trials
+                .get_or_create(&TrialOutcome { outcome })
+                .inc_by(count);
+        }
+        if let Some(decision) = &after.decision {
+            let reason = decision.outcome.as_str().to_owned();
+            ctx.metrics
+                .decisions
+                .get_or_create(&Reason { reason })
+                .inc();
+        }
+    }
+}
+
+/// Forgets an experiment that no longer needs its pool, and wakes those that wait.
+pub fn forget(uid: &str, ctx: &Context) {
+    {
+        let mut memory = ctx.memory();
+        memory.admitted.remove(uid);
+        memory.written.remove(uid);
+        memory.failures.remove(uid);
+    }
+    for other in ctx.experiments.state() {
+        if other
+            .status
+            .as_ref()
+            .is_none_or(|status| status.start_time.is_none())
+        {
+            let _ = ctx.wake.unbounded_send(ObjectRef::from_obj(&*other));
+        }
+    }
+}
+
+async fn act(
+    experiment: &Experiment,
+    valid: Option<&Validated>,
+    action: Action,
+    ctx: &Context,
+) -> Result<(), Error> {
+    match action {
+        Action::Apply(child) => apply_child(experiment, child, ctx).await,
+        Action::DrawCredentials { backend } => match valid {
+            Some(valid) => draw_credentials(experiment, valid, &backend, ctx).await,
+            None => Ok(()),
+        },
+        Action::CopyResultsSecret { name } => match valid {
+            Some(valid) => copy_results_secret(experiment, valid, &name, ctx).await,
+            None => Ok(()),
+        },
+        Action::Delete(kind, name) => delete_child(experiment, kind, &name, ctx).await,
+        Action::Finalizer(on) => finalizer(experiment, on, ctx).await,
+        Action::DeleteExperiment => {
+            delete::<Experiment>(experiment, &experiment.name_any(), ctx).await
+        }
+    }
+}
+
+async fn apply_child(experiment: &Experiment, child: Child, ctx: &Context) -> Result<(), Error> {
+    match child {
+        Child::StatefulSet(object) => apply(experiment, &*object, ctx).await,
+        Child::Service(object) => apply(experiment, &*object, ctx).await,
+        Child::ConfigMap(object) => apply(experiment, &*object, ctx).await,
+        Child::Job(object) => apply(experiment, &*object, ctx).await,
+        Child::NetworkPolicy(object) => apply(experiment, &*object, ctx).await,
+        Child::DisruptionBudget(object) => apply(experiment, &*object, ctx).await,
+    }
+}
+
+async fn delete_child(
+    experiment: &Experiment,
+    kind: Kind,
+    name: &str,
+    ctx: &Context,
+) -> Result<(), Error> {
+    match kind {
+        Kind::Job => delete::<Job>(experiment, name, ctx).await,
+        Kind::StatefulSet => delete::<StatefulSet>(experiment, name, ctx).await,
+        Kind::Service => delete::<Service>(experiment, name, ctx).await,
+        Kind::ConfigMap => delete::<ConfigMap>(experiment, name, ctx).await,
+        Kind::NetworkPolicy => delete::<NetworkPolicy>(experiment, name, ctx).await,
+        Kind::DisruptionBudget => delete::<PodDisruptionBudget>(experiment, name, ctx).await,
+        Kind::Claim => delete::<PersistentVolumeClaim>(experiment, name, ctx).await,
+        Kind::Secret => delete::<Secret>(experiment, name, ctx).await,
+    }
+}
+
+fn namespaced<K>(experiment: &Experiment, ctx: &Context) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    Api::namespaced(
+        ctx.client.clone(),
+        &experiment.namespace().unwrap_or_default(),
+    )
+}
+
+async fn apply<K>(experiment: &Experiment, object: &K, ctx: &Context) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let name = object.name_any();
+    let what = format!("apply {} {name}", K::kind(&()));
+    namespaced::<K>(experiment, ctx)
+        .patch(
+            &name,
+            &PatchParams::apply(names::FIELD_MANAGER).force(),
+            &Patch::Apply(object),
+        )
+        .await
+        .map_err(api(what))?;
+    Ok(())
+}
+
+async fn delete<K>(experiment: &Experiment, name: &str, ctx: &Context) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..Default::default()
+    };
+    match namespaced::<K>(experiment, ctx)
+        .delete(name, &parameters)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) if is_missing(&error) => Ok(()),
+        Err(error) => Err(api(format!("delete {} {name}", K::kind(&())))(error)),
+    }
+}
+
+/// Credentials are drawn once: a Secret that exists is left alone.
+async fn draw_credentials(
+    experiment: &Experiment,
+    valid: &Validated,
+    backend: &str,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let Some(backend) = valid
+        .provisioned()
+        .find(|candidate| candidate.name == backend)
+    else {
+        return Ok(());
+    };
+    let secret = backend::credentials(valid, backend, &random_hex(10)?, &random_hex(20)?);
+    create(experiment, &secret, ctx).await
+}
+
+async fn copy_results_secret(
+    experiment: &Experiment,
+    valid: &Validated,
+    name: &str,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let Some(store) = &ctx.settings.results else {
+        return Ok(());
+    };
+    let own: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.settings.namespace);
+    let source = own
+        .get(&store.secret)
+        .await
+        .map_err(api(format!("read Secret {}", store.secret)))?;
+    let mut data = source.data.unwrap_or_default();
+    let wanted = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+    if wanted.iter().any(|key| !data.contains_key(*key)) {
+        return Err(Error::ResultsSecret(store.secret.clone()));
+    }
+    data.retain(|key, _| wanted.contains(&key.as_str()));
+    let copy = Secret {
+        metadata: crate::build::metadata(valid, name.to_owned(), crate::build::Role::Generator),
+        data: Some(data),
+        type_: Some("Opaque".to_owned()),
+        ..Default::default()
+    };
+    create(experiment, &copy, ctx).await
+}
+
+async fn create(experiment: &Experiment, secret: &Secret, ctx: &Context) -> Result<(), Error> {
+    let parameters = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
+    match namespaced::<Secret>(experiment, ctx)
+        .create(&parameters, secret)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) if exists_already(&error) => Ok(()),
+        Err(error) => Err(api(format!("create Secret {}", secret.name_any()))(error)),
+    }
+}
+
+/// Random bytes of the operating system, in hexadecimal.
+fn random_hex(bytes: usize) -> Result<String, Error> {
+    let mut buffer = vec![0_u8; bytes];
+    getrandom::fill(&mut buffer).map_err(|error| Error::Random(error.to_string()))?;
+    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Puts the finalizer on or takes it off, against the version that was read: other finalizers stay.
+async fn finalizer(experiment: &Experiment, on: bool, ctx: &Context) -> Result<(), Error> {
+    let mut finalizers: Vec<String> = experiment
+        .finalizers()
+        .iter()
+        .filter(|finalizer| *finalizer != names::FINALIZER)
+        .cloned()
+        .collect();
+    if on {
+        finalizers.push(names::FINALIZER.to_owned());
+    }
+    let patch = json!({"metadata": {"resourceVersion": experiment.resource_version(), "finalizers": finalizers}});
+    let result = namespaced::<Experiment>(experiment, ctx)
+        .patch(
+            &experiment.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await;
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if is_missing(&error) => Ok(()),
+        Err(error) => Err(api("change the finalizers")(error)),
+    }
+}

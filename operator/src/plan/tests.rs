@@ -1,0 +1,592 @@
+//! Simulation: random experiments in a simulated cluster, with failures, crashes between any two actions,
+//! stale observations, clock jumps, and people who cancel, suspend and delete.
+
+use super::{Action, Child, Kind, Plan, plan};
+use crate::build::jobs;
+use crate::catalogue::Catalogue;
+use crate::facts::{Children, JobState, Observed, Pool, job_state};
+use crate::settings::{DefaultResults, Settings};
+use crate::validate;
+use bakeoff_crds::conditions::{self, SUCCEEDED};
+use bakeoff_crds::names;
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::run::{
+    Failure, NodeCalibration, NodeFacts, Outcome, Progress, Stage, Termination,
+};
+use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
+use bakeoff_crds::{Experiment, ExperimentStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+fn settings() -> Settings {
+    Settings {
+        catalogue: Catalogue::new([
+            ("minio.R1".to_owned(), "minio:R1".to_owned()),
+            ("seaweedfs.4.48".to_owned(), "weed:4.48".to_owned()),
+        ]),
+        loadgen_image: "loadgen:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        namespace: "bakeoff-system".to_owned(),
+        results: Some(DefaultResults {
+            endpoint: "http://results:8333".to_owned(),
+            region: "us-east-1".to_owned(),
+            bucket: "results".to_owned(),
+            secret: "results".to_owned(),
+        }),
+        kubernetes_version: "v1.35.4".to_owned(),
+    }
+}
+
+fn experiment(external: bool, replicas: i32) -> Experiment {
+    let mut backends = vec![
+        json!({"name": "minio", "minio": {"version": "R1"}}),
+        json!({"name": "seaweedfs", "seaweedfs": {"version": "4.48"}}),
+    ];
+    if external {
+        backends.push(json!({"name": "aws", "s3": {
+            "endpoint": "https://s3.example.com", "bucket": "bucket", "credentialsSecretRef": {"name": "aws"},
+        }}));
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment",
+        "metadata": {
+            "name": "phase1-c", "namespace": "lab", "uid": "0123abcd-0000-4000-8000-000000000000", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {
+            "backends": backends,
+            "workloads": [{"name": "consistency", "consistency": {}}],
+            "generators": {"replicas": replicas},
+        },
+    }))
+    .unwrap()
+}
+
+/// A cluster that does what Kubernetes would, one random step at a time.
+struct World {
+    now: Timestamp,
+    experiment: Experiment,
+    children: Children,
+    secrets: BTreeMap<String, BTreeSet<String>>,
+    durable: i32,
+    planned: i32,
+    failures_left: u32,
+    rng: SplitMix64,
+    gone: bool,
+}
+
+impl World {
+    fn new(seed: u64, external: bool, replicas: i32, failures: u32) -> Self {
+        let experiment = experiment(external, replicas);
+        let planned = validate::spec(&experiment, &settings()).unwrap().trials;
+        let keys = BTreeSet::from([
+            names::SECRET_ACCESS_KEY_ID.to_owned(),
+            names::SECRET_SECRET_ACCESS_KEY.to_owned(),
+        ]);
+        Self {
+            now: "2026-01-01T00:00:01Z".parse().unwrap(),
+            experiment,
+            children: Children::default(),
+            secrets: BTreeMap::from([("aws".to_owned(), keys)]),
+            durable: 0,
+            planned,
+            failures_left: failures,
+            rng: SplitMix64::new(seed),
+            gone: false,
+        }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.rng.below(100) < percent
+    }
+
+    fn observe(&self) -> Observed {
+        let node = |name: &str| NodeFacts {
+            name: name.to_owned(),
+            allocatable_cpu_millis: 4_000,
+            allocatable_memory_bytes: 8 << 30,
+            ..Default::default()
+        };
+        let running = self.children.jobs.iter().any(|job| {
+            job.name_any().contains("-run-") && job_state(Some(job)) == JobState::Active
+        });
+        Observed {
+            now: self.now,
+            nodes: vec![node("bench-1"), node("bench-2")],
+            children: self.children.clone(),
+            secrets: self.secrets.clone(),
+            pool: Pool::Free,
+            progress: running.then(|| Progress {
+                stage: Stage::Measuring,
+                trials: self.counts(),
+                ..Default::default()
+            }),
+        }
+    }
+
+    fn counts(&self) -> TrialCounts {
+        TrialCounts {
+            planned: self.planned,
+            done: self.durable,
+            ..Default::default()
+        }
+    }
+
+    /// Executes a plan like `act`: the status first, then the actions, and may die after any of them.
+    fn execute(&mut self, plan: Plan, may_crash: bool) {
+        let bytes = serde_json::to_vec(&plan.status).unwrap().len();
+        assert!(bytes <= MAX_STATUS_BYTES, "a status of {bytes} bytes");
+        if plan.remember {
+            assert!(
+                plan.actions.is_empty(),
+                "a fact is remembered before anything is done about it"
+            );
+        }
+        self.experiment.status = Some(plan.status);
+        for action in plan.actions {
+            if may_crash && self.chance(10) {
+                return;
+            }
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Apply(child) => self.apply(child),
+            Action::DrawCredentials { backend } => {
+                let valid = validate::spec(&self.experiment, &settings()).unwrap();
+                let backend = valid.provisioned().find(|b| b.name == backend).unwrap();
+                let name = crate::build::backend::credentials_name(&valid, backend);
+                self.secrets.entry(name).or_default();
+            }
+            Action::CopyResultsSecret { name } => {
+                self.secrets.entry(name).or_default();
+            }
+            Action::Delete(kind, name) => self.delete(kind, &name),
+            Action::Finalizer(on) => {
+                self.experiment.metadata.finalizers = on.then(|| vec![names::FINALIZER.to_owned()]);
+            }
+            Action::DeleteExperiment => self.gone = true,
+        }
+    }
+
+    fn apply(&mut self, child: Child) {
+        let created = Some(Time(self.now));
+        match child {
+            Child::Job(mut job) => {
+                job.metadata.creation_timestamp = created;
+                let active = self
+                    .children
+                    .jobs
+                    .iter()
+                    .filter(|j| j.name_any().contains("-run-"));
+                let active = active.filter(|j| {
+                    job_state(Some(j)) == JobState::Active && j.name_any() != job.name_any()
+                });
+                if job.name_any().contains("-run-") {
+                    assert_eq!(active.count(), 0, "two generator attempts at the same time");
+                }
+                if self.children.job(&job.name_any()).is_none() {
+                    let replicas = job.spec.as_ref().unwrap().completions.unwrap();
+                    for index in 0..replicas {
+                        let pod = pod(&job, index, self.now);
+                        self.children.pods.push(Arc::new(pod));
+                    }
+                    self.children.jobs.push(Arc::new(*job));
+                }
+            }
+            Child::StatefulSet(set) => {
+                if !self
+                    .children
+                    .stateful_sets
+                    .iter()
+                    .any(|s| s.name_any() == set.name_any())
+                {
+                    self.children.stateful_sets.push(Arc::new(*set));
+                }
+            }
+            Child::Service(object) => self.children.services.push(Arc::new(*object)),
+            Child::ConfigMap(object) => self.children.config_maps.push(Arc::new(*object)),
+            Child::NetworkPolicy(object) => self.children.network_policies.push(Arc::new(*object)),
+            Child::DisruptionBudget(object) => {
+                self.children.disruption_budgets.push(Arc::new(*object))
+            }
+        }
+    }
+
+    fn delete(&mut self, kind: Kind, name: &str) {
+        let children = &mut self.children;
+        match kind {
+            Kind::Job => {
+                children.jobs.retain(|o| o.name_any() != name);
+                children.pods.retain(|p| {
+                    p.labels()
+                        .get("batch.kubernetes.io/job-name")
+                        .is_none_or(|j| j != name)
+                });
+            }
+            Kind::StatefulSet => {
+                children.stateful_sets.retain(|o| o.name_any() != name);
+                children
+                    .pods
+                    .retain(|p| p.name_any() != format!("{name}-0"));
+            }
+            Kind::Service => children.services.retain(|o| o.name_any() != name),
+            Kind::ConfigMap => children.config_maps.retain(|o| o.name_any() != name),
+            Kind::NetworkPolicy => children.network_policies.retain(|o| o.name_any() != name),
+            Kind::DisruptionBudget => children.disruption_budgets.retain(|o| o.name_any() != name),
+            Kind::Claim => children.claims.retain(|o| o.name_any() != name),
+            Kind::Secret => {
+                self.secrets.remove(name);
+            }
+        }
+    }
+
+    /// Something happens in the cluster.
+    fn step(&mut self) {
+        self.now += SignedDuration::from_secs(1 + i64::try_from(self.rng.below(4)).unwrap());
+        let sets = self.children.stateful_sets.clone();
+        for set in sets {
+            let name = format!("{}-0", set.name_any());
+            if !self.children.pods.iter().any(|p| p.name_any() == name) {
+                let pod = serde_json::from_value(json!({
+                    "metadata": {"name": name, "labels": set.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels,
+                        "creationTimestamp": self.now.to_string()},
+                    "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": self.now.to_string()}]},
+                }));
+                self.children.pods.push(Arc::new(pod.unwrap()));
+            }
+        }
+        let names: Vec<String> = self
+            .children
+            .jobs
+            .iter()
+            .map(|job| job.name_any())
+            .collect();
+        for name in names {
+            let job = self.children.job(&name).unwrap().clone();
+            if job_state(Some(&job)) != JobState::Active || !self.chance(50) {
+                continue;
+            }
+            if name.contains("-run-") {
+                if self.failures_left > 0 && self.chance(20) {
+                    self.failures_left -= 1;
+                    let failure = Failure {
+                        reason: "Lost".into(),
+                        message: "lost".into(),
+                        retryable: true,
+                    };
+                    self.finish(&name, false, Some(&Termination::Failed(failure)));
+                    continue;
+                }
+                self.durable = (self.durable + 5).min(self.planned);
+                if self.durable == self.planned {
+                    let counts = self.counts();
+                    self.finish(&name, true, Some(&Termination::Ran(counts)));
+                }
+            } else if name.contains("-report-") {
+                if self.failures_left > 0 && self.chance(10) {
+                    self.failures_left -= 1;
+                    self.finish(&name, false, None);
+                } else {
+                    let outcome = Outcome {
+                        trials: self.counts(),
+                        index_sha256: "00".into(),
+                        ..Default::default()
+                    };
+                    let text = bakeoff_analysis::outcome::encode(&outcome);
+                    self.finish(&name, true, Some(&Termination::Reported(text)));
+                }
+            } else if name.contains("-calibrate-") {
+                self.finish(
+                    &name,
+                    true,
+                    Some(&Termination::Calibrated(NodeCalibration::default())),
+                );
+            } else {
+                self.finish(&name, true, Some(&Termination::CleanedUp(1)));
+            }
+        }
+    }
+
+    fn finish(&mut self, name: &str, succeeded: bool, termination: Option<&Termination>) {
+        let type_ = if succeeded { "Complete" } else { "Failed" };
+        for job in &mut self.children.jobs {
+            if job.name_any() == name {
+                let job = Arc::make_mut(job);
+                job.status = serde_json::from_value(
+                    json!({"conditions": [{"type": type_, "status": "True"}]}),
+                )
+                .unwrap();
+            }
+        }
+        let message = termination.map(|end| serde_json::to_string(end).unwrap());
+        for pod in &mut self.children.pods {
+            if pod
+                .labels()
+                .get("batch.kubernetes.io/job-name")
+                .is_some_and(|job| job == name)
+            {
+                let pod = Arc::make_mut(pod);
+                pod.status = serde_json::from_value(json!({
+                    "phase": if succeeded { "Succeeded" } else { "Failed" },
+                    "containerStatuses": [{"name": "loadgen", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": {"terminated": {"exitCode": i32::from(!succeeded), "message": message}}}],
+                }))
+                .unwrap();
+            }
+        }
+    }
+
+    fn reason(&self) -> String {
+        let conditions = self
+            .experiment
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        conditions::get(conditions, SUCCEEDED)
+            .map(|c| c.reason.clone())
+            .unwrap_or_default()
+    }
+
+    fn status(&self) -> ExperimentStatus {
+        self.experiment.status.clone().unwrap_or_default()
+    }
+
+    fn left(&self) -> String {
+        let secrets: Vec<&String> = self.secrets.keys().filter(|name| *name != "aws").collect();
+        format!("{} {secrets:?}", self.children.describe())
+    }
+}
+
+fn pod(job: &Job, index: i32, now: Timestamp) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("{}-{index}", job.name_any()),
+            "labels": {"batch.kubernetes.io/job-name": job.name_any(), names::LABEL_ROLE: "x"},
+            "annotations": {"batch.kubernetes.io/job-completion-index": index.to_string()},
+            "creationTimestamp": now.to_string(),
+        },
+        "status": {"phase": "Running"},
+    }))
+    .unwrap()
+}
+
+/// What people and the cluster do to an experiment at random steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Intervention {
+    Nothing,
+    Cancel,
+    Deadline,
+    SuspendAndResume,
+    ClockJump,
+}
+
+fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool) {
+    let settings = settings();
+    let mut stale = world.observe();
+    for round in 0..400 {
+        if round == at {
+            match intervention {
+                Intervention::Nothing => {}
+                Intervention::Cancel => world.experiment.spec.cancel = true,
+                Intervention::Deadline => world.experiment.spec.active_deadline_seconds = Some(30),
+                Intervention::SuspendAndResume => world.experiment.spec.suspend = true,
+                Intervention::ClockJump => world.now -= SignedDuration::from_secs(3_600),
+            }
+        }
+        if round == at + 60 {
+            world.experiment.spec.suspend = false;
+        }
+        let observed = if world.chance(20) {
+            stale.clone()
+        } else {
+            world.observe()
+        };
+        let before = world.status().ending;
+        let next = plan(
+            &world.experiment,
+            &settings,
+            &Observed {
+                now: world.now,
+                ..observed
+            },
+        );
+        world.execute(next, crashes);
+        if let Some(before) = before {
+            let after = world.status().ending.unwrap();
+            assert!(
+                after.reason == before.reason || before.reason == "Completed",
+                "an ending changed its reason"
+            );
+        }
+        stale = world.observe();
+        world.step();
+        if world.status().completion_time.is_some() && round > at + 60 {
+            break;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_experiment_ends_and_leaves_nothing(
+        seed in any::<u64>(),
+        external in any::<bool>(),
+        replicas in 1_i32..3,
+        failures in 0_u32..6,
+        crashes in any::<bool>(),
+        at in 0_usize..40,
+        intervention in prop_oneof![
+            Just(Intervention::Nothing), Just(Intervention::Cancel), Just(Intervention::Deadline),
+            Just(Intervention::SuspendAndResume), Just(Intervention::ClockJump),
+        ],
+    ) {
+        let mut world = World::new(seed, external, replicas, failures);
+        drive(&mut world, intervention, at, crashes);
+        let status = world.status();
+        prop_assert!(status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
+        // What a stale look or a crash re-created after the end is removed by the next look.
+        let last = plan(&world.experiment, &settings(), &world.observe());
+        world.execute(last, false);
+        prop_assert!(world.children.is_empty(), "left: {}", world.left());
+        prop_assert!(world.experiment.finalizers().is_empty());
+        let reason = world.reason();
+        let expected = match intervention {
+            Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed"],
+            Intervention::Deadline => vec!["DeadlineExceeded", "Completed", "GeneratorFailed", "ReportFailed"],
+            _ => vec!["Completed", "GeneratorFailed", "ReportFailed"],
+        };
+        prop_assert!(expected.contains(&reason.as_str()), "{reason}");
+        if reason == "Completed" {
+            prop_assert_eq!(status.progress.unwrap().trials.done, world.planned);
+            prop_assert!(status.results.is_some());
+        }
+        // A second look changes nothing.
+        let again = plan(&world.experiment, &settings(), &world.observe());
+        prop_assert!(again.actions.is_empty() && again.events.is_empty());
+        prop_assert_eq!(Some(again.status), world.experiment.status);
+    }
+}
+
+fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan {
+    let mut world = World::new(1, false, 1, 0);
+    change(&mut world.experiment);
+    plan(&world.experiment, &settings(), &world.observe())
+}
+
+fn refused(plan: &Plan) -> (String, String) {
+    assert!(
+        plan.actions.is_empty(),
+        "nothing is provisioned for what is refused: {:?}",
+        plan.actions
+    );
+    assert!(plan.status.start_time.is_none());
+    let condition = conditions::get(&plan.status.conditions, SUCCEEDED).unwrap();
+    assert_eq!(condition.status, "False");
+    (condition.reason.clone(), condition.message.clone())
+}
+
+#[test]
+fn an_objective_that_does_not_compile_is_refused_with_its_name() {
+    let plan = first_plan(|experiment| {
+        let objective = json!([{"name": "no-loss", "expression": "consistency.listMisses =="}]);
+        experiment.spec.objectives = serde_json::from_value(objective).unwrap();
+    });
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "InvalidObjective");
+    assert!(message.contains("no-loss"), "{message}");
+}
+
+#[test]
+fn an_unknown_version_is_refused_with_the_known_ones() {
+    let plan = first_plan(|experiment| {
+        experiment.spec.backends[0].minio.as_mut().unwrap().version = "R2".into()
+    });
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "UnknownVersion");
+    assert!(message.contains("known: R1"), "{message}");
+}
+
+#[test]
+fn equipment_that_fits_no_node_is_refused_with_the_largest_node() {
+    let plan = first_plan(|experiment| experiment.spec.equipment.resources.cpu = "64".into());
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "EquipmentTooLarge");
+    assert!(message.contains("4000m"), "{message}");
+}
+
+#[test]
+fn a_missing_secret_is_refused_with_its_name() {
+    let mut world = World::new(1, true, 1, 0);
+    world.secrets.clear();
+    let plan = plan(&world.experiment, &settings(), &world.observe());
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "SecretMissing");
+    assert!(message.contains("Secret aws"), "{message}");
+    assert!(plan.look_again_at.is_some(), "a Secret is looked for again");
+}
+
+#[test]
+fn a_queued_experiment_names_the_one_it_waits_for() {
+    let world = World::new(1, false, 1, 0);
+    let pool = Pool::Taken {
+        by: "lab/other".into(),
+        ahead: 1,
+    };
+    let plan = plan(
+        &world.experiment,
+        &settings(),
+        &Observed {
+            pool,
+            ..world.observe()
+        },
+    );
+    assert!(plan.actions.is_empty() && plan.status.start_time.is_none());
+    let condition = conditions::get(&plan.status.conditions, SUCCEEDED).unwrap();
+    assert_eq!(condition.reason, "Queued");
+    assert!(condition.message.contains("lab/other"));
+}
+
+#[test]
+fn pods_meet_the_restricted_standard_and_are_guaranteed() {
+    let world = World::new(1, false, 2, 0);
+    let valid = validate::spec(&world.experiment, &settings()).unwrap();
+    let mut specs = vec![
+        jobs::run(&valid, &settings(), 0),
+        jobs::report(&valid, &settings(), 0),
+    ]
+    .into_iter()
+    .map(|job| job.spec.unwrap().template.spec.unwrap())
+    .collect::<Vec<_>>();
+    for backend in valid.provisioned() {
+        let profile = crate::build::backend::profile(backend.kind, 10 << 30).unwrap();
+        let set = crate::build::backend::stateful_set(&valid, backend, &profile, &settings(), &[]);
+        specs.push(set.spec.unwrap().template.spec.unwrap());
+    }
+    for pod in specs {
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let security = pod.security_context.unwrap();
+        assert_eq!(security.run_as_non_root, Some(true));
+        assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+        for container in pod.containers {
+            let own = container.security_context.unwrap();
+            assert_eq!(own.allow_privilege_escalation, Some(false));
+            assert_eq!(own.read_only_root_filesystem, Some(true));
+            assert_eq!(own.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+            let resources = container.resources.unwrap();
+            assert_eq!(resources.limits, resources.requests);
+        }
+    }
+}
