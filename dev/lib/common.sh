@@ -2,7 +2,7 @@
 # Paths, settings and small helpers. Sourced by every script in dev/.
 
 DEV=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck source=../versions.env
+# shellcheck source=versions.env
 source "$DEV/versions.env"
 
 CACHE=${BAKEOFF_CACHE:-$HOME/.cache/bakeoff} # built binaries and images: kept

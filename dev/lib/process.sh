@@ -8,10 +8,10 @@
 if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then # v2: one hierarchy
 	HIERARCHIES=(/sys/fs/cgroup)
 	TRACK=(/sys/fs/cgroup)
-else # v1: one per controller
+else # v1: one per controller (and an empty v2 one, where runc makes directories too)
 	HIERARCHIES=()
 	for h in /sys/fs/cgroup/*; do
-		[[ ! -d $h || -L $h || -e $h/cgroup.controllers ]] || HIERARCHIES+=("$h")
+		[[ ! -d $h || -L $h ]] || HIERARCHIES+=("$h")
 	done
 	# Daemons leave their starter's memory cgroup too: it may have a limit.
 	TRACK=(/sys/fs/cgroup/freezer /sys/fs/cgroup/memory)
