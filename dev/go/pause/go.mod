@@ -1,0 +1,3 @@
+module bakeoff.dev/dev/pause
+
+go 1.23

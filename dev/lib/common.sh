@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# Paths, settings and small helpers. Sourced by every script in dev/.
+
+DEV=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=versions.env
+source "$DEV/versions.env"
+
+CACHE=${BAKEOFF_CACHE:-$HOME/.cache/bakeoff} # built binaries and images: kept
+RUN=/run/bakeoff                             # sockets, CNI and daemon config: removed by `down`
+STATE=/var/lib/bakeoff                       # etcd, volumes, container layers, logs: removed by `down`
+LOCK=/run/lock/bakeoff.lock
+
+# export so that a child script (tools, images) agrees with its caller.
+export BAKEOFF_CACHE=$CACHE
+
+if [[ -t 2 ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; else BOLD='' RED='' PLAIN=''; fi
+
+say() { printf '%s==>%s %s\n' "$BOLD" "$PLAIN" "$*" >&2; }
+warn() { printf '%swarning:%s %s\n' "$RED" "$PLAIN" "$*" >&2; }
+die() {
+	printf '%serror:%s %s\n' "$RED" "$PLAIN" "$*" >&2
+	exit 1
+}
+
+need_root() { ((EUID == 0)) || die "run this as root: it makes network namespaces and cgroups"; }
+
+# wait_until SECONDS WHAT COMMAND…: poll until COMMAND succeeds.
+wait_until() {
+	local deadline=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < deadline)) || die "gave up waiting for $what; logs are in $STATE/log"
+		sleep 0.2
+	done
+}
+
+# ensure_packages PATH=PACKAGE…: install the Debian packages whose file is missing.
+# Files and not package names are asked for: a machine with Docker has a containerd
+# of its own, which Debian's package would replace.
+ensure_packages() {
+	local pair missing=()
+	for pair; do [[ -e ${pair%%=*} ]] || missing+=("${pair#*=}"); done
+	((${#missing[@]})) || return 0
+	command -v apt-get >/dev/null || die "please install: ${missing[*]}"
+	need_root
+	say "installing Debian packages: ${missing[*]}"
+	# Installing containerd would start its service. The cluster runs daemons of
+	# its own, so forbid that while apt runs (unless the machine already does).
+	local policy=/usr/sbin/policy-rc.d ours=
+	if [[ ! -e $policy ]]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod +x "$policy"
+		ours=yes
+	fi
+	mkdir -p "$CACHE"
+	local ok=yes
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } \
+		>"$CACHE/apt.log" 2>&1 </dev/null || ok=
+	[[ -z $ours ]] || rm -f "$policy"
+	[[ $ok ]] || die "apt-get failed, see $CACHE/apt.log"
+}
+
+# hash_of PATH…: one short hash over names and contents.
+hash_of() {
+	find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sed "s#  $DEV/#  #" | sha256sum | cut -c1-12
+}
