@@ -17,11 +17,44 @@ pub mod status;
 pub use spec::{Experiment, ExperimentSpec};
 pub use status::ExperimentStatus;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 /// Every custom resource definition of the project, as the cluster is to see it.
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![Experiment::crd()]
+    let mut crds = vec![Experiment::crd()];
+    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        if let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            unwrap_lines(schema);
+        }
+    }
+    crds
+}
+
+/// Joins the lines of each description: `kubectl explain` breaks lines itself.
+fn unwrap_lines(schema: &mut JSONSchemaProps) {
+    if let Some(text) = &mut schema.description {
+        let paragraphs: Vec<String> = text
+            .split("\n\n")
+            .map(|paragraph| paragraph.replace('\n', " "))
+            .collect();
+        *text = paragraphs.join("\n\n");
+    }
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+    {
+        unwrap_lines(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        unwrap_lines(item);
+    }
 }

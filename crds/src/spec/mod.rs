@@ -76,6 +76,22 @@ fn rule_trial_budget() -> Rule {
         .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
 }
 
+fn rule_equal_equipment() -> Rule {
+    // Field by field: to CEL the two places are different types, which cannot be compared as a whole.
+    let equal = ["resources.cpu", "resources.memory", "storage.size"]
+        .map(|field| format!("b.equipment.{field} == self.equipment.{field}"))
+        .join(" && ");
+    let optional = ["storage.storageClassName", "nodeSelector"]
+        .map(|field| {
+            format!(
+                "has(b.equipment.{field}) == has(self.equipment.{field}) && (!has(b.equipment.{field}) || b.equipment.{field} == self.equipment.{field})"
+            )
+        })
+        .join(" && ");
+    Rule::new(format!("self.backends.all(b, !has(b.equipment) || ({equal} && {optional}))"))
+        .message("unequal equipment: a backend's equipment must equal spec.equipment, else the comparison would measure the hardware; remove backends[].equipment or make it equal")
+}
+
 /// Runs one storage experiment: provisions the backends on equal equipment, measures the workloads
 /// in randomised interleaved blocks, decides by a stated rule, writes a one-page report and tears
 /// everything down. The Experiment itself stays.
@@ -104,7 +120,7 @@ fn rule_trial_budget() -> Rule {
 )]
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
-#[x_kube(validation = Rule::new("self.backends.all(b, !has(b.equipment) || b.equipment == self.equipment)").message("unequal equipment: a backend's equipment must equal spec.equipment, else the comparison would measure the hardware; remove backends[].equipment or make it equal"))]
+#[x_kube(validation = rule_equal_equipment())]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
 #[serde(rename_all = "camelCase")]
