@@ -11,8 +11,10 @@
 //! ```
 
 pub mod decision;
+pub mod index;
 pub mod merge;
 pub mod objective;
+pub mod report;
 pub mod stats;
 pub mod summary;
 pub mod vocabulary;
