@@ -10,10 +10,12 @@
 //!                       └─────outcome────> status
 //! ```
 
+pub mod compare;
 pub mod decision;
 pub mod index;
 pub mod merge;
 pub mod objective;
+pub mod outcome;
 pub mod report;
 pub mod stats;
 pub mod summary;

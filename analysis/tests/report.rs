@@ -9,12 +9,24 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
 fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
-    let summary = summarise(&RunData { manifest, records, interrupted: &[] }).unwrap();
+    let summary = summarise(&RunData {
+        manifest,
+        records,
+        interrupted: &[],
+    })
+    .unwrap();
     let files = index::index(records.iter().map(|record| {
-            let text = serde_json::to_vec(record).unwrap();
-            index::entry(&format!("trials/{}/{}/trial.json", record.trial.id, record.attempt), &text)
-        }));
-    let input = ReportInput { summary: &summary, manifest, files: &files.files };
+        let text = serde_json::to_vec(record).unwrap();
+        index::entry(
+            &format!("trials/{}/{}/trial.json", record.trial.id, record.attempt),
+            &text,
+        )
+    }));
+    let input = ReportInput {
+        summary: &summary,
+        manifest,
+        files: &files.files,
+    };
     (report_html(&input), report_markdown(&input))
 }
 
@@ -27,10 +39,21 @@ fn keep(name: &str, html: &str, markdown: &str) {
 
 fn check(name: &str, html: &str, markdown: &str) {
     keep(name, html, markdown);
-    for foreign in ["http-equiv=\"refresh\"", "<script", "src=\"http", "@import", "url(http", "NaN", "inf "] {
+    for foreign in [
+        "http-equiv=\"refresh\"",
+        "<script",
+        "src=\"http",
+        "@import",
+        "url(http",
+        "NaN",
+        "inf ",
+    ] {
         assert!(!html.contains(foreign), "{name}: {foreign}");
     }
-    assert_eq!(html.matches("<svg viewBox=\"0 0 320").count(), html.matches("<desc").count());
+    assert_eq!(
+        html.matches("<svg viewBox=\"0 0 320").count(),
+        html.matches("<desc").count()
+    );
     assert!(html.contains("Relative"));
     assert!(markdown.starts_with("# "));
 }
@@ -40,20 +63,41 @@ fn reports_of_every_outcome() {
     let (manifest, mut records) = common::phase1_c();
     let (html, markdown) = pages(&manifest, &records);
     check("go", &html, &markdown);
-    assert!(html.contains("> Go<") || html.contains("</span>Go"), "the outcome stands on the page");
+    assert!(
+        html.contains("> Go<") || html.contains("</span>Go"),
+        "the outcome stands on the page"
+    );
     records.reverse();
-    assert!(pages(&manifest, &records) == (html, markdown), "the same data in another order gives other bytes");
+    assert!(
+        pages(&manifest, &records) == (html, markdown),
+        "the same data in another order gives other bytes"
+    );
 
     let spec = common::spec(6);
     let manifest = common::manifest(&spec);
-    let wrong = common::Behaviour { violations: 2, ..common::QUICK };
-    let records = common::records(&spec, |name| if name == "minio" { common::PLAIN } else { wrong });
+    let wrong = common::Behaviour {
+        violations: 2,
+        ..common::QUICK
+    };
+    let records = common::records(&spec, |name| {
+        if name == "minio" {
+            common::PLAIN
+        } else {
+            wrong
+        }
+    });
     let (html, markdown) = pages(&manifest, &records);
     check("nogo", &html, &markdown);
 
     let spec = common::spec(3);
     let manifest = common::manifest(&spec);
-    let records = common::records(&spec, |name| if name == "minio" { common::PLAIN } else { common::QUICK });
+    let records = common::records(&spec, |name| {
+        if name == "minio" {
+            common::PLAIN
+        } else {
+            common::QUICK
+        }
+    });
     let (html, markdown) = pages(&manifest, &records);
     check("inconclusive", &html, &markdown);
     let (html, markdown) = pages(&manifest, &[]);

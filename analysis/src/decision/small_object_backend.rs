@@ -282,7 +282,7 @@ fn primary(
         })
         .count();
     let scope = format!(
-        "{}; better in {wins} of them by itself (Holm)",
+        "{}, better in {wins} of them after Holm",
         scope(combined.cells, new, old)
     );
     let Some(paired) = combined.paired else {

@@ -58,7 +58,11 @@ pub fn bytes(value: i64) -> String {
         size /= 1_024.0;
         unit += 1;
     }
-    format!("{} {}", three(size), units.get(unit).copied().unwrap_or("B"))
+    format!(
+        "{} {}",
+        three(size),
+        units.get(unit).copied().unwrap_or("B")
+    )
 }
 
 /// A ratio with two decimals: `1.42×`.
@@ -70,12 +74,20 @@ pub fn ratio(value: f64) -> String {
 /// A p-value: `0.031`, `< 0.001`.
 #[must_use]
 pub fn p_value(value: f64) -> String {
-    if value < 0.001 { "< 0.001".to_owned() } else { format!("{value:.3}") }
+    if value < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 fn group(number: &str) -> String {
-    let (sign, rest) = number.strip_prefix('-').map_or(("", number), |rest| ("−", rest));
-    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
+    let (sign, rest) = number
+        .strip_prefix('-')
+        .map_or(("", number), |rest| ("−", rest));
+    let (whole, fraction) = rest
+        .split_once('.')
+        .map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut grouped = String::new();
     for (position, digit) in whole.chars().enumerate() {
         let left = whole.len() - position;

@@ -135,7 +135,10 @@ fn lay_out(table: &Table, class: &str) -> Markup {
 fn value(table: &Table, row: usize, column: usize, text: &str) -> Markup {
     let number = table.columns.get(column).is_some_and(|(_, number)| *number);
     let repeats = column == 0
-        && row.checked_sub(1).and_then(|above| table.rows.get(above)?.first()).is_some_and(|above| above == text);
+        && row
+            .checked_sub(1)
+            .and_then(|above| table.rows.get(above)?.first())
+            .is_some_and(|above| above == text);
     let class = if repeats {
         Some("same")
     } else if number {

@@ -11,11 +11,32 @@ pub fn render(report: &Report) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# {}\n", line(&report.question));
     if let Some(verdict) = &report.decision {
-        let _ = writeln!(text, "**{}** ({}, {} result). {}\n", verdict.outcome.as_str(), verdict.rule, report.class, line(&verdict.reason));
-        let _ = writeln!(text, "**What it changes:** {}\n", line(&verdict.consequence));
+        let _ = writeln!(
+            text,
+            "**{}** ({}, {} result). {}\n",
+            verdict.outcome.as_str(),
+            verdict.rule,
+            report.class,
+            line(&verdict.reason)
+        );
+        let _ = writeln!(
+            text,
+            "**What it changes:** {}\n",
+            line(&verdict.consequence)
+        );
     }
-    let facts: Vec<String> = report.facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    let _ = writeln!(text, "{} · {} · {}\n", report.name, report.started_at, facts.join(" · "));
+    let facts: Vec<String> = report
+        .facts
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    let _ = writeln!(
+        text,
+        "{} · {} · {}\n",
+        report.name,
+        report.started_at,
+        facts.join(" · ")
+    );
     let _ = writeln!(text, "*{}*\n", class_text(report.class));
     for part in &report.sections {
         section(&mut text, part, &report.class.to_string());
@@ -45,21 +66,46 @@ fn section(text: &mut String, section: &Section, class: &str) {
         text.push('\n');
     }
     for (title, code) in &section.code {
-        let _ = writeln!(text, "<details><summary>{title}</summary>\n\n```json\n{code}\n```\n\n</details>\n");
+        let _ = writeln!(
+            text,
+            "<details><summary>{title}</summary>\n\n```json\n{code}\n```\n\n</details>\n"
+        );
     }
 }
 
 fn lay_out(text: &mut String, table: &Table, class: &str) {
-    let class = if table.measured { format!(" ({class})") } else { String::new() };
+    let class = if table.measured {
+        format!(" ({class})")
+    } else {
+        String::new()
+    };
     if table.folded {
-        let _ = writeln!(text, "<details><summary>{}{class}</summary>\n", table.caption);
+        let _ = writeln!(
+            text,
+            "<details><summary>{}{class}</summary>\n",
+            table.caption
+        );
     } else {
         let _ = writeln!(text, "**{}**{class}\n", table.caption);
     }
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    text.push_str(&row(table.columns.iter().map(|(name, _)| cell(name)).collect()));
-    let rule = |number: bool| if number { "---:".to_owned() } else { "---".to_owned() };
-    text.push_str(&row(table.columns.iter().map(|(_, number)| rule(*number)).collect()));
+    text.push_str(&row(table
+        .columns
+        .iter()
+        .map(|(name, _)| cell(name))
+        .collect()));
+    let rule = |number: bool| {
+        if number {
+            "---:".to_owned()
+        } else {
+            "---".to_owned()
+        }
+    };
+    text.push_str(&row(table
+        .columns
+        .iter()
+        .map(|(_, number)| rule(*number))
+        .collect()));
     for cells in &table.rows {
         text.push_str(&row(cells.iter().map(|text| cell(text)).collect()));
     }

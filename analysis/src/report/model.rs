@@ -89,7 +89,10 @@ impl Table {
     pub(super) fn new(caption: &str, columns: &[(&str, bool)]) -> Self {
         Self {
             caption: caption.to_owned(),
-            columns: columns.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
+            columns: columns
+                .iter()
+                .map(|(name, number)| ((*name).to_owned(), *number))
+                .collect(),
             rows: Vec::new(),
             folded: false,
             measured: true,
@@ -97,11 +100,17 @@ impl Table {
     }
 
     pub(super) fn folded(self) -> Self {
-        Self { folded: true, ..self }
+        Self {
+            folded: true,
+            ..self
+        }
     }
 
     pub(super) fn described(self) -> Self {
-        Self { measured: false, ..self }
+        Self {
+            measured: false,
+            ..self
+        }
     }
 }
 
@@ -175,8 +184,17 @@ fn or_unknown(text: &str) -> &str {
 
 fn facts(summary: &Summary, blocks: i32) -> Vec<(String, String)> {
     let violations: i64 = summary.violations().values().sum();
-    let checked: i64 = summary.workloads.iter().flat_map(|w| &w.checks).map(|check| check.checked).sum();
-    let met = summary.objectives.iter().filter(|objective| objective.met).count();
+    let checked: i64 = summary
+        .workloads
+        .iter()
+        .flat_map(|w| &w.checks)
+        .map(|check| check.checked)
+        .sum();
+    let met = summary
+        .objectives
+        .iter()
+        .filter(|objective| objective.met)
+        .count();
     let operations: i64 = summary
         .workloads
         .iter()
@@ -186,16 +204,29 @@ fn facts(summary: &Summary, blocks: i32) -> Vec<(String, String)> {
         .sum();
     let mut facts = vec![
         ("Blocks".to_owned(), blocks.to_string()),
-        ("Trials done".to_owned(), format!("{} of {}", summary.trials.done, summary.trials.planned)),
+        (
+            "Trials done".to_owned(),
+            format!("{} of {}", summary.trials.done, summary.trials.planned),
+        ),
         ("Measured operations".to_owned(), format::whole(operations)),
-        ("Invalid attempts".to_owned(), summary.trials.invalid.to_string()),
+        (
+            "Invalid attempts".to_owned(),
+            summary.trials.invalid.to_string(),
+        ),
         (
             "Violations".to_owned(),
-            if checked == 0 { "not checked".to_owned() } else { format::whole(violations) },
+            if checked == 0 {
+                "not checked".to_owned()
+            } else {
+                format::whole(violations)
+            },
         ),
     ];
     if !summary.objectives.is_empty() {
-        facts.push(("Objectives met".to_owned(), format!("{met} of {}", summary.objectives.len())));
+        facts.push((
+            "Objectives met".to_owned(),
+            format!("{met} of {}", summary.objectives.len()),
+        ));
     }
     if summary.ending != "Completed" {
         facts.push(("Ending".to_owned(), summary.ending.clone()));
@@ -204,9 +235,15 @@ fn facts(summary: &Summary, blocks: i32) -> Vec<(String, String)> {
 }
 
 fn decided_by(summary: &Summary) -> Section {
-    let mut section = Section { heading: "What decided".to_owned(), ..Section::default() };
+    let mut section = Section {
+        heading: "What decided".to_owned(),
+        ..Section::default()
+    };
     if let Some(decision) = &summary.decision {
-        section.intro.push(format!("The rule, stated beforehand: {}", decision.criterion));
+        section.intro.push(format!(
+            "The rule, stated beforehand: {}",
+            decision.criterion
+        ));
         section.tables.push(tables::inputs(decision));
     }
     if !summary.objectives.is_empty() {
@@ -236,9 +273,19 @@ fn comparison(summary: &Summary) -> Section {
 
 /// What so few blocks cannot show for single cells, where that is so.
 fn reach(summary: &Summary) -> Option<String> {
-    let cells = summary.workloads.iter().map(|workload| workload.cells.len()).max()?;
-    let comparisons = summary.workloads.iter().flat_map(|w| &w.cells).flat_map(|cell| &cell.comparisons);
-    let blocks = comparisons.map(|comparison| comparison.estimate.blocks).max()?;
+    let cells = summary
+        .workloads
+        .iter()
+        .map(|workload| workload.cells.len())
+        .max()?;
+    let comparisons = summary
+        .workloads
+        .iter()
+        .flat_map(|w| &w.cells)
+        .flat_map(|cell| &cell.comparisons);
+    let blocks = comparisons
+        .map(|comparison| comparison.estimate.blocks)
+        .max()?;
     let needed = power::least_blocks(ALPHA / cells as f64);
     (usize::try_from(blocks).unwrap_or(0) < needed).then(|| {
         format!(
@@ -290,10 +337,18 @@ fn scaling(summary: &Summary) -> Section {
 }
 
 fn correctness(summary: &Summary) -> Section {
-    let mut section = Section { heading: "Correctness".to_owned(), ..Section::default() };
+    let mut section = Section {
+        heading: "Correctness".to_owned(),
+        ..Section::default()
+    };
     match tables::checks(summary) {
         Some(table) => {
-            let checked: i64 = summary.workloads.iter().flat_map(|w| &w.checks).map(|check| check.checked).sum();
+            let checked: i64 = summary
+                .workloads
+                .iter()
+                .flat_map(|w| &w.checks)
+                .map(|check| check.checked)
+                .sum();
             let violations: i64 = summary.violations().values().sum();
             if violations == 0 && checked > 0 {
                 section.intro.push(format!(
@@ -305,17 +360,27 @@ fn correctness(summary: &Summary) -> Section {
             section.tables.push(table);
             let examples = summary.workloads.iter().flat_map(|w| &w.checks);
             section.list = examples
-                .flat_map(|check| check.examples.iter().map(move |text| format!("{}, {}: {text}", check.backend, check.name)))
+                .flat_map(|check| {
+                    check
+                        .examples
+                        .iter()
+                        .map(move |text| format!("{}, {}: {text}", check.backend, check.name))
+                })
                 .take(12)
                 .collect();
         }
-        None => section.intro.push("No workload of this experiment checks correctness.".to_owned()),
+        None => section
+            .intro
+            .push("No workload of this experiment checks correctness.".to_owned()),
     }
     section
 }
 
 fn validity(summary: &Summary) -> Section {
-    let mut section = Section { heading: "Can the figures be trusted".to_owned(), ..Section::default() };
+    let mut section = Section {
+        heading: "Can the figures be trusted".to_owned(),
+        ..Section::default()
+    };
     section.intro.push(match (summary.trials.invalid, summary.trials.interrupted) {
         (0, 0) => "No attempt was invalid or interrupted.".to_owned(),
         (invalid, interrupted) => format!(
@@ -335,28 +400,49 @@ fn validity(summary: &Summary) -> Section {
 
 fn environment(input: &ReportInput<'_>) -> Section {
     let summary = input.summary;
-    let mut section = Section { heading: "Environment and operation".to_owned(), ..Section::default() };
+    let mut section = Section {
+        heading: "Environment and operation".to_owned(),
+        ..Section::default()
+    };
     if let Some(stated) = &input.manifest.plan.spec.environment {
-        section.intro.push(format!("Stated: {}; {}; durability: {}.", stated.hardware, stated.region, stated.durability));
+        section.intro.push(format!(
+            "Stated: {}; {}; durability: {}.",
+            stated.hardware, stated.region, stated.durability
+        ));
     }
-    section.intro.push(if summary.environment.inequalities.is_empty() {
-        "The nodes are equal as far as checked.".to_owned()
-    } else {
-        format!("Not equal or not separate: {}", summary.environment.inequalities.join(" "))
-    });
+    section
+        .intro
+        .push(if summary.environment.inequalities.is_empty() {
+            "The nodes are equal as far as checked.".to_owned()
+        } else {
+            format!(
+                "Not equal or not separate: {}",
+                summary.environment.inequalities.join(" ")
+            )
+        });
     section.tables.push(tables::operation(summary));
     section.tables.extend(tables::nodes(input.manifest));
     section.list = summary
         .backends
         .iter()
         .flat_map(|backend| {
-            let caveats = backend.caveats.iter().map(move |caveat| format!("{}: {caveat}", backend.name));
-            let durability = (!backend.durability.is_empty())
-                .then(|| format!("{}: \"acknowledged\" means {}", backend.name, backend.durability));
-            let settings: Vec<String> =
-                backend.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let settings =
-                (!settings.is_empty()).then(|| format!("{}: settings {}", backend.name, settings.join(", ")));
+            let caveats = backend
+                .caveats
+                .iter()
+                .map(move |caveat| format!("{}: {caveat}", backend.name));
+            let durability = (!backend.durability.is_empty()).then(|| {
+                format!(
+                    "{}: \"acknowledged\" means {}",
+                    backend.name, backend.durability
+                )
+            });
+            let settings: Vec<String> = backend
+                .settings
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            let settings = (!settings.is_empty())
+                .then(|| format!("{}: settings {}", backend.name, settings.join(", ")));
             durability.into_iter().chain(caveats).chain(settings)
         })
         .collect();

@@ -1,5 +1,7 @@
 //! The tables of the report.
 
+use std::collections::BTreeSet;
+
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{Cell, factor};
 
@@ -11,11 +13,18 @@ use crate::summary::{Metric, Summary, WorkloadSummary};
 use crate::vocabulary;
 
 /// Factors that come first where levels are listed: what is done before how much of it at once.
-const FIRST: [&str; 3] = [factor::OBJECT_SIZE, factor::OBJECTS_PER_RUN, factor::SNAPSHOTS_PER_OBJECT];
+const FIRST: [&str; 3] = [
+    factor::OBJECT_SIZE,
+    factor::OBJECTS_PER_RUN,
+    factor::SNAPSHOTS_PER_OBJECT,
+];
 
 /// The factors of a cell in the order in which people read them.
 pub(super) fn ordered(cell: &Cell) -> Vec<(&str, &str)> {
-    let mut levels: Vec<(&str, &str)> = cell.iter().map(|(name, level)| (name.as_str(), level.as_str())).collect();
+    let mut levels: Vec<(&str, &str)> = cell
+        .iter()
+        .map(|(name, level)| (name.as_str(), level.as_str()))
+        .collect();
     levels.sort_by_key(|(name, _)| !FIRST.contains(name));
     levels
 }
@@ -23,7 +32,11 @@ pub(super) fn ordered(cell: &Cell) -> Vec<(&str, &str)> {
 /// `4Ki · 8`
 pub(super) fn short(cell: &Cell) -> String {
     let levels: Vec<&str> = ordered(cell).into_iter().map(|(_, level)| level).collect();
-    if levels.is_empty() { "all".to_owned() } else { levels.join(" · ") }
+    if levels.is_empty() {
+        "all".to_owned()
+    } else {
+        levels.join(" · ")
+    }
 }
 
 /// `objectSize · concurrency`
@@ -31,9 +44,18 @@ pub(super) fn factors(workload: &WorkloadSummary) -> String {
     let names: Vec<&str> = workload
         .cells
         .first()
-        .map(|cell| ordered(&cell.levels).into_iter().map(|(name, _)| name).collect())
+        .map(|cell| {
+            ordered(&cell.levels)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect()
+        })
         .unwrap_or_default();
-    if names.is_empty() { "cell".to_owned() } else { names.join(" · ") }
+    if names.is_empty() {
+        "cell".to_owned()
+    } else {
+        names.join(" · ")
+    }
 }
 
 fn interval(low: Option<f64>, high: Option<f64>, show: impl Fn(f64) -> String) -> String {
@@ -77,27 +99,49 @@ pub(super) fn inputs(decision: &DecisionRecord) -> Table {
         };
         table.rows.push(vec![
             format!("{} ({})", input.name, input.scope),
-            input.value.map_or_else(|| "not measured".to_owned(), |value| show(input, value)),
+            input
+                .value
+                .map_or_else(|| "not measured".to_owned(), |value| show(input, value)),
             interval(input.low, input.high, |value| show(input, value)),
-            if input.role == Role::Context { "–".to_owned() } else { input.demand.clone() },
+            if input.role == Role::Context {
+                "–".to_owned()
+            } else {
+                input.demand.clone()
+            },
             standing.to_owned(),
             dash(input.p_value.map(format::p_value)),
             dash(input.adjusted_p.map(format::p_value)),
             dash(input.detectable.map(format::ratio)),
-            if input.blocks > 0 { input.blocks.to_string() } else { "–".to_owned() },
+            if input.blocks > 0 {
+                input.blocks.to_string()
+            } else {
+                "–".to_owned()
+            },
         ]);
     }
     table
 }
 
 pub(super) fn objectives(summary: &Summary) -> Table {
-    let mut table =
-        Table::new("Objectives", &[("Name", false), ("Condition", false), ("Met", false), ("Figures", false)]);
+    let mut table = Table::new(
+        "Objectives",
+        &[
+            ("Name", false),
+            ("Condition", false),
+            ("Met", false),
+            ("Figures", false),
+        ],
+    );
     for objective in &summary.objectives {
         table.rows.push(vec![
             objective.name.clone(),
             objective.expression.clone(),
-            if objective.met { "✓ met" } else { "✗ not met" }.to_owned(),
+            if objective.met {
+                "✓ met"
+            } else {
+                "✗ not met"
+            }
+            .to_owned(),
             objective.detail.clone(),
         ]);
     }
@@ -138,7 +182,9 @@ pub(super) fn comparisons(summary: &Summary) -> Vec<Table> {
                     format::p_value(comparison.adjusted_p),
                     dash(estimate.detectable.map(format::ratio)),
                     estimate.blocks.to_string(),
-                    comparison.finding.describe(&comparison.subject, &comparison.base),
+                    comparison
+                        .finding
+                        .describe(&comparison.subject, &comparison.base),
                 ]);
             }
         }
@@ -155,20 +201,40 @@ pub(super) fn percentiles(summary: &Summary) -> Vec<Table> {
     for workload in &summary.workloads {
         let words = vocabulary::of(workload.kind);
         let present = |name: &str| {
-            workload.cells.iter().flat_map(|cell| &cell.backends).any(|on| on.operations.contains_key(name))
+            workload
+                .cells
+                .iter()
+                .flat_map(|cell| &cell.backends)
+                .any(|on| on.operations.contains_key(name))
         };
         // LIST is what a cold read is compared by; the whole read stands in the fold.
-        let main = if words.operations.contains(&"list") && present("list") { "list" } else { words.main };
-        tables.extend(latencies(workload, &format!("{}: {main}", workload.name), |name| name == main));
+        let main = if words.operations.contains(&"list") && present("list") {
+            "list"
+        } else {
+            words.main
+        };
+        tables.extend(latencies(
+            workload,
+            &format!("{}: {main}", workload.name),
+            |name| name == main,
+        ));
         tables.extend(
-            latencies(workload, &format!("{}: other operations", workload.name), |name| name != main)
-                .map(Table::folded),
+            latencies(
+                workload,
+                &format!("{}: other operations", workload.name),
+                |name| name != main,
+            )
+            .map(Table::folded),
         );
     }
     tables
 }
 
-fn latencies(workload: &WorkloadSummary, caption: &str, wanted: impl Fn(&str) -> bool) -> Option<Table> {
+fn latencies(
+    workload: &WorkloadSummary,
+    caption: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<Table> {
     let factors = factors(workload);
     let mut columns = vec![
         (factors.as_str(), false),
@@ -194,10 +260,17 @@ fn latencies(workload: &WorkloadSummary, caption: &str, wanted: impl Fn(&str) ->
             for (name, operation) in on.operations.iter().filter(|(name, _)| wanted(name)) {
                 let response = &operation.response;
                 let errors: i64 = operation.failures.values().sum();
-                let classes: Vec<String> =
-                    operation.failures.iter().map(|(class, count)| format!("{class} {count}")).collect();
+                let classes: Vec<String> = operation
+                    .failures
+                    .iter()
+                    .map(|(class, count)| format!("{class} {count}"))
+                    .collect();
                 // A censored latency is known only from below.
-                let at_least = if on.load.unfinished > 0 || operation.overflow > 0 { "≥ " } else { "" };
+                let at_least = if on.load.unfinished > 0 || operation.overflow > 0 {
+                    "≥ "
+                } else {
+                    ""
+                };
                 let mut row = vec![
                     short(&cell.levels),
                     name.clone(),
@@ -209,7 +282,11 @@ fn latencies(workload: &WorkloadSummary, caption: &str, wanted: impl Fn(&str) ->
                     format!("{at_least}{}", format::millis(response.max)),
                     format::three(operation.per_second),
                     format::whole(operation.count),
-                    if errors == 0 { "0".to_owned() } else { classes.join(", ") },
+                    if errors == 0 {
+                        "0".to_owned()
+                    } else {
+                        classes.join(", ")
+                    },
                 ];
                 if workload.open_load {
                     row.insert(8, format::three(on.load.offered_per_second));
@@ -220,35 +297,63 @@ fn latencies(workload: &WorkloadSummary, caption: &str, wanted: impl Fn(&str) ->
             }
         }
     }
+    let operations: BTreeSet<&String> = table.rows.iter().filter_map(|row| row.get(1)).collect();
+    if operations.len() == 1 {
+        // The caption names it already.
+        table.columns.remove(1);
+        table.rows.iter_mut().for_each(|row| drop(row.remove(1)));
+    }
     (!table.rows.is_empty()).then_some(table)
 }
 
 pub(super) fn checks(summary: &Summary) -> Option<Table> {
-    let mut table = Table::new(
-        "Checks, over all valid trials",
-        &[
-            ("Workload", false),
-            ("Check", false),
-            ("Backend", false),
-            ("Violations", true),
-            ("Checked", true),
-            ("Undecided", true),
-        ],
-    );
+    let backends: Vec<&str> = summary
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let heads: Vec<String> = backends
+        .iter()
+        .map(|name| format!("{name}: violations of checked"))
+        .collect();
+    let mut columns = vec![("Workload", false), ("Check", false)];
+    columns.extend(heads.iter().map(|head| (head.as_str(), true)));
+    let mut table = Table::new("Checks, over all valid trials", &columns);
     for workload in &summary.workloads {
-        for check in &workload.checks {
-            table.rows.push(vec![
+        let names: BTreeSet<&str> = workload
+            .checks
+            .iter()
+            .map(|check| check.name.as_str())
+            .collect();
+        for name in names {
+            let mut row = vec![
                 workload.name.clone(),
-                format!("{}: {}", check.name, vocabulary::describe_check(&check.name)),
-                check.backend.clone(),
-                format::whole(check.violations),
-                format::whole(check.checked),
-                format::whole(check.uncertain),
-            ]);
+                format!("{name}: {}", vocabulary::describe_check(name)),
+            ];
+            for backend in &backends {
+                let found = workload
+                    .checks
+                    .iter()
+                    .find(|check| check.name == name && check.backend == *backend);
+                row.push(found.map_or_else(
+                    || "not checked".to_owned(),
+                    |check| {
+                        let mark = if check.violations > 0 { "✗ " } else { "" };
+                        let undecided = match check.uncertain {
+                            0 => String::new(),
+                            open => format!(", {} undecided", format::whole(open)),
+                        };
+                        format!(
+                            "{mark}{} of {}{undecided}",
+                            format::whole(check.violations),
+                            format::whole(check.checked)
+                        )
+                    },
+                ));
+            }
+            table.rows.push(row);
         }
     }
-    // One check after the other with its backends side by side reads better than backend by backend.
-    table.rows.sort_by(|a, b| (&a[..2]).cmp(&b[..2]));
     (!table.rows.is_empty()).then_some(table)
 }
 
@@ -271,11 +376,20 @@ pub(super) fn generators(summary: &Summary) -> Table {
         table.rows.push(vec![
             generator.backend.clone(),
             generator.trials.to_string(),
-            generator
-                .started_per_mille
-                .map_or_else(|| "closed load".to_owned(), |share| format!("{:.1} %", share / 10.0)),
-            dash(generator.send_lag_p50_micros.map(|lag| format::duration(lag as f64))),
-            dash(generator.send_lag_p99_micros.map(|lag| format::duration(lag as f64))),
+            generator.started_per_mille.map_or_else(
+                || "closed load".to_owned(),
+                |share| format!("{:.1} %", share / 10.0),
+            ),
+            dash(
+                generator
+                    .send_lag_p50_micros
+                    .map(|lag| format::duration(lag as f64)),
+            ),
+            dash(
+                generator
+                    .send_lag_p99_micros
+                    .map(|lag| format::duration(lag as f64)),
+            ),
             format!("{:.2}", generator.cpu_cores),
             format!("{:.1} %", generator.throttled_per_mille / 10.0),
             format::duration(generator.start_skew_micros as f64),
@@ -289,12 +403,20 @@ pub(super) fn generators(summary: &Summary) -> Table {
 pub(super) fn drift(summary: &Summary) -> Option<Table> {
     let mut table = Table::new(
         "Not steady: cells whose rate drifted by a tenth or more over the window",
-        &[("Cell", false), ("Backend", false), ("Change over the window", true), ("95 % interval", true)],
+        &[
+            ("Cell", false),
+            ("Backend", false),
+            ("Change over the window", true),
+            ("95 % interval", true),
+        ],
     );
     for workload in &summary.workloads {
         for cell in &workload.cells {
             for on in &cell.backends {
-                let Some(drift) = on.drift.filter(|d| d.share.abs() >= 0.1 && (d.low > 0.0 || d.high < 0.0)) else {
+                let Some(drift) = on
+                    .drift
+                    .filter(|d| d.share.abs() >= 0.1 && (d.low > 0.0 || d.high < 0.0))
+                else {
                     continue;
                 };
                 let percent = |share: f64| format!("{:+.0} %", share * 100.0);
@@ -313,19 +435,33 @@ pub(super) fn drift(summary: &Summary) -> Option<Table> {
 pub(super) fn excluded(summary: &Summary) -> Option<Table> {
     let mut table = Table::new(
         "Attempts that count for nothing",
-        &[("Trial", false), ("Attempt", true), ("Reason", false), ("Detail", false), ("Made good", false)],
+        &[
+            ("Trial", false),
+            ("Attempt", true),
+            ("Reason", false),
+            ("Detail", false),
+            ("Made good", false),
+        ],
     );
     for excluded in &summary.excluded {
         let mut details = excluded.details.join("; ");
         if excluded.violations > 0 {
-            details.push_str(&format!("; showed {} correctness violations", excluded.violations));
+            details.push_str(&format!(
+                "; showed {} correctness violations",
+                excluded.violations
+            ));
         }
         table.rows.push(vec![
             excluded.describe.clone(),
             excluded.attempt.to_string(),
             excluded.codes.join(", "),
             details,
-            if excluded.made_good { "by a later attempt" } else { "no: the block lacks it" }.to_owned(),
+            if excluded.made_good {
+                "by a later attempt"
+            } else {
+                "no: the block lacks it"
+            }
+            .to_owned(),
         ]);
     }
     (!table.rows.is_empty()).then_some(table)
@@ -347,9 +483,17 @@ pub(super) fn operation(summary: &Summary) -> Table {
     );
     for backend in &summary.backends {
         table.rows.push(vec![
-            if backend.provisioned { backend.name.clone() } else { format!("{} (external)", backend.name) },
+            if backend.provisioned {
+                backend.name.clone()
+            } else {
+                format!("{} (external)", backend.name)
+            },
             backend.version.clone(),
-            dash(backend.time_to_ready_seconds.map(|seconds| format!("{seconds} s"))),
+            dash(
+                backend
+                    .time_to_ready_seconds
+                    .map(|seconds| format!("{seconds} s")),
+            ),
             dash(backend.resident_bytes.map(format::bytes)),
             dash(backend.cpu_micros_per_operation.map(format::duration)),
             backend.restarts.to_string(),
@@ -392,7 +536,11 @@ pub(super) fn nodes(manifest: &Manifest) -> Option<Table> {
             dash(calibration.map(|c| c.cpu_model.clone())),
             dash(calibration.map(|c| format::three(c.sha256_mib_per_second))),
             dash(calibration.map(|c| {
-                format!("{} / {}", format::duration(c.fsync_p50_micros as f64), format::duration(c.fsync_p99_micros as f64))
+                format!(
+                    "{} / {}",
+                    format::duration(c.fsync_p50_micros as f64),
+                    format::duration(c.fsync_p99_micros as f64)
+                )
             })),
             dash(calibration.map(|c| c.file_system.clone())),
             node.kernel_version.clone(),
@@ -403,8 +551,12 @@ pub(super) fn nodes(manifest: &Manifest) -> Option<Table> {
 }
 
 pub(super) fn files(files: &[Entry]) -> Option<Table> {
-    let mut table =
-        Table::new("Raw data", &[("File", false), ("Size", true), ("SHA-256", false)]).folded().described();
+    let mut table = Table::new(
+        "Raw data",
+        &[("File", false), ("Size", true), ("SHA-256", false)],
+    )
+    .folded()
+    .described();
     for file in files {
         table.rows.push(vec![
             file.name.clone(),
