@@ -10,10 +10,13 @@
 //!                       └─────outcome────> status
 //! ```
 
+pub mod compare;
 pub mod decision;
+pub mod index;
 pub mod merge;
 pub mod objective;
 pub mod outcome;
+pub mod report;
 pub mod stats;
 pub mod summary;
 pub mod vocabulary;

@@ -1,156 +1,281 @@
-//! The outcome of a run, small enough for a container's termination message.
+//! What a finished run hands to the operator for the status: it travels as a container's
+//! termination message, of which a kubelet keeps 4 096 bytes.
 //!
-//! Deflated JSON in base64. What does not fit is shortened in a fixed order: headline rows from the last
-//! one on, then details of objectives; the decision and the checksum of the index always stay.
+//! The outcome is JSON, deflated, in base64, inside the JSON of a [`Termination`]. Where it does not
+//! fit, the least important headline rows go first; then details of objectives are shortened, then
+//! the decision's texts. The decision itself, the objectives and the checksum always arrive.
 
-use bakeoff_crds::conditions::shorten;
-use bakeoff_crds::run::{Outcome, TERMINATION_LIMIT};
-use base64::Engine;
+use std::io::{Read as _, Write as _};
+
+use bakeoff_crds::run::{Outcome, TERMINATION_LIMIT, Termination};
+use bakeoff_crds::spec::WorkloadKind;
+use bakeoff_crds::status::{HeadlineRow, MAX_HEADLINE, ObjectiveStatus};
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use std::io::{Read, Write};
 
-/// What the envelope around the text takes: `{"reported":"…"}`.
-const ENVELOPE: usize = 64;
-/// No outcome inflates to more than this; a larger one is not ours.
-const INFLATED_LIMIT: u64 = 1 << 20;
+use crate::report::format;
+use crate::summary::Summary;
+use crate::vocabulary;
 
-/// Why an outcome cannot be read.
-#[derive(Debug, thiserror::Error)]
+/// Largest decoded outcome that [`decode`] accepts, bytes.
+const DECODED_LIMIT: u64 = 1 << 20;
+
+/// Why an outcome cannot be read or written.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OutcomeError {
-    /// Not base64.
-    #[error("the outcome is not base64: {0}")]
-    Base64(#[from] base64::DecodeError),
-    /// Not deflated.
-    #[error("the outcome cannot be inflated: {0}")]
-    Inflate(#[from] std::io::Error),
-    /// Not the JSON of an outcome.
-    #[error("the outcome is not what this version writes: {0}")]
-    Json(#[from] serde_json::Error),
+    /// Not base64 of deflated JSON.
+    #[error("the outcome is not base64 of deflated JSON: {0}")]
+    Unreadable(String),
+    /// Not even the parts that always arrive fit.
+    #[error(
+        "the outcome takes {bytes} bytes without anything that could be left out; the limit is {TERMINATION_LIMIT}"
+    )]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+    },
 }
 
-/// The text of an outcome, shortened until it fits.
-#[must_use]
-pub fn encode(outcome: &Outcome) -> String {
-    let mut outcome = outcome.clone();
-    loop {
-        let text = pack(&outcome);
-        if text.len() + ENVELOPE <= TERMINATION_LIMIT {
-            return text;
-        }
-        if !outcome.headline.is_empty() {
-            let keep = outcome.headline.len() * 3 / 4;
-            outcome.headline.truncate(keep);
-        } else if outcome
-            .objectives
-            .iter()
-            .any(|objective| objective.detail.len() > 16)
-        {
-            for objective in &mut outcome.objectives {
-                objective.detail = shorten(
-                    &objective.detail,
-                    objective.detail.len().div_ceil(2).max(16),
-                );
-            }
-        } else if let Some(decision) = &mut outcome.decision
-            && decision.reason.len() + decision.consequence.len() > 64
-        {
-            decision.reason = shorten(&decision.reason, (decision.reason.len() / 2).max(32));
-            decision.consequence = shorten(
-                &decision.consequence,
-                (decision.consequence.len() / 2).max(32),
-            );
-        } else if !outcome.violations.is_empty() {
-            outcome.violations.clear();
-        } else {
-            outcome.objectives.truncate(outcome.objectives.len() / 2);
-            if outcome.objectives.is_empty() {
-                return pack(&outcome);
-            }
+impl OutcomeError {
+    /// A short word for conditions, events and metric labels.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "OutcomeUnreadable",
+            Self::TooLarge { .. } => "OutcomeTooLarge",
         }
     }
 }
 
-/// Reads what [`encode`] wrote.
+/// The outcome of a summary; `index_sha256` is the checksum of `index.json`.
 ///
-/// # Errors
-/// The text is damaged, cut off, or of another version.
-pub fn decode(text: &str) -> Result<Outcome, OutcomeError> {
-    let packed = STANDARD.decode(text)?;
-    let mut json = Vec::new();
-    DeflateDecoder::new(packed.as_slice())
-        .take(INFLATED_LIMIT)
-        .read_to_end(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
+/// Headline rows stand in order of importance: first those that the decision reads, then the main
+/// operations of the other workloads, then all others; at most [`MAX_HEADLINE`].
+#[must_use]
+pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
+    let mut rows: Vec<(u8, HeadlineRow)> = Vec::new();
+    for workload in &summary.workloads {
+        let main = vocabulary::of(workload.kind).main;
+        for cell in &workload.cells {
+            for on in &cell.backends {
+                for (name, operation) in &on.operations {
+                    let rank = match (workload.kind, name.as_str()) {
+                        (WorkloadKind::SmallObjectPut, "put")
+                        | (WorkloadKind::ColdRead, "list")
+                        | (WorkloadKind::Batching, "append") => 0,
+                        (_, name) if name == main => 1,
+                        _ => 2,
+                    };
+                    let row = HeadlineRow {
+                        cell: format!("{} {}", workload.name, cell.label)
+                            .trim_end()
+                            .to_owned(),
+                        backend: on.backend.clone(),
+                        operation: name.clone(),
+                        per_second: format::three(operation.per_second).replace('\u{202f}', ""),
+                        p50_microseconds: operation.response.p50,
+                        p99_microseconds: operation.response.p99,
+                        blocks: on.blocks,
+                    };
+                    rows.push((rank, row));
+                }
+            }
+        }
+    }
+    rows.sort_by_key(|(rank, _)| *rank);
+    Outcome {
+        trials: summary.trials,
+        decision: summary
+            .decision
+            .as_ref()
+            .map(crate::decision::DecisionRecord::status),
+        objectives: summary
+            .objectives
+            .iter()
+            .map(|objective| ObjectiveStatus {
+                name: objective.name.clone(),
+                met: objective.met,
+                detail: objective.detail.clone(),
+            })
+            .collect(),
+        headline: rows
+            .into_iter()
+            .take(MAX_HEADLINE)
+            .map(|(_, row)| row)
+            .collect(),
+        violations: summary.violations(),
+        index_sha256: index_sha256.to_owned(),
+    }
 }
 
-fn pack(outcome: &Outcome) -> String {
-    let json = serde_json::to_vec(outcome).unwrap_or_default();
+/// The termination message of a report, at most [`TERMINATION_LIMIT`] bytes of JSON.
+///
+/// # Errors
+/// When not even the parts that always arrive fit, which the bounds of the spec exclude.
+pub fn termination(outcome: &Outcome) -> Result<Termination, OutcomeError> {
+    let mut outcome = outcome.clone();
+    // Largest number of rows that fits: halving finds it, because fewer rows never take more room.
+    let (mut fits, mut over) = (0, outcome.headline.len() + 1);
+    let rows = outcome.headline.clone();
+    while fits + 1 < over {
+        let middle = usize::midpoint(fits, over);
+        outcome.headline = rows.iter().take(middle).cloned().collect();
+        if fitting(&outcome).is_ok() {
+            fits = middle
+        } else {
+            over = middle
+        }
+    }
+    outcome.headline = rows.into_iter().take(fits).collect();
+    for longest in [usize::MAX, 160, 80, 40, 0] {
+        for objective in &mut outcome.objectives {
+            shorten(&mut objective.detail, longest);
+        }
+        if let Ok(message) = fitting(&outcome) {
+            return Ok(message);
+        }
+    }
+    for longest in [800, 400, 200, 100] {
+        if let Some(decision) = &mut outcome.decision {
+            shorten(&mut decision.reason, longest);
+            shorten(&mut decision.consequence, longest);
+        }
+        if let Ok(message) = fitting(&outcome) {
+            return Ok(message);
+        }
+    }
+    fitting(&outcome)
+}
+
+fn fitting(outcome: &Outcome) -> Result<Termination, OutcomeError> {
+    let message = Termination::Reported(encode(outcome)?);
+    let bytes = serde_json::to_string(&message)
+        .map_err(|error| OutcomeError::Unreadable(error.to_string()))?
+        .len();
+    if bytes > TERMINATION_LIMIT {
+        return Err(OutcomeError::TooLarge { bytes });
+    }
+    Ok(message)
+}
+
+fn shorten(text: &mut String, longest: usize) {
+    if text.chars().count() > longest {
+        let mut kept: String = text.chars().take(longest.saturating_sub(1)).collect();
+        if longest > 0 {
+            kept.push('…');
+        }
+        *text = kept;
+    }
+}
+
+fn encode(outcome: &Outcome) -> Result<String, OutcomeError> {
+    let unreadable = |error: &dyn std::fmt::Display| OutcomeError::Unreadable(error.to_string());
+    let json = serde_json::to_vec(outcome).map_err(|error| unreadable(&error))?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    // Writing into a Vec cannot fail.
-    let packed = encoder
+    encoder
         .write_all(&json)
-        .and_then(|()| encoder.finish())
-        .unwrap_or_default();
-    STANDARD.encode(packed)
+        .map_err(|error| unreadable(&error))?;
+    let bytes = encoder.finish().map_err(|error| unreadable(&error))?;
+    Ok(STANDARD.encode(bytes))
+}
+
+/// Reads what [`termination`] put into `Termination::Reported`.
+///
+/// # Errors
+/// When it is not base64 of deflated JSON of an outcome, or is absurdly large.
+pub fn decode(text: &str) -> Result<Outcome, OutcomeError> {
+    let unreadable = |error: &dyn std::fmt::Display| OutcomeError::Unreadable(error.to_string());
+    let bytes = STANDARD.decode(text).map_err(|error| unreadable(&error))?;
+    let mut json = Vec::new();
+    DeflateDecoder::new(bytes.as_slice())
+        .take(DECODED_LIMIT)
+        .read_to_end(&mut json)
+        .map_err(|error| unreadable(&error))?;
+    serde_json::from_slice(&json).map_err(|error| unreadable(&error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bakeoff_crds::rng::SplitMix64;
-    use bakeoff_crds::status::{DecisionOutcome, DecisionStatus, HeadlineRow, ObjectiveStatus};
+    use crate::sample;
+    use crate::summary::{RunData, summarise};
+    use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
     use proptest::prelude::*;
 
-    fn noise(rng: &mut SplitMix64, length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(b'!' + u8::try_from(rng.below(90)).unwrap_or(0)))
-            .collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-        #[test]
-        fn the_largest_experiment_fits_and_keeps_its_decision(
-            seed in any::<u64>(), rows in 0_usize..300, objectives in 0_usize..33, length in 0_usize..1500,
-        ) {
-            let mut rng = SplitMix64::new(seed);
-            let outcome = Outcome {
-                decision: Some(DecisionStatus {
-                    rule: "SmallObjectBackend".into(),
-                    outcome: DecisionOutcome::Go,
-                    reason: noise(&mut rng, length),
-                    consequence: noise(&mut rng, length),
-                }),
-                objectives: (0..objectives)
-                    .map(|_| ObjectiveStatus { name: noise(&mut rng, 63), met: true, detail: noise(&mut rng, length) })
-                    .collect(),
-                headline: (0..rows)
-                    .map(|_| HeadlineRow {
-                        cell: noise(&mut rng, 40), backend: noise(&mut rng, 20), operation: noise(&mut rng, 8),
-                        per_second: "1".into(), p50_microseconds: 1, p99_microseconds: 2, blocks: 6,
-                    })
-                    .collect(),
-                index_sha256: "ab".repeat(32),
-                ..Default::default()
-            };
-            let text = encode(&outcome);
-            prop_assert!(text.len() + ENVELOPE <= TERMINATION_LIMIT);
-            let back = decode(&text).unwrap();
-            prop_assert_eq!(back.index_sha256, outcome.index_sha256);
-            prop_assert_eq!(back.decision.unwrap().outcome, DecisionOutcome::Go);
+    fn unpack(message: &Termination) -> Outcome {
+        match message {
+            Termination::Reported(text) => decode(text).unwrap(),
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_small_outcome_comes_back_as_it_was() {
-        let outcome = Outcome {
-            index_sha256: "00".into(),
-            ..Default::default()
-        };
-        assert_eq!(decode(&encode(&outcome)).unwrap(), outcome);
-        assert!(decode("???").is_err() && decode("AAAA").is_err());
+    fn a_real_run_fits_with_its_deciding_cells() {
+        let (manifest, records) = sample::phase1_c();
+        let summary = summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap();
+        let outcome = outcome(&summary, &"0".repeat(64));
+        let message = termination(&outcome).unwrap();
+        assert!(serde_json::to_string(&message).unwrap().len() <= TERMINATION_LIMIT);
+        let back = unpack(&message);
+        assert_eq!(back.decision, outcome.decision);
+        assert_eq!(back.objectives, outcome.objectives);
+        assert!(back.headline.len() >= 40, "{}", back.headline.len());
+        assert_eq!(back.headline[0].cell, "put concurrency=1 objectSize=1Ki");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!(decode("?").unwrap_err().reason(), "OutcomeUnreadable");
+        assert_eq!(decode("AAAA").unwrap_err().reason(), "OutcomeUnreadable");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever the experiment: names that do not compress, long details, every row in use.
+        #[test]
+        fn the_largest_experiments_fit(
+            rows in 0_usize..=MAX_HEADLINE,
+            names in prop::collection::vec("[a-z0-9]{63}", 32),
+            details in prop::collection::vec("[ -~]{0,300}", 32),
+            reason in "[ -~é]{0,2000}",
+            backends in prop::collection::btree_map("[a-z]{30}", 0_i64..i64::MAX, 0..=6),
+        ) {
+            let outcome = Outcome {
+                decision: Some(DecisionStatus {
+                    rule: "SmallObjectBackend".into(),
+                    outcome: DecisionOutcome::Go,
+                    reason: reason.clone(),
+                    consequence: reason,
+                }),
+                objectives: names.iter().zip(details).map(|(name, detail)| ObjectiveStatus { name: name.clone(), met: false, detail }).collect(),
+                headline: (0..rows).map(|row| HeadlineRow {
+                    cell: names[row % 32].clone(),
+                    backend: names[(row + 7) % 32].clone(),
+                    operation: "put".into(),
+                    per_second: "1".into(),
+                    p50_microseconds: row as i64,
+                    p99_microseconds: 1,
+                    blocks: 6,
+                }).collect(),
+                violations: backends,
+                index_sha256: "f".repeat(64),
+                ..Outcome::default()
+            };
+            let message = termination(&outcome).unwrap();
+            prop_assert!(serde_json::to_string(&message).unwrap().len() <= TERMINATION_LIMIT);
+            let back = unpack(&message);
+            prop_assert_eq!(back.objectives.len(), 32);
+            prop_assert_eq!(back.index_sha256, outcome.index_sha256);
+            prop_assert_eq!(&back.headline[..], &outcome.headline[..back.headline.len()]);
+        }
     }
 }

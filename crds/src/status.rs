@@ -166,7 +166,7 @@ impl DecisionOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionStatus {
-    /// The rule.
+    /// The rule that decided.
     pub rule: String,
     /// Go, NoGo or Inconclusive.
     pub outcome: DecisionOutcome,

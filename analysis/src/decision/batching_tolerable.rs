@@ -150,6 +150,7 @@ pub(super) fn decide(
         criterion: format!(
             "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."
         ),
+        margin: 1.0,
         outcome,
         reason,
         consequence,

@@ -108,6 +108,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         criterion: format!(
             "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."
         ),
+        margin: 1.0,
         outcome,
         reason,
         consequence,

@@ -36,6 +36,8 @@ pub struct DecisionRecord {
     pub question: String,
     /// What it demands for `Go`, stated before the figures.
     pub criterion: String,
+    /// The ratio that counts as clearly better; 1.1 is ten per cent.
+    pub margin: f64,
     /// The answer.
     pub outcome: DecisionOutcome,
     /// Why, in one or two sentences with the figures that decided.
@@ -132,6 +134,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, summary),
         DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
     };
+    record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);
     if !matches!(summary.ending.as_str(), "Completed" | "Running") {
         record.reason.push_str(&format!(

@@ -282,7 +282,7 @@ fn primary(
         })
         .count();
     let scope = format!(
-        "{}; better in {wins} of them by itself (Holm)",
+        "{}, better in {wins} of them after Holm",
         scope(combined.cells, new, old)
     );
     let Some(paired) = combined.paired else {
@@ -503,6 +503,7 @@ fn record(
         criterion: format!(
             "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
         ),
+        margin,
         outcome: ruling.outcome,
         reason: ruling.reason,
         consequence,

@@ -8,6 +8,7 @@
 mod build;
 
 pub use build::{Interrupted, RunData, SummaryError, summarise};
+pub(crate) use build::{estimate, finding, pairs};
 
 use std::collections::BTreeMap;
 

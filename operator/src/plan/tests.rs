@@ -302,8 +302,8 @@ impl World {
                         index_sha256: "00".into(),
                         ..Default::default()
                     };
-                    let text = bakeoff_analysis::outcome::encode(&outcome);
-                    self.finish(&name, true, Some(&Termination::Reported(text)));
+                    let end = bakeoff_analysis::outcome::termination(&outcome).unwrap();
+                    self.finish(&name, true, Some(&end));
                 }
             } else if name.contains("-calibrate-") {
                 self.finish(

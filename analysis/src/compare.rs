@@ -1,0 +1,417 @@
+//! Two runs side by side, with the statistics of the report.
+//!
+//! Blocks are paired by their number: with the same spec and seed they ran the same schedule. What
+//! separates two runs (another day, another machine) is not randomised as the order inside a block
+//! is, so a difference is one between the runs, whatever caused it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::format;
+use crate::stats::{ALPHA, multiple, paired, round};
+use crate::summary::{
+    CellBackend, CellSummary, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary, estimate,
+    finding, pairs,
+};
+
+/// The margin of equivalence between runs, as a log-ratio: ten per cent.
+const MARGIN: f64 = 0.095_310_179_804_324_86;
+
+/// Two runs compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunComparison {
+    /// The run in the denominator.
+    pub base: String,
+    /// The run in the numerator.
+    pub subject: String,
+    /// What is compared, and how.
+    pub rows: Vec<RunRow>,
+    /// What the two do not have in common, and what differs between them: read before the figures.
+    pub remarks: Vec<String>,
+}
+
+/// One figure of one backend in one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRow {
+    /// The workload.
+    pub workload: String,
+    /// The cell.
+    pub cell: String,
+    /// The backend.
+    pub backend: String,
+    /// Subject against base; the names in it are `subject` and `base`.
+    pub comparison: Comparison,
+}
+
+/// Why two runs cannot be compared.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CompareError {
+    /// A summary of a schema that this version does not read.
+    #[error("{run} has the schema {found:?}, but this version reads {SUMMARY_SCHEMA:?}")]
+    Schema {
+        /// The run.
+        run: String,
+        /// Its schema.
+        found: String,
+    },
+    /// Relative and absolute figures are never mixed.
+    #[error("one run is {base} and the other {subject}: the two classes of result are never mixed")]
+    ResultClass {
+        /// The class of the base.
+        base: String,
+        /// The class of the subject.
+        subject: String,
+    },
+    /// The runs measured nothing alike.
+    #[error(
+        "the runs have no cell in common that both measured: base has {base}; subject has {subject}"
+    )]
+    NothingInCommon {
+        /// The workloads of the base.
+        base: String,
+        /// The workloads of the subject.
+        subject: String,
+    },
+}
+
+impl CompareError {
+    /// A short word for conditions, events and metric labels.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Schema { .. } => "SummarySchemaUnknown",
+            Self::ResultClass { .. } => "ResultClassMixed",
+            Self::NothingInCommon { .. } => "NothingInCommon",
+        }
+    }
+}
+
+/// Compares `subject` with `base`, cell by cell and backend by backend.
+///
+/// A run with itself gives exactly no difference; exchanging the two inverts every ratio.
+///
+/// # Errors
+/// When a schema is unknown, the classes of result differ, or no cell is common to both.
+pub fn compare(base: &Summary, subject: &Summary) -> Result<RunComparison, CompareError> {
+    for summary in [base, subject] {
+        if summary.schema_version != SUMMARY_SCHEMA {
+            return Err(CompareError::Schema {
+                run: summary.experiment.clone(),
+                found: summary.schema_version.clone(),
+            });
+        }
+    }
+    if base.result_class != subject.result_class {
+        return Err(CompareError::ResultClass {
+            base: base.result_class.to_string(),
+            subject: subject.result_class.to_string(),
+        });
+    }
+    let mut rows = Vec::new();
+    for (workload, old, new) in common_cells(base, subject) {
+        for after in &new.backends {
+            if let Some(before) = old.on(&after.backend) {
+                rows.extend(rows_of(workload, new, before, after));
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Err(CompareError::NothingInCommon {
+            base: workloads(base),
+            subject: workloads(subject),
+        });
+    }
+    adjust(&mut rows);
+    Ok(RunComparison {
+        base: base.experiment.clone(),
+        subject: subject.experiment.clone(),
+        rows,
+        remarks: remarks(base, subject),
+    })
+}
+
+fn common_cells<'a>(
+    base: &'a Summary,
+    subject: &'a Summary,
+) -> Vec<(&'a str, &'a CellSummary, &'a CellSummary)> {
+    let mut common = Vec::new();
+    for new in &subject.workloads {
+        let same = |old: &&crate::summary::WorkloadSummary| {
+            old.name == new.name && old.kind == new.kind && old.open_load == new.open_load
+        };
+        let Some(old) = base.workloads.iter().find(same) else {
+            continue;
+        };
+        for cell in &new.cells {
+            if let Some(before) = old.cells.iter().find(|before| before.levels == cell.levels) {
+                common.push((new.name.as_str(), before, cell));
+            }
+        }
+    }
+    common
+}
+
+fn rows_of(
+    workload: &str,
+    cell: &CellSummary,
+    before: &CellBackend,
+    after: &CellBackend,
+) -> Vec<RunRow> {
+    let mut rows = Vec::new();
+    for (operation, ours) in &after.operations {
+        let Some(theirs) = before.operations.get(operation) else {
+            continue;
+        };
+        for metric in Metric::ALL {
+            // One seed for both directions, whichever run's: only then are they exact inverses.
+            let Some(paired) = paired::compare(&pairs(&ours.blocks, &theirs.blocks, metric), 1)
+            else {
+                continue;
+            };
+            rows.push(RunRow {
+                workload: workload.to_owned(),
+                cell: cell.label.clone(),
+                backend: after.backend.clone(),
+                comparison: Comparison {
+                    operation: operation.clone(),
+                    metric,
+                    subject: "subject".to_owned(),
+                    base: "base".to_owned(),
+                    adjusted_p: round(paired.p_value),
+                    estimate: estimate(&paired, MARGIN),
+                    finding: Finding::NotShown,
+                },
+            });
+        }
+    }
+    rows
+}
+
+/// Holm over everything that is compared: a person scans all of it for differences.
+fn adjust(rows: &mut [RunRow]) {
+    let plain: Vec<f64> = rows
+        .iter()
+        .map(|row| row.comparison.estimate.p_value)
+        .collect();
+    for (row, adjusted) in rows.iter_mut().zip(multiple::holm(&plain)) {
+        row.comparison.adjusted_p = round(adjusted);
+        row.comparison.finding = finding(&row.comparison);
+    }
+}
+
+fn workloads(summary: &Summary) -> String {
+    let names: Vec<&str> = summary
+        .workloads
+        .iter()
+        .map(|workload| workload.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if base.seed != subject.seed {
+        remarks.push(format!(
+            "The seeds differ ({} and {}), so the blocks ran in another order.",
+            base.seed, subject.seed
+        ));
+    }
+    let (old, new) = (&base.environment, &subject.environment);
+    for (what, a, b) in [
+        (
+            "Kubernetes",
+            &old.kubernetes_version,
+            &new.kubernetes_version,
+        ),
+        ("Bakeoff", &old.bakeoff_version, &new.bakeoff_version),
+        (
+            "the generator",
+            &old.generator_version,
+            &new.generator_version,
+        ),
+    ] {
+        if a != b {
+            remarks.push(format!("The version of {what} differs: {a} and {b}."));
+        }
+    }
+    for backend in &subject.backends {
+        match base.backend(&backend.name) {
+            None => remarks.push(format!("{} is only in the subject.", backend.name)),
+            Some(before)
+                if before.version != backend.version || before.image_id != backend.image_id =>
+            {
+                remarks.push(format!(
+                    "{} differs: {} and {}.",
+                    backend.name, before.version, backend.version
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for backend in base
+        .backends
+        .iter()
+        .filter(|backend| subject.backend(&backend.name).is_none())
+    {
+        remarks.push(format!("{} is only in the base.", backend.name));
+    }
+    let cells = |summary: &Summary| {
+        summary
+            .workloads
+            .iter()
+            .map(|workload| workload.cells.len())
+            .sum::<usize>()
+    };
+    let common = common_cells(base, subject).len();
+    for (name, count) in [("base", cells(base)), ("subject", cells(subject))] {
+        if count > common {
+            remarks.push(format!("{} cells are only in the {name}.", count - common));
+        }
+    }
+    for (name, summary) in [("base", base), ("subject", subject)] {
+        if summary.ending != "Completed" {
+            remarks.push(format!("The {name} did not complete ({}).", summary.ending));
+        }
+    }
+    remarks
+}
+
+/// The comparison as a Markdown table, for a terminal and for a pull request.
+#[must_use]
+pub fn markdown(comparison: &RunComparison) -> String {
+    let mut text = format!("# {} against {}\n\n", comparison.subject, comparison.base);
+    for remark in &comparison.remarks {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "- {remark}");
+    }
+    let _ = writeln!(
+        text,
+        "\n| Cell | Backend | Operation | Figure | Ratio | 95 % interval | p (Holm) | Detectable | Blocks | Finding |"
+    );
+    let _ = writeln!(
+        text,
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    );
+    for row in &comparison.rows {
+        let estimate = &row.comparison.estimate;
+        let interval = match (estimate.low, estimate.high) {
+            (Some(low), Some(high)) => format!("{} – {}", format::ratio(low), format::ratio(high)),
+            _ => "–".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "| {} {} | {} | {} | {} | {} | {interval} | {} | {} | {} | {} |",
+            row.workload,
+            row.cell,
+            row.backend,
+            row.comparison.operation,
+            row.comparison.metric.as_str(),
+            format::ratio(estimate.ratio),
+            format::p_value(row.comparison.adjusted_p),
+            estimate
+                .detectable
+                .map_or_else(|| "–".to_owned(), format::ratio),
+            estimate.blocks,
+            row.comparison.finding.describe("subject", "base"),
+        );
+    }
+    let shown = comparison
+        .rows
+        .iter()
+        .filter(|row| row.comparison.adjusted_p <= ALPHA)
+        .count();
+    let _ = writeln!(
+        text,
+        "\n{shown} of {} figures differ after Holm over all of them.",
+        comparison.rows.len()
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{self, PLAIN, QUICK};
+    use crate::summary::{RunData, summarise};
+
+    fn run(behaviour: sample::Behaviour) -> Summary {
+        let spec = sample::spec(6);
+        let manifest = sample::manifest(&spec);
+        let records = sample::records(&spec, |_| behaviour);
+        summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_run_with_itself_is_exactly_no_difference() {
+        let summary = run(PLAIN);
+        let same = compare(&summary, &summary).unwrap();
+        assert!(same.remarks.is_empty());
+        for row in &same.rows {
+            let estimate = &row.comparison.estimate;
+            assert_eq!(
+                (estimate.ratio, estimate.low, estimate.high),
+                (1.0, Some(1.0), Some(1.0))
+            );
+            assert_eq!(
+                (estimate.p_value, row.comparison.finding),
+                (1.0, Finding::Equivalent)
+            );
+        }
+    }
+
+    #[test]
+    fn exchanging_the_runs_inverts() {
+        let (plain, quick) = (run(PLAIN), run(QUICK));
+        let there = compare(&plain, &quick).unwrap();
+        let back = compare(&quick, &plain).unwrap();
+        assert_eq!(there.rows.len(), back.rows.len());
+        for (a, b) in there.rows.iter().zip(&back.rows) {
+            let (a, b) = (&a.comparison, &b.comparison);
+            assert!((a.estimate.ratio * b.estimate.ratio - 1.0).abs() < 1e-5);
+            assert_eq!(
+                (a.estimate.p_value, a.adjusted_p),
+                (b.estimate.p_value, b.adjusted_p)
+            );
+            assert!((a.estimate.interval().0 * b.estimate.interval().1 - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn what_is_not_comparable_is_refused_with_the_reason() {
+        let plain = run(PLAIN);
+        let mut other = plain.clone();
+        other.result_class = bakeoff_crds::spec::ResultClass::Absolute;
+        assert_eq!(
+            compare(&plain, &other).unwrap_err().reason(),
+            "ResultClassMixed"
+        );
+        let mut other = plain.clone();
+        other.workloads.clear();
+        assert_eq!(
+            compare(&plain, &other).unwrap_err().reason(),
+            "NothingInCommon"
+        );
+        let mut other = plain.clone();
+        other.schema_version = "summary/v9".into();
+        assert_eq!(
+            compare(&plain, &other).unwrap_err().reason(),
+            "SummarySchemaUnknown"
+        );
+        let mut other = plain.clone();
+        other.workloads[0].cells.truncate(2);
+        other.backends[1].version = "4.49".into();
+        let remarks = compare(&plain, &other).unwrap().remarks.join(" ");
+        assert!(
+            remarks.contains("10 cells are only in the base") && remarks.contains("4.49"),
+            "{remarks}"
+        );
+    }
+}

@@ -1,0 +1,483 @@
+//! Which charts a summary is drawn as.
+
+use std::collections::BTreeMap;
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{ResultClass, WorkloadKind};
+
+use super::format;
+use super::model::Figure;
+use super::svg::{Axis, Chart, Forest, ForestRow, Lines, Scale, Series, Shown};
+use super::tables;
+use crate::stats::ALPHA;
+use crate::summary::{CellBackend, CellSummary, Finding, Metric, Summary, WorkloadSummary};
+
+/// The figures of a workload that its forests show.
+fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
+    match workload.kind {
+        WorkloadKind::SmallObjectPut if workload.open_load => {
+            &[("put", Metric::P50), ("put", Metric::P99)]
+        }
+        WorkloadKind::SmallObjectPut => &[("put", Metric::PerSecond), ("put", Metric::P99)],
+        WorkloadKind::ColdRead => &[("list", Metric::P50)],
+        WorkloadKind::Batching => &[("append", Metric::P99)],
+        WorkloadKind::Consistency => &[],
+    }
+}
+
+fn main_operation(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
+        WorkloadKind::ColdRead => "list",
+        WorkloadKind::Batching => "append",
+    }
+}
+
+/// The styles of the backends: the same in every chart.
+pub(super) fn legend(summary: &Summary) -> Vec<(String, usize)> {
+    summary
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(style, backend)| (backend.name.clone(), style))
+        .collect()
+}
+
+fn class(summary: &Summary) -> &'static str {
+    match summary.result_class {
+        ResultClass::Relative => "Relative result.",
+        ResultClass::Absolute => "Absolute result.",
+    }
+}
+
+pub(super) fn forests(summary: &Summary) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for workload in &summary.workloads {
+        for (operation, metric) in headline(workload) {
+            let mut pairs: BTreeMap<(usize, usize), Vec<ForestRow>> = BTreeMap::new();
+            let position = |name: &str| {
+                summary
+                    .backends
+                    .iter()
+                    .position(|backend| backend.name == name)
+            };
+            for cell in &workload.cells {
+                for comparison in &cell.comparisons {
+                    if comparison.operation != *operation || comparison.metric != *metric {
+                        continue;
+                    }
+                    let (Some(subject), Some(base)) =
+                        (position(&comparison.subject), position(&comparison.base))
+                    else {
+                        continue;
+                    };
+                    pairs.entry((base, subject)).or_default().push(ForestRow {
+                        label: tables::short(&cell.levels),
+                        ratio: comparison.estimate.ratio,
+                        interval: comparison.estimate.low.zip(comparison.estimate.high),
+                        shown: match comparison.finding {
+                            Finding::SubjectBetter | Finding::BaseBetter => Shown::Corrected,
+                            _ if comparison.estimate.p_value <= ALPHA => Shown::Alone,
+                            Finding::Equivalent | Finding::NotShown => Shown::Not,
+                        },
+                    });
+                }
+            }
+            for ((base, subject), rows) in pairs {
+                let (Some(base), Some(subject)) =
+                    (summary.backends.get(base), summary.backends.get(subject))
+                else {
+                    continue;
+                };
+                figures.push(forest(
+                    summary,
+                    workload,
+                    operation,
+                    *metric,
+                    (&subject.name, &base.name),
+                    rows,
+                ));
+            }
+        }
+    }
+    figures
+}
+
+fn forest(
+    summary: &Summary,
+    workload: &WorkloadSummary,
+    operation: &str,
+    metric: Metric,
+    (subject, base): (&str, &str),
+    rows: Vec<ForestRow>,
+) -> Figure {
+    let least = rows
+        .iter()
+        .map(|row| row.ratio)
+        .fold(f64::INFINITY, f64::min);
+    let most = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
+    let shown = rows
+        .iter()
+        .filter(|row| row.shown == Shown::Corrected)
+        .count();
+    let alone = rows.iter().filter(|row| row.shown == Shown::Alone).count();
+    let text = format!(
+        "{} {operation} {} of {subject} divided by {base}, by {}: from {} to {} over {} cells; a difference is shown in {shown} after Holm and in {alone} more by themselves.",
+        class(summary),
+        metric.as_str(),
+        tables::factors(workload),
+        format::ratio(least),
+        format::ratio(most),
+        rows.len()
+    );
+    // Only the small-object rule compares ratios with its margin; other rules bound latencies.
+    let margin = summary
+        .decision
+        .as_ref()
+        .filter(|decision| decision.rule == bakeoff_crds::spec::DecisionRule::SmallObjectBackend)
+        .map_or(1.0, |decision| decision.margin);
+    Figure {
+        chart: Chart::Forest(Forest {
+            title: format!(
+                "{} {}, {subject} / {base}",
+                operation.to_uppercase(),
+                metric.as_str()
+            ),
+            ends: tables::ends(metric, subject, base),
+            rows,
+            margin,
+        }),
+        text,
+    }
+}
+
+/// The cell that a single chart of a workload shows: the middle level of each factor for loads, the longest run for cold reads.
+fn typical(workload: &WorkloadSummary) -> Option<&CellSummary> {
+    match workload.kind {
+        WorkloadKind::ColdRead => workload
+            .cells
+            .iter()
+            .rev()
+            .max_by_key(|cell| level(cell, factor::OBJECTS_PER_RUN)),
+        _ => {
+            let middle = |factor: &str| -> Option<&str> {
+                let mut levels: Vec<&str> = Vec::new();
+                for level in workload
+                    .cells
+                    .iter()
+                    .filter_map(|cell| cell.levels.get(factor))
+                {
+                    if !levels.contains(&level.as_str()) {
+                        levels.push(level);
+                    }
+                }
+                levels.get(levels.len().saturating_sub(1) / 2).copied()
+            };
+            workload.cells.iter().find(|cell| {
+                cell.levels
+                    .iter()
+                    .all(|(factor, level)| middle(factor) == Some(level))
+            })
+        }
+    }
+}
+
+fn level(cell: &CellSummary, name: &str) -> i64 {
+    cell.levels
+        .get(name)
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(0)
+}
+
+fn axis(label: &str, scale: Scale) -> Axis {
+    Axis {
+        label: label.to_owned(),
+        scale,
+    }
+}
+
+pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
+    summary
+        .workloads
+        .iter()
+        .filter_map(|workload| {
+            let operation = main_operation(workload.kind);
+            let cell = typical(workload)?;
+            let series = lines(cell, summary, |on| {
+                let points = on.operations.get(operation)?;
+                Some(
+                    points
+                        .spectrum
+                        .iter()
+                        .map(|p| (p.quantile, p.micros as f64 / 1_000.0))
+                        .collect(),
+                )
+            });
+            let words: Vec<String> = cell
+                .backends
+                .iter()
+                .filter_map(|on| on.operations.get(operation).map(|o| (on, &o.response)))
+                .map(|(on, response)| {
+                    format!(
+                        "{} p50 {} p99 {} max {}",
+                        on.backend,
+                        format::duration(response.p50 as f64),
+                        format::duration(response.p99 as f64),
+                        format::duration(response.max as f64)
+                    )
+                })
+                .collect();
+            let title = format!(
+                "{} spectrum, {} {}",
+                operation.to_uppercase(),
+                workload.name,
+                tables::short(&cell.levels)
+            );
+            figure(
+                summary,
+                title,
+                axis("percentile, by number of nines", Scale::Nines),
+                axis("response, ms", Scale::Log),
+                series,
+                false,
+                &words.join("; "),
+            )
+        })
+        .collect()
+}
+
+fn lines(
+    cell: &CellSummary,
+    summary: &Summary,
+    points: impl Fn(&CellBackend) -> Option<Vec<(f64, f64)>>,
+) -> Vec<Series> {
+    summary
+        .backends
+        .iter()
+        .enumerate()
+        .filter_map(|(style, backend)| {
+            let points = points(cell.on(&backend.name)?).filter(|points| !points.is_empty())?;
+            Some(Series {
+                name: backend.name.clone(),
+                style,
+                points,
+            })
+        })
+        .collect()
+}
+
+fn figure(
+    summary: &Summary,
+    title: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series>,
+    markers: bool,
+    words: &str,
+) -> Option<Figure> {
+    if series.is_empty() {
+        return None;
+    }
+    let text = format!("{} {title}: {words}.", class(summary));
+    Some(Figure {
+        chart: Chart::Lines(Lines {
+            title,
+            x,
+            y,
+            series,
+            markers,
+        }),
+        text,
+    })
+}
+
+/// Throughput against latency over the load points, and latency against the size of what is read.
+pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for workload in &summary.workloads {
+        match workload.kind {
+            WorkloadKind::SmallObjectPut => {
+                let load = if workload.open_load {
+                    factor::RATE_PER_SECOND
+                } else {
+                    factor::CONCURRENCY
+                };
+                for (size, cells) in groups(workload, factor::OBJECT_SIZE) {
+                    figures.extend(over_cells(
+                        summary,
+                        &format!("PUT p99 by throughput, {size}"),
+                        "put",
+                        &cells,
+                        load,
+                        true,
+                    ));
+                }
+            }
+            WorkloadKind::ColdRead => {
+                for (mode, cells) in groups(workload, factor::MODE) {
+                    figures.extend(over_cells(
+                        summary,
+                        &format!("LIST p50 by objects, {mode}"),
+                        "list",
+                        &cells,
+                        factor::OBJECTS_PER_RUN,
+                        false,
+                    ));
+                }
+            }
+            WorkloadKind::Batching => {
+                for (rate, cells) in groups(workload, factor::ARRIVALS_PER_SECOND) {
+                    figures.extend(over_cells(
+                        summary,
+                        &format!("Append p99 by batch, {rate}/s"),
+                        "append",
+                        &cells,
+                        factor::SNAPSHOTS_PER_OBJECT,
+                        false,
+                    ));
+                }
+            }
+            WorkloadKind::Consistency => {}
+        }
+    }
+    figures
+}
+
+/// Cells by one factor, in the order of the schedule.
+fn groups<'a>(workload: &'a WorkloadSummary, by: &str) -> Vec<(String, Vec<&'a CellSummary>)> {
+    let mut groups: Vec<(String, Vec<&CellSummary>)> = Vec::new();
+    for cell in &workload.cells {
+        let Some(level) = cell.levels.get(by) else {
+            continue;
+        };
+        match groups.iter_mut().find(|(name, _)| name == level) {
+            Some((_, cells)) => cells.push(cell),
+            None => groups.push((level.clone(), vec![cell])),
+        }
+    }
+    groups
+}
+
+fn over_cells(
+    summary: &Summary,
+    title: &str,
+    operation: &str,
+    cells: &[&CellSummary],
+    by: &str,
+    against_throughput: bool,
+) -> Option<Figure> {
+    let mut cells: Vec<&CellSummary> = cells.to_vec();
+    cells.sort_by_key(|cell| level(cell, by));
+    let mut words = Vec::new();
+    let mut series = Vec::new();
+    for (style, backend) in summary.backends.iter().enumerate() {
+        let mut points = Vec::new();
+        for cell in &cells {
+            let Some(found) = cell
+                .on(&backend.name)
+                .and_then(|on| on.operations.get(operation))
+            else {
+                continue;
+            };
+            let p50 = operation == "list";
+            let latency = if p50 {
+                found.response.p50
+            } else {
+                found.response.p99
+            } as f64
+                / 1_000.0;
+            let x = if against_throughput {
+                found.per_second
+            } else {
+                level(cell, by) as f64
+            };
+            points.push((x, latency));
+            words.push(format!(
+                "{} at {by}={} {}",
+                backend.name,
+                level(cell, by),
+                format::duration(latency * 1_000.0)
+            ));
+        }
+        if !points.is_empty() {
+            series.push(Series {
+                name: backend.name.clone(),
+                style,
+                points,
+            });
+        }
+    }
+    if cells.len() < 2 {
+        return None;
+    }
+    let x = if against_throughput {
+        axis("operations per second", Scale::Linear)
+    } else {
+        axis(by, Scale::Log)
+    };
+    let y = if operation == "list" {
+        "p50, ms"
+    } else {
+        "p99, ms"
+    };
+    figure(
+        summary,
+        title.to_owned(),
+        x,
+        axis(y, Scale::Log),
+        series,
+        true,
+        &words.join("; "),
+    )
+}
+
+/// The rate over the window, for the typical cell of each load.
+pub(super) fn series(summary: &Summary) -> Vec<Figure> {
+    summary
+        .workloads
+        .iter()
+        .filter(|workload| {
+            matches!(
+                workload.kind,
+                WorkloadKind::SmallObjectPut | WorkloadKind::Batching
+            )
+        })
+        .filter_map(|workload| {
+            let cell = typical(workload)?;
+            let series = lines(cell, summary, |on| {
+                Some(
+                    (0..)
+                        .zip(&on.completed_by_second)
+                        .map(|(second, value)| (f64::from(second), *value))
+                        .collect(),
+                )
+            });
+            let words: Vec<String> = cell
+                .backends
+                .iter()
+                .filter_map(|on| {
+                    let drift = on.drift?;
+                    Some(format!(
+                        "{} drifted by {:+.1} % over the window",
+                        on.backend,
+                        drift.share * 100.0
+                    ))
+                })
+                .collect();
+            let title = format!(
+                "Rate over the window, {} {}",
+                workload.name,
+                tables::short(&cell.levels)
+            );
+            figure(
+                summary,
+                title,
+                axis("second of the window", Scale::Linear),
+                axis("per second, by blocks", Scale::Linear),
+                series,
+                false,
+                &words.join("; "),
+            )
+        })
+        .collect()
+}

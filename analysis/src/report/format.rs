@@ -1,0 +1,127 @@
+//! Numbers for people: three significant digits, units named once in the heading.
+
+/// Three significant digits, with thousands separated by a narrow space: `0.412`, `42.1`, `12 400`.
+#[must_use]
+pub fn three(value: f64) -> String {
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    // Rounded first, so that 999.6 becomes 1000 and not 999.6 or 1.00e3.
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let size = rounded.abs();
+    let decimals = if size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        3
+    };
+    group(&format!("{rounded:.decimals$}"))
+}
+
+/// A whole number with its thousands separated.
+#[must_use]
+pub fn whole(value: i64) -> String {
+    group(&value.to_string())
+}
+
+/// Microseconds as milliseconds with three significant digits.
+#[must_use]
+pub fn millis(micros: i64) -> String {
+    three(micros as f64 / 1_000.0)
+}
+
+/// Microseconds with the unit that reads best.
+#[must_use]
+pub fn duration(micros: f64) -> String {
+    if micros >= 1e6 {
+        format!("{} s", three(micros / 1e6))
+    } else if micros >= 1e3 {
+        format!("{} ms", three(micros / 1e3))
+    } else {
+        format!("{} µs", three(micros))
+    }
+}
+
+/// Bytes in binary units.
+#[must_use]
+pub fn bytes(value: i64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = value as f64;
+    let mut unit = 0;
+    while size >= 1_024.0 && unit + 1 < units.len() {
+        size /= 1_024.0;
+        unit += 1;
+    }
+    format!(
+        "{} {}",
+        three(size),
+        units.get(unit).copied().unwrap_or("B")
+    )
+}
+
+/// A ratio with two decimals: `1.42×`.
+#[must_use]
+pub fn ratio(value: f64) -> String {
+    format!("{value:.2}×")
+}
+
+/// A p-value: `0.031`, `< 0.001`.
+#[must_use]
+pub fn p_value(value: f64) -> String {
+    if value < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn group(number: &str) -> String {
+    let (sign, rest) = number
+        .strip_prefix('-')
+        .map_or(("", number), |rest| ("−", rest));
+    let (whole, fraction) = rest
+        .split_once('.')
+        .map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
+    let mut grouped = String::new();
+    for (position, digit) in whole.chars().enumerate() {
+        let left = whole.len() - position;
+        if position > 0 && left % 3 == 0 && whole.len() > 4 {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    match fraction {
+        Some(fraction) => format!("{sign}{grouped}.{fraction}"),
+        None => format!("{sign}{grouped}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_whatever_the_size() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.412_3, "0.412"),
+            (4.216, "4.22"),
+            (42.16, "42.2"),
+            (999.6, "1000"),
+            (12_412.0, "12\u{202f}400"),
+            (-3.0, "−3.00"),
+            (f64::NAN, "–"),
+        ] {
+            assert_eq!(three(value), text);
+        }
+        assert_eq!(duration(1_234_000.0), "1.23 s");
+        assert_eq!(bytes(188 << 20), "188 MiB");
+        assert_eq!(p_value(0.031_25), "0.031");
+    }
+}

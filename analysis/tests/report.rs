@@ -1,0 +1,120 @@
+//! The report of a synthetic run, and the files that a person or the browser check opens.
+
+mod common;
+
+use bakeoff_analysis::index;
+use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
+use bakeoff_analysis::summary::{RunData, summarise};
+use bakeoff_crds::result::TrialRecord;
+use bakeoff_crds::run::Manifest;
+
+fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
+    let summary = summarise(&RunData {
+        manifest,
+        records,
+        interrupted: &[],
+    })
+    .unwrap();
+    let files = index::index(records.iter().map(|record| {
+        let text = serde_json::to_vec(record).unwrap();
+        index::entry(
+            &format!("trials/{}/{}/trial.json", record.trial.id, record.attempt),
+            &text,
+        )
+    }));
+    let input = ReportInput {
+        summary: &summary,
+        manifest,
+        files: &files.files,
+    };
+    (report_html(&input), report_markdown(&input))
+}
+
+fn keep(name: &str, html: &str, markdown: &str) {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{name}.html")), html).unwrap();
+    std::fs::write(folder.join(format!("{name}.md")), markdown).unwrap();
+}
+
+fn check(name: &str, html: &str, markdown: &str) {
+    keep(name, html, markdown);
+    for foreign in [
+        "http-equiv=\"refresh\"",
+        "<script",
+        "src=\"http",
+        "@import",
+        "url(http",
+        "NaN",
+        "inf ",
+    ] {
+        assert!(!html.contains(foreign), "{name}: {foreign}");
+    }
+    assert_eq!(
+        html.matches("<svg viewBox=\"0 0 320").count(),
+        html.matches("<desc").count()
+    );
+    assert!(html.contains("Relative"));
+    assert!(markdown.starts_with("# "));
+}
+
+#[test]
+fn reports_of_every_outcome() {
+    let (manifest, mut records) = common::phase1_c();
+    let (html, markdown) = pages(&manifest, &records);
+    check("go", &html, &markdown);
+    assert!(
+        html.contains("> Go<") || html.contains("</span>Go"),
+        "the outcome stands on the page"
+    );
+    records.reverse();
+    assert!(
+        pages(&manifest, &records) == (html, markdown),
+        "the same data in another order gives other bytes"
+    );
+
+    let spec = common::spec(6);
+    let manifest = common::manifest(&spec);
+    let wrong = common::Behaviour {
+        violations: 2,
+        ..common::QUICK
+    };
+    let records = common::records(&spec, |name| {
+        if name == "minio" {
+            common::PLAIN
+        } else {
+            wrong
+        }
+    });
+    let (html, markdown) = pages(&manifest, &records);
+    check("nogo", &html, &markdown);
+
+    let spec = common::spec(3);
+    let manifest = common::manifest(&spec);
+    let records = common::records(&spec, |name| {
+        if name == "minio" {
+            common::PLAIN
+        } else {
+            common::QUICK
+        }
+    });
+    let (html, markdown) = pages(&manifest, &records);
+    check("inconclusive", &html, &markdown);
+    let (html, markdown) = pages(&manifest, &[]);
+    check("empty", &html, &markdown);
+
+    let spec = common::batching_spec(600);
+    let manifest = common::manifest(&spec);
+    let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));
+    check("batching", &html, &markdown);
+}
+
+#[test]
+fn text_from_outside_cannot_become_markup() {
+    let (mut manifest, mut records) = common::phase1_c();
+    manifest.plan.backends[0].caveats = vec!["<script>alert(1)</script> | x".into()];
+    records[0].checks = Vec::new();
+    let (html, markdown) = pages(&manifest, &records);
+    assert!(!html.contains("<script") && html.contains("&lt;script"));
+    assert!(!markdown.contains("<script"));
+}
