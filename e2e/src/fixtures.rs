@@ -1,0 +1,94 @@
+//! Experiments that are as small as they can be. (Pure.)
+
+use serde_json::{Value, json};
+
+/// The MinIO version of the chart's catalogue.
+pub const MINIO: &str = "RELEASE.2025-09-07T16-13-09Z";
+/// The SeaweedFS version of the chart's catalogue.
+pub const SEAWEEDFS: &str = "4.48";
+
+/// A manifest in the making.
+pub struct Fixture(Value);
+
+impl Fixture {
+    /// All workloads on both backends, one block, windows of a second: 8 trials.
+    #[must_use]
+    pub fn tiny(name: &str) -> Self {
+        Self(json!({
+            "apiVersion": "bakeoff.dev/v1alpha1",
+            "kind": "Experiment",
+            "metadata": {"name": name},
+            "spec": {
+                "seed": 7,
+                "backends": [
+                    {"name": "minio", "minio": {"version": MINIO}},
+                    {"name": "seaweedfs", "seaweedfs": {"version": SEAWEEDFS}},
+                ],
+                "equipment": {
+                    "resources": {"cpu": "500m", "memory": "1Gi"},
+                    "storage": {"size": "1Gi"},
+                    "nodeSelector": {"bakeoff.dev/pool": "bench"},
+                },
+                "workloads": [
+                    {"name": "put", "smallObjectPut": {"objectSize": ["1Ki"], "prefixes": 10, "load": {"closed": {"concurrency": [2]}}}},
+                    {"name": "cold-read", "coldRead": {"objectsPerRun": [10], "modes": ["ListPrefix"]}},
+                    {"name": "consistency", "consistency": {"writers": 2, "listers": 1, "operations": 50}},
+                    {"name": "batching", "batching": {"snapshotsPerObject": [10], "arrivalsPerSecond": [50], "maxBufferMilliseconds": 200}},
+                ],
+                "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 2},
+                "generators": {"resources": {"cpu": "500m", "memory": "256Mi"}},
+                // These tests are about the flow; a busy machine must not void their trials.
+                "validity": {"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000, "maxThrottledPerMille": 1000, "maxFailedPerMille": 1000},
+                "objectives": [{"name": "list-after-write", "expression": "consistency.listMisses == 0"}],
+                "decision": {"rule": "SmallObjectBackend"},
+            },
+        }))
+    }
+
+    /// One backend and one workload whose trials go on long enough to be interfered with.
+    #[must_use]
+    pub fn long(name: &str) -> Self {
+        Self::tiny(name)
+            .set("/spec/backends", json!([{"name": "minio", "minio": {"version": MINIO}}]))
+            .set("/spec/workloads", json!([
+                {"name": "put", "smallObjectPut": {"objectSize": ["1Ki"], "prefixes": 10, "load": {"closed": {"concurrency": [1]}}}},
+            ]))
+            .set("/spec/trials", json!({"blocks": 100, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 1}))
+            .set("/spec/objectives", json!([]))
+            .remove("/spec", "decision")
+    }
+
+    /// The same, with an end: six trials of three seconds.
+    #[must_use]
+    pub fn short(name: &str) -> Self {
+        Self::long(name).set("/spec/trials/blocks", json!(6))
+    }
+
+    /// Puts a value at a JSON pointer; the last step may be new.
+    #[must_use]
+    pub fn set(mut self, pointer: &str, value: Value) -> Self {
+        if let Some(place) = self.0.pointer_mut(pointer) {
+            *place = value;
+        } else if let Some((parent, key)) = pointer.rsplit_once('/')
+            && let Some(Value::Object(fields)) = self.0.pointer_mut(parent)
+        {
+            fields.insert(key.to_owned(), value);
+        }
+        self
+    }
+
+    /// Takes a field away.
+    #[must_use]
+    pub fn remove(mut self, parent: &str, key: &str) -> Self {
+        if let Some(Value::Object(fields)) = self.0.pointer_mut(parent) {
+            fields.remove(key);
+        }
+        self
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Value {
+        &self.0
+    }
+}

@@ -1,0 +1,366 @@
+//! What the end-to-end tests share: a namespace of their own, waiting on conditions, counting what is
+//! left, and diagnostics when a test fails. (I/O.)
+//!
+//! The tests see the cluster as a user does: they apply manifests with kubectl (`KUBECTL`, default
+//! `kubectl`) and read Experiments by the typed client. They wait on conditions, each with a deadline,
+//! and never for a fixed time.
+
+mod fixtures;
+
+pub use fixtures::{Fixture, MINIO, SEAWEEDFS};
+
+use anyhow::{Context as _, bail, ensure};
+use bakeoff_crds::conditions::{self, SUCCEEDED};
+use bakeoff_crds::{Experiment, ExperimentStatus};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+/// The namespace that the chart is installed in.
+pub const SYSTEM: &str = "bakeoff-system";
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Experiments measure on one node pool, so tests would only wait for each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs one test in a namespace of its own and removes it afterwards, whatever happened.
+///
+/// # Errors
+/// Those of the test, with diagnostics on the standard error stream.
+pub async fn scenario<F>(name: &str, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
+{
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let lab = Lab::new(name).await?;
+    let began = Instant::now();
+    let result = body(&lab).await;
+    if let Err(error) = &result {
+        eprintln!("--- {name} failed: {error:#}");
+        lab.diagnose().await;
+    }
+    let removed = lab.remove().await;
+    eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
+    result.and(removed)
+}
+
+/// Runs kubectl; standard output, or an error with its standard error.
+///
+/// # Errors
+/// It cannot be started, or ends with another code than 0.
+pub async fn kubectl(arguments: &[&str]) -> anyhow::Result<String> {
+    kubectl_with(arguments, "").await
+}
+
+/// Runs kubectl with this standard input.
+///
+/// # Errors
+/// It cannot be started, or ends with another code than 0.
+pub async fn kubectl_with(arguments: &[&str], input: &str) -> anyhow::Result<String> {
+    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+    let mut child = Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("{program} cannot be started"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    let output = child.wait_with_output().await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        output.status.success(),
+        "kubectl {}: {}{}",
+        arguments.join(" "),
+        text(&output.stderr),
+        text(&output.stdout)
+    );
+    Ok(text(&output.stdout))
+}
+
+/// A namespace of its own.
+pub struct Lab {
+    /// The client.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+    /// Everything that was in it before the test.
+    before: BTreeSet<String>,
+    /// The kinds of namespaced objects that can be listed, but for experiments and events.
+    kinds: String,
+}
+
+impl Lab {
+    async fn new(name: &str) -> anyhow::Result<Self> {
+        let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or use `make e2e`")?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("e2e-{name}-{:x}-{number}", std::process::id());
+        let object: Namespace = serde_json::from_value(json!({
+            "metadata": {
+                "name": namespace,
+                "labels": {"bakeoff.dev/e2e": "true", "pod-security.kubernetes.io/enforce": "restricted"},
+            }
+        }))?;
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+        let kinds = kubectl(&["api-resources", "--verbs=list", "--namespaced", "-o", "name"]).await?;
+        let skipped = |kind: &&str| !kind.starts_with("events") && !kind.starts_with("experiments.") && !kind.contains("metrics.k8s.io");
+        let kinds = kinds.lines().filter(skipped).collect::<Vec<_>>().join(",");
+        let mut lab = Self { client, namespace, before: BTreeSet::new(), kinds };
+        // Kubernetes itself puts two objects into a new namespace.
+        lab.until("the default service account", 30, async || {
+            let all = lab.everything().await?;
+            let has = |prefix: &str| all.iter().any(|name| name.starts_with(prefix));
+            Ok(has("serviceaccount/default") && has("configmap/kube-root-ca.crt"))
+        })
+        .await?;
+        lab.before = lab.everything().await?;
+        Ok(lab)
+    }
+
+    /// The Experiments of the namespace.
+    #[must_use]
+    pub fn experiments(&self) -> Api<Experiment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The pods of the namespace.
+    #[must_use]
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Applies a manifest as a user would, unknown fields refused.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
+        let arguments = ["-n", &self.namespace, "apply", "--validate=strict", "-f", "-"];
+        kubectl_with(&arguments, &manifest.to_string()).await.map(drop)
+    }
+
+    /// Makes a Secret with credentials; it counts as having been there before.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn secret(&mut self, name: &str, access_key: &str, secret_key: &str) -> anyhow::Result<()> {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "stringData": {"accessKeyId": access_key, "secretAccessKey": secret_key},
+        }))
+        .await
+    }
+
+    /// Changes the spec of an experiment.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn patch(&self, name: &str, spec: Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.experiments().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The status of an experiment; an empty one before the operator has seen it.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn status(&self, name: &str) -> anyhow::Result<ExperimentStatus> {
+        Ok(self.experiments().get(name).await?.status.unwrap_or_default())
+    }
+
+    /// Waits until a condition holds.
+    ///
+    /// # Errors
+    /// It does not within the seconds, or cannot be told.
+    pub async fn until(&self, what: &str, seconds: u64, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            if holds().await? {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "gave up after {seconds} s waiting for {what}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the status of an experiment is as wanted; an experiment that ends otherwise is an error
+    /// at once.
+    ///
+    /// # Errors
+    /// It ended without, or the seconds are over.
+    pub async fn reaches(
+        &self,
+        name: &str,
+        what: &str,
+        seconds: u64,
+        wanted: impl Fn(&ExperimentStatus) -> bool,
+    ) -> anyhow::Result<ExperimentStatus> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let status = self.status(name).await?;
+            if wanted(&status) {
+                return Ok(status);
+            }
+            let (reason, message) = standing(&status);
+            if status.completion_time.is_some() {
+                bail!("{name} ended before {what}: {reason}: {message}");
+            }
+            ensure!(Instant::now() < deadline, "{name} is not {what} after {seconds} s: {reason}: {message}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the condition `Succeeded` carries this reason.
+    ///
+    /// # Errors
+    /// As [`Self::reaches`].
+    pub async fn reason(&self, name: &str, reason: &str, seconds: u64) -> anyhow::Result<ExperimentStatus> {
+        self.reaches(name, reason, seconds, |status| standing(status).0 == reason).await
+    }
+
+    /// Waits until the experiment has ended for this reason, and nothing of it is left.
+    ///
+    /// # Errors
+    /// As [`Self::reaches`], or something is left.
+    pub async fn ended(&self, name: &str, reason: &str, seconds: u64) -> anyhow::Result<ExperimentStatus> {
+        let status = self
+            .reaches(name, "ended", seconds, |status| status.completion_time.is_some())
+            .await?;
+        let (found, message) = standing(&status);
+        ensure!(found == reason, "{name} ended as {found}, not {reason}: {message}");
+        self.nothing_left(&[]).await?;
+        Ok(status)
+    }
+
+    /// Deletes an experiment and waits until it is gone.
+    ///
+    /// # Errors
+    /// It is not gone in time.
+    pub async fn delete(&self, name: &str) -> anyhow::Result<()> {
+        self.experiments().delete(name, &DeleteParams::default()).await?;
+        self.until("the deletion of the experiment", 120, async || {
+            Ok(self.experiments().get_opt(name).await?.is_none())
+        })
+        .await
+    }
+
+    /// Kills the pods with these labels as a power cut would: without grace.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn kill(&self, namespace: &str, labels: &str) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let found = pods.list(&ListParams::default().labels(labels)).await?;
+        ensure!(!found.items.is_empty(), "no pod has the labels {labels}");
+        for pod in found {
+            pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+        }
+        Ok(())
+    }
+
+    /// Every object in the namespace, of every kind that can be listed, but for experiments and events.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub async fn everything(&self) -> anyhow::Result<BTreeSet<String>> {
+        let arguments = ["-n", &self.namespace, "get", &self.kinds, "-o", "name", "--ignore-not-found"];
+        Ok(kubectl(&arguments).await?.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits until the namespace holds nothing that was not there before, but for objects that the test
+    /// made itself, and no volume is bound to it.
+    ///
+    /// # Errors
+    /// What is left.
+    pub async fn nothing_left(&self, own: &[&str]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        loop {
+            let is_own = |object: &String| own.iter().any(|name| object == name);
+            let mut left: Vec<String> =
+                self.everything().await?.difference(&self.before).filter(|object| !is_own(object)).cloned().collect();
+            for volume in volumes.list(&ListParams::default()).await? {
+                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+                if claim.and_then(|claim| claim.namespace.as_deref()) == Some(&self.namespace) {
+                    left.push(format!("persistentvolume/{}", volume.name_any()));
+                }
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "left behind: {}", left.join(", "));
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Prints what a developer would ask for.
+    async fn diagnose(&self) {
+        let namespace = self.namespace.as_str();
+        let looks: [&[&str]; 6] = [
+            &["-n", namespace, "get", "experiments", "-o", "wide"],
+            &["-n", namespace, "describe", "experiments"],
+            &["-n", namespace, "get", "pods,pvc,jobs,statefulsets,secrets", "-o", "wide"],
+            &["-n", namespace, "describe", "pods"],
+            &["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"],
+            &["-n", SYSTEM, "logs", "-l", "app.kubernetes.io/component=operator", "--tail=60"],
+        ];
+        for arguments in looks {
+            eprintln!("--- kubectl {}", arguments.join(" "));
+            match kubectl(arguments).await {
+                Ok(text) => eprintln!("{text}"),
+                Err(error) => eprintln!("{error:#}"),
+            }
+        }
+        let pods = self.pods().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        for pod in pods {
+            let name = pod.name_any();
+            eprintln!("--- kubectl logs {name}");
+            match kubectl(&["-n", namespace, "logs", &name, "--tail=40", "--all-containers"]).await {
+                Ok(text) => eprintln!("{text}"),
+                Err(error) => eprintln!("{error:#}"),
+            }
+        }
+    }
+
+    async fn remove(&self) -> anyhow::Result<()> {
+        // A finalizer that waits for a backend that a test has broken must not hold up the next test.
+        for experiment in self.experiments().list(&ListParams::default()).await? {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {
+                bakeoff_crds::names::ANNOTATION_SKIP_CLEANUP: "true",
+            }}}));
+            let _ = self.experiments().patch(&experiment.name_any(), &PatchParams::default(), &patch).await;
+        }
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
+        self.until("the deletion of the namespace", 120, async || {
+            Ok(namespaces.get_opt(&self.namespace).await?.is_none())
+        })
+        .await
+    }
+}
+
+/// Reason and message of the condition `Succeeded`; empty before the operator has seen the experiment.
+#[must_use]
+pub fn standing(status: &ExperimentStatus) -> (&str, &str) {
+    conditions::get(&status.conditions, SUCCEEDED).map_or(("", ""), |c| (c.reason.as_str(), c.message.as_str()))
+}
+
+/// The status of a condition: `True`, `False`, `Unknown`, or empty when it is not there.
+#[must_use]
+pub fn truth<'a>(status: &'a ExperimentStatus, type_: &str) -> &'a str {
+    conditions::get(&status.conditions, type_).map_or("", |c| c.status.as_str())
+}

@@ -1,0 +1,93 @@
+//! The chart agrees with the code and with itself.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn the_chart_carries_the_generated_definitions() {
+    for crd in bakeoff_crds::all_crds() {
+        let file = format!("{}.yaml", crd.metadata.name.unwrap());
+        let same = read(Path::new("crds").join(&file)) == read(Path::new("charts/bakeoff/files/crds").join(&file));
+        assert!(same, "charts/bakeoff/files/crds/{file} is out of date: run `make gen`");
+    }
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_workspace() {
+    let chart: Value = serde_saphyr::from_str(&read("charts/bakeoff/Chart.yaml")).unwrap();
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+/// The paths of all values, and whether the schema says the same of each.
+fn compare(values: &Value, schema: &Value, definitions: &Value, path: &str, problems: &mut Vec<String>) {
+    let schema = schema.get("$ref").and_then(Value::as_str).map_or(schema, |reference| {
+        definitions.get(reference.rsplit('/').next().unwrap_or_default()).unwrap_or(&Value::Null)
+    });
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return;
+    };
+    if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
+        problems.push(format!("{path}: the schema admits unknown values"));
+    }
+    let empty = serde_json::Map::new();
+    let values = values.as_object().unwrap_or(&empty);
+    for key in values.keys().filter(|key| !properties.contains_key(*key)) {
+        problems.push(format!("{path}.{key}: not in the schema"));
+    }
+    for (key, property) in properties {
+        match values.get(key) {
+            Some(value) => compare(value, property, definitions, &format!("{path}.{key}"), problems),
+            None if key == "global" => {}
+            None => problems.push(format!("{path}.{key}: not in values.yaml")),
+        }
+    }
+}
+
+#[test]
+fn the_schema_lists_exactly_the_values() {
+    let values: Value = serde_saphyr::from_str(&read("charts/bakeoff/values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&read("charts/bakeoff/values.schema.json")).unwrap();
+    let mut problems = Vec::new();
+    compare(&values, &schema, &schema["definitions"], "", &mut problems);
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[test]
+fn every_value_has_a_comment() {
+    let text = read("charts/bakeoff/values.yaml");
+    let lines: Vec<&str> = text.lines().collect();
+    for (number, line) in lines.iter().enumerate() {
+        let is_key = line.trim_end().split_once(':').is_some_and(|(key, _)| {
+            key.trim_start().chars().all(|c| c.is_ascii_alphanumeric()) && !key.trim().is_empty()
+        });
+        let opens_group = line.trim_end().ends_with(':');
+        // Images of the catalogue and single requests need none.
+        let inside = line.starts_with("    ") && !line.starts_with("    #") && {
+            let parent = lines[..number].iter().rev().find(|l| l.starts_with("  ") && !l.starts_with("    ") && l.trim_end().ends_with(':'));
+            parent.is_some_and(|p| ["minio:", "seaweedfs:", "resources:"].contains(&p.trim()))
+        };
+        let resources = line.trim_start().starts_with("requests") || line.trim_start().starts_with("limits");
+        if is_key && !opens_group && !inside && !resources {
+            assert!(lines[number - 1].trim_start().starts_with('#'), "values.yaml:{}: {line}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_local_values_are_values() {
+    let schema: Value = serde_json::from_str(&read("charts/bakeoff/values.schema.json")).unwrap();
+    let local: Value = serde_saphyr::from_str(&read("charts/bakeoff/values-local.yaml")).unwrap();
+    for key in local.as_object().unwrap().keys() {
+        assert!(schema["properties"].get(key).is_some(), "values-local.yaml: {key}");
+    }
+}
