@@ -16,8 +16,12 @@ fn read(path: impl AsRef<Path>) -> String {
 fn the_chart_carries_the_generated_definitions() {
     for crd in bakeoff_crds::all_crds() {
         let file = format!("{}.yaml", crd.metadata.name.unwrap());
-        let same = read(Path::new("crds").join(&file)) == read(Path::new("charts/bakeoff/files/crds").join(&file));
-        assert!(same, "charts/bakeoff/files/crds/{file} is out of date: run `make gen`");
+        let same = read(Path::new("crds").join(&file))
+            == read(Path::new("charts/bakeoff/files/crds").join(&file));
+        assert!(
+            same,
+            "charts/bakeoff/files/crds/{file} is out of date: run `make gen`"
+        );
     }
 }
 
@@ -29,10 +33,21 @@ fn the_chart_has_the_version_of_the_workspace() {
 }
 
 /// The paths of all values, and whether the schema says the same of each.
-fn compare(values: &Value, schema: &Value, definitions: &Value, path: &str, problems: &mut Vec<String>) {
-    let schema = schema.get("$ref").and_then(Value::as_str).map_or(schema, |reference| {
-        definitions.get(reference.rsplit('/').next().unwrap_or_default()).unwrap_or(&Value::Null)
-    });
+fn compare(
+    values: &Value,
+    schema: &Value,
+    definitions: &Value,
+    path: &str,
+    problems: &mut Vec<String>,
+) {
+    let schema = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .map_or(schema, |reference| {
+            definitions
+                .get(reference.rsplit('/').next().unwrap_or_default())
+                .unwrap_or(&Value::Null)
+        });
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
     };
@@ -46,7 +61,13 @@ fn compare(values: &Value, schema: &Value, definitions: &Value, path: &str, prob
     }
     for (key, property) in properties {
         match values.get(key) {
-            Some(value) => compare(value, property, definitions, &format!("{path}.{key}"), problems),
+            Some(value) => compare(
+                value,
+                property,
+                definitions,
+                &format!("{path}.{key}"),
+                problems,
+            ),
             None if key == "global" => {}
             None => problems.push(format!("{path}.{key}: not in values.yaml")),
         }
@@ -73,12 +94,19 @@ fn every_value_has_a_comment() {
         let opens_group = line.trim_end().ends_with(':');
         // Images of the catalogue and single requests need none.
         let inside = line.starts_with("    ") && !line.starts_with("    #") && {
-            let parent = lines[..number].iter().rev().find(|l| l.starts_with("  ") && !l.starts_with("    ") && l.trim_end().ends_with(':'));
+            let parent = lines[..number].iter().rev().find(|l| {
+                l.starts_with("  ") && !l.starts_with("    ") && l.trim_end().ends_with(':')
+            });
             parent.is_some_and(|p| ["minio:", "seaweedfs:", "resources:"].contains(&p.trim()))
         };
-        let resources = line.trim_start().starts_with("requests") || line.trim_start().starts_with("limits");
+        let resources =
+            line.trim_start().starts_with("requests") || line.trim_start().starts_with("limits");
         if is_key && !opens_group && !inside && !resources {
-            assert!(lines[number - 1].trim_start().starts_with('#'), "values.yaml:{}: {line}", number + 1);
+            assert!(
+                lines[number - 1].trim_start().starts_with('#'),
+                "values.yaml:{}: {line}",
+                number + 1
+            );
         }
     }
 }
@@ -88,6 +116,9 @@ fn the_local_values_are_values() {
     let schema: Value = serde_json::from_str(&read("charts/bakeoff/values.schema.json")).unwrap();
     let local: Value = serde_saphyr::from_str(&read("charts/bakeoff/values-local.yaml")).unwrap();
     for key in local.as_object().unwrap().keys() {
-        assert!(schema["properties"].get(key).is_some(), "values-local.yaml: {key}");
+        assert!(
+            schema["properties"].get(key).is_some(),
+            "values-local.yaml: {key}"
+        );
     }
 }

@@ -12,7 +12,12 @@ fn folder() -> PathBuf {
 fn examples() -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
     let mut found: Vec<(String, String)> = entries
-        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .filter_map(|entry| {
             let name = entry.path().file_stem()?.to_str()?.to_owned();
             Some((name, std::fs::read_to_string(entry.path()).ok()?))
@@ -47,14 +52,28 @@ fn lost(given: &serde_json::Value, kept: &serde_json::Value, path: &str) -> Vec<
 #[test]
 fn every_example_is_known_to_the_last_field() {
     let examples = examples();
-    assert!(examples.len() >= 8, "the examples are not found in {}", folder().display());
+    assert!(
+        examples.len() >= 8,
+        "the examples are not found in {}",
+        folder().display()
+    );
     for (name, text) in examples {
-        let given: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let typed: Experiment = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let given: serde_json::Value =
+            serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let typed: Experiment =
+            serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         let kept = serde_json::to_value(&typed).unwrap();
-        assert_eq!(lost(&given["spec"], &kept["spec"], "spec"), Vec::<String>::new(), "{name} has unknown fields");
+        assert_eq!(
+            lost(&given["spec"], &kept["spec"], "spec"),
+            Vec::<String>::new(),
+            "{name} has unknown fields"
+        );
         assert_eq!(given["apiVersion"], kept["apiVersion"]);
-        assert_eq!(typed.metadata.name.as_deref(), Some(name.as_str()), "the name is the file's");
+        assert_eq!(
+            typed.metadata.name.as_deref(),
+            Some(name.as_str()),
+            "the name is the file's"
+        );
     }
 }
 
@@ -64,13 +83,20 @@ fn every_example_can_start() {
         let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
         let spec: &ExperimentSpec = &experiment.spec;
         assert!(spec.backends.iter().all(|b| b.member().is_some()), "{name}");
-        assert!(spec.workloads.iter().all(|w| w.member().is_some()), "{name}");
+        assert!(
+            spec.workloads.iter().all(|w| w.member().is_some()),
+            "{name}"
+        );
         for objective in &spec.objectives {
             let compiled = bakeoff_analysis::objective::compile_for(objective, spec);
             assert!(compiled.is_ok(), "{name}, {}: {compiled:?}", objective.name);
         }
         if let Some(decision) = &spec.decision {
-            assert_eq!(bakeoff_analysis::decision::check(decision, spec), Ok(()), "{name}");
+            assert_eq!(
+                bakeoff_analysis::decision::check(decision, spec),
+                Ok(()),
+                "{name}"
+            );
         }
     }
 }
@@ -78,17 +104,24 @@ fn every_example_can_start() {
 #[test]
 fn every_example_uses_versions_of_the_catalogue() {
     let catalogue = |file: &str| -> serde_json::Value {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/bakeoff").join(file);
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../charts/bakeoff")
+            .join(file);
         serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     };
     let files = [catalogue("values.yaml"), catalogue("values-local.yaml")];
     for (name, text) in examples() {
         let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
         for backend in &experiment.spec.backends {
-            let (Some(kind), Some(version)) = (backend.kind(), backend.version()) else { continue };
+            let (Some(kind), Some(version)) = (backend.kind(), backend.version()) else {
+                continue;
+            };
             assert_ne!(kind, BackendKind::S3);
             for values in &files {
-                assert!(values["catalogue"][kind.as_str()][version].is_string(), "{name}: {version}");
+                assert!(
+                    values["catalogue"][kind.as_str()][version].is_string(),
+                    "{name}: {version}"
+                );
             }
         }
     }
@@ -102,11 +135,25 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
         let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
         kinds.extend(experiment.spec.workloads.iter().filter_map(|w| w.kind()));
         let total = schedule::total(&experiment.spec);
-        let row = readme.lines().find(|line| line.contains(&format!("({name}.yaml)"))).unwrap_or_default();
-        assert!(row.contains(&format!("| {total} |")), "examples/README.md: {name} has {total} trials");
-        assert!(text.contains(&format!("{total} trials")), "{name}.yaml says another number than {total} trials");
+        let row = readme
+            .lines()
+            .find(|line| line.contains(&format!("({name}.yaml)")))
+            .unwrap_or_default();
+        assert!(
+            row.contains(&format!("| {total} |")),
+            "examples/README.md: {name} has {total} trials"
+        );
+        assert!(
+            text.contains(&format!("{total} trials")),
+            "{name}.yaml says another number than {total} trials"
+        );
     }
-    let all = [WorkloadKind::SmallObjectPut, WorkloadKind::ColdRead, WorkloadKind::Consistency, WorkloadKind::Batching];
+    let all = [
+        WorkloadKind::SmallObjectPut,
+        WorkloadKind::ColdRead,
+        WorkloadKind::Consistency,
+        WorkloadKind::Batching,
+    ];
     assert_eq!(kinds, BTreeSet::from(all));
 }
 

@@ -19,8 +19,6 @@ use bakeoff_crds::{quantity, schedule};
 pub struct Validated {
     /// Whose it is.
     pub id: ExperimentId,
-    /// The generation of the spec.
-    pub generation: Option<i64>,
     /// What is asked for.
     pub spec: ExperimentSpec,
     /// The backends with their images.
@@ -231,7 +229,6 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
     }
     Ok(Validated {
         id,
-        generation: meta.generation,
         spec: spec.clone(),
         backends,
         trials,

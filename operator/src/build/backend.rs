@@ -16,10 +16,10 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity,
-    PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector,
-    SecretVolumeSource, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
-    VolumeResourceRequirements, WeightedPodAffinityTerm,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
+    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector, Service,
+    ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -38,19 +38,17 @@ pub struct Profile {
     pub env: Vec<(&'static str, &'static str)>,
     /// Environment variables from the credentials Secret: name and key.
     pub secret_env: Vec<(&'static str, &'static str)>,
-    /// A path that answers 200 once the server is ready; `None`: the port is enough.
-    pub ready_path: Option<&'static str>,
+    /// A path that answers 200 once the server is ready.
+    pub ready_path: &'static str,
     /// What "acknowledged" means there.
     pub durability: &'static str,
     /// What stands beside every figure of it.
     pub caveats: Vec<&'static str>,
 }
 
-const MIB: i64 = 1 << 20;
-
 /// The profile of a provisioned kind; `None` for an external endpoint.
 #[must_use]
-pub fn profile(kind: BackendKind, storage_bytes: i64) -> Option<Profile> {
+pub fn profile(kind: BackendKind) -> Option<Profile> {
     let words = |line: &str| {
         line.split_whitespace()
             .map(str::to_owned)
@@ -71,34 +69,34 @@ pub fn profile(kind: BackendKind, storage_bytes: i64) -> Option<Profile> {
                 ("MINIO_ROOT_USER", names::SECRET_ACCESS_KEY_ID),
                 ("MINIO_ROOT_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
             ],
-            ready_path: Some("/minio/health/ready"),
+            ready_path: "/minio/health/ready",
             durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement",
             caveats: vec![
                 "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
             ],
         }),
-        BackendKind::Seaweedfs => {
-            // Small volumes, so that several buckets fit on a small disk: a bucket is a collection and
-            // takes volumes of its own.
-            let limit_mib = (storage_bytes / MIB / 32).clamp(64, 1_024);
-            let mut command = words(
-                "weed server -dir=/data -ip=$(POD_IP) -ip.bind=0.0.0.0 -master.volumePreallocate=false \
-                 -volume.max=0 -filer -s3 -s3.port=8333 -s3.config=/etc/bakeoff/credentials/s3.json -metricsPort=9327",
-            );
-            command.push(format!("-master.volumeSizeLimitMB={limit_mib}"));
-            Some(Profile {
-                port: 8_333,
-                metrics: (9_327, "/metrics"),
-                command,
-                env: vec![("HOME", "/tmp")],
-                secret_env: vec![],
-                ready_path: None,
-                durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement",
-                caveats: vec![
-                    "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
-                ],
-            })
-        }
+        // Master, volume server and filer talk over loopback; only the gateway and the metrics are
+        // reachable. No telemetry, no further gateways, no buckets that appear by themselves.
+        BackendKind::Seaweedfs => Some(Profile {
+            port: 8_333,
+            metrics: (9_324, "/metrics"),
+            command: words(
+                "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
+                 -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 \
+                 -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
+                 -metricsIp=0.0.0.0 -metricsPort=9324",
+            ),
+            env: vec![("HOME", "/tmp")],
+            secret_env: vec![
+                ("AWS_ACCESS_KEY_ID", names::SECRET_ACCESS_KEY_ID),
+                ("AWS_SECRET_ACCESS_KEY", names::SECRET_SECRET_ACCESS_KEY),
+            ],
+            ready_path: "/healthz",
+            durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement",
+            caveats: vec![
+                "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
+            ],
+        }),
         BackendKind::S3 => None,
     }
 }
@@ -133,7 +131,7 @@ pub fn credentials(
     access_key: &str,
     secret_key: &str,
 ) -> Secret {
-    let mut data = BTreeMap::from([
+    let data = BTreeMap::from([
         (
             names::SECRET_ACCESS_KEY_ID.to_owned(),
             access_key.to_owned(),
@@ -143,14 +141,6 @@ pub fn credentials(
             secret_key.to_owned(),
         ),
     ]);
-    if backend.kind == BackendKind::Seaweedfs {
-        let config = serde_json::json!({"identities": [{
-            "name": "bakeoff",
-            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }]});
-        data.insert("s3.json".to_owned(), config.to_string());
-    }
     Secret {
         metadata: metadata(valid, credentials_name(valid, backend), Role::Backend),
         string_data: Some(data),
@@ -265,22 +255,15 @@ fn pod(
     nodes: &[NodeFacts],
 ) -> PodSpec {
     let secret = credentials_name(valid, backend);
-    let mut env = vec![EnvVar {
-        name: "POD_IP".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "status.podIP".to_owned(),
-                api_version: None,
-            }),
-            ..Default::default()
-        }),
-        value: None,
-    }];
-    env.extend(profile.env.iter().map(|(name, value)| EnvVar {
-        name: (*name).to_owned(),
-        value: Some((*value).to_owned()),
-        value_from: None,
-    }));
+    let mut env: Vec<EnvVar> = profile
+        .env
+        .iter()
+        .map(|(name, value)| EnvVar {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            value_from: None,
+        })
+        .collect();
     env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
         name: (*name).to_owned(),
         value: None,
@@ -295,14 +278,10 @@ fn pod(
     }));
     let port = IntOrString::Int(profile.port);
     let probe = |period, failures| Probe {
-        http_get: profile.ready_path.map(|path| HTTPGetAction {
-            path: Some(path.to_owned()),
+        http_get: Some(HTTPGetAction {
+            path: Some(profile.ready_path.to_owned()),
             port: port.clone(),
             ..Default::default()
-        }),
-        tcp_socket: profile.ready_path.is_none().then(|| TCPSocketAction {
-            port: port.clone(),
-            host: None,
         }),
         period_seconds: Some(period),
         timeout_seconds: Some(3),
@@ -334,7 +313,6 @@ fn pod(
         volume_mounts: Some(vec![
             mount("data", "/data", false),
             mount("tmp", "/tmp", false),
-            mount("credentials", "/etc/bakeoff/credentials", true),
         ]),
         ..Default::default()
     };
@@ -346,21 +324,11 @@ fn pod(
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
         security_context: Some(pod_security()),
-        volumes: Some(vec![
-            Volume {
-                name: "credentials".to_owned(),
-                secret: Some(SecretVolumeSource {
-                    secret_name: Some(secret),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
-            Volume {
-                name: "tmp".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Default::default()
-            },
-        ]),
+        volumes: Some(vec![Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Default::default()
+        }]),
         ..Default::default()
     }
 }

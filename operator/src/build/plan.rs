@@ -80,8 +80,7 @@ fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> Re
             ],
         };
     }
-    let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
-    let profile = profile(backend.kind, storage);
+    let profile = profile(backend.kind);
     let pod = observed
         .children
         .pods_of_backend(&backend.name)

@@ -87,10 +87,9 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     draft.ensure(guard::generator_policy(valid, draft.settings));
     draft.ensure(jobs::generator_service(valid));
 
-    let storage = valid.spec.equipment.storage.size.units().unwrap_or(0);
     for (backend, profile) in valid
         .provisioned()
-        .filter_map(|b| Some((b, backend::profile(b.kind, storage)?)))
+        .filter_map(|b| Some((b, backend::profile(b.kind)?)))
     {
         draft.ensure(backend::service(valid, backend, &profile));
     }
@@ -107,7 +106,7 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     }
     for (backend, profile) in valid
         .provisioned()
-        .filter_map(|b| Some((b, backend::profile(b.kind, storage)?)))
+        .filter_map(|b| Some((b, backend::profile(b.kind)?)))
     {
         let set = backend::stateful_set(
             valid,
