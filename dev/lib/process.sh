@@ -100,8 +100,11 @@ wipe() {
 		find /var/log/containers -lname "$STATE/*" -delete
 		rmdir --ignore-fail-on-non-empty /var/log/containers
 	fi
-	rm -f /var/lib/cni/results/bakeoff-*
-	rmdir -p --ignore-fail-on-non-empty /var/lib/cni/results 2>/dev/null || true
+	if [[ -d /var/lib/cni/results ]]; then
+		{ grep -lsZ "$RUN/" -r /var/lib/cni/results || true; } | xargs -0 -r rm -f
+		rmdir --ignore-fail-on-non-empty /var/lib/cni/results
+		rmdir --ignore-fail-on-non-empty /var/lib/cni 2>/dev/null || true
+	fi
 
 	sysctls_restore
 	rm -rf --one-file-system "$RUN" "$STATE"
