@@ -55,6 +55,8 @@ pub struct Section {
     pub legend: Vec<(String, usize)>,
     /// Tables.
     pub tables: Vec<Table>,
+    /// Whether paper sets the tables in two columns.
+    pub dense: bool,
     /// Points.
     pub list: Vec<String>,
     /// Text that is shown as it is: title and text.
@@ -301,6 +303,7 @@ fn latency(summary: &Summary) -> Section {
         figures: charts::spectra(summary),
         legend: charts::legend(summary),
         tables: tables::percentiles(summary),
+        dense: true,
         ..Section::default()
     }
 }
@@ -384,7 +387,7 @@ fn validity(summary: &Summary) -> Section {
     section.intro.push(match (summary.trials.invalid, summary.trials.interrupted) {
         (0, 0) => "No attempt was invalid or interrupted.".to_owned(),
         (invalid, interrupted) => format!(
-            "{invalid} invalid and {interrupted} interrupted attempts are listed and used nowhere; {} attempts repeated an earlier one.",
+            "{invalid} invalid and {interrupted} interrupted attempts are listed and used nowhere; repetitions: {}.",
             summary.trials.repeated
         ),
     });
