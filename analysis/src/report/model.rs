@@ -1,6 +1,6 @@
 //! The report as data: what stands on the page, in which order.
 
-use bakeoff_crds::spec::ResultClass;
+use bakeoff_crds::spec::{ResultClass, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::svg::Chart;
@@ -376,7 +376,26 @@ fn correctness(summary: &Summary) -> Section {
             .intro
             .push("No workload of this experiment checks correctness.".to_owned()),
     }
+    section.list.extend(observed(summary));
     section
+}
+
+/// What a consistency workload counted beside its checks, such as how long a key stayed unseen.
+fn observed(summary: &Summary) -> Vec<String> {
+    let cells = summary
+        .of_kind(WorkloadKind::Consistency)
+        .flat_map(|workload| &workload.cells);
+    cells
+        .flat_map(|cell| &cell.backends)
+        .filter_map(|on| {
+            let counts: Vec<String> = on
+                .counters
+                .iter()
+                .map(|(name, count)| format!("{name} {}", format::whole(*count)))
+                .collect();
+            (!counts.is_empty()).then(|| format!("{} counted: {}", on.backend, counts.join(", ")))
+        })
+        .collect()
 }
 
 fn validity(summary: &Summary) -> Section {
