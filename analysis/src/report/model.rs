@@ -374,7 +374,7 @@ fn correctness(summary: &Summary) -> Section {
         }
         None => section
             .intro
-            .push("No workload of this experiment checks correctness.".to_owned()),
+            .push("Nothing was checked for correctness.".to_owned()),
     }
     section.list.extend(observed(summary));
     section
