@@ -581,7 +581,10 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
             .map(|part| part.counters.get(*counter).copied())
             .collect();
         if let Some(values) = values {
-            group.insert((*counter).to_owned(), Node::Count(values.iter().sum()));
+            let total = values
+                .into_iter()
+                .fold(0, |sum, part| vocabulary::add_counter(counter, sum, part));
+            group.insert((*counter).to_owned(), Node::Count(total));
         }
     }
     for name in words.operations {

@@ -68,7 +68,14 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
         WorkloadKind::Consistency => Vocabulary {
             main: "put",
             operations: &["put", "get", "list", "listPage", "delete"],
-            counters: &["pages", "keys"],
+            counters: &[
+                "pages",
+                "keys",
+                "staleKeys",
+                "longestStaleMicros",
+                "neverListed",
+                "oldTokenPages",
+            ],
             checks: &[
                 READ_AFTER_WRITE_MISSES,
                 LIST_MISSES,
@@ -90,6 +97,17 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
     }
 }
 
+/// Adds a counter of one trial, cell or backend to that of another: by sum, but those named
+/// `longest…` are maxima and stay so.
+#[must_use]
+pub fn add_counter(name: &str, sum: i64, part: i64) -> i64 {
+    if name.starts_with("longest") {
+        sum.max(part)
+    } else {
+        sum.saturating_add(part)
+    }
+}
+
 /// What a check counts, for people; the name itself for one that is not known here.
 #[must_use]
 pub fn describe_check(name: &str) -> &str {
@@ -104,5 +122,16 @@ pub fn describe_check(name: &str) -> &str {
         TAIL_GAPS => "a write was seen without its predecessor",
         LOST_WRITES => "an acknowledged write was gone at the end",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_and_maxima_do_not() {
+        assert_eq!(add_counter("pages", 3, 4), 7);
+        assert_eq!(add_counter("longestStaleMicros", 3, 4), 4);
     }
 }

@@ -1,5 +1,8 @@
 //! The report of a synthetic run, and the files that a person or the browser check opens.
 
+// The lints allow this in unit tests; an integration test is a crate of its own to them.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bakeoff_analysis::index;

@@ -86,7 +86,7 @@ fn section(section: &Section, number: usize, class: &str) -> Markup {
                     @for (index, figure) in section.figures.iter().enumerate() { (draw(figure, number, index, class)) }
                 }
             }
-            @for table in &section.tables { (lay_out(table, class)) }
+            div class=[section.dense.then_some("dense")] { @for table in &section.tables { (lay_out(table, class)) } }
             @if !section.list.is_empty() { ul.plain.note { @for point in &section.list { li { (point) } } } }
             @for (title, text) in &section.code {
                 details.screen { summary { (title) } pre tabindex="0" { (text) } }

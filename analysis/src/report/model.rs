@@ -1,6 +1,6 @@
 //! The report as data: what stands on the page, in which order.
 
-use bakeoff_crds::spec::ResultClass;
+use bakeoff_crds::spec::{ResultClass, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::svg::Chart;
@@ -55,6 +55,8 @@ pub struct Section {
     pub legend: Vec<(String, usize)>,
     /// Tables.
     pub tables: Vec<Table>,
+    /// Whether paper sets the tables in two columns.
+    pub dense: bool,
     /// Points.
     pub list: Vec<String>,
     /// Text that is shown as it is: title and text.
@@ -301,6 +303,7 @@ fn latency(summary: &Summary) -> Section {
         figures: charts::spectra(summary),
         legend: charts::legend(summary),
         tables: tables::percentiles(summary),
+        dense: true,
         ..Section::default()
     }
 }
@@ -371,9 +374,28 @@ fn correctness(summary: &Summary) -> Section {
         }
         None => section
             .intro
-            .push("No workload of this experiment checks correctness.".to_owned()),
+            .push("Nothing was checked for correctness.".to_owned()),
     }
+    section.list.extend(observed(summary));
     section
+}
+
+/// What a consistency workload counted beside its checks, such as how long a key stayed unseen.
+fn observed(summary: &Summary) -> Vec<String> {
+    let cells = summary
+        .of_kind(WorkloadKind::Consistency)
+        .flat_map(|workload| &workload.cells);
+    cells
+        .flat_map(|cell| &cell.backends)
+        .filter_map(|on| {
+            let counts: Vec<String> = on
+                .counters
+                .iter()
+                .map(|(name, count)| format!("{name} {}", format::whole(*count)))
+                .collect();
+            (!counts.is_empty()).then(|| format!("{} counted: {}", on.backend, counts.join(", ")))
+        })
+        .collect()
 }
 
 fn validity(summary: &Summary) -> Section {
@@ -384,7 +406,7 @@ fn validity(summary: &Summary) -> Section {
     section.intro.push(match (summary.trials.invalid, summary.trials.interrupted) {
         (0, 0) => "No attempt was invalid or interrupted.".to_owned(),
         (invalid, interrupted) => format!(
-            "{invalid} invalid and {interrupted} interrupted attempts are listed and used nowhere; {} attempts repeated an earlier one.",
+            "{invalid} invalid and {interrupted} interrupted attempts are listed and used nowhere; repetitions: {}.",
             summary.trials.repeated
         ),
     });

@@ -87,7 +87,7 @@ pub(super) fn inputs(decision: &DecisionRecord) -> Table {
     let show = |input: &DecisionInput, value: f64| match input.unit {
         Unit::Ratio => format::ratio(value),
         Unit::Milliseconds => format!("{} ms", format::three(value)),
-        Unit::Violations => format::three(value),
+        Unit::Violations => format!("{value:.0}"),
         Unit::PerMonth => format!("{value:.2}"),
     };
     for input in &decision.inputs {
@@ -119,7 +119,26 @@ pub(super) fn inputs(decision: &DecisionRecord) -> Table {
             },
         ]);
     }
+    drop_empty(&mut table);
     table
+}
+
+/// Removes the columns in which no row says anything.
+fn drop_empty(table: &mut Table) {
+    for column in (0..table.columns.len()).rev() {
+        if table
+            .rows
+            .iter()
+            .all(|row| row.get(column).is_none_or(|cell| cell == "–"))
+        {
+            table.columns.remove(column);
+            for row in &mut table.rows {
+                if column < row.len() {
+                    row.remove(column);
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn objectives(summary: &Summary) -> Table {

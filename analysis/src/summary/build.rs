@@ -17,7 +17,7 @@ use super::{
 };
 use crate::merge::{self, MergeError};
 use crate::stats::{self, ALPHA, multiple, paired, tail, trend};
-use crate::{decision, objective};
+use crate::{decision, objective, vocabulary};
 
 /// Quantiles of the latency spectrum: even steps in the number of nines.
 const SPECTRUM: [f64; 22] = [
@@ -365,7 +365,8 @@ fn cell_on_backend(
     }
     let mut counters: BTreeMap<String, i64> = BTreeMap::new();
     for (name, value) in trials.iter().flat_map(|record| &record.counters) {
-        *counters.entry(name.clone()).or_default() += value;
+        let sum = counters.entry(name.clone()).or_default();
+        *sum = vocabulary::add_counter(name, *sum, *value);
     }
     let completed_by_second = by_second(trials);
     Ok(CellBackend {

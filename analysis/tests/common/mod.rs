@@ -1,5 +1,6 @@
 //! Synthetic runs for tests: what a load generator would have written, with known differences.
-#![allow(dead_code)]
+// Compiled both into the unit tests and into each integration test, none of which uses all of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 
