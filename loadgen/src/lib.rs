@@ -1,0 +1,13 @@
+//! The load generator of Bakeoff: arrival schedule, pacing, recording, S3 drivers, workloads.
+//!
+//! The pure core is `arrivals`, `record`, `sigv4`, `checker`; everything that touches the network
+//! or the clock is at the edges. The measured path runs on one current-thread runtime, signs by
+//! itself, keeps one connection per worker and never retries.
+
+pub mod arrivals;
+pub mod checker;
+pub mod clock;
+pub mod pacer;
+pub mod record;
+pub mod s3;
+pub mod sigv4;
