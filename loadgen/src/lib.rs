@@ -5,9 +5,12 @@
 //! itself, keeps one connection per worker and never retries.
 
 pub mod arrivals;
+pub mod cgroup;
 pub mod checker;
 pub mod clock;
+pub mod drive;
 pub mod pacer;
 pub mod record;
 pub mod s3;
 pub mod sigv4;
+pub mod workloads;

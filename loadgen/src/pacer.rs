@@ -28,6 +28,7 @@ struct Line {
     due: VecDeque<u64>,
     idle: Vec<Waker>,
     closed: bool,
+    counted_from: u64,
     dropped: u64,
 }
 
@@ -39,6 +40,13 @@ pub struct Handoff {
 }
 
 impl Handoff {
+    /// An empty line. Instants before `counted_from`, the start of the window, are not counted
+    /// when they are dropped.
+    #[must_use]
+    pub fn new(counted_from: u64) -> Self {
+        Self { line: Arc::new(Mutex::new(Line { counted_from, ..Line::default() })) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Line> {
         // The guarded code cannot panic half-way, so a poisoned line is still whole.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +57,7 @@ impl Handoff {
         let waker = {
             let mut line = self.lock();
             if line.closed || line.due.len() >= MAX_WAITING {
-                line.dropped += 1;
+                line.dropped += u64::from(planned >= line.counted_from);
                 return;
             }
             line.due.push_back(planned);
@@ -70,12 +78,13 @@ impl Handoff {
         idle.into_iter().for_each(Waker::wake);
     }
 
-    /// The planned instants that nobody took before the line closed, and how many more were
-    /// dropped because the line was full.
+    /// How many operations of the window nobody took before the line closed, or were dropped
+    /// because it was full.
     #[must_use]
-    pub fn never_started(&self) -> (Vec<u64>, u64) {
+    pub fn never_started(&self) -> u64 {
         let line = self.lock();
-        (line.due.iter().copied().collect(), line.dropped)
+        let waiting = line.due.iter().filter(|&&planned| planned >= line.counted_from).count();
+        line.dropped + waiting as u64
     }
 
     /// The next due instant; `None` once the line is closed.
@@ -173,17 +182,17 @@ mod tests {
         });
         pacer.join().unwrap();
         assert!(got.windows(2).all(|pair| pair[1] - pair[0] == 250_000));
-        assert_eq!(handoff.never_started(), (vec![], 0));
+        assert_eq!(handoff.never_started(), 0);
     }
 
     #[test]
     fn what_waits_when_the_line_closes_was_never_started() {
-        let handoff = Handoff::default();
+        let handoff = Handoff::new(2);
         handoff.offer(1);
         handoff.offer(2);
         handoff.close();
         handoff.offer(3);
-        assert_eq!(handoff.never_started(), (vec![1, 2], 1));
+        assert_eq!(handoff.never_started(), 2);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(handoff.next()), None);
     }

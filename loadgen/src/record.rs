@@ -11,6 +11,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bakeoff_crds::result::{
@@ -95,6 +97,9 @@ pub fn decode(encoded: &EncodedHistogram) -> Result<Histogram<u64>, RecordError>
 /// One finished operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
+    /// The instant that decides the window and second it belongs to: its own plan, or for a part
+    /// of a larger operation the plan of that.
+    pub member: u64,
     /// When it was due, monotonic nanoseconds.
     pub planned: u64,
     /// When it was sent.
@@ -103,6 +108,26 @@ pub struct Sample {
     pub ended: u64,
     /// Payload bytes.
     pub bytes: u64,
+}
+
+/// Counts of ended operations for live metrics; everything else is read after the trial.
+#[derive(Debug, Default)]
+pub struct LiveCounts {
+    completed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl LiveCounts {
+    fn ended(&self, well: bool) {
+        let counter = if well { &self.completed } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Operations that ended well and otherwise since the process began, warm-up included.
+    #[must_use]
+    pub fn read(&self) -> (u64, u64) {
+        (self.completed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
 }
 
 #[derive(Debug)]
@@ -137,13 +162,12 @@ struct Kind {
 pub struct Recorder {
     window_start: u64,
     window_end: u64,
-    open_loop: bool,
     kinds: Vec<Kind>,
     points: Vec<SecondPoint>,
     /// The kind whose seconds make the series: the one that the load plans.
     series_kind: &'static str,
     log: Vec<u8>,
-    log_start: u64,
+    live_counts: Arc<LiveCounts>,
     counters: BTreeMap<&'static str, i64>,
     spare: Vec<Histogram<u64>>,
     failure: Option<RecordError>,
@@ -180,20 +204,16 @@ impl Recorder {
         start_wall: u64,
         open_loop: bool,
         kinds: &[&'static str],
+        live_counts: Arc<LiveCounts>,
     ) -> Result<Self, RecordError> {
-        let seconds = usize::try_from(end.saturating_sub(start).div_ceil(SECOND)).unwrap_or(0);
-        let points = (0..seconds)
-            .map(|second| SecondPoint { second: i32::try_from(second).unwrap_or(i32::MAX), ..SecondPoint::default() })
-            .collect();
         let mut recorder = Self {
             window_start: start,
             window_end: end,
-            open_loop,
             kinds: Vec::with_capacity(kinds.len()),
-            points,
+            points: Vec::new(),
             series_kind: kinds.first().copied().unwrap_or(""),
             log: Vec::new(),
-            log_start: start_wall,
+            live_counts,
             counters: BTreeMap::new(),
             spare: Vec::new(),
             failure: None,
@@ -241,10 +261,11 @@ impl Recorder {
 
     /// Records an operation that ended well. One outside the window is ignored.
     pub fn success(&mut self, kind: &'static str, sample: Sample) {
-        if !self.in_window(sample.planned) {
+        self.live_counts.ended(true);
+        if !self.in_window(sample.member) {
             return;
         }
-        let second = self.second(sample.planned);
+        let second = self.second(sample.member);
         let response = micros(sample.planned, sample.ended);
         let Some(position) = self.kinds.iter().position(|known| known.name == kind) else { return };
         let entry = &mut self.kinds[position];
@@ -259,7 +280,7 @@ impl Recorder {
             lag.saturating_record(micros(sample.planned, sample.sent));
         }
         if kind == self.series_kind
-            && let Some(point) = self.points.get_mut(second)
+            && let Some(point) = self.point(second)
         {
             point.completed += 1;
         }
@@ -270,11 +291,12 @@ impl Recorder {
 
     /// Records an operation that failed, by class and apart from the successes. A timeout is
     /// recorded as what it took, which is at least its limit.
-    pub fn failure(&mut self, kind: &'static str, planned: u64, ended: u64, failure: &Failure) {
-        if !self.in_window(planned) {
+    pub fn failure(&mut self, kind: &'static str, member: u64, planned: u64, ended: u64, failure: &Failure) {
+        self.live_counts.ended(false);
+        if !self.in_window(member) {
             return;
         }
-        let second = self.second(planned);
+        let second = self.second(member);
         let response = micros(planned, ended);
         let Some(position) = self.kinds.iter().position(|known| known.name == kind) else { return };
         let entry = &mut self.kinds[position];
@@ -292,10 +314,28 @@ impl Recorder {
             class.response.saturating_record(response);
         }
         if kind == self.series_kind
-            && let Some(point) = self.points.get_mut(second)
+            && let Some(point) = self.point(second)
         {
             point.failed += 1;
         }
+    }
+
+    /// The point of a second; seconds in between appear with it.
+    fn point(&mut self, second: usize) -> Option<&mut SecondPoint> {
+        // A window of more than a year is a mistake, not a reason to run out of memory.
+        if second > 400 * 86_400 {
+            return None;
+        }
+        while self.points.len() <= second {
+            let second = i32::try_from(self.points.len()).unwrap_or(i32::MAX);
+            self.points.push(SecondPoint { second, ..SecondPoint::default() });
+        }
+        self.points.get_mut(second)
+    }
+
+    /// Closes a window whose end was not known before: later operations are ignored.
+    pub fn close(&mut self, end: u64) {
+        self.window_end = end;
     }
 
     /// Operations of a kind that ended so far in the window: well, and otherwise.
@@ -376,6 +416,10 @@ impl Recorder {
     /// # Errors
     /// When a histogram could not be made, encoded or written at any time.
     pub fn finish(mut self) -> Result<Recorded, RecordError> {
+        if self.window_end != u64::MAX && self.window_end > self.window_start {
+            let last = usize::try_from((self.window_end - self.window_start - 1) / SECOND).unwrap_or(0);
+            self.point(last);
+        }
         for position in 0..self.kinds.len() {
             for live in std::mem::take(&mut self.kinds[position].live) {
                 self.write_second(position, live);
@@ -413,7 +457,6 @@ impl Recorder {
                 },
             );
         }
-        let _ = (self.open_loop, self.log_start);
         Ok(Recorded {
             operations,
             series: self.points,
@@ -429,17 +472,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample(planned: u64, sent: u64, ended: u64) -> Sample {
-        Sample { planned, sent, ended, bytes: 10 }
+        Sample { member: planned, planned, sent, ended, bytes: 10 }
     }
 
     #[test]
     fn membership_is_by_plan_and_failures_stand_apart() {
-        let mut recorder = Recorder::new(SECOND, 3 * SECOND, 0, true, &["put"]).unwrap();
+        let mut recorder = Recorder::new(SECOND, 3 * SECOND, 0, true, &["put"], Arc::default()).unwrap();
         recorder.success("put", sample(SECOND - 1, SECOND, SECOND + 5));
         recorder.success("put", sample(SECOND, SECOND + 2_000, SECOND + 102_000));
         recorder.success("put", sample(3 * SECOND - 1, 3 * SECOND, 9 * SECOND));
         recorder.success("put", sample(3 * SECOND, 3 * SECOND, 4 * SECOND));
-        recorder.failure("put", SECOND, 2 * SECOND, &Failure::new(FailureClass::Timeout, "slow"));
+        recorder.failure("put", SECOND, SECOND, 2 * SECOND, &Failure::new(FailureClass::Timeout, "slow"));
         assert_eq!(recorder.ended("put"), (2, 1));
         let recorded = recorder.finish().unwrap();
         let put = &recorded.operations["put"];
@@ -457,7 +500,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_live_seconds_and_nothing_is_lost() {
-        let mut recorder = Recorder::new(0, 100 * SECOND, 0, false, &["put"]).unwrap();
+        let mut recorder = Recorder::new(0, 100 * SECOND, 0, false, &["put"], Arc::default()).unwrap();
         for second in 0..100 {
             recorder.success("put", sample(second * SECOND, second * SECOND, second * SECOND + 50_000));
             assert!(recorder.kinds[0].live.len() <= LIVE_SECONDS);
@@ -473,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_latency_beyond_an_hour_is_counted_as_overflow() {
-        let mut recorder = Recorder::new(0, SECOND, 0, false, &["put"]).unwrap();
+        let mut recorder = Recorder::new(0, SECOND, 0, false, &["put"], Arc::default()).unwrap();
         recorder.success("put", sample(0, 0, 4_000 * SECOND));
         assert_eq!(recorder.finish().unwrap().operations["put"].overflow, 1);
     }
