@@ -5,12 +5,18 @@
 //! itself, keeps one connection per worker and never retries.
 
 pub mod arrivals;
+pub mod backend_metrics;
+pub mod calibrate;
 pub mod cgroup;
 pub mod checker;
 pub mod clock;
 pub mod drive;
+pub mod net;
+pub mod null_s3;
 pub mod pacer;
+pub mod probe;
 pub mod record;
 pub mod s3;
 pub mod sigv4;
+pub mod store;
 pub mod workloads;

@@ -60,7 +60,6 @@ struct Findings {
     missing: Finding,
     duplicates: Finding,
     order: Finding,
-    foreign: Finding,
     bodies: Finding,
     bodies_checked: i64,
 }
@@ -109,7 +108,7 @@ impl Findings {
                         self.duplicates.add(|| key.clone());
                     }
                 }
-                _ => self.foreign.add(|| key.clone()),
+                _ => self.order.add(|| format!("{key} was not asked for")),
             }
         }
         for state in (first..dataset.objects).filter(|&state| !seen[state]) {
@@ -122,8 +121,7 @@ impl Findings {
             self.missing.record("listMisses", self.checked),
             self.duplicates.record("pageDuplicates", self.checked),
             self.order.record("orderViolations", self.checked),
-            self.foreign.record("foreignKeys", self.checked),
-            self.bodies.record("bodyMismatches", self.bodies_checked),
+            self.bodies.record("tornObjects", self.bodies_checked),
         ]
     }
 }
@@ -437,7 +435,7 @@ mod tests {
         assert_eq!(findings(0, &[0, 1, 2, 3]), []);
         assert_eq!(findings(2, &[2, 3]), []);
         assert_eq!(findings(0, &[0, 1, 3]), one("listMisses"));
-        assert_eq!(findings(2, &[1, 2, 3]), one("foreignKeys"));
+        assert_eq!(findings(2, &[1, 2, 3]), one("orderViolations"));
         assert_eq!(findings(0, &[0, 2, 1, 3]), one("orderViolations"));
         let twice = findings(0, &[0, 1, 1, 2, 3]);
         assert!(twice.contains(&("pageDuplicates".to_owned(), 1)), "{twice:?}");

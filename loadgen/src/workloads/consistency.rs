@@ -339,7 +339,7 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
     let meter = Meter::start();
     let mut history = GzEncoder::new(Vec::new(), Compression::fast());
     let mut checks = Vec::new();
-    let (mut stale_keys, mut longest_stale, mut never_listed) = (0, 0, 0);
+    let (mut stale_keys, mut longest_stale, mut never_listed, mut old_token_pages) = (0, 0, 0, 0);
 
     let mut epoch = 0;
     while left > 0 && writers > 0 {
@@ -397,6 +397,7 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
         stale_keys += report.stale_keys;
         longest_stale = longest_stale.max(report.longest_stale);
         never_listed += report.never_listed;
+        old_token_pages += report.old_token_pages;
         for event in &events {
             serde_json::to_writer(&mut history, event).map_err(std::io::Error::other)?;
             history.write_all(b"\n")?;
@@ -410,9 +411,12 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
     let end = clock::now();
     recorder.borrow_mut().close(end);
     let mut recorded = super::finished(recorder)?;
-    for (name, count) in
-        [("staleKeys", stale_keys), ("longestStaleMicros", longest_stale / 1_000), ("neverListed", never_listed)]
-    {
+    for (name, count) in [
+        ("staleKeys", stale_keys),
+        ("longestStaleMicros", longest_stale / 1_000),
+        ("neverListed", never_listed),
+        ("oldTokenPages", old_token_pages),
+    ] {
         recorded.counters.insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
     }
     let counts = *counts.borrow();

@@ -53,6 +53,7 @@ impl Worker for Putter {
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
+                recorder.count("puts", planned, 1);
                 recorder.success(PUT, Sample { member: planned, planned, sent, ended, bytes });
                 true
             }
