@@ -35,6 +35,10 @@ impl CalibrateError {
 /// # Errors
 /// When the folder cannot be written to.
 pub fn calibrate(folder: &Path) -> Result<NodeCalibration, CalibrateError> {
+    measure(folder, HASHED_MIB)
+}
+
+fn measure(folder: &Path, hashed_mib: usize) -> Result<NodeCalibration, CalibrateError> {
     let failed = |source| CalibrateError { path: folder.display().to_string(), source };
     let mut syncs = fsyncs(folder).map_err(failed)?;
     syncs.sort_unstable();
@@ -48,7 +52,7 @@ pub fn calibrate(folder: &Path) -> Result<NodeCalibration, CalibrateError> {
         cpu_model: model(&info),
         cpu_governor: governor.trim().to_owned(),
         cores: cores(&fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default()),
-        sha256_mib_per_second: hashing(),
+        sha256_mib_per_second: hashing(hashed_mib),
         fsync_p50_micros: at(0.5),
         fsync_p99_micros: at(0.99),
         file_system: file_system(folder),
@@ -56,13 +60,13 @@ pub fn calibrate(folder: &Path) -> Result<NodeCalibration, CalibrateError> {
 }
 
 /// Best of several rounds: the least disturbed one.
-fn hashing() -> f64 {
+fn hashing(mib: usize) -> f64 {
     let block = vec![0x5a_u8; 1 << 20];
     let best = (0..ROUNDS)
         .map(|_| {
             let start = clock::now();
             let mut hash = Sha256::new();
-            for _ in 0..HASHED_MIB {
+            for _ in 0..mib {
                 hash.update(&block);
             }
             std::hint::black_box(hash.finalize());
@@ -70,7 +74,7 @@ fn hashing() -> f64 {
         })
         .min()
         .unwrap_or(u64::MAX);
-    HASHED_MIB as f64 * clock::SECOND as f64 / best as f64
+    mib as f64 * clock::SECOND as f64 / best as f64
 }
 
 fn fsyncs(folder: &Path) -> std::io::Result<Vec<u64>> {
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn measures_this_machine_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let node = calibrate(folder.path()).unwrap();
+        let node = measure(folder.path(), 1).unwrap();
         assert!(node.sha256_mib_per_second > 1.0 && node.fsync_p99_micros >= node.fsync_p50_micros);
         assert!(node.cores >= 1 && !node.file_system.is_empty());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -5,12 +5,15 @@
 //! itself, keeps one connection per worker and never retries.
 
 pub mod arrivals;
+pub mod assemble;
 pub mod backend_metrics;
 pub mod calibrate;
 pub mod cgroup;
 pub mod checker;
 pub mod clock;
+pub mod control;
 pub mod drive;
+pub mod ledger;
 pub mod net;
 pub mod null_s3;
 pub mod pacer;

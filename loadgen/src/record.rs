@@ -184,6 +184,8 @@ pub struct Recorded {
     pub intervals: Vec<u8>,
     /// The workload's counts.
     pub counters: BTreeMap<String, i64>,
+    /// The kind of operation whose seconds make the series.
+    pub series_kind: &'static str,
 }
 
 fn micros(from: u64, to: u64) -> u64 {
@@ -461,6 +463,7 @@ impl Recorder {
             operations,
             series: self.points,
             intervals: self.log,
+            series_kind: self.series_kind,
             counters: self.counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         })
     }

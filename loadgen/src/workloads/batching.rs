@@ -2,7 +2,7 @@
 //!
 //! Kinds of operations, for each snapshot: `append` (from its arrival to the acknowledgement of the
 //! object that holds it; the planned one) and `buffer` (from its arrival until its object was
-//! sent); for each object: `put`. Counters: `puts`, `snapshots`.
+//! sent; its send lag is how late the generator took the snapshot); for each object: `put`. Counters: `puts`, `snapshots`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -29,10 +29,17 @@ const PUT: &str = "put";
 /// Objects being written at the same time in one generator; full buffers beyond them wait.
 const WRITERS: usize = 64;
 
+/// A snapshot: when it was due, and when the generator came round to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Arrival {
+    planned: u64,
+    taken: u64,
+}
+
 /// Full buffers on their way to the writers.
 #[derive(Debug, Default)]
 struct Outbox {
-    full: RefCell<VecDeque<Vec<u64>>>,
+    full: RefCell<VecDeque<Vec<Arrival>>>,
     ready: Notify,
     closed: Cell<bool>,
 }
@@ -42,7 +49,7 @@ struct Outbox {
 struct Collector {
     capacity: usize,
     max_age: u64,
-    buffer: Vec<u64>,
+    buffer: Vec<Arrival>,
     deadline: u64,
 }
 
@@ -51,22 +58,22 @@ impl Collector {
         Self { capacity, max_age, buffer: Vec::with_capacity(capacity), deadline: u64::MAX }
     }
 
-    /// Adds a snapshot that arrived at `planned`; answers the buffer when that filled it.
-    fn add(&mut self, planned: u64) -> Option<Vec<u64>> {
+    /// Adds a snapshot; answers the buffer when that filled it.
+    fn add(&mut self, arrival: Arrival) -> Option<Vec<Arrival>> {
         if self.buffer.is_empty() {
             // The age counts from the arrival, not from when this process came round to it.
-            self.deadline = planned.saturating_add(self.max_age);
+            self.deadline = arrival.planned.saturating_add(self.max_age);
         }
-        self.buffer.push(planned);
+        self.buffer.push(arrival);
         (self.buffer.len() >= self.capacity).then(|| self.take())
     }
 
     /// Answers the buffer when it is too old.
-    fn expire(&mut self, now: u64) -> Option<Vec<u64>> {
+    fn expire(&mut self, now: u64) -> Option<Vec<Arrival>> {
         (!self.buffer.is_empty() && now >= self.deadline).then(|| self.take())
     }
 
-    fn take(&mut self) -> Vec<u64> {
+    fn take(&mut self) -> Vec<Arrival> {
         self.deadline = u64::MAX;
         std::mem::replace(&mut self.buffer, Vec::with_capacity(self.capacity))
     }
@@ -90,7 +97,7 @@ async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>)
             }
         };
         let Some(planned) = arrival else { break };
-        if let Some(full) = collector.add(planned) {
+        if let Some(full) = collector.add(Arrival { planned, taken: clock::now() }) {
             outbox.full.borrow_mut().push_back(full);
             outbox.ready.notify_one();
         }
@@ -126,7 +133,7 @@ impl Writer {
         }
     }
 
-    async fn put(&mut self, snapshots: &[u64]) {
+    async fn put(&mut self, snapshots: &[Arrival]) {
         let number = ((self.worker as u64) << 40) | self.sequence;
         self.sequence += 1;
         let key = format!("{}{:04}-{:010}", self.base, self.worker, self.sequence);
@@ -137,15 +144,15 @@ impl Writer {
         let result = self.connection.put(&path, body).await;
         let ended = clock::now();
         // The object belongs where its first snapshot does.
-        let Some(&first) = snapshots.first() else { return };
+        let Some(&Arrival { planned: first, .. }) = snapshots.first() else { return };
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
                 recorder.success(PUT, Sample { member: first, planned: sent, sent, ended, bytes });
                 recorder.count("puts", first, 1);
                 let each = bytes / snapshots.len() as u64;
-                for &planned in snapshots {
-                    let buffered = Sample { member: planned, planned, sent: planned, ended: sent, bytes: 0 };
+                for &Arrival { planned, taken } in snapshots {
+                    let buffered = Sample { member: planned, planned, sent: taken, ended: sent, bytes: 0 };
                     recorder.success(BUFFER, buffered);
                     recorder.success(APPEND, Sample { member: planned, planned, sent, ended, bytes: each });
                     recorder.count("snapshots", planned, 1);
@@ -153,7 +160,7 @@ impl Writer {
             }
             Err(failure) => {
                 recorder.failure(PUT, first, sent, ended, &failure);
-                for &planned in snapshots {
+                for &Arrival { planned, .. } in snapshots {
                     recorder.failure(APPEND, planned, planned, ended, &failure);
                 }
             }
@@ -241,9 +248,9 @@ pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Res
         offered_per_second: rate,
         recorded: super::finished(recorder)?,
         window: (timing.window_start, timing.window_end),
-        // An append is sent when its object is; the lag of the generator itself shows in `put`
-        // only, so the send lag that judges it is not that of `append`.
-        planned_kind: PUT,
+        // An append is sent when its object is, which buffering delays by design: the lag of the
+        // generator itself is that with which it took the snapshot.
+        planned_kind: BUFFER,
         open_loop: true,
         start_skew,
         usage,
@@ -258,12 +265,13 @@ mod tests {
     #[test]
     fn a_buffer_goes_when_full_or_too_old() {
         let mut collector = Collector::new(3, 100);
-        assert_eq!(collector.add(1), None);
-        assert_eq!(collector.add(2), None);
-        assert_eq!(collector.add(3), Some(vec![1, 2, 3]));
+        let at = |planned| Arrival { planned, taken: planned };
+        assert_eq!(collector.add(at(1)), None);
+        assert_eq!(collector.add(at(2)), None);
+        assert_eq!(collector.add(at(3)), Some(vec![at(1), at(2), at(3)]));
         assert_eq!(collector.expire(1_000), None);
-        assert_eq!(collector.add(10), None);
+        assert_eq!(collector.add(at(10)), None);
         assert_eq!(collector.expire(109), None);
-        assert_eq!(collector.expire(110), Some(vec![10]));
+        assert_eq!(collector.expire(110), Some(vec![at(10)]));
     }
 }

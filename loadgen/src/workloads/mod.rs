@@ -61,8 +61,7 @@ impl WorkloadError {
     }
 }
 
-/// What a gate answers: a monotonic instant at which load begins, and by how many microseconds
-/// this generator is late for it (0 when it is not).
+/// What a gate answers: the monotonic instant at which load begins.
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<u64, WorkloadError>> + 'a>>;
 
 /// Where a generator waits, prepared, for the common start of a trial.
@@ -164,14 +163,22 @@ pub struct Part {
     pub history: Vec<u8>,
     /// The window on the monotonic clock.
     pub window: (u64, u64),
-    /// The kind of operation that the load plans; its send lag judges the generator.
+    /// The kind of operation whose send lag judges the generator.
     pub planned_kind: &'static str,
     /// Whether the load was open.
     pub open_loop: bool,
     /// How far after the agreed instant the load began, nanoseconds.
     pub start_skew: u64,
-    /// Connections opened, over all workers.
+    /// CPU, throttling and memory.
     pub usage: Usage,
+}
+
+impl Part {
+    /// The kind of operation that the load plans, whose seconds make the series.
+    #[must_use]
+    pub fn series_kind(&self) -> &'static str {
+        self.recorded.series_kind
+    }
 }
 
 /// What this generator used in the window.
