@@ -28,6 +28,12 @@ impl Ledger {
         self.attempts.entry(trial.to_owned()).or_default().insert(number, attempt);
     }
 
+    /// Notes that an attempt was begun, unless its end is known.
+    pub fn note_begun(&mut self, trial: &str, number: i32) {
+        let attempts = self.attempts.entry(trial.to_owned()).or_default();
+        attempts.entry(number).or_insert(Attempt::Interrupted);
+    }
+
     fn of(&self, trial: &str) -> impl Iterator<Item = Attempt> {
         self.attempts.get(trial).into_iter().flat_map(|attempts| attempts.values().copied())
     }
