@@ -1,0 +1,98 @@
+//! What a backend says of its own process, in the Prometheus text format: when it started, and
+//! the CPU time and memory it used. A start time that changed within a trial voids it.
+
+use std::time::Duration;
+
+use bakeoff_crds::result::BackendUsage;
+
+use crate::net;
+
+/// A look at a backend's process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    /// When it started, seconds since the epoch.
+    pub start_seconds: f64,
+    /// CPU time so far, seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: f64,
+}
+
+/// The names under which the same figure is known: the Prometheus convention, and MinIO's own.
+const START: [&str; 2] = ["process_start_time_seconds", "minio_node_process_starttime_seconds"];
+const CPU: [&str; 2] = ["process_cpu_seconds_total", "minio_node_process_cpu_total_seconds"];
+const RESIDENT: [&str; 2] = ["process_resident_memory_bytes", "minio_node_process_resident_memory_bytes"];
+
+fn value(text: &str, names: &[&str]) -> Option<f64> {
+    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let (name, rest) = line.split_at(line.find(['{', ' '])?);
+        if !names.contains(&name) {
+            return None;
+        }
+        let rest = rest.rsplit_once('}').map_or(rest, |(_, rest)| rest);
+        rest.split_whitespace().next()?.parse().ok()
+    })
+}
+
+/// Reads an exposition; `None` when it does not tell when the process started.
+#[must_use]
+pub fn parse(text: &str) -> Option<Observation> {
+    Some(Observation {
+        start_seconds: value(text, &START)?,
+        cpu_seconds: value(text, &CPU).unwrap_or(0.0),
+        resident_bytes: value(text, &RESIDENT).unwrap_or(0.0),
+    })
+}
+
+/// Looks at a backend; `None` when it cannot be observed now.
+pub async fn observe(url: &str) -> Option<Observation> {
+    match net::request(http::Method::GET, url, Duration::from_secs(5)).await {
+        Ok((200, body)) => parse(&String::from_utf8_lossy(&body)),
+        Ok((status, _)) => {
+            tracing::warn!(url, status, "backend metrics refused");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "backend metrics");
+            None
+        }
+    }
+}
+
+/// Whether another process answers than before. The start time of Linux processes is read from
+/// clock ticks, so it is the same to the hundredth of a second; MinIO rounds to whole seconds.
+#[must_use]
+pub fn restarted(before: &Observation, after: &Observation) -> bool {
+    (before.start_seconds - after.start_seconds).abs() > 1.0
+}
+
+/// What a backend used between two observations.
+#[must_use]
+pub fn usage(before: &Observation, after: &Observation) -> BackendUsage {
+    let cpu = (after.cpu_seconds - before.cpu_seconds).max(0.0);
+    BackendUsage {
+        process_start_seconds: after.start_seconds,
+        cpu_micros: (cpu * 1e6) as i64,
+        resident_bytes: after.resident_bytes as i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_dialects_and_sees_a_restart() {
+        let go = "# HELP x\nprocess_start_time_seconds 1.7636e+09\nprocess_cpu_seconds_total 2.5\n\
+                  process_resident_memory_bytes 1048576\n";
+        let minio = "minio_node_process_starttime_seconds{server=\"a:9000\"} 1.7636e+09\n\
+                     minio_node_process_cpu_total_seconds{server=\"{}\"} 3.5\n\
+                     minio_node_process_resident_memory_bytes{server=\"a\"} 2e6\n";
+        let (a, b) = (parse(go).unwrap(), parse(minio).unwrap());
+        assert_eq!((a.start_seconds, b.start_seconds, b.cpu_seconds), (1.7636e9, 1.7636e9, 3.5));
+        assert!(!restarted(&a, &b));
+        assert!(restarted(&a, &Observation { start_seconds: 1.7636e9 + 10.0, ..a }));
+        assert_eq!(usage(&a, &b).cpu_micros, 1_000_000);
+        assert_eq!(parse("nothing 1"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! What the control group of this process allows and has taken: CPU throttling and memory.
+//!
+//! Version 2 (`cpu.stat` with `throttled_usec`) and version 1 (`cpu,cpuacct/cpu.stat` with
+//! `throttled_time` in nanoseconds). Outside a control group everything reads as zero.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How often and for how long the CPU limit stopped this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Periods in which it was stopped.
+    pub periods: u64,
+    /// For how long, nanoseconds.
+    pub nanoseconds: u64,
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        if key == name { value.trim().parse().ok() } else { None }
+    })
+}
+
+fn parse(stat: &str) -> Throttling {
+    let nanoseconds = field(stat, "throttled_usec")
+        .map(|micros| micros.saturating_mul(1_000))
+        .or_else(|| field(stat, "throttled_time"))
+        .unwrap_or(0);
+    Throttling { periods: field(stat, "nr_throttled").unwrap_or(0), nanoseconds }
+}
+
+/// The folders in which the `cpu.stat` of this process may lie, the likeliest first.
+fn folders(own: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut found = Vec::new();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let path = path.trim_start_matches('/');
+        if controllers.is_empty() {
+            found.push(root.join(path));
+            // In a cgroup namespace the own group is the root.
+            found.push(root.to_path_buf());
+        } else if controllers.split(',').any(|name| name == "cpu") {
+            for mount in [controllers, "cpu,cpuacct", "cpu"] {
+                found.push(root.join(mount).join(path));
+                found.push(root.join(mount));
+            }
+        }
+    }
+    found
+}
+
+/// The throttling of this process so far.
+#[must_use]
+pub fn throttling() -> Throttling {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    folders(&own)
+        .iter()
+        .find_map(|folder| fs::read_to_string(folder.join("cpu.stat")).ok())
+        .map_or_else(Throttling::default, |stat| parse(&stat))
+}
+
+/// The largest resident memory of this process so far, bytes.
+#[must_use]
+pub fn peak_resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1_024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_are_read() {
+        let two = "usage_usec 9\nnr_periods 8\nnr_throttled 3\nthrottled_usec 250\n";
+        assert_eq!(parse(two), Throttling { periods: 3, nanoseconds: 250_000 });
+        let one = "nr_periods 8\nnr_throttled 3\nthrottled_time 77\n";
+        assert_eq!(parse(one), Throttling { periods: 3, nanoseconds: 77 });
+        assert_eq!(parse(""), Throttling::default());
+    }
+
+    #[test]
+    fn the_own_group_is_found_in_both_versions() {
+        assert_eq!(folders("0::/kubepods/x\n")[0], Path::new("/sys/fs/cgroup/kubepods/x"));
+        let one = folders("5:cpuset:/a\n4:cpu,cpuacct:/a/b\n");
+        assert_eq!(one[0], Path::new("/sys/fs/cgroup/cpu,cpuacct/a/b"));
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(peak_resident() > 1 << 20);
+    }
+}

@@ -1,0 +1,3 @@
+//! Correctness checks: pure functions of a history, in linear time but for one sort.
+
+pub mod s3_history;

@@ -1,0 +1,28 @@
+//! The load generator of Bakeoff: arrival schedule, pacing, recording, S3 drivers, workloads.
+//!
+//! The pure core is `arrivals`, `record`, `sigv4`, `checker`; everything that touches the network
+//! or the clock is at the edges. The measured path runs on one current-thread runtime, signs by
+//! itself, keeps one connection per worker and never retries.
+
+pub mod arrivals;
+pub mod assemble;
+pub mod backend_metrics;
+pub mod calibrate;
+pub mod cgroup;
+pub mod checker;
+pub mod clock;
+pub mod control;
+pub mod drive;
+pub mod ledger;
+pub mod net;
+pub mod null_s3;
+pub mod pacer;
+pub mod probe;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod s3;
+pub mod sigv4;
+pub mod standalone;
+pub mod store;
+pub mod workloads;

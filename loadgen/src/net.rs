@@ -1,0 +1,83 @@
+//! One-off HTTP requests outside the measured path: metrics of backends and the start barrier.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Why a request had no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The address is no `http://` URL.
+    #[error("{0:?} is no http:// URL")]
+    Url(String),
+    /// The peer could not be reached, or the connection broke.
+    #[error("{url}: {detail}")]
+    Transport {
+        /// The address.
+        url: String,
+        /// What happened.
+        detail: String,
+    },
+    /// No answer in time.
+    #[error("{0}: no answer in time")]
+    Timeout(String),
+}
+
+impl NetError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "UrlInvalid",
+            Self::Transport { .. } => "Unreachable",
+            Self::Timeout(_) => "Timeout",
+        }
+    }
+}
+
+/// Sends one request over a connection of its own; answers the status and the body.
+///
+/// # Errors
+/// When there is no whole answer within `timeout`.
+pub async fn request(method: http::Method, url: &str, timeout: Duration) -> Result<(u16, Bytes), NetError> {
+    tokio::time::timeout(timeout, exchange(method, url))
+        .await
+        .map_err(|_| NetError::Timeout(url.to_owned()))?
+}
+
+async fn exchange(method: http::Method, url: &str) -> Result<(u16, Bytes), NetError> {
+    let invalid = || NetError::Url(url.to_owned());
+    let uri: http::Uri = url.parse().map_err(|_| invalid())?;
+    if uri.scheme_str() != Some("http") {
+        return Err(invalid());
+    }
+    let host = uri.host().ok_or_else(invalid)?.to_owned();
+    let authority = uri.authority().ok_or_else(invalid)?.to_string();
+    let broken = |detail: &dyn std::fmt::Display| NetError::Transport {
+        url: url.to_owned(),
+        detail: detail.to_string(),
+    };
+    let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(80)))
+        .await
+        .map_err(|error| broken(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
+        .await
+        .map_err(|error| broken(&error))?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, authority)
+        .body(Full::new(Bytes::new()))
+        .map_err(|error| broken(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+    Ok((status, body))
+}

@@ -1,0 +1,115 @@
+//! Waits until a backend answers a signed request, and says helpfully why one does not.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::s3::conn::Dialer;
+use crate::s3::{Failure, FailureClass, ListRequest};
+
+/// Credentials of a service that just started may need a moment to be known.
+const REFUSALS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a backend cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It did not answer in time.
+    #[error(
+        "backend {backend} at {endpoint} did not answer within {seconds} s ({last}): check the endpoint, the \
+         network policy and whether the server runs"
+    )]
+    Unreachable {
+        /// Its name.
+        backend: String,
+        /// Where it should be.
+        endpoint: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// What the last try said.
+        last: String,
+    },
+    /// It refuses the credentials.
+    #[error(
+        "backend {backend} at {endpoint} refuses the credentials ({said}): check accessKeyId and secretAccessKey \
+         in its Secret, their rights on the bucket, and the region"
+    )]
+    Unauthorised {
+        /// Its name.
+        backend: String,
+        /// Where it is.
+        endpoint: String,
+        /// What it said.
+        said: String,
+    },
+    /// The bucket of an external endpoint does not exist.
+    #[error("backend {backend} has no bucket {bucket}: create it; external buckets are never created for you")]
+    NoBucket {
+        /// Its name.
+        backend: String,
+        /// The bucket.
+        bucket: String,
+    },
+}
+
+impl ProbeError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "EndpointUnreachable",
+            Self::Unauthorised { .. } => "EndpointUnauthorized",
+            Self::NoBucket { .. } => "BucketMissing",
+        }
+    }
+
+    /// Whether a later attempt may succeed without a change by the user.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// Waits until the backend lists its bucket, which is created where `may_create`.
+///
+/// # Errors
+/// When it does not within `patience`, or clearly never will.
+pub async fn wait(backend: &str, dialer: &Dialer, may_create: bool, patience: Duration) -> Result<(), ProbeError> {
+    let target = dialer.target();
+    let endpoint = target.authority.clone();
+    let deadline = Instant::now() + patience;
+    let mut refusals = 0;
+    loop {
+        // A fresh connection each time: the server may have been replaced behind its name.
+        let mut connection = dialer.connection();
+        let request = ListRequest { max_keys: 1, ..ListRequest::default() };
+        let asked = tokio::time::timeout(Duration::from_secs(5), connection.list(&request)).await;
+        let failure = match asked {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(FailureClass::Timeout, "no answer within 5 s"),
+        };
+        tracing::info!(backend, endpoint, %failure, "not ready yet");
+        let mut last = failure.to_string();
+        let code = failure.code.as_deref();
+        if code == Some("NoSuchBucket") || (failure.class == FailureClass::NotFound && code.is_none()) {
+            if !may_create {
+                return Err(ProbeError::NoBucket { backend: backend.to_owned(), bucket: target.bucket.clone() });
+            }
+            match connection.create_bucket().await {
+                Ok(()) => continue,
+                Err(failure) => last = failure.to_string(),
+            }
+        } else if failure.class == FailureClass::Client {
+            refusals += 1;
+            if refusals >= REFUSALS {
+                return Err(ProbeError::Unauthorised { backend: backend.to_owned(), endpoint, said: last });
+            }
+        }
+        if Instant::now() + PAUSE >= deadline {
+            let seconds = patience.as_secs();
+            return Err(ProbeError::Unreachable { backend: backend.to_owned(), endpoint, seconds, last });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! Reads the raw data of a run, writes `summary.json`, `report.html` and `report.md`, and last of
+//! all `index.json` with the size and SHA-256 of every file: only then are results complete.
+
+use bakeoff_analysis::index::{self, Entry};
+use bakeoff_analysis::outcome;
+use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
+use bakeoff_analysis::summary::{Interrupted, RunData, Summary, SummaryError, summarise};
+use bakeoff_crds::result::TrialRecord;
+use bakeoff_crds::run::{Ending, Manifest, Outcome};
+use bakeoff_crds::schedule;
+
+use crate::run::attempt_file;
+use crate::store::{Store, StoreError};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The results store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder holds no run.
+    #[error("there is no manifest.json: is this the folder of a run?")]
+    NoManifest,
+    /// A file is no JSON of its kind.
+    #[error("{file}: {source}")]
+    Json {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The raw data cannot be summarised.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+}
+
+impl ReportError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.reason(),
+            Self::NoManifest => "ManifestMissing",
+            Self::Json { .. } => "FileUnreadable",
+            Self::Summary(error) => error.reason(),
+        }
+    }
+
+    /// Whether another attempt could end better.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.retryable())
+    }
+}
+
+/// What a report leaves behind.
+#[derive(Debug)]
+pub struct Reported {
+    /// For the status.
+    pub outcome: Outcome,
+    /// The summary.
+    pub summary: Summary,
+    /// The report as Markdown.
+    pub markdown: String,
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, ReportError> {
+    serde_json::from_slice(bytes).map_err(|source| ReportError::Json { file: file.to_owned(), source })
+}
+
+fn write<T: serde::Serialize>(file: &str, value: &T) -> Result<Vec<u8>, ReportError> {
+    serde_json::to_vec_pretty(value).map_err(|source| ReportError::Json { file: file.to_owned(), source })
+}
+
+/// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
+/// repetition gives the same files.
+///
+/// # Errors
+/// When files are missing, unreadable or cannot be written.
+pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, ReportError> {
+    let bytes = store.get("manifest.json").await?.ok_or(ReportError::NoManifest)?;
+    let mut manifest: Manifest = read("manifest.json", &bytes)?;
+    if ending.is_some() {
+        manifest.ending = ending;
+    }
+    let scheduled = schedule::trials(&manifest.plan.spec);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut records: Vec<TrialRecord> = Vec::new();
+    let mut begun: Vec<Interrupted> = Vec::new();
+    for name in store.list("trials/").await? {
+        let Some(bytes) = store.get(&name).await? else { continue };
+        entries.push(index::entry(&name, &bytes));
+        let Some((id, attempt, file)) = attempt_file(&name) else { continue };
+        match file {
+            "trial.json" => records.push(read(&name, &bytes)?),
+            "started.json" => {
+                if let Some(trial) = scheduled.iter().find(|trial| trial.id == id) {
+                    begun.push(Interrupted { trial: trial.clone(), attempt });
+                }
+            }
+            _ => {}
+        }
+    }
+    // Begun and not ended: a generator was lost.
+    begun.retain(|begun| {
+        !records.iter().any(|record| record.trial.id == begun.trial.id && record.attempt == begun.attempt)
+    });
+    let data = RunData { manifest: &manifest, records: &records, interrupted: &begun };
+    let summary = summarise(&data)?;
+
+    let manifest_bytes = write("manifest.json", &manifest)?;
+    let summary_bytes = write("summary.json", &summary)?;
+    entries.push(index::entry("manifest.json", &manifest_bytes));
+    entries.push(index::entry("summary.json", &summary_bytes));
+    store.put("manifest.json", manifest_bytes).await?;
+    store.put("summary.json", summary_bytes).await?;
+    let input = ReportInput { summary: &summary, manifest: &manifest, files: &entries };
+    let html = report_html(&input).into_bytes();
+    let markdown = report_markdown(&input);
+    entries.push(index::entry("report.html", &html));
+    entries.push(index::entry("report.md", markdown.as_bytes()));
+    store.put("report.html", html).await?;
+    store.put("report.md", markdown.clone().into_bytes()).await?;
+    let index = index::encode(&index::index(entries));
+    let checksum = index::sha256(index.as_bytes());
+    store.put("index.json", index.into_bytes()).await?;
+    Ok(Reported { outcome: outcome::outcome(&summary, &checksum), summary, markdown })
+}

@@ -1,0 +1,10 @@
+//! S3 on the measured path: one HTTP/1.1 connection per worker, own signing, no retries.
+
+pub mod conn;
+pub mod ops;
+pub mod target;
+pub mod xml;
+
+pub use conn::Connection;
+pub use ops::{Failure, FailureClass, GetReply, ListPage, ListRequest, PutReply};
+pub use target::{Target, TargetError};

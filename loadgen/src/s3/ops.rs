@@ -1,0 +1,286 @@
+//! The S3 operations that are measured, and the classes of their failures.
+
+use bytes::Bytes;
+use http::Method;
+
+use super::conn::{Connection, Keep, Reply};
+use super::xml;
+use crate::sigv4::encode_into;
+
+/// Why an operation did not succeed. The classes never share a histogram with successes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The backend asked to slow down: 429, or 503.
+    Throttled,
+    /// Any other 5xx, or a 200 that carries an error document.
+    Server,
+    /// The object or bucket does not exist: 404.
+    NotFound,
+    /// Any other 4xx.
+    Client,
+    /// No whole answer within the timeout; recorded as at least the timeout.
+    Timeout,
+    /// The connection broke while the operation was under way.
+    Transport,
+    /// No connection could be opened.
+    Connect,
+    /// The answer came and is not what S3 promises.
+    Malformed,
+    /// Unfinished when the drain ended; recorded as at least the time waited.
+    Censored,
+}
+
+impl FailureClass {
+    /// Every class, in the order of their discriminants.
+    pub const ALL: [Self; 9] = [
+        Self::Throttled,
+        Self::Server,
+        Self::NotFound,
+        Self::Client,
+        Self::Timeout,
+        Self::Transport,
+        Self::Connect,
+        Self::Malformed,
+        Self::Censored,
+    ];
+
+    /// The name used in results, metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Server => "serverError",
+            Self::NotFound => "notFound",
+            Self::Client => "clientError",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+            Self::Connect => "connect",
+            Self::Malformed => "malformed",
+            Self::Censored => "censored",
+        }
+    }
+
+    /// Whether the operation certainly had no effect. Everything else is uncertain for ever: a
+    /// write that timed out may still land later.
+    #[must_use]
+    pub fn definite(self) -> bool {
+        matches!(self, Self::NotFound | Self::Client | Self::Connect)
+    }
+}
+
+/// A failed operation.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: {detail}", class.as_str())]
+pub struct Failure {
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// What the server or the transport said; bounded to 300 characters.
+    pub detail: String,
+    /// The S3 error code, such as `NoSuchBucket`, where the server sent one.
+    pub code: Option<String>,
+}
+
+impl Failure {
+    /// A failure without an S3 error code.
+    #[must_use]
+    pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        let mut detail: String = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(300) {
+            detail.truncate(end);
+        }
+        Self { class, detail, code: None }
+    }
+
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.class.as_str()
+    }
+
+    fn from_reply(reply: &Reply) -> Self {
+        let class = match reply.status {
+            429 | 503 => FailureClass::Throttled,
+            500.. => FailureClass::Server,
+            404 => FailureClass::NotFound,
+            _ => FailureClass::Client,
+        };
+        let error = xml::parse_error(&reply.body);
+        let said = error.as_ref().map_or(String::new(), |error| format!(" {}: {}", error.code, error.message));
+        let mut failure = Self::new(class, format!("HTTP {}{said}", reply.status));
+        failure.code = error.map(|error| error.code);
+        failure
+    }
+}
+
+/// The answer to a PUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutReply {
+    /// The ETag, where the server sent one.
+    pub etag: Option<String>,
+}
+
+/// The answer to a GET or HEAD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetReply {
+    /// The ETag, where the server sent one.
+    pub etag: Option<String>,
+    /// The length of the body in bytes.
+    pub length: u64,
+    /// The first bytes of the body, at most 64 unless all was asked for.
+    pub head: Bytes,
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest<'a> {
+    /// Only keys that start with this.
+    pub prefix: &'a str,
+    /// Only keys after this one.
+    pub start_after: Option<&'a str>,
+    /// The token of the page before.
+    pub continuation_token: Option<&'a str>,
+    /// The page size, 1 to 1000.
+    pub max_keys: u16,
+}
+
+/// One page of a listing.
+pub use super::xml::ListPage;
+
+/// The query of a `ListObjectsV2` request, encoded and sorted.
+#[must_use]
+pub fn list_query(request: &ListRequest<'_>) -> String {
+    let mut query = String::with_capacity(128);
+    // The parameters stand in the order of their names, as signing asks.
+    if let Some(token) = request.continuation_token {
+        query.push_str("continuation-token=");
+        encode_into(&mut query, token, false);
+        query.push('&');
+    }
+    query.push_str("list-type=2&max-keys=");
+    query.push_str(&request.max_keys.to_string());
+    query.push_str("&prefix=");
+    encode_into(&mut query, request.prefix, false);
+    if let Some(key) = request.start_after {
+        query.push_str("&start-after=");
+        encode_into(&mut query, key, false);
+    }
+    query
+}
+
+fn accept(reply: Reply) -> Result<Reply, Failure> {
+    if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::from_reply(&reply)) }
+}
+
+impl Connection {
+    /// Writes an object.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, and every transport failure.
+    pub async fn put(&mut self, path: &str, body: Bytes) -> Result<PutReply, Failure> {
+        let reply = accept(self.send(Method::PUT, path, "", body, Keep::Head).await?)?;
+        Ok(PutReply { etag: reply.etag })
+    }
+
+    /// Reads an object; its body is read to the end and only its head kept.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, and every transport failure.
+    pub async fn get(&mut self, path: &str) -> Result<GetReply, Failure> {
+        let reply = accept(self.send(Method::GET, path, "", Bytes::new(), Keep::Head).await?)?;
+        Ok(GetReply { etag: reply.etag, length: reply.length, head: reply.body })
+    }
+
+    /// Asks for an object's metadata.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, and every transport failure.
+    pub async fn head(&mut self, path: &str) -> Result<GetReply, Failure> {
+        let reply = accept(self.send(Method::HEAD, path, "", Bytes::new(), Keep::Head).await?)?;
+        Ok(GetReply { etag: reply.etag, length: reply.length, head: reply.body })
+    }
+
+    /// Deletes an object; deleting a missing one succeeds, as in S3.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, and every transport failure.
+    pub async fn delete(&mut self, path: &str) -> Result<(), Failure> {
+        accept(self.send(Method::DELETE, path, "", Bytes::new(), Keep::Head).await?).map(drop)
+    }
+
+    /// Reads one page of a listing.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, every transport failure, and a document that is no listing.
+    pub async fn list(&mut self, request: &ListRequest<'_>) -> Result<ListPage, Failure> {
+        let query = list_query(request);
+        let path = self.target().bucket_path().to_owned();
+        let reply = accept(self.send(Method::GET, &path, &query, Bytes::new(), Keep::Body).await?)?;
+        match xml::parse_list(&reply.body) {
+            Ok(page) => Ok(page),
+            Err(error) => match xml::parse_error(&reply.body) {
+                // Some services answer 200 and then an error document.
+                Some(said) => {
+                    Err(Failure::new(FailureClass::Server, format!("200 with {}: {}", said.code, said.message)))
+                }
+                None => Err(Failure::new(FailureClass::Malformed, error.to_string())),
+            },
+        }
+    }
+
+    /// Creates the bucket; one that is ours already is fine.
+    ///
+    /// # Errors
+    /// Every other answer but a 2xx, and every transport failure.
+    pub async fn create_bucket(&mut self) -> Result<(), Failure> {
+        let path = self.target().bucket_path().to_owned();
+        match accept(self.send(Method::PUT, &path, "", Bytes::new(), Keep::Body).await?) {
+            Ok(_) => Ok(()),
+            Err(failure)
+                if matches!(failure.code.as_deref(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) =>
+            {
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_sorted_and_encoded() {
+        let request = ListRequest {
+            prefix: "a b/",
+            start_after: Some("a b/ü"),
+            continuation_token: Some("x=/"),
+            max_keys: 2,
+        };
+        assert_eq!(
+            list_query(&request),
+            "continuation-token=x%3D%2F&list-type=2&max-keys=2&prefix=a%20b%2F&start-after=a%20b%2F%C3%BC"
+        );
+    }
+
+    #[test]
+    fn classes_follow_the_status() {
+        let reply = |status, body: &'static str| Reply {
+            status,
+            etag: None,
+            body: Bytes::from_static(body.as_bytes()),
+            length: 0,
+        };
+        let class = |status| Failure::from_reply(&reply(status, "")).class;
+        assert_eq!(class(503), FailureClass::Throttled);
+        assert_eq!(class(429), FailureClass::Throttled);
+        assert_eq!(class(500), FailureClass::Server);
+        assert_eq!(class(404), FailureClass::NotFound);
+        assert_eq!(class(403), FailureClass::Client);
+        let failure = Failure::from_reply(&reply(404, "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>"));
+        assert_eq!(failure.code.as_deref(), Some("NoSuchBucket"));
+        for (index, class) in FailureClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, index);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A run without Kubernetes: a plan made from a file of workloads and the endpoints on the command
+//! line.
+
+use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget};
+use bakeoff_crds::spec::{BackendKind, ExperimentSpec};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum StandaloneError {
+    /// The file is not YAML, or not of the API.
+    #[error("{file}: {detail}")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// An endpoint is named twice, or malformed.
+    #[error("--endpoint {0}: give each its own name, as in minio=http://127.0.0.1:9000")]
+    Endpoint(String),
+}
+
+impl StandaloneError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "WorkloadFileInvalid",
+            Self::Endpoint(_) => "EndpointInvalid",
+        }
+    }
+}
+
+/// What stands on the command line.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// `[NAME=]URL`.
+    pub endpoints: Vec<String>,
+    /// `[NAME=]URL` of Prometheus metrics.
+    pub metrics: Vec<String>,
+    /// The bucket on each.
+    pub bucket: String,
+    /// The region.
+    pub region: String,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
+    /// Whether the bucket may be created.
+    pub create_bucket: bool,
+}
+
+fn named(text: &str) -> (&str, &str) {
+    match text.split_once('=') {
+        Some((name, url)) if !name.contains(':') => (name, url),
+        _ => ("target", text),
+    }
+}
+
+/// The spec in a file: a whole `Experiment`, its `spec`, or just `workloads` and what else the
+/// user wants to set. Its backends are replaced by the endpoints.
+///
+/// # Errors
+/// When the text is no such file.
+pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, StandaloneError> {
+    let refused = |detail: String| StandaloneError::File { file: file.to_owned(), detail };
+    let document: Value = serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let mut spec: Map<String, Value> = match document {
+        Value::Object(mut document) => match document.remove("spec") {
+            Some(Value::Object(spec)) => spec,
+            Some(_) => return Err(refused("spec is no mapping".into())),
+            None => document,
+        },
+        _ => return Err(refused("not a mapping".into())),
+    };
+    // The backends of an endpoint on the command line: what provisions them is out of reach here.
+    let backends: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            json!({"name": name, "s3": {"endpoint": "http://standalone", "bucket": "standalone",
+                   "credentialsSecretRef": {"name": "standalone"}}})
+        })
+        .collect();
+    spec.insert("backends".into(), Value::Array(backends));
+    serde_json::from_value(Value::Object(spec)).map_err(|error| refused(error.to_string()))
+}
+
+/// The plan of a standalone run whose results go to the folder `out`.
+///
+/// # Errors
+/// When the file or an endpoint is malformed.
+pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
+    let named_endpoints: Vec<(&str, &str)> = on.endpoints.iter().map(|text| named(text)).collect();
+    for (position, (name, url)) in named_endpoints.iter().enumerate() {
+        if named_endpoints.iter().take(position).any(|(other, _)| other == name) {
+            return Err(StandaloneError::Endpoint((*url).to_owned()));
+        }
+    }
+    let names: Vec<&str> = named_endpoints.iter().map(|(name, _)| *name).collect();
+    let spec = spec(file, text, &names)?;
+    let uid = format!("{:x}", Timestamp::now().as_millisecond());
+    let backends = named_endpoints
+        .iter()
+        .map(|(name, url)| ResolvedBackend {
+            name: (*name).to_owned(),
+            kind: BackendKind::S3,
+            version: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            endpoint: (*url).to_owned(),
+            region: on.region.clone(),
+            bucket: on.bucket.clone(),
+            prefix: format!("bakeoff/{uid}"),
+            path_style: on.path_style,
+            credentials_dir: String::new(),
+            metrics_url: on.metrics.iter().map(|text| named(text)).find(|(of, _)| of == name).map(|(_, url)| url.to_owned()),
+            provisioned: on.create_bucket,
+            durability: "not stated".to_owned(),
+            settings: Default::default(),
+            node: String::new(),
+            time_to_ready_seconds: None,
+            caveats: Vec::new(),
+        })
+        .collect();
+    Ok(RunPlan {
+        schema_version: RUN_SCHEMA.to_owned(),
+        experiment: ExperimentId { namespace: "standalone".into(), name: "run".into(), uid },
+        spec,
+        backends,
+        results: StoreTarget {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: out.to_owned(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+        },
+        environment: Environment { bakeoff_version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() },
+        attempt: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(endpoints: &[&str]) -> Endpoints {
+        Endpoints {
+            endpoints: endpoints.iter().map(|&text| text.to_owned()).collect(),
+            metrics: vec!["b=http://b:1/metrics".into()],
+            bucket: "data".into(),
+            region: "us-east-1".into(),
+            path_style: true,
+            create_bucket: true,
+        }
+    }
+
+    const WORKLOAD: &str = "workloads:\n- name: put\n  smallObjectPut:\n    objectSize: [4Ki]\n    \
+                            load: {closed: {concurrency: [2]}}\ntrials: {blocks: 1}\n";
+
+    #[test]
+    fn a_short_file_and_a_whole_experiment_are_both_understood() {
+        let plan = plan("w.yaml", WORKLOAD, &endpoints(&["a=http://a:1", "b=http://b:1"]), "out").unwrap();
+        assert_eq!(plan.spec.trials.blocks, 1);
+        let names: Vec<_> = plan.spec.backends.iter().map(|backend| backend.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(plan.backends[1].metrics_url.as_deref(), Some("http://b:1/metrics"));
+        let whole = format!(
+            "apiVersion: bakeoff.dev/v1alpha1\nkind: Experiment\nmetadata: {{name: x}}\nspec:\n{}",
+            WORKLOAD.lines().map(|line| format!("  {line}\n")).collect::<String>()
+        );
+        assert_eq!(spec("x", &whole, &["target"]).unwrap().workloads.len(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let twice = plan("w", WORKLOAD, &endpoints(&["http://a:1", "http://b:1"]), "o").unwrap_err();
+        assert_eq!(twice.reason(), "EndpointInvalid");
+        let error = spec("w.yaml", "workloads: 3", &[]).unwrap_err();
+        assert!(error.to_string().starts_with("w.yaml: "), "{error}");
+    }
+}

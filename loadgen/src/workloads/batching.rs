@@ -1,0 +1,277 @@
+//! B2: snapshots arrive at a rate and are collected into one object before it is written.
+//!
+//! Kinds of operations, for each snapshot: `append` (from its arrival to the acknowledgement of the
+//! object that holds it; the planned one) and `buffer` (from its arrival until its object was
+//! sent; its send lag is how late the generator took the snapshot); for each object: `put`. Counters: `puts`, `snapshots`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Arrivals, Batching};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::body::Bodies;
+use super::{Context, Gate, Meter, Part, WorkloadError};
+use crate::arrivals::Instants;
+use crate::clock;
+use crate::drive::Counts;
+use crate::pacer::{self, Handoff};
+use crate::record::{Recorder, Sample};
+use crate::s3::{Connection, Failure, FailureClass};
+
+const APPEND: &str = "append";
+const BUFFER: &str = "buffer";
+const PUT: &str = "put";
+
+/// Objects being written at the same time in one generator; full buffers beyond them wait.
+const WRITERS: usize = 64;
+
+/// A snapshot: when it was due, and when the generator came round to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Arrival {
+    planned: u64,
+    taken: u64,
+}
+
+/// Full buffers on their way to the writers.
+#[derive(Debug, Default)]
+struct Outbox {
+    full: RefCell<VecDeque<Vec<Arrival>>>,
+    ready: Notify,
+    closed: Cell<bool>,
+}
+
+/// Collects arrivals into buffers: a pure step, so that its rule is tested without a clock.
+#[derive(Debug)]
+struct Collector {
+    capacity: usize,
+    max_age: u64,
+    buffer: Vec<Arrival>,
+    deadline: u64,
+}
+
+impl Collector {
+    fn new(capacity: usize, max_age: u64) -> Self {
+        Self { capacity, max_age, buffer: Vec::with_capacity(capacity), deadline: u64::MAX }
+    }
+
+    /// Adds a snapshot; answers the buffer when that filled it.
+    fn add(&mut self, arrival: Arrival) -> Option<Vec<Arrival>> {
+        if self.buffer.is_empty() {
+            // The age counts from the arrival, not from when this process came round to it.
+            self.deadline = arrival.planned.saturating_add(self.max_age);
+        }
+        self.buffer.push(arrival);
+        (self.buffer.len() >= self.capacity).then(|| self.take())
+    }
+
+    /// Answers the buffer when it is too old.
+    fn expire(&mut self, now: u64) -> Option<Vec<Arrival>> {
+        (!self.buffer.is_empty() && now >= self.deadline).then(|| self.take())
+    }
+
+    fn take(&mut self) -> Vec<Arrival> {
+        self.deadline = u64::MAX;
+        std::mem::replace(&mut self.buffer, Vec::with_capacity(self.capacity))
+    }
+}
+
+async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>) {
+    loop {
+        let arrival = if collector.deadline == u64::MAX {
+            handoff.next().await
+        } else {
+            tokio::select! {
+                biased;
+                arrival = handoff.next() => arrival,
+                () = clock::sleep_until(collector.deadline) => {
+                    if let Some(full) = collector.expire(clock::now()) {
+                        outbox.full.borrow_mut().push_back(full);
+                        outbox.ready.notify_one();
+                    }
+                    continue;
+                }
+            }
+        };
+        let Some(planned) = arrival else { break };
+        if let Some(full) = collector.add(Arrival { planned, taken: clock::now() }) {
+            outbox.full.borrow_mut().push_back(full);
+            outbox.ready.notify_one();
+        }
+    }
+    // What is left keeps its deadline, as in production.
+    if !collector.buffer.is_empty() {
+        clock::sleep_until(collector.deadline).await;
+        outbox.full.borrow_mut().push_back(collector.take());
+    }
+    outbox.closed.set(true);
+    outbox.ready.notify_waiters();
+}
+
+struct Writer {
+    connection: Connection,
+    recorder: Rc<RefCell<Recorder>>,
+    bodies: Rc<Bodies>,
+    base: Rc<str>,
+    worker: usize,
+    sequence: u64,
+}
+
+impl Writer {
+    async fn write(&mut self, outbox: Rc<Outbox>) {
+        loop {
+            let _ = self.connection.ready().await;
+            let full = outbox.full.borrow_mut().pop_front();
+            match full {
+                Some(snapshots) => self.put(&snapshots).await,
+                None if outbox.closed.get() => return,
+                None => outbox.ready.notified().await,
+            }
+        }
+    }
+
+    async fn put(&mut self, snapshots: &[Arrival]) {
+        let number = ((self.worker as u64) << 40) | self.sequence;
+        self.sequence += 1;
+        let key = format!("{}{:04}-{:010}", self.base, self.worker, self.sequence);
+        let path = self.connection.target().object_path(&key);
+        let body = self.object(number, snapshots.len());
+        let bytes = body.len() as u64;
+        let sent = clock::now();
+        let result = self.connection.put(&path, body).await;
+        let ended = clock::now();
+        // The object belongs where its first snapshot does.
+        let Some(&Arrival { planned: first, .. }) = snapshots.first() else { return };
+        let mut recorder = self.recorder.borrow_mut();
+        match result {
+            Ok(_) => {
+                recorder.success(PUT, Sample { member: first, planned: sent, sent, ended, bytes });
+                recorder.count("puts", first, 1);
+                let each = bytes / snapshots.len() as u64;
+                for &Arrival { planned, taken } in snapshots {
+                    let buffered = Sample { member: planned, planned, sent: taken, ended: sent, bytes: 0 };
+                    recorder.success(BUFFER, buffered);
+                    recorder.success(APPEND, Sample { member: planned, planned, sent, ended, bytes: each });
+                    recorder.count("snapshots", planned, 1);
+                }
+            }
+            Err(failure) => {
+                recorder.failure(PUT, first, sent, ended, &failure);
+                for &Arrival { planned, .. } in snapshots {
+                    recorder.failure(APPEND, planned, planned, ended, &failure);
+                }
+            }
+        }
+    }
+
+    fn object(&self, number: u64, snapshots: usize) -> Bytes {
+        let mut object = BytesMut::new();
+        for index in 0..snapshots {
+            object.extend_from_slice(&self.bodies.body(number.wrapping_mul(131).wrapping_add(index as u64)));
+        }
+        object.freeze()
+    }
+}
+
+/// Runs the trial.
+///
+/// # Errors
+/// When the trial does not fit the spec, or recording or pacing fails.
+pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+    let capacity = usize::try_from(context.level(factor::SNAPSHOTS_PER_OBJECT)?).unwrap_or(1).max(1);
+    let rate = context.level(factor::ARRIVALS_PER_SECOND)? as f64 / context.generators as f64;
+    let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
+    let bodies = Rc::new(Bodies::new(size, context.seed()));
+    let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
+    let max_age = u64::try_from(spec.max_buffer_milliseconds).unwrap_or(0) * 1_000_000;
+
+    let start = gate.open().await?;
+    let timing = context.timing(start);
+    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
+    let kinds = [APPEND, BUFFER, PUT];
+    let recorder =
+        Recorder::new(timing.window_start, timing.window_end, wall, true, &kinds, context.live.clone())?;
+    let recorder = Rc::new(RefCell::new(recorder));
+    let handoff = Handoff::new(timing.window_start);
+    let instants = Instants::new(rate, Arrivals::Poisson, context.seed(), &context.label("arrivals"));
+    let planned = instants
+        .clone()
+        .map(|offset| start + offset)
+        .take_while(|&at| at < timing.window_end)
+        .filter(|&at| at >= timing.window_start)
+        .count() as u64;
+    pacer::start(handoff.clone(), instants, start, timing.window_end)?;
+    let start_skew = clock::now().saturating_sub(start);
+
+    let outbox = Rc::new(Outbox::default());
+    let mut tasks = vec![tokio::task::spawn_local(collect(
+        handoff.clone(),
+        Collector::new(capacity, max_age),
+        Rc::clone(&outbox),
+    ))];
+    for worker in 0..WRITERS {
+        let mut writer = Writer {
+            connection: context.dialer.connection(),
+            recorder: Rc::clone(&recorder),
+            bodies: Rc::clone(&bodies),
+            base: Rc::clone(&base),
+            worker,
+            sequence: 0,
+        };
+        let outbox = Rc::clone(&outbox);
+        tasks.push(tokio::task::spawn_local(async move { writer.write(outbox).await }));
+    }
+    let usage = Meter::over(timing.window_start, timing.window_end).await;
+    clock::sleep_until(timing.window_end + 20_000_000).await;
+    handoff.close();
+    while clock::now() < timing.drain_end && tasks.iter().any(|task| !task.is_finished()) {
+        clock::sleep_until(timing.drain_end.min(clock::now() + 5_000_000)).await;
+    }
+    for task in &tasks {
+        task.abort();
+    }
+    let now = clock::now();
+    let not_started = handoff.never_started();
+    let (completed, failed) = recorder.borrow().ended(APPEND);
+    let unfinished = planned.saturating_sub(completed + failed + not_started);
+    for _ in 0..unfinished.min(1_000_000) {
+        // Their own arrivals are in tasks that are gone; the window's end is a safe lower bound.
+        let at = timing.window_end - 1;
+        let censored = Failure::new(FailureClass::Censored, "unfinished");
+        recorder.borrow_mut().failure(APPEND, at, at, now, &censored);
+    }
+    Ok(Part {
+        counts: Counts { completed, failed, unfinished, not_started },
+        offered_per_second: rate,
+        recorded: super::finished(recorder)?,
+        window: (timing.window_start, timing.window_end),
+        // An append is sent when its object is, which buffering delays by design: the lag of the
+        // generator itself is that with which it took the snapshot.
+        planned_kind: BUFFER,
+        open_loop: true,
+        start_skew,
+        usage,
+        ..Part::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_goes_when_full_or_too_old() {
+        let mut collector = Collector::new(3, 100);
+        let at = |planned| Arrival { planned, taken: planned };
+        assert_eq!(collector.add(at(1)), None);
+        assert_eq!(collector.add(at(2)), None);
+        assert_eq!(collector.add(at(3)), Some(vec![at(1), at(2), at(3)]));
+        assert_eq!(collector.expire(1_000), None);
+        assert_eq!(collector.add(at(10)), None);
+        assert_eq!(collector.expire(109), None);
+        assert_eq!(collector.expire(110), Some(vec![at(10)]));
+    }
+}

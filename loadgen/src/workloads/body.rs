@@ -1,0 +1,81 @@
+//! Object bodies: incompressible, unique for each operation, without a random number generator on
+//! the measured path.
+
+use bakeoff_crds::rng::SplitMix64;
+use bytes::Bytes;
+
+const POOL: usize = 1 << 20;
+
+/// Makes bodies of one size: a slice of a random buffer at a moving offset, stamped with the number
+/// of the operation, so that neither compression nor deduplication gains.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    pool: Bytes,
+    size: usize,
+}
+
+impl Bodies {
+    /// Bodies of `size` bytes.
+    #[must_use]
+    pub fn new(size: usize, seed: u64) -> Self {
+        let mut pool = vec![0; POOL + size];
+        SplitMix64::stream(seed, "bodies").fill(&mut pool);
+        Self { pool: Bytes::from(pool), size }
+    }
+
+    /// The body of one operation. Its first bytes are the number, 20 decimal digits and a line
+    /// feed, as far as the size has room.
+    #[must_use]
+    pub fn body(&self, number: u64) -> Bytes {
+        // An odd stride visits every offset of the pool before one comes back.
+        let offset = usize::try_from(number.wrapping_mul(7_919)).unwrap_or(0) % POOL;
+        let mut body = self.pool[offset..offset + self.size].to_vec();
+        let stamp = stamp(number);
+        let room = stamp.len().min(body.len());
+        body[..room].copy_from_slice(&stamp[stamp.len() - room..]);
+        Bytes::from(body)
+    }
+}
+
+const STAMP: usize = 21;
+
+fn stamp(number: u64) -> [u8; STAMP] {
+    let mut text = [b'0'; STAMP];
+    text[STAMP - 1] = b'\n';
+    let mut rest = number;
+    for digit in text[..STAMP - 1].iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    text
+}
+
+/// The number that a body is stamped with; `None` when it bears no stamp.
+#[must_use]
+pub fn stamped(head: &[u8]) -> Option<u64> {
+    let digits = head.get(..STAMP - 1)?;
+    if head.get(STAMP - 1) != Some(&b'\n') {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_have_their_size_and_number_and_differ() {
+        let bodies = Bodies::new(4_096, 1);
+        let (one, two) = (bodies.body(7), bodies.body(u64::MAX));
+        assert_eq!((one.len(), stamped(&one)), (4_096, Some(7)));
+        assert_eq!(stamped(&two), Some(u64::MAX));
+        assert_ne!(one[STAMP..], two[STAMP..]);
+        assert_eq!(stamped(b"short"), None);
+    }
+
+    #[test]
+    fn a_tiny_body_keeps_the_low_digits() {
+        assert_eq!(&Bodies::new(3, 1).body(42)[..], b"42\n");
+    }
+}

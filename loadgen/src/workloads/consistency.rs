@@ -1,0 +1,449 @@
+//! B4: writers put, overwrite and delete objects; each acknowledged write is read back at once over
+//! another connection; listers list the runs under way and read what they saw. The history is
+//! checked and kept.
+//!
+//! Kinds of operations: `put`, `delete`, `get`, `listPage`. A trial lasts until its writes are
+//! done. It runs in epochs of a few thousand writes over keys of their own: each ends with a
+//! listing of everything at rest and its check, so that memory is bounded however long the trial.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::spec::{Consistency, KeyShape};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::body::{Bodies, stamped};
+use super::{Context, Gate, Meter, Part, WorkloadError};
+use crate::checker::s3_history::{self, Event, Outcome, Span};
+use crate::clock::{self, SECOND};
+use crate::drive::Counts;
+use crate::record::{Recorder, Sample};
+use crate::s3::{Connection, Failure, FailureClass, ListRequest};
+
+const PUT: &str = "put";
+const DELETE: &str = "delete";
+const GET: &str = "get";
+const PAGE: &str = "listPage";
+
+/// Writes of one epoch, all writers together.
+const EPOCH_WRITES: usize = 5_000;
+/// Keys of one run: what one scan lists.
+const RUN_KEYS: usize = 150;
+const BODY_BYTES: usize = 256;
+/// A backend that is away must not hold the experiment for ever.
+const MAX_TRIAL: u64 = 1_800 * SECOND;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The n-th key of a run, after its prefix. In a run of sequence, later keys need not sort later.
+fn shaped(shape: KeyShape, n: usize) -> String {
+    match shape {
+        KeyShape::Flat => format!("{n:08}"),
+        KeyShape::Nested => {
+            let group = n / 3;
+            match n % 3 {
+                0 => format!("a{group:03}"),
+                1 => format!("a{group:03}/b"),
+                _ => format!("a{group:03}-b"),
+            }
+        }
+        KeyShape::Unicode => {
+            // Two, three and four bytes: the order of bytes differs from that of UTF-16.
+            let head = ["é", "日本", "𝄞", "ﬀ", "z"][n % 5];
+            format!("{head}-{n:04}")
+        }
+    }
+}
+
+/// What the clients of an epoch share.
+struct Shared {
+    events: RefCell<Vec<Event>>,
+    recorder: Rc<RefCell<Recorder>>,
+    /// The runs under way: of each writer the current one and the one before.
+    runs: RefCell<Vec<Vec<Arc<str>>>>,
+    keys: RefCell<BTreeMap<Arc<str>, ()>>,
+    writers_left: Cell<usize>,
+    next_id: Rc<Cell<u64>>,
+    counts: Rc<RefCell<Counts>>,
+    deadline: u64,
+}
+
+impl Shared {
+    fn id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// One allocation for each key, however often it is listed.
+    fn intern(&self, key: &str) -> Arc<str> {
+        let mut keys = self.keys.borrow_mut();
+        if let Some((known, ())) = keys.get_key_value(key) {
+            return Arc::clone(known);
+        }
+        let fresh: Arc<str> = key.into();
+        keys.insert(Arc::clone(&fresh), ());
+        fresh
+    }
+
+    fn record(&self, kind: &'static str, span: Span, result: Result<u64, &Failure>) {
+        let Span { invoke, complete } = span;
+        let mut recorder = self.recorder.borrow_mut();
+        match result {
+            Ok(bytes) => {
+                let sample = Sample { member: invoke, planned: invoke, sent: invoke, ended: complete, bytes };
+                recorder.success(kind, sample);
+            }
+            Err(failure) => recorder.failure(kind, invoke, invoke, complete, failure),
+        }
+    }
+
+    async fn get(&self, connection: &mut Connection, key: &Arc<str>) {
+        let _ = connection.ready().await;
+        let path = connection.target().object_path(key);
+        let invoke = clock::now();
+        let result = connection.get(&path).await;
+        let span = Span { invoke, complete: clock::now() };
+        let value = match &result {
+            Ok(reply) => Some(stamped(&reply.head).filter(|_| reply.length == BODY_BYTES as u64).unwrap_or(u64::MAX)),
+            // An answer like any other.
+            Err(failure) if failure.class == FailureClass::NotFound => None,
+            Err(failure) => {
+                self.record(GET, span, Err(failure));
+                return;
+            }
+        };
+        self.record(GET, span, Ok(result.map_or(0, |reply| reply.length)));
+        self.events.borrow_mut().push(Event::Read { id: self.id(), key: Arc::clone(key), value, span });
+    }
+
+    /// Lists a run from its start to its end; answers what it saw.
+    async fn scan(&self, connection: &mut Connection, prefix: &Arc<str>, page: u16, by_token: bool) -> Vec<Arc<str>> {
+        let scan = self.id();
+        let mut token: Option<String> = None;
+        let mut after: Arc<str> = "".into();
+        let mut seen = Vec::new();
+        loop {
+            let _ = connection.ready().await;
+            let request = ListRequest {
+                prefix,
+                start_after: (token.is_none() && !after.is_empty()).then_some(&*after),
+                continuation_token: token.as_deref(),
+                max_keys: page,
+            };
+            let invoke = clock::now();
+            let result = connection.list(&request).await;
+            let span = Span { invoke, complete: clock::now() };
+            let answer = match result {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    self.record(PAGE, span, Err(&failure));
+                    return seen;
+                }
+            };
+            self.record(PAGE, span, Ok(0));
+            {
+                let mut recorder = self.recorder.borrow_mut();
+                recorder.count("pages", invoke, 1);
+                recorder.count("keys", invoke, answer.entries.len() as u64);
+            }
+            let keys: Vec<Arc<str>> = answer.entries.iter().map(|entry| self.intern(&entry.key)).collect();
+            let last = keys.last().cloned();
+            seen.extend(keys.iter().cloned());
+            self.events.borrow_mut().push(Event::Page {
+                scan,
+                prefix: Arc::clone(prefix),
+                after: Arc::clone(&after),
+                by_token: token.is_some(),
+                keys,
+                truncated: answer.truncated,
+                span,
+            });
+            // A scan that goes round in circles ends here; its duplicates are on record.
+            let Some(last) = last.filter(|_| answer.truncated && seen.len() <= 4 * RUN_KEYS) else { return seen };
+            after = last;
+            token = if by_token { answer.next_token } else { None };
+        }
+    }
+}
+
+struct Writer {
+    shared: Rc<Shared>,
+    write: Connection,
+    read: Connection,
+    bodies: Rc<Bodies>,
+    rng: SplitMix64,
+    base: String,
+    writer: usize,
+    writes: usize,
+    shapes: Vec<KeyShape>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut run = 0;
+        let mut left = self.writes;
+        while left > 0 {
+            let shape = self.shapes[(run + self.writer) % self.shapes.len()];
+            let prefix: Arc<str> = format!("{}w{:02}/{:?}-{run:04}/", self.base, self.writer, shape).into();
+            {
+                let mut runs = self.shared.runs.borrow_mut();
+                let own = &mut runs[self.writer];
+                own.push(Arc::clone(&prefix));
+            }
+            left = self.one_run(&prefix, shape, left).await;
+            run += 1;
+            if clock::now() > self.shared.deadline {
+                break;
+            }
+        }
+        self.shared.counts.borrow_mut().not_started += left as u64;
+        self.shared.writers_left.set(self.shared.writers_left.get() - 1);
+    }
+
+    /// Writes one run; answers how many writes are left.
+    async fn one_run(&mut self, prefix: &Arc<str>, shape: KeyShape, mut left: usize) -> usize {
+        let mut live: Vec<Arc<str>> = Vec::new();
+        let mut created = 0;
+        while left > 0 && created < RUN_KEYS && clock::now() <= self.shared.deadline {
+            left -= 1;
+            let choice = self.rng.below(100);
+            // 70 of 100 create, 15 overwrite, 15 delete.
+            let (key, delete) = if choice < 70 || live.is_empty() {
+                created += 1;
+                (self.shared.intern(&format!("{prefix}{}", shaped(shape, created - 1))), false)
+            } else {
+                let index = self.rng.index(live.len());
+                (live.swap_remove(index), choice >= 85)
+            };
+            let outcome = self.write(&key, delete).await;
+            match outcome {
+                Outcome::Ok => {
+                    self.shared.get(&mut self.read, &key).await;
+                    if !delete {
+                        live.push(key);
+                    }
+                }
+                // A key whose state is unknown is left alone for ever.
+                Outcome::Info => tokio::time::sleep(PAUSE).await,
+                Outcome::Fail if delete => live.push(key),
+                Outcome::Fail => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        left
+    }
+
+    async fn write(&mut self, key: &Arc<str>, delete: bool) -> Outcome {
+        let id = self.shared.id();
+        let path = self.write.target().object_path(key);
+        let body = (!delete).then(|| self.bodies.body(id));
+        let _ = self.write.ready().await;
+        let invoke = clock::now();
+        let result = match body {
+            Some(body) => self.write.put(&path, body).await.map(|reply| reply.etag.unwrap_or_default()),
+            None => self.write.delete(&path).await.map(|()| String::new()),
+        };
+        let span = Span { invoke, complete: clock::now() };
+        let kind = if delete { DELETE } else { PUT };
+        let bytes = if delete { 0 } else { BODY_BYTES as u64 };
+        self.shared.record(kind, span, result.as_ref().map(|_| bytes));
+        let mut counts = self.shared.counts.borrow_mut();
+        let (outcome, detail) = match result {
+            Ok(etag) => {
+                counts.completed += 1;
+                (Outcome::Ok, etag)
+            }
+            Err(failure) => {
+                counts.failed += 1;
+                let outcome = if failure.class.definite() { Outcome::Fail } else { Outcome::Info };
+                (outcome, failure.to_string())
+            }
+        };
+        let value = (!delete).then_some(id);
+        let event = Event::Write { id, key: Arc::clone(key), value, span, outcome, detail };
+        self.shared.events.borrow_mut().push(event);
+        outcome
+    }
+}
+
+async fn list_while_writing(
+    shared: Rc<Shared>,
+    mut connection: Connection,
+    mut rng: SplitMix64,
+    pages: Vec<u16>,
+    lister: usize,
+) {
+    let mut turn = lister;
+    while shared.writers_left.get() > 0 {
+        let run = {
+            let runs = shared.runs.borrow();
+            let writer = rng.index(runs.len());
+            // The run under way, and now and then the one before.
+            let back = usize::from(rng.below(4) == 0) + 1;
+            runs[writer].len().checked_sub(back).map(|index| Arc::clone(&runs[writer][index]))
+        };
+        if let Some(run) = run {
+            let page = pages[turn / 2 % pages.len()];
+            let seen = shared.scan(&mut connection, &run, page, turn.is_multiple_of(2)).await;
+            turn += 1;
+            if !seen.is_empty() {
+                let key = Arc::clone(&seen[rng.index(seen.len())]);
+                shared.get(&mut connection, &key).await;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The checks of all epochs, added up.
+fn add(total: &mut Vec<CheckRecord>, epoch: Vec<CheckRecord>) {
+    for check in epoch {
+        match total.iter_mut().find(|known| known.name == check.name) {
+            Some(known) => {
+                known.checked += check.checked;
+                known.violations += check.violations;
+                known.uncertain += check.uncertain;
+                known.examples.extend(check.examples);
+                known.examples.truncate(10);
+            }
+            None => total.push(check),
+        }
+    }
+}
+
+/// Runs the trial.
+///
+/// # Errors
+/// When recording fails, or the history cannot be written.
+pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+    let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
+    let listers = context.share(usize::try_from(spec.listers).unwrap_or(0));
+    let mut left = context.share(usize::try_from(spec.operations).unwrap_or(0));
+    let pages: Vec<u16> = spec.page_sizes.iter().map(|&size| u16::try_from(size).unwrap_or(1_000)).collect();
+    let bodies = Rc::new(Bodies::new(BODY_BYTES, context.seed()));
+    let base = format!("{}g{}/", context.attempt_prefix(), context.generator);
+
+    let start = gate.open().await?;
+    clock::sleep_until(start).await;
+    let start_skew = clock::now().saturating_sub(start);
+    let kinds = [PUT, DELETE, GET, PAGE];
+    let recorder = Recorder::new(start, u64::MAX, clock::wall(), false, &kinds, context.live.clone())?;
+    let recorder = Rc::new(RefCell::new(recorder));
+    let counts = Rc::new(RefCell::new(Counts::default()));
+    let next_id = Rc::new(Cell::new(1));
+    let meter = Meter::start();
+    let mut history = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut checks = Vec::new();
+    let (mut stale_keys, mut longest_stale, mut never_listed, mut old_token_pages) = (0, 0, 0, 0);
+
+    let mut epoch = 0;
+    while left > 0 && writers > 0 {
+        let writes = left.min(EPOCH_WRITES);
+        left -= writes;
+        let shared = Rc::new(Shared {
+            events: RefCell::default(),
+            recorder: Rc::clone(&recorder),
+            runs: RefCell::new(vec![Vec::new(); writers]),
+            keys: RefCell::default(),
+            writers_left: Cell::new(writers),
+            next_id: Rc::clone(&next_id),
+            counts: Rc::clone(&counts),
+            deadline: start + MAX_TRIAL,
+        });
+        let rng = |who: &str, index: usize| {
+            SplitMix64::stream(context.seed(), &format!("{}/{epoch}/{who}{index}", context.label("consistency")))
+        };
+        let mut tasks = Vec::new();
+        for writer in 0..writers {
+            let task = Writer {
+                shared: Rc::clone(&shared),
+                write: context.dialer.connection(),
+                read: context.dialer.connection(),
+                bodies: Rc::clone(&bodies),
+                rng: rng("w", writer),
+                base: format!("{base}e{epoch:03}/"),
+                writer,
+                writes: writes / writers + usize::from(writer < writes % writers),
+                shapes: spec.key_shapes.clone(),
+            };
+            tasks.push(tokio::task::spawn_local(task.run()));
+        }
+        for lister in 0..listers {
+            tasks.push(tokio::task::spawn_local(list_while_writing(
+                Rc::clone(&shared),
+                context.dialer.connection(),
+                rng("l", lister),
+                pages.clone(),
+                lister,
+            )));
+        }
+        for task in tasks {
+            task.await.map_err(std::io::Error::other)?;
+        }
+        // At rest: everything acknowledged must be there now.
+        let mut connection = context.dialer.connection();
+        let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
+        for run in &runs {
+            shared.scan(&mut connection, run, 1_000, false).await;
+        }
+        let events = shared.events.take();
+        let report = s3_history::check(&events);
+        add(&mut checks, report.checks);
+        stale_keys += report.stale_keys;
+        longest_stale = longest_stale.max(report.longest_stale);
+        never_listed += report.never_listed;
+        old_token_pages += report.old_token_pages;
+        for event in &events {
+            serde_json::to_writer(&mut history, event).map_err(std::io::Error::other)?;
+            history.write_all(b"\n")?;
+        }
+        epoch += 1;
+        if clock::now() > start + MAX_TRIAL {
+            counts.borrow_mut().not_started += left as u64;
+            break;
+        }
+    }
+    let end = clock::now();
+    recorder.borrow_mut().close(end);
+    let mut recorded = super::finished(recorder)?;
+    for (name, count) in [
+        ("staleKeys", stale_keys),
+        ("longestStaleMicros", longest_stale / 1_000),
+        ("neverListed", never_listed),
+        ("oldTokenPages", old_token_pages),
+    ] {
+        recorded.counters.insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let counts = *counts.borrow();
+    Ok(Part {
+        counts,
+        recorded,
+        checks,
+        history: history.finish()?,
+        window: (start, end),
+        planned_kind: PUT,
+        start_skew,
+        usage: meter.stop(),
+        ..Part::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_give_distinct_keys_that_share_prefixes() {
+        for shape in [KeyShape::Flat, KeyShape::Nested, KeyShape::Unicode] {
+            let keys: std::collections::BTreeSet<String> = (0..RUN_KEYS).map(|n| shaped(shape, n)).collect();
+            assert_eq!(keys.len(), RUN_KEYS, "{shape:?}");
+        }
+        assert!(shaped(KeyShape::Nested, 1).starts_with(&shaped(KeyShape::Nested, 0)));
+        assert!(shaped(KeyShape::Nested, 2).starts_with(&shaped(KeyShape::Nested, 0)));
+    }
+}

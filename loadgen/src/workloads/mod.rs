@@ -1,0 +1,279 @@
+//! The workloads: each prepares, waits for the common start, runs warm-up and window, drains and
+//! answers its part. One file a kind, joined by an exhaustive match.
+
+pub mod batching;
+pub mod body;
+pub mod cold_read;
+pub mod consistency;
+pub mod small_object_put;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bakeoff_crds::quantity::QuantityError;
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::schedule::{Trial, factor};
+use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
+
+use crate::arrivals::Plan;
+use crate::clock;
+use crate::drive::{Counts, Timing};
+use crate::record::{LiveCounts, RecordError, Recorded};
+use crate::s3::Failure;
+use crate::s3::conn::Dialer;
+
+/// Why a trial could not be run at all. What the backend answers during a window is data, not an
+/// error.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// The trial does not fit the spec.
+    #[error("{0}")]
+    Spec(String),
+    /// A quantity of the spec cannot be read.
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
+    /// Objects that the trial reads could not be written or counted.
+    #[error("preparation: {0}")]
+    Preparation(#[from] Failure),
+    /// Recording failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The pacer or a file failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The other generators could not be met at the start.
+    #[error("start barrier: {0}")]
+    Gate(String),
+}
+
+impl WorkloadError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Spec(_) | Self::Quantity(_) => "SpecInvalid",
+            Self::Preparation(_) => "PreparationFailed",
+            Self::Record(error) => error.reason(),
+            Self::Io(_) => "LocalFailure",
+            Self::Gate(_) => "BarrierFailed",
+        }
+    }
+}
+
+/// What a gate answers: the monotonic instant at which load begins.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<u64, WorkloadError>> + 'a>>;
+
+/// Where a generator waits, prepared, for the common start of a trial.
+pub trait Gate {
+    /// Says that this generator is prepared and answers when load begins, on its monotonic clock.
+    fn open(&self) -> Opening<'_>;
+}
+
+/// A gate of one generator: load begins at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Gate for Alone {
+    fn open(&self) -> Opening<'_> {
+        // A little ahead, so that the pacer is in place at its first instant.
+        Box::pin(async { Ok(clock::now() + 20_000_000) })
+    }
+}
+
+/// What a workload needs to know of its trial.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// What was asked for.
+    pub spec: &'a ExperimentSpec,
+    /// The trial.
+    pub trial: &'a Trial,
+    /// The attempt at it, from 1.
+    pub attempt: i32,
+    /// Connections to the backend.
+    pub dialer: Dialer,
+    /// The prefix of everything this run writes there; empty or ending with a slash.
+    pub prefix: String,
+    /// The index of this generator, from 0.
+    pub generator: usize,
+    /// How many generators share the load.
+    pub generators: usize,
+    /// Live counts for metrics.
+    pub live: Arc<LiveCounts>,
+}
+
+impl Context<'_> {
+    /// The seed of the experiment.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.spec.seed.unsigned_abs()
+    }
+
+    /// A label for random streams of this trial and generator. Attempts and backends differ only
+    /// where `own` says more: the same trial on two backends meets the same arrivals and sizes.
+    #[must_use]
+    pub fn label(&self, own: &str) -> String {
+        format!("{own}/{}/{}/{}/{}", self.trial.block, self.trial.workload, self.trial.cell_index, self.generator)
+    }
+
+    /// The prefix of the objects of this attempt.
+    #[must_use]
+    pub fn attempt_prefix(&self) -> String {
+        format!("{}t/{}/{}/", self.prefix, self.trial.id, self.attempt)
+    }
+
+    /// A level of the trial's cell.
+    ///
+    /// # Errors
+    /// When the cell has no such factor or it is no number.
+    pub fn level(&self, factor: &str) -> Result<u64, WorkloadError> {
+        let text = self
+            .trial
+            .cell
+            .get(factor)
+            .ok_or_else(|| WorkloadError::Spec(format!("trial {} has no factor {factor}", self.trial.id)))?;
+        text.parse().map_err(|_| WorkloadError::Spec(format!("{factor}={text} is no number")))
+    }
+
+    /// This generator's share of clients: as even as whole numbers allow.
+    #[must_use]
+    pub fn share(&self, clients: usize) -> usize {
+        clients / self.generators + usize::from(self.generator < clients % self.generators)
+    }
+
+    /// The timing of the trial that starts at `start`.
+    #[must_use]
+    pub fn timing(&self, start: u64) -> Timing {
+        Timing::new(start, &self.spec.trials)
+    }
+}
+
+/// What one generator's part of a trial yields.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Operations of the window.
+    pub counts: Counts,
+    /// Planned operations per second of this generator; 0 in a closed load.
+    pub offered_per_second: f64,
+    /// Latencies, series, counts.
+    pub recorded: Recorded,
+    /// What was checked.
+    pub checks: Vec<CheckRecord>,
+    /// The history, JSON lines compressed with gzip; empty where the workload keeps none.
+    pub history: Vec<u8>,
+    /// The window on the monotonic clock.
+    pub window: (u64, u64),
+    /// The kind of operation whose send lag judges the generator.
+    pub planned_kind: &'static str,
+    /// Whether the load was open.
+    pub open_loop: bool,
+    /// How far after the agreed instant the load began, nanoseconds.
+    pub start_skew: u64,
+    /// CPU, throttling and memory.
+    pub usage: Usage,
+}
+
+impl Part {
+    /// The kind of operation that the load plans, whose seconds make the series.
+    #[must_use]
+    pub fn series_kind(&self) -> &'static str {
+        self.recorded.series_kind
+    }
+}
+
+/// What this generator used in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// CPU time of the process, nanoseconds.
+    pub cpu: u64,
+    /// CFS periods in which it was throttled.
+    pub throttled_periods: u64,
+    /// Time for which it was throttled, nanoseconds.
+    pub throttled: u64,
+    /// Largest resident memory seen so far, bytes.
+    pub resident: u64,
+}
+
+/// Samples what the generator uses between the borders of a window.
+#[derive(Debug)]
+pub struct Meter {
+    cpu: u64,
+    cgroup: crate::cgroup::Throttling,
+}
+
+impl Meter {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { cpu: clock::process_cpu(), cgroup: crate::cgroup::throttling() }
+    }
+
+    /// What was used since.
+    #[must_use]
+    pub fn stop(&self) -> Usage {
+        let cgroup = crate::cgroup::throttling();
+        Usage {
+            cpu: clock::process_cpu().saturating_sub(self.cpu),
+            throttled_periods: cgroup.periods.saturating_sub(self.cgroup.periods),
+            throttled: cgroup.nanoseconds.saturating_sub(self.cgroup.nanoseconds),
+            resident: crate::cgroup::peak_resident(),
+        }
+    }
+
+    /// Meters a window that lies ahead; to be awaited beside the load.
+    pub async fn over(start: u64, end: u64) -> Usage {
+        clock::sleep_until(start).await;
+        let meter = Self::start();
+        clock::sleep_until(end).await;
+        meter.stop()
+    }
+}
+
+/// Runs this generator's part of a trial. To be called inside a `LocalSet`.
+///
+/// # Errors
+/// When the trial cannot be run at all; what the backend answers is data.
+pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+    let workload = context
+        .spec
+        .workloads
+        .iter()
+        .find(|workload| workload.name == context.trial.workload)
+        .and_then(|workload| workload.member())
+        .ok_or_else(|| WorkloadError::Spec(format!("no workload is called {}", context.trial.workload)))?;
+    match workload {
+        WorkloadSpec::SmallObjectPut(spec) => small_object_put::run(context, spec, gate).await,
+        WorkloadSpec::ColdRead(spec) => cold_read::run(context, spec, gate).await,
+        WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
+        WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
+    }
+}
+
+/// The load plan of a workload with a `load`, from the cell.
+fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, WorkloadError> {
+    match (&load.closed, &load.open) {
+        (Some(_), None) => {
+            let clients = usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
+            Ok(Plan::Closed { clients: context.share(clients) })
+        }
+        (None, Some(open)) => {
+            let rate = context.level(factor::RATE_PER_SECOND)? as f64 / context.generators as f64;
+            let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
+            Ok(Plan::Open { rate, arrivals: open.arrivals, max_in_flight })
+        }
+        _ => Err(WorkloadError::Spec("load sets exactly one of closed and open".into())),
+    }
+}
+
+/// Takes the recorder back from the workers. Aborted tasks drop theirs only at their next turn,
+/// so a share may be left: then what it holds is taken in its place.
+fn finished(recorder: std::rc::Rc<std::cell::RefCell<crate::record::Recorder>>) -> Result<Recorded, WorkloadError> {
+    let recorder = match std::rc::Rc::try_unwrap(recorder) {
+        Ok(cell) => cell.into_inner(),
+        Err(shared) => {
+            let spare = crate::record::Recorder::new(0, 0, 0, false, &[], Arc::default())?;
+            shared.replace(spare)
+        }
+    };
+    Ok(recorder.finish()?)
+}
