@@ -1,0 +1,178 @@
+//! Queue, cancel, delete, deadline, suspend, and what happens when something is killed.
+
+use crate::store;
+use anyhow::ensure;
+use bakeoff_crds::ExperimentStatus;
+use bakeoff_crds::names::{LABEL_BACKEND, LABEL_ROLE};
+use bakeoff_e2e::{Fixture, Lab, SYSTEM, kubectl, scenario};
+use kube::api::ListParams;
+use serde_json::json;
+
+fn done(status: &ExperimentStatus) -> i32 {
+    status.progress.as_ref().map_or(0, |progress| progress.trials.done)
+}
+
+/// Waits until the first trial is durable, while others are still to come.
+async fn measuring(lab: &Lab, name: &str) -> anyhow::Result<()> {
+    lab.reaches(name, "measuring", 180, |status| done(status) > 0).await.map(drop)
+}
+
+/// All trials are durable, none twice.
+fn complete(status: &ExperimentStatus, planned: i32) -> anyhow::Result<()> {
+    let trials = status.progress.clone().unwrap_or_default().trials;
+    ensure!(trials.planned == planned && trials.done == planned, "{trials:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
+    scenario("queue", async |lab: &Lab| {
+        let hurried = |name: &str| Fixture::short(name).set("/spec/trials/blocks", json!(2));
+        lab.apply(hurried("first").manifest()).await?;
+        lab.reaches("first", "started", 30, |status| status.start_time.is_some()).await?;
+        lab.apply(hurried("second").manifest()).await?;
+        lab.apply(hurried("third").manifest()).await?;
+        lab.reason("second", "Queued", 30).await?;
+        lab.reason("third", "Queued", 30).await?;
+        // Cancelled and deleted while they wait.
+        lab.patch("third", json!({"cancel": true})).await?;
+        let status = lab.reason("third", "Cancelled", 30).await?;
+        ensure!(status.start_time.is_none(), "it never started");
+        lab.apply(hurried("fourth").manifest()).await?;
+        lab.reason("fourth", "Queued", 30).await?;
+        lab.delete("fourth").await?;
+
+        let first = lab.reaches("first", "ended", 180, |status| status.completion_time.is_some()).await?;
+        complete(&first, 2)?;
+        let second = lab.ended("second", "Completed", 180).await?;
+        complete(&second, 2)?;
+        ensure!(second.start_time >= first.completion_time, "they overlapped");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
+    scenario("cancel", async |lab: &Lab| {
+        let cancel = json!({"cancel": true});
+        lab.apply(Fixture::long("suspended").set("/spec/suspend", json!(true)).manifest()).await?;
+        lab.reason("suspended", "Suspended", 30).await?;
+        lab.patch("suspended", cancel.clone()).await?;
+        lab.ended("suspended", "Cancelled", 60).await?;
+
+        lab.apply(Fixture::long("provisioning").manifest()).await?;
+        lab.reaches("provisioning", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        lab.patch("provisioning", cancel.clone()).await?;
+        lab.ended("provisioning", "Cancelled", 120).await?;
+
+        lab.apply(Fixture::long("running").manifest()).await?;
+        measuring(lab, "running").await?;
+        lab.patch("running", cancel).await?;
+        let status = lab.ended("running", "Cancelled", 120).await?;
+        ensure!(status.results.is_some(), "what was measured is reported");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
+    scenario("delete", async |lab: &Lab| {
+        lab.apply(Fixture::long("provisioning").manifest()).await?;
+        lab.reaches("provisioning", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        lab.delete("provisioning").await?;
+        lab.nothing_left(&[]).await?;
+
+        lab.apply(Fixture::long("running").manifest()).await?;
+        measuring(lab, "running").await?;
+        lab.delete("running").await?;
+        lab.nothing_left(&[]).await?;
+
+        // The same name again: another uid, and nothing inherited.
+        lab.apply(Fixture::long("running").set("/spec/suspend", json!(true)).manifest()).await?;
+        let status = lab.reason("running", "Suspended", 30).await?;
+        ensure!(done(&status) == 0, "{:?}", status.progress);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_deadline_ends_it() -> anyhow::Result<()> {
+    scenario("deadline", async |lab: &Lab| {
+        lab.apply(Fixture::long("late").set("/spec/activeDeadlineSeconds", json!(30)).manifest()).await?;
+        lab.ended("late", "DeadlineExceeded", 150).await?;
+        // Finished long enough ago: the Experiment itself goes.
+        lab.patch("late", json!({"ttlSecondsAfterFinished": 0})).await?;
+        lab.until("the end of its time to live", 30, async || Ok(lab.experiments().get_opt("late").await?.is_none())).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
+    scenario("suspend", async |lab: &Lab| {
+        lab.apply(Fixture::short("pauses").manifest()).await?;
+        measuring(lab, "pauses").await?;
+        lab.patch("pauses", json!({"suspend": true})).await?;
+        let paused = lab.reason("pauses", "Suspended", 120).await?;
+        ensure!(done(&paused) > 0, "finished trials are kept");
+        ensure!(lab.pods().list(&ListParams::default()).await?.items.is_empty(), "nothing runs meanwhile");
+        lab.patch("pauses", json!({"suspend": false})).await?;
+        let status = lab.ended("pauses", "Completed", 180).await?;
+        complete(&status, 6)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
+    scenario("operator", async |lab: &Lab| {
+        lab.apply(Fixture::short("survives").manifest()).await?;
+        lab.reaches("survives", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        let before = store::operator_pods().await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
+        measuring(lab, "survives").await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
+        let status = lab.ended("survives", "Completed", 240).await?;
+        complete(&status, 6)?;
+        let trials = status.progress.unwrap_or_default().trials;
+        ensure!(trials.interrupted == 0, "no trial was disturbed: {trials:?}");
+        ensure!(before != store::operator_pods().await?, "the operator was killed");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_generator_resumes() -> anyhow::Result<()> {
+    scenario("generator", async |lab: &Lab| {
+        lab.apply(Fixture::short("resumes").manifest()).await?;
+        measuring(lab, "resumes").await?;
+        lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator")).await?;
+        let status = lab.ended("resumes", "Completed", 240).await?;
+        complete(&status, 6)?;
+        let events = kubectl(&["-n", &lab.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}"]).await?;
+        ensure!(events.contains("GeneratorRestarted"), "the attempt is counted: {events}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_backend_voids_the_trial() -> anyhow::Result<()> {
+    scenario("backend", async |lab: &Lab| {
+        // Strict again: a trial whose backend went away is invalid.
+        let fixture = Fixture::short("repeats").set("/spec/validity", json!({"maxFailedPerMille": 0, "repeatBudget": 20}));
+        lab.apply(fixture.manifest()).await?;
+        measuring(lab, "repeats").await?;
+        lab.kill(&lab.namespace, &format!("{LABEL_BACKEND}=minio")).await?;
+        let status = lab.ended("repeats", "Completed", 300).await?;
+        complete(&status, 6)?;
+        let trials = status.progress.unwrap_or_default().trials;
+        ensure!(trials.invalid > 0 && trials.repeated > 0, "the trial is void and repeated: {trials:?}");
+        Ok(())
+    })
+    .await
+}

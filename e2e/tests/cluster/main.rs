@@ -1,0 +1,9 @@
+//! Bakeoff on a real cluster: the chart is installed, the nodes of the bench pool are real.
+//!
+//! `make e2e` brings the cluster up, installs the chart and runs these with `--test-threads=1`.
+
+mod admission;
+mod lifecycle;
+mod refusals;
+mod run;
+mod store;

@@ -1,0 +1,109 @@
+//! From apply to decision, report and an empty namespace.
+
+use crate::store;
+use anyhow::{Context as _, ensure};
+use bakeoff_crds::conditions::{EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
+use bakeoff_crds::status::MAX_STATUS_BYTES;
+use bakeoff_e2e::{Fixture, Lab, scenario, truth};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+fn sha256(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The files of an index with their checksums, whatever its other fields.
+fn listed(index: &Value, found: &mut Vec<(String, String)>) {
+    match index {
+        Value::Object(fields) => {
+            let text = |key: &str| fields.get(key).and_then(Value::as_str);
+            if let (Some(path), Some(sum)) = (text("path"), text("sha256")) {
+                found.push((path.to_owned(), sum.to_owned()));
+            }
+            fields.values().for_each(|value| listed(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| listed(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
+    scenario("run", async |lab: &Lab| {
+        lab.apply(Fixture::tiny("tiny").manifest()).await?;
+        let status = lab.ended("tiny", "Completed", 240).await?;
+
+        for (condition, wanted) in [(SUCCEEDED, "True"), (RECONCILING, "False"), (STALLED, "False")] {
+            ensure!(truth(&status, condition) == wanted, "{condition} is {}", truth(&status, condition));
+        }
+        ensure!(["True", "False"].contains(&truth(&status, OBJECTIVES_MET)), "ObjectivesMet is decided");
+        ensure!(["True", "False"].contains(&truth(&status, EQUALISED)), "Equalised is decided");
+        ensure!(status.decision.is_some(), "there is a decision");
+        ensure!(!status.headline.is_empty(), "there are figures");
+        ensure!(status.backends.len() == 2, "both backends are recorded");
+        ensure!(status.backends.iter().all(|b| !b.image_id.is_empty() && !b.node.is_empty()), "{:?}", status.backends);
+        let progress = status.progress.clone().unwrap_or_default();
+        ensure!(progress.display == "8/8", "progress is {}", progress.display);
+        ensure!(serde_json::to_vec(&status)?.len() <= MAX_STATUS_BYTES, "the status is bounded");
+        ensure!(lab.experiments().get_opt("tiny").await?.is_some(), "the Experiment stays");
+
+        let results = status.results.clone().context("results are recorded")?;
+        let folder = store::fetch(&lab.namespace, "tiny").await?;
+        let sum = sha256(&folder.join("index.json"))?;
+        ensure!(sum == results.index_sha256, "index.json is {sum}, the status says {}", results.index_sha256);
+        let index: Value = serde_json::from_slice(&std::fs::read(folder.join("index.json"))?)?;
+        let mut files = Vec::new();
+        listed(&index, &mut files);
+        for wanted in ["manifest.json", "summary.json", "report.html", "report.md"] {
+            ensure!(files.iter().any(|(path, _)| path == wanted), "the index lacks {wanted}");
+        }
+        for (path, sum) in &files {
+            ensure!(sha256(&folder.join(path))? == *sum, "{path} is not what the index says");
+        }
+        let report = std::fs::read_to_string(folder.join("report.html"))?;
+        ensure!(report.contains("Relative"), "the report names the class of its figures");
+        let (_, secret) = store::credentials(&lab.client).await?;
+        let written = format!("{report}{}", serde_json::to_string(&status)?);
+        ensure!(!written.contains(&secret), "no credential in status or report");
+        std::fs::remove_dir_all(&folder)?;
+
+        // A deleted and re-created experiment starts afresh.
+        lab.delete("tiny").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
+    scenario("external", async |lab: &Lab| {
+        let bucket = "e2e-external";
+        store::make_bucket(bucket).await?;
+        let (access, secret) = store::credentials(&lab.client).await?;
+        lab.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "external"},
+            "stringData": {"accessKeyId": access, "secretAccessKey": secret},
+        }))
+        .await?;
+        let external = json!([{"name": "outside", "s3": {
+            "endpoint": store::endpoint(), "bucket": bucket, "credentialsSecretRef": {"name": "external"},
+        }}]);
+        let fixture = Fixture::tiny("external").set("/spec/backends", external).remove("/spec", "decision");
+        lab.apply(fixture.manifest()).await?;
+        lab.reaches("external", "measuring", 120, |status| {
+            status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0)
+        })
+        .await?;
+        let status = lab
+            .reaches("external", "ended", 240, |status| status.completion_time.is_some())
+            .await?;
+        ensure!(truth(&status, SUCCEEDED) == "True", "{:?}", status.conditions);
+        lab.nothing_left(&["secret/external"]).await?;
+        let left = store::count(bucket).await?;
+        ensure!(left == 0, "{left} test objects are left in the external bucket");
+        store::remove_bucket(bucket).await
+    })
+    .await
+}
