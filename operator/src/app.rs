@@ -70,7 +70,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut lost = false;
     tokio::select! {
-        _ = leading.wait_for(|leads| *leads) => {
+        // The guard that `wait_for` returns locks the channel: it must not live while the lease is renewed.
+        _ = async { leading.wait_for(|leads| *leads).await.is_ok() } => {
             tracing::info!("leading");
             shown.metrics.leading.set(1);
             let experiments = match watched {

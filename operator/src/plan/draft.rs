@@ -3,6 +3,7 @@
 use super::{Action, Child, Kind, Note, Plan};
 use crate::facts::Observed;
 use crate::settings::Settings;
+use crate::trouble::Trouble;
 use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
@@ -17,6 +18,7 @@ pub struct Draft<'a> {
     pub status: ExperimentStatus,
     actions: Vec<Action>,
     events: Vec<Note>,
+    stage_event: Option<Note>,
     look_again_at: Option<Timestamp>,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Draft<'a> {
             status,
             actions: Vec::new(),
             events: Vec::new(),
+            stage_event: None,
             look_again_at: None,
         }
     }
@@ -56,24 +59,26 @@ impl<'a> Draft<'a> {
 
     /// Says where the work stands, in the conditions and, when the reason is new, as an event.
     pub fn stage(&mut self, succeeded: Truth, reason: &str, message: &str) {
-        let before = conditions::get(&self.status.conditions, conditions::SUCCEEDED)
-            .map(|c| c.reason.clone());
+        self.say(succeeded, succeeded == Truth::False, reason, message);
+    }
+
+    /// Says what keeps the work from going on, though it may yet.
+    pub fn trouble(&mut self, trouble: &Trouble) {
+        self.say(Truth::Unknown, true, trouble.reason, &trouble.message);
+    }
+
+    fn say(&mut self, succeeded: Truth, warning: bool, reason: &str, message: &str) {
+        let status = self.experiment.status.as_ref();
+        let stood = status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
+        // Of several stages in one plan only the last one stands, so only that one is told.
+        self.stage_event = stood.is_none_or(|stood| stood.reason != reason).then(|| Note {
+            warning,
+            reason: reason.to_owned(),
+            message: conditions::shorten(message, 1_000),
+        });
         let failed = succeeded == Truth::False;
-        if before.as_deref() != Some(reason) {
-            let message = conditions::shorten(message, 1_000);
-            self.events.push(Note {
-                warning: failed,
-                reason: reason.to_owned(),
-                message,
-            });
-        }
         self.condition(conditions::SUCCEEDED, succeeded, reason, message);
-        self.condition(
-            conditions::RECONCILING,
-            (succeeded == Truth::Unknown).into(),
-            reason,
-            message,
-        );
+        self.condition(conditions::RECONCILING, (succeeded == Truth::Unknown).into(), reason, message);
         self.condition(conditions::STALLED, failed.into(), reason, message);
     }
 
@@ -181,7 +186,8 @@ impl<'a> Draft<'a> {
         plan
     }
 
-    pub fn done(self) -> Plan {
+    pub fn done(mut self) -> Plan {
+        self.events.extend(self.stage_event.take());
         Plan {
             status: self.status,
             remember: false,

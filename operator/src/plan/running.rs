@@ -203,7 +203,7 @@ fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
     if trouble.fatal {
         return Some(Preparation::Failed(trouble.reason, trouble.message));
     }
-    draft.stage(Truth::Unknown, trouble.reason, &trouble.message);
+    draft.trouble(&trouble);
     draft.wake_after(5);
     Some(Preparation::Waiting)
 }
@@ -366,7 +366,7 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
         if trouble.fatal {
             return draft.begin_ending(trouble.reason, &trouble.message);
         }
-        draft.stage(Truth::Unknown, trouble.reason, &trouble.message);
+        draft.trouble(&trouble);
         draft.wake_after(5);
         return draft.done();
     }
