@@ -41,6 +41,8 @@ const STORE_PATIENCE: Duration = Duration::from_secs(900);
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
 /// How long generators wait for each other; they prepare data meanwhile.
 const BARRIER_PATIENCE: Duration = Duration::from_secs(600);
+/// How long generator 0 waits for the others when all is done.
+const FAREWELL: Duration = Duration::from_secs(60);
 /// Removing the objects of a trial may take this long; what is left goes with the backend's volume
 /// or with the cleanup at the end.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
@@ -235,6 +237,10 @@ impl Run {
             progress.estimated_end = None;
         });
         self.control.announce("", 0);
+        // Others hear that it is over before this server goes; one that is gone need not.
+        if self.generators > 1 && self.control.gather(self.generators - 1, FAREWELL).await.is_none() {
+            tracing::warn!("not every generator heard that the run is over");
+        }
         Ok(counts)
     }
 
@@ -474,6 +480,8 @@ impl Run {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
             after = step.number;
             if step.trial.is_empty() {
+                // Only to be counted; the run is over whatever the answer.
+                let _ = follower.ready(step.number).await;
                 return Ok(());
             }
             let Some(trial) = trials.iter().find(|trial| trial.id == step.trial) else { continue };

@@ -1,0 +1,226 @@
+//! The commands that the operator starts, and small ones for people.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_analysis::{compare as comparison, index, outcome};
+use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
+use bakeoff_crds::status::TrialCounts;
+use bakeoff_loadgen::control::{self, Control, Follower};
+use bakeoff_loadgen::run::{self, Run, RunError};
+use bakeoff_loadgen::sigv4::Credentials;
+use bakeoff_loadgen::store::Store;
+use bakeoff_loadgen::{calibrate as node, null_s3 as null, report as reporting};
+use tokio::sync::watch;
+
+use super::{Ended, Failed, RunArgs, StoreArgs};
+
+/// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(600);
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        Self::new(error.reason(), error.to_string(), error.retryable())
+    }
+}
+
+impl From<reporting::ReportError> for Failed {
+    fn from(error: reporting::ReportError) -> Self {
+        Self::new(error.reason(), error.to_string(), error.retryable())
+    }
+}
+
+impl From<bakeoff_loadgen::store::StoreError> for Failed {
+    fn from(error: bakeoff_loadgen::store::StoreError) -> Self {
+        Self::new(error.reason(), error.to_string(), error.retryable())
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failed> {
+    let unreadable = |detail: String| Failed::new("FileUnreadable", format!("{}: {detail}", path.display()), false);
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A switch that SIGTERM and SIGINT turn on.
+pub fn stop_on_signals() -> Result<watch::Receiver<bool>, Failed> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Failed::new("Signals", error.to_string(), true);
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("stopping: what is whole is kept, the current trial is interrupted");
+        let _ = sender.send(true);
+        // Without a receiver left the run is over; with one, it is to see the value.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
+    let plan: RunPlan = read(plan)?;
+    let backends = run::backends(&plan)?;
+    let store = Store::open(&plan.results)?;
+    let generators = usize::try_from(plan.spec.generators.replicas).unwrap_or(1).max(1);
+    let control = Arc::new(Control::default());
+    let stop = stop_on_signals()?;
+    let mut run = Run {
+        plan,
+        backends,
+        store,
+        index: args.index,
+        generators,
+        node: args.node.clone(),
+        control: Arc::clone(&control),
+        stop,
+    };
+    if args.index == 0 {
+        control::serve(control, args.listen)
+            .map_err(|error| Failed::new("PortUnavailable", format!("{}: {error}", args.listen), true))?;
+        let counts = run
+            .lead(&|record| {
+                tracing::info!(
+                    trial = record.trial.describe(),
+                    attempt = record.attempt,
+                    valid = record.verdict.is_valid(),
+                    completed = record.load.completed,
+                    failed = record.load.failed,
+                    "trial ended"
+                );
+            })
+            .await?;
+        Ok((Some(Termination::Ran(counts)), 0))
+    } else {
+        let Some(url) = args.barrier.clone() else {
+            return Err(Failed::new("BarrierMissing", "a generator other than 0 needs --barrier", false));
+        };
+        run.follow(&Follower { url, index: args.index, patience: FOLLOW_PATIENCE }).await?;
+        Ok((Some(Termination::Ran(TrialCounts::default())), 0))
+    }
+}
+
+pub fn calibrate(directory: &Path) -> Ended {
+    let found = node::calibrate(directory)
+        .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
+    let text = serde_json::to_string(&found).map_err(|error| Failed::new("Json", error.to_string(), false))?;
+    println!("{text}");
+    Ok((Some(Termination::Calibrated(found)), 0))
+}
+
+/// The store at a folder or an s3:// address.
+fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
+    let Some(address) = results.strip_prefix("s3://") else {
+        let folder = results.strip_prefix("file://").unwrap_or(results);
+        return Ok(Store::Folder(PathBuf::from(folder)));
+    };
+    let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
+    let variable = |name: &str| {
+        std::env::var(name).map_err(|_| {
+            Failed::new("CredentialsMissing", format!("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({name})"), false)
+        })
+    };
+    let credentials = Credentials {
+        access_key_id: variable("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+    };
+    let target = StoreTarget {
+        endpoint: args.endpoint.clone(),
+        region: args.region.clone(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        path_style: true,
+        credentials_dir: String::new(),
+    };
+    Ok(Store::bucket(&target, &credentials))
+}
+
+pub async fn report(
+    results: Option<&str>,
+    plan: Option<&Path>,
+    ending: Option<&Path>,
+    args: &StoreArgs,
+) -> Ended {
+    let store = match (plan, results) {
+        (Some(plan), _) => Store::open(&read::<RunPlan>(plan)?.results)?,
+        (None, Some(results)) => open(results, args)?,
+        (None, None) => return Err(Failed::new("Usage", "name a folder, an s3:// address or --plan", false)),
+    };
+    let ending: Option<Ending> = ending.map(read).transpose()?;
+    let reported = reporting::report(&store, ending).await?;
+    println!("{}", reported.markdown);
+    let termination = outcome::termination(&reported.outcome)
+        .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
+    Ok((Some(termination), 0))
+}
+
+pub async fn cleanup(plan: &Path) -> Ended {
+    let plan: RunPlan = read(plan)?;
+    let mut external = plan;
+    // Provisioned backends are gone by now, and so may their credentials be.
+    external.backends.retain(|backend| !backend.provisioned);
+    let removed = run::cleanup(&run::backends(&external)?).await?;
+    println!("{removed} objects removed");
+    Ok((Some(Termination::CleanedUp(i64::try_from(removed).unwrap_or(i64::MAX))), 0))
+}
+
+pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
+    let from = open(results, args)?;
+    let to = Store::Folder(folder.to_owned());
+    let index: Option<index::Index> = match from.get("index.json").await? {
+        Some(bytes) => Some(
+            serde_json::from_slice(&bytes)
+                .map_err(|error| Failed::new("FileUnreadable", format!("index.json: {error}"), false))?,
+        ),
+        None => None,
+    };
+    let mut copied = 0;
+    for name in from.list("").await? {
+        let Some(bytes) = from.get(&name).await? else { continue };
+        let listed = index.as_ref().and_then(|index| index.files.iter().find(|file| file.name == name));
+        if let Some(listed) = listed
+            && listed.sha256 != index::sha256(&bytes)
+        {
+            return Err(Failed::new("ChecksumMismatch", format!("{name} is not what the index lists"), false));
+        }
+        to.put(&name, bytes).await?;
+        copied += 1;
+    }
+    let complete = if index.is_some() { "verified against index.json" } else { "no index.json: not complete" };
+    println!("{copied} files copied to {}, {complete}", folder.display());
+    Ok((None, 0))
+}
+
+pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
+    let mut summaries = Vec::new();
+    for results in [base, subject] {
+        let bytes = open(results, args)?.get("summary.json").await?;
+        let bytes = bytes.ok_or_else(|| {
+            Failed::new("SummaryMissing", format!("{results} has no summary.json: run loadgen report on it"), false)
+        })?;
+        let summary = serde_json::from_slice(&bytes)
+            .map_err(|error| Failed::new("FileUnreadable", format!("{results}/summary.json: {error}"), false))?;
+        summaries.push(summary);
+    }
+    let [base, subject] = summaries.as_slice() else {
+        return Err(Failed::new("Usage", "two runs are compared", false));
+    };
+    let compared = comparison::compare(base, subject)
+        .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
+    println!("{}", comparison::markdown(&compared));
+    Ok((None, 0))
+}
+
+pub async fn null_s3(listen: SocketAddr, body: usize) -> Ended {
+    null::serve(listen, body, |address| println!("http://{address}"))
+        .await
+        .map_err(|error| Failed::new("PortUnavailable", format!("{listen}: {error}"), true))?;
+    Ok((None, 0))
+}

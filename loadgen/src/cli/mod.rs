@@ -1,0 +1,268 @@
+//! The command line.
+
+mod commands;
+mod standalone;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bakeoff_crds::names::GENERATOR_PORT;
+use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Generates load for storage experiments, measures, checks and reports.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would too; 2 wrong usage; 3 failed, another \
+    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (standalone runs).\n\
+    Log level: BAKEOFF_LOG (error, warn, info, debug), to standard error.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the trials of a plan (in a cluster) or of a file of workloads (by itself).
+    Run(RunArgs),
+    /// Looks at this node: processor and disk.
+    Calibrate {
+        /// Where the file of the disk test is written and removed.
+        #[arg(long, default_value = "/tmp")]
+        directory: PathBuf,
+        #[command(flatten)]
+        termination: TerminationArgs,
+    },
+    /// Summarises the raw data of a run and writes summary, report and index.
+    Report {
+        /// A folder, or s3://bucket/prefix; not with --plan.
+        #[arg(required_unless_present = "plan", conflicts_with = "plan")]
+        results: Option<String>,
+        /// The plan of the run, which says where its results are.
+        #[arg(long)]
+        plan: Option<PathBuf>,
+        /// How the run ended, as JSON.
+        #[arg(long)]
+        ending: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        termination: TerminationArgs,
+    },
+    /// Removes the test objects of a run from external buckets.
+    Cleanup {
+        /// The plan of the run.
+        #[arg(long)]
+        plan: PathBuf,
+        #[command(flatten)]
+        termination: TerminationArgs,
+    },
+    /// Copies the results of a run into a folder and verifies them against their index.
+    Fetch {
+        /// s3://bucket/prefix, or a folder.
+        results: String,
+        /// The folder to copy to.
+        folder: PathBuf,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Compares two runs, cell by cell.
+    Compare {
+        /// The run to compare with: a folder, or s3://bucket/prefix.
+        base: String,
+        /// The run to be judged.
+        subject: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Serves a null S3 target: answers at once and keeps nothing.
+    NullS3 {
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1:9999")]
+        listen: SocketAddr,
+        /// Bytes of every object.
+        #[arg(long, default_value_t = 4_096)]
+        body: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct TerminationArgs {
+    /// Where the outcome is written for the operator, at most 4096 bytes.
+    #[arg(long)]
+    termination_log: Option<PathBuf>,
+}
+
+/// How results are reached where they lie in a bucket.
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// The endpoint of s3:// addresses.
+    #[arg(long, env = "AWS_ENDPOINT_URL", default_value = "https://s3.amazonaws.com")]
+    endpoint: String,
+    /// The region of s3:// addresses.
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The plan, as the operator writes it.
+    #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+    plan: Option<PathBuf>,
+    /// `http://host:port` of generator 0.
+    #[arg(long, requires = "plan")]
+    barrier: Option<String>,
+    /// The address of progress, metrics and barrier; generator 0 of a plan only.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], GENERATOR_PORT as u16)))]
+    listen: SocketAddr,
+    /// The index of this generator.
+    #[arg(long, env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
+    index: usize,
+    /// The node that this generator runs on.
+    #[arg(long, env = "NODE_NAME", default_value = "")]
+    node: String,
+    #[command(flatten)]
+    standalone: StandaloneArgs,
+    #[command(flatten)]
+    termination: TerminationArgs,
+}
+
+#[derive(Debug, Args)]
+struct StandaloneArgs {
+    /// Workloads and trials to run without Kubernetes: an Experiment, or its `workloads` and `trials`.
+    #[arg(short, long, requires = "endpoint")]
+    file: Option<PathBuf>,
+    /// `[NAME=]URL` of an S3 endpoint; several are compared with each other.
+    #[arg(long, conflicts_with = "plan")]
+    endpoint: Vec<String>,
+    /// The bucket on each endpoint.
+    #[arg(long, default_value = "bakeoff")]
+    bucket: String,
+    /// Create the bucket where it does not exist.
+    #[arg(long)]
+    create_bucket: bool,
+    /// The region that requests are signed for.
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+    /// Put the bucket into the host name instead of the path.
+    #[arg(long)]
+    virtual_host: bool,
+    /// The environment variable with the access key id.
+    #[arg(long, default_value = "AWS_ACCESS_KEY_ID")]
+    access_key_env: String,
+    /// The environment variable with the secret access key.
+    #[arg(long, default_value = "AWS_SECRET_ACCESS_KEY")]
+    secret_key_env: String,
+    /// `[NAME=]URL` of a backend's Prometheus metrics, to see restarts and what it uses.
+    #[arg(long)]
+    metrics: Vec<String>,
+    /// Where results go; an interrupted run is resumed by naming its folder with --resume.
+    #[arg(long, default_value = "bakeoff-results")]
+    out: PathBuf,
+    /// Resume the run whose results lie in --out.
+    #[arg(long)]
+    resume: bool,
+}
+
+/// How a command ended that could not do its work.
+struct Failed {
+    failure: Failure,
+    code: u8,
+}
+
+impl Failed {
+    fn new(reason: &str, message: impl Into<String>, retryable: bool) -> Self {
+        let failure = Failure { reason: reason.to_owned(), message: message.into(), retryable };
+        let code = match (reason, retryable) {
+            ("Stopped", _) => 4,
+            (_, true) => 3,
+            (_, false) => 1,
+        };
+        Self { failure, code }
+    }
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = matches!(&cli.command, Command::Run(run) if run.plan.is_none());
+    let level = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("BAKEOFF_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("loadgen: no runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let (log, ended) = runtime.block_on(dispatch(cli.command));
+    match ended {
+        Ok((termination, code)) => {
+            if let (Some(log), Some(termination)) = (log, termination)
+                && let Err(error) = write_termination(&log, &termination)
+            {
+                eprintln!("loadgen: {}: {error}", log.display());
+                return ExitCode::from(3);
+            }
+            ExitCode::from(code)
+        }
+        Err(failed) => {
+            eprintln!("loadgen: {}", failed.failure.message);
+            if let Some(log) = log
+                && let Err(error) = write_termination(&log, &Termination::Failed(failed.failure))
+            {
+                eprintln!("loadgen: {}: {error}", log.display());
+            }
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+type Ended = Result<(Option<Termination>, u8), Failed>;
+
+async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
+    match command {
+        Command::Run(args) => {
+            let log = args.termination.termination_log.clone();
+            let ended = match &args.plan {
+                Some(plan) => commands::run(plan, &args).await,
+                None => standalone::run(&args.standalone).await,
+            };
+            (log, ended)
+        }
+        Command::Calibrate { directory, termination } => {
+            (termination.termination_log, commands::calibrate(&directory))
+        }
+        Command::Report { results, plan, ending, store, termination } => {
+            let ended = commands::report(results.as_deref(), plan.as_deref(), ending.as_deref(), &store).await;
+            (termination.termination_log, ended)
+        }
+        Command::Cleanup { plan, termination } => (termination.termination_log, commands::cleanup(&plan).await),
+        Command::Fetch { results, folder, store } => (None, commands::fetch(&results, &folder, &store).await),
+        Command::Compare { base, subject, store } => (None, commands::compare(&base, &subject, &store).await),
+        Command::NullS3 { listen, body } => (None, commands::null_s3(listen, body).await),
+    }
+}
+
+/// A kubelet keeps 4096 bytes; a message that was cut would be no JSON.
+fn write_termination(path: &Path, termination: &Termination) -> std::io::Result<()> {
+    let mut termination = termination.clone();
+    loop {
+        let text = serde_json::to_string(&termination).map_err(std::io::Error::other)?;
+        if text.len() <= TERMINATION_LIMIT {
+            return std::fs::write(path, text);
+        }
+        match &mut termination {
+            Termination::Failed(failure) if failure.message.chars().count() > 100 => {
+                let half = failure.message.chars().count() / 2;
+                failure.message = failure.message.chars().take(half).collect();
+            }
+            _ => return Err(std::io::Error::other("the termination message is too long")),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `loadgen run -f`: a run without Kubernetes, with a progress bar and a table at the end.
+
+use std::cell::RefCell;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bakeoff_crds::result::{TrialRecord, Verdict};
+use bakeoff_crds::run::{Ending, Manifest, RunPlan};
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::run::{Backend, Run, RunError};
+use bakeoff_loadgen::sigv4::Credentials;
+use bakeoff_loadgen::standalone::{Endpoints, plan};
+use bakeoff_loadgen::store::Store;
+use bakeoff_loadgen::report as reporting;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::commands::stop_on_signals;
+use super::{Ended, Failed, StandaloneArgs};
+
+pub async fn run(args: &StandaloneArgs) -> Ended {
+    let variable = |name: &str| {
+        std::env::var(name)
+            .map_err(|_| Failed::new("CredentialsMissing", format!("the environment variable {name} is not set"), false))
+    };
+    let credentials = Credentials {
+        access_key_id: variable(&args.access_key_env)?,
+        secret_access_key: variable(&args.secret_key_env)?,
+        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+    };
+    let store = Store::Folder(args.out.clone());
+    let plan = resumed_or_new(args, &store).await?;
+    let mut backends = Vec::new();
+    for resolved in &plan.backends {
+        backends.push(Backend::new(resolved.clone(), credentials.clone()).map_err(RunError::from)?);
+    }
+    let control = Arc::new(Control::default());
+    let mut run = Run {
+        plan,
+        backends: backends.clone(),
+        store: store.clone(),
+        index: 0,
+        generators: 1,
+        node: String::new(),
+        control: Arc::clone(&control),
+        stop: stop_on_signals()?,
+    };
+    let bar = bar(&control);
+    let records = RefCell::new(Vec::new());
+    let told = std::io::stderr().is_terminal();
+    let result = run
+        .lead(&|record| {
+            if !told {
+                eprintln!("{}", line(record));
+            }
+            records.borrow_mut().push(record.clone());
+        })
+        .await;
+    bar.finish();
+    result?;
+    // The data that trials share stays until the end; a bucket that is ours is left as it is.
+    for backend in &backends {
+        if let Err(error) = backend.remove(&backend.prefix()).await {
+            eprintln!("loadgen: test objects under {} are left: {error}", backend.prefix());
+        }
+    }
+    let ending = Ending {
+        reason: "Completed".to_owned(),
+        message: "every trial has an outcome".to_owned(),
+        backend_restarts: Default::default(),
+        generator_failures: 0,
+    };
+    let reported = reporting::report(&store, Some(ending)).await?;
+    let records = records.into_inner();
+    println!("{}", table(&records));
+    for check in records.iter().flat_map(|record| &record.checks).filter(|check| check.violations > 0) {
+        println!("{}: {} of {} violated, for example: {}", check.name, check.violations, check.checked,
+            check.examples.first().map_or("", String::as_str));
+    }
+    if let Some(decision) = &reported.outcome.decision {
+        println!("Decision: {decision:?}");
+    }
+    println!("Results: {} (report.html, report.md, summary.json)", args.out.display());
+    let unmet = reported.outcome.objectives.iter().any(|objective| !objective.met);
+    let violated = reported.outcome.violations.values().any(|&count| count > 0);
+    let invalid = reported.outcome.trials.invalid > reported.outcome.trials.repeated;
+    Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
+}
+
+async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan, Failed> {
+    let before = store.get("manifest.json").await?;
+    match (before, args.resume) {
+        (Some(bytes), true) => serde_json::from_slice::<Manifest>(&bytes)
+            .map(|manifest| manifest.plan)
+            .map_err(|error| Failed::new("FileUnreadable", format!("manifest.json: {error}"), false)),
+        (Some(_), false) => Err(Failed::new(
+            "ResultsExist",
+            format!("{} holds a run: name another folder with --out, or go on with --resume", args.out.display()),
+            false,
+        )),
+        (None, _) => {
+            let Some(file) = &args.file else { return Err(Failed::new("Usage", "name a file with -f", false)) };
+            let name = file.display().to_string();
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failed::new("FileUnreadable", format!("{name}: {error}"), false))?;
+            let endpoints = Endpoints {
+                endpoints: args.endpoint.clone(),
+                metrics: args.metrics.clone(),
+                bucket: args.bucket.clone(),
+                region: args.region.clone(),
+                path_style: !args.virtual_host,
+                create_bucket: args.create_bucket,
+            };
+            plan(&name, &text, &endpoints, &args.out.display().to_string())
+                .map_err(|error| Failed::new(error.reason(), error.to_string(), false))
+        }
+    }
+}
+
+/// A bar that looks at the progress from a thread of its own, so that the measuring one is left
+/// alone.
+struct Bar {
+    bar: ProgressBar,
+    over: Arc<AtomicBool>,
+}
+
+impl Bar {
+    fn finish(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(control: &Arc<Control>) -> Bar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} trials, {elapsed} so far, about {eta} left  {msg}") {
+        bar.set_style(style);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let (shown, control, ended) = (bar.clone(), Arc::clone(control), Arc::clone(&over));
+    std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            let progress = control.progress();
+            shown.set_length(u64::try_from(progress.trials.planned).unwrap_or(0));
+            shown.set_position(u64::try_from(progress.trials.done).unwrap_or(0));
+            shown.set_message(progress.current.unwrap_or_else(|| "waiting for the backends".to_owned()));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    Bar { bar, over }
+}
+
+fn milliseconds(micros: u64) -> String {
+    format!("{:.2}", micros as f64 / 1_000.0)
+}
+
+fn line(record: &TrialRecord) -> String {
+    let verdict = match &record.verdict {
+        Verdict::Valid => String::new(),
+        Verdict::Invalid(reasons) => {
+            let reasons: Vec<String> =
+                reasons.iter().map(|reason| format!("{}: {}", reason.code.as_str(), reason.detail)).collect();
+            format!(", INVALID ({})", reasons.join("; "))
+        }
+    };
+    format!(
+        "{}: {} operations, {:.0}/s, {} failed{verdict}",
+        record.trial.describe(),
+        record.load.completed,
+        record.load.achieved_per_second,
+        record.load.failed
+    )
+}
+
+/// One row for each trial and kind of operation; latencies are responses in milliseconds.
+fn table(records: &[TrialRecord]) -> String {
+    let head = ["trial", "operation", "count", "per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "failed", "valid"];
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
+    for record in records {
+        for (kind, operation) in &record.operations {
+            let Ok(response) = decode(&operation.response) else { continue };
+            let failed: i64 = operation.failures.values().map(|failure| failure.count).sum();
+            let seconds = (record.window.micros as f64 / 1e6).max(1e-6);
+            let at = |quantile| milliseconds(response.value_at_quantile(quantile));
+            // Fewer than ten thousand operations say nothing about one in a thousand.
+            let rare = if operation.count >= 10_000 { at(0.999) } else { "–".to_owned() };
+            rows.push(vec![
+                record.trial.describe(),
+                kind.clone(),
+                operation.count.to_string(),
+                format!("{:.1}", operation.count as f64 / seconds),
+                at(0.5),
+                at(0.99),
+                rare,
+                milliseconds(response.max()),
+                failed.to_string(),
+                if record.verdict.is_valid() { "yes" } else { "NO" }.to_owned(),
+            ]);
+        }
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            let space = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
+            // Words to the left, numbers to the right.
+            if column < 2 {
+                text.push_str(cell);
+                text.push_str(&space);
+            } else {
+                text.push_str(&space);
+                text.push_str(cell);
+            }
+            text.push_str("  ");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
