@@ -106,7 +106,9 @@ pub struct Lab {
 
 impl Lab {
     async fn new(name: &str) -> anyhow::Result<Self> {
-        let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or use `make e2e`")?;
+        let client = Client::try_default()
+            .await
+            .context("no cluster: set KUBECONFIG, or use `make e2e`")?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("e2e-{name}-{:x}-{number}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({
@@ -115,11 +117,29 @@ impl Lab {
                 "labels": {"bakeoff.dev/e2e": "true", "pod-security.kubernetes.io/enforce": "restricted"},
             }
         }))?;
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
-        let kinds = kubectl(&["api-resources", "--verbs=list", "--namespaced", "-o", "name"]).await?;
-        let skipped = |kind: &&str| !kind.starts_with("events") && !kind.starts_with("experiments.") && !kind.contains("metrics.k8s.io");
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &object)
+            .await?;
+        let kinds = kubectl(&[
+            "api-resources",
+            "--verbs=list",
+            "--namespaced",
+            "-o",
+            "name",
+        ])
+        .await?;
+        let skipped = |kind: &&str| {
+            !kind.starts_with("events")
+                && !kind.starts_with("experiments.")
+                && !kind.contains("metrics.k8s.io")
+        };
         let kinds = kinds.lines().filter(skipped).collect::<Vec<_>>().join(",");
-        let mut lab = Self { client, namespace, before: BTreeSet::new(), kinds };
+        let mut lab = Self {
+            client,
+            namespace,
+            before: BTreeSet::new(),
+            kinds,
+        };
         // Kubernetes itself puts two objects into a new namespace.
         lab.until("the default service account", 30, async || {
             let all = lab.everything().await?;
@@ -148,8 +168,17 @@ impl Lab {
     /// # Errors
     /// What the API server says.
     pub async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
-        let arguments = ["-n", &self.namespace, "apply", "--validate=strict", "-f", "-"];
-        kubectl_with(&arguments, &manifest.to_string()).await.map(drop)
+        let arguments = [
+            "-n",
+            &self.namespace,
+            "apply",
+            "--validate=strict",
+            "-f",
+            "-",
+        ];
+        kubectl_with(&arguments, &manifest.to_string())
+            .await
+            .map(drop)
     }
 
     /// Changes the spec of an experiment.
@@ -158,7 +187,9 @@ impl Lab {
     /// What the API server says.
     pub async fn patch(&self, name: &str, spec: Value) -> anyhow::Result<()> {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.experiments().patch(name, &PatchParams::default(), &patch).await?;
+        self.experiments()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
         Ok(())
     }
 
@@ -167,20 +198,33 @@ impl Lab {
     /// # Errors
     /// What the API server says.
     pub async fn status(&self, name: &str) -> anyhow::Result<ExperimentStatus> {
-        Ok(self.experiments().get(name).await?.status.unwrap_or_default())
+        Ok(self
+            .experiments()
+            .get(name)
+            .await?
+            .status
+            .unwrap_or_default())
     }
 
     /// Waits until a condition holds.
     ///
     /// # Errors
     /// It does not within the seconds, or cannot be told.
-    pub async fn until(&self, what: &str, seconds: u64, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    pub async fn until(
+        &self,
+        what: &str,
+        seconds: u64,
+        mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         loop {
             if holds().await? {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "gave up after {seconds} s waiting for {what}");
+            ensure!(
+                Instant::now() < deadline,
+                "gave up after {seconds} s waiting for {what}"
+            );
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -207,7 +251,10 @@ impl Lab {
             if status.completion_time.is_some() {
                 bail!("{name} ended before {what}: {reason}: {message}");
             }
-            ensure!(Instant::now() < deadline, "{name} is not {what} after {seconds} s: {reason}: {message}");
+            ensure!(
+                Instant::now() < deadline,
+                "{name} is not {what} after {seconds} s: {reason}: {message}"
+            );
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -216,20 +263,36 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Self::reaches`].
-    pub async fn reason(&self, name: &str, reason: &str, seconds: u64) -> anyhow::Result<ExperimentStatus> {
-        self.reaches(name, reason, seconds, |status| standing(status).0 == reason).await
+    pub async fn reason(
+        &self,
+        name: &str,
+        reason: &str,
+        seconds: u64,
+    ) -> anyhow::Result<ExperimentStatus> {
+        self.reaches(name, reason, seconds, |status| standing(status).0 == reason)
+            .await
     }
 
     /// Waits until the experiment has ended for this reason, and nothing of it is left.
     ///
     /// # Errors
     /// As [`Self::reaches`], or something is left.
-    pub async fn ended(&self, name: &str, reason: &str, seconds: u64) -> anyhow::Result<ExperimentStatus> {
+    pub async fn ended(
+        &self,
+        name: &str,
+        reason: &str,
+        seconds: u64,
+    ) -> anyhow::Result<ExperimentStatus> {
         let status = self
-            .reaches(name, "ended", seconds, |status| status.completion_time.is_some())
+            .reaches(name, "ended", seconds, |status| {
+                status.completion_time.is_some()
+            })
             .await?;
         let (found, message) = standing(&status);
-        ensure!(found == reason, "{name} ended as {found}, not {reason}: {message}");
+        ensure!(
+            found == reason,
+            "{name} ended as {found}, not {reason}: {message}"
+        );
         self.nothing_left(&[]).await?;
         Ok(status)
     }
@@ -239,7 +302,9 @@ impl Lab {
     /// # Errors
     /// It is not gone in time.
     pub async fn delete(&self, name: &str) -> anyhow::Result<()> {
-        self.experiments().delete(name, &DeleteParams::default()).await?;
+        self.experiments()
+            .delete(name, &DeleteParams::default())
+            .await?;
         self.until("the deletion of the experiment", 120, async || {
             Ok(self.experiments().get_opt(name).await?.is_none())
         })
@@ -255,7 +320,8 @@ impl Lab {
         let found = pods.list(&ListParams::default().labels(labels)).await?;
         ensure!(!found.items.is_empty(), "no pod has the labels {labels}");
         for pod in found {
-            pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+            pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
+                .await?;
         }
         Ok(())
     }
@@ -265,8 +331,20 @@ impl Lab {
     /// # Errors
     /// What kubectl says.
     pub async fn everything(&self) -> anyhow::Result<BTreeSet<String>> {
-        let arguments = ["-n", &self.namespace, "get", &self.kinds, "-o", "name", "--ignore-not-found"];
-        Ok(kubectl(&arguments).await?.lines().map(str::to_owned).collect())
+        let arguments = [
+            "-n",
+            &self.namespace,
+            "get",
+            &self.kinds,
+            "-o",
+            "name",
+            "--ignore-not-found",
+        ];
+        Ok(kubectl(&arguments)
+            .await?
+            .lines()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Waits until the namespace holds nothing that was not there before, but for objects that the test
@@ -279,10 +357,18 @@ impl Lab {
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         loop {
             let is_own = |object: &String| own.iter().any(|name| object == name);
-            let mut left: Vec<String> =
-                self.everything().await?.difference(&self.before).filter(|object| !is_own(object)).cloned().collect();
+            let mut left: Vec<String> = self
+                .everything()
+                .await?
+                .difference(&self.before)
+                .filter(|object| !is_own(object))
+                .cloned()
+                .collect();
             for volume in volumes.list(&ListParams::default()).await? {
-                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+                let claim = volume
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.claim_ref.as_ref());
                 if claim.and_then(|claim| claim.namespace.as_deref()) == Some(&self.namespace) {
                     left.push(format!("persistentvolume/{}", volume.name_any()));
                 }
@@ -290,7 +376,11 @@ impl Lab {
             if left.is_empty() {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "left behind: {}", left.join(", "));
+            ensure!(
+                Instant::now() < deadline,
+                "left behind: {}",
+                left.join(", ")
+            );
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -301,10 +391,24 @@ impl Lab {
         let looks: [&[&str]; 6] = [
             &["-n", namespace, "get", "experiments", "-o", "wide"],
             &["-n", namespace, "describe", "experiments"],
-            &["-n", namespace, "get", "pods,pvc,jobs,statefulsets,secrets", "-o", "wide"],
+            &[
+                "-n",
+                namespace,
+                "get",
+                "pods,pvc,jobs,statefulsets,secrets",
+                "-o",
+                "wide",
+            ],
             &["-n", namespace, "describe", "pods"],
             &["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"],
-            &["-n", SYSTEM, "logs", "-l", "app.kubernetes.io/component=operator", "--tail=60"],
+            &[
+                "-n",
+                SYSTEM,
+                "logs",
+                "-l",
+                "app.kubernetes.io/component=operator",
+                "--tail=60",
+            ],
         ];
         for arguments in looks {
             eprintln!("--- kubectl {}", arguments.join(" "));
@@ -313,11 +417,25 @@ impl Lab {
                 Err(error) => eprintln!("{error:#}"),
             }
         }
-        let pods = self.pods().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        let pods = self
+            .pods()
+            .list(&ListParams::default())
+            .await
+            .map(|list| list.items)
+            .unwrap_or_default();
         for pod in pods {
             let name = pod.name_any();
             eprintln!("--- kubectl logs {name}");
-            match kubectl(&["-n", namespace, "logs", &name, "--tail=40", "--all-containers"]).await {
+            match kubectl(&[
+                "-n",
+                namespace,
+                "logs",
+                &name,
+                "--tail=40",
+                "--all-containers",
+            ])
+            .await
+            {
                 Ok(text) => eprintln!("{text}"),
                 Err(error) => eprintln!("{error:#}"),
             }
@@ -330,10 +448,15 @@ impl Lab {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {
                 bakeoff_crds::names::ANNOTATION_SKIP_CLEANUP: "true",
             }}}));
-            let _ = self.experiments().patch(&experiment.name_any(), &PatchParams::default(), &patch).await;
+            let _ = self
+                .experiments()
+                .patch(&experiment.name_any(), &PatchParams::default(), &patch)
+                .await;
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
+        namespaces
+            .delete(&self.namespace, &DeleteParams::default())
+            .await?;
         self.until("the deletion of the namespace", 120, async || {
             Ok(namespaces.get_opt(&self.namespace).await?.is_none())
         })
@@ -344,7 +467,8 @@ impl Lab {
 /// Reason and message of the condition `Succeeded`; empty before the operator has seen the experiment.
 #[must_use]
 pub fn standing(status: &ExperimentStatus) -> (&str, &str) {
-    conditions::get(&status.conditions, SUCCEEDED).map_or(("", ""), |c| (c.reason.as_str(), c.message.as_str()))
+    conditions::get(&status.conditions, SUCCEEDED)
+        .map_or(("", ""), |c| (c.reason.as_str(), c.message.as_str()))
 }
 
 /// The status of a condition: `True`, `False`, `Unknown`, or empty when it is not there.

@@ -13,41 +13,218 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let put = |object_size: Value, concurrency: Value| json!([{"name": "put", "smallObjectPut": {"objectSize": object_size, "load": {"closed": {"concurrency": concurrency}}}}]);
     let many: Vec<i32> = (1..=16).collect();
     vec![
-        ("unknown version", "/spec/backends", backend(json!({"name": "m", "minio": {"version": "RELEASE.1999-01-01T00-00-00Z"}})), "the catalogue has: minio RELEASE."),
-        ("latest", "/spec/backends", backend(json!({"name": "m", "minio": {"version": "latest"}})), "version must be pinned, not latest"),
-        ("latest SeaweedFS", "/spec/backends", backend(json!({"name": "s", "seaweedfs": {"version": "latest"}})), "version must be pinned, not latest"),
-        ("no backends", "/spec/backends", json!([]), "should have at least 1 item"),
-        ("two members of a backend", "/spec/backends", backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})), "exactly one of minio, seaweedfs and s3"),
-        ("no member of a backend", "/spec/backends", backend(json!({"name": "m"})), "exactly one of minio, seaweedfs and s3"),
-        ("duplicate backends", "/spec/backends", json!([{"name": "m", "minio": {"version": "v"}}, {"name": "m", "seaweedfs": {"version": "v"}}]), "backend names must be unique"),
-        ("unequal equipment", "/spec/backends/0/equipment", json!({"resources": {"cpu": "2", "memory": "1Gi"}}), "unequal equipment"),
-        ("endpoint without scheme", "/spec/backends", backend(json!({"name": "e", "s3": {"endpoint": "s3.example.com", "bucket": "bench", "credentialsSecretRef": {"name": "x"}}})), "endpoint must be http:// or https://"),
-        ("no workloads", "/spec/workloads", json!([]), "should have at least 1 item"),
-        ("two members of a workload", "/spec/workloads/0/coldRead", json!({}), "exactly one of smallObjectPut, coldRead, consistency and batching"),
-        ("duplicate workloads", "/spec/workloads", json!([{"name": "a", "coldRead": {}}, {"name": "a", "consistency": {}}]), "workload names must be unique"),
-        ("two loads", "/spec/workloads/0/smallObjectPut/load", json!({"closed": {"concurrency": [1]}, "open": {"ratePerSecond": [1]}}), "exactly one of closed and open"),
-        ("empty factor", "/spec/workloads", put(json!([]), json!([1])), "should have at least 1 item"),
-        ("empty concurrency", "/spec/workloads", put(json!(["1Ki"]), json!([])), "should have at least 1 item"),
-        ("level twice", "/spec/workloads", put(json!(["1Ki"]), json!([1, 1])), "concurrency lists a level twice"),
-        ("absurd object", "/spec/workloads", put(json!(["1Ti"]), json!([1])), "objectSize must be between 1 and 64Mi"),
-        ("negative object", "/spec/workloads", put(json!(["-1"]), json!([1])), "objectSize"),
-        ("too many trials", "/spec/workloads", json!([{"name": "put", "smallObjectPut": {"objectSize": ["1Ki", "2Ki", "3Ki", "4Ki", "5Ki", "6Ki", "7Ki", "8Ki"], "load": {"closed": {"concurrency": many}}}}]), "exceeds 5000 trials"),
-        ("zero window", "/spec/trials/windowSeconds", json!(0), "should be greater than or equal to 1"),
-        ("zero blocks", "/spec/trials/blocks", json!(0), "should be greater than or equal to 1"),
-        ("negative warm-up", "/spec/trials/warmupSeconds", json!(-1), "should be greater than or equal to 0"),
-        ("negative memory", "/spec/equipment/resources/memory", json!("-1Gi"), "memory"),
-        ("absurd memory", "/spec/equipment/resources/memory", json!("9000Ti"), "memory must be between 32Mi and 4Ti"),
-        ("absurd CPU", "/spec/equipment/resources/cpu", json!("100000"), "cpu must be between 50m and 256 cores"),
-        ("absurd storage", "/spec/equipment/storage/size", json!("1"), "storage size must be between 64Mi and 64Ti"),
-        ("no generators", "/spec/generators/replicas", json!(0), "should be greater than or equal to 1"),
-        ("absolute without environment", "/spec/resultClass", json!("Absolute"), "resultClass Absolute needs spec.environment"),
-        ("unknown class", "/spec/resultClass", json!("Rough"), "supported values"),
-        ("unknown rule", "/spec/decision", json!({"rule": "Dice"}), "supported values"),
-        ("unknown party", "/spec/decision/challenger", json!("nobody"), "decision.challenger must name one of spec.backends"),
-        ("duplicate objectives", "/spec/objectives", json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": "true"}]), "objective names must be unique"),
-        ("long name", "/metadata/name", json!("a".repeat(53)), "at most 52 characters"),
-        ("unknown field", "/spec/windowSeconds", json!(1), "unknown field \"spec.windowSeconds\""),
-        ("unknown field below", "/spec/backends/0/minio/tag", json!("x"), "unknown field"),
+        (
+            "unknown version",
+            "/spec/backends",
+            backend(json!({"name": "m", "minio": {"version": "RELEASE.1999-01-01T00-00-00Z"}})),
+            "the catalogue has: minio RELEASE.",
+        ),
+        (
+            "latest",
+            "/spec/backends",
+            backend(json!({"name": "m", "minio": {"version": "latest"}})),
+            "version must be pinned, not latest",
+        ),
+        (
+            "latest SeaweedFS",
+            "/spec/backends",
+            backend(json!({"name": "s", "seaweedfs": {"version": "latest"}})),
+            "version must be pinned, not latest",
+        ),
+        (
+            "no backends",
+            "/spec/backends",
+            json!([]),
+            "should have at least 1 item",
+        ),
+        (
+            "two members of a backend",
+            "/spec/backends",
+            backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
+            "exactly one of minio, seaweedfs and s3",
+        ),
+        (
+            "no member of a backend",
+            "/spec/backends",
+            backend(json!({"name": "m"})),
+            "exactly one of minio, seaweedfs and s3",
+        ),
+        (
+            "duplicate backends",
+            "/spec/backends",
+            json!([{"name": "m", "minio": {"version": "v"}}, {"name": "m", "seaweedfs": {"version": "v"}}]),
+            "backend names must be unique",
+        ),
+        (
+            "unequal equipment",
+            "/spec/backends/0/equipment",
+            json!({"resources": {"cpu": "2", "memory": "1Gi"}}),
+            "unequal equipment",
+        ),
+        (
+            "endpoint without scheme",
+            "/spec/backends",
+            backend(
+                json!({"name": "e", "s3": {"endpoint": "s3.example.com", "bucket": "bench", "credentialsSecretRef": {"name": "x"}}}),
+            ),
+            "endpoint must be http:// or https://",
+        ),
+        (
+            "no workloads",
+            "/spec/workloads",
+            json!([]),
+            "should have at least 1 item",
+        ),
+        (
+            "two members of a workload",
+            "/spec/workloads/0/coldRead",
+            json!({}),
+            "exactly one of smallObjectPut, coldRead, consistency and batching",
+        ),
+        (
+            "duplicate workloads",
+            "/spec/workloads",
+            json!([{"name": "a", "coldRead": {}}, {"name": "a", "consistency": {}}]),
+            "workload names must be unique",
+        ),
+        (
+            "two loads",
+            "/spec/workloads/0/smallObjectPut/load",
+            json!({"closed": {"concurrency": [1]}, "open": {"ratePerSecond": [1]}}),
+            "exactly one of closed and open",
+        ),
+        (
+            "empty factor",
+            "/spec/workloads",
+            put(json!([]), json!([1])),
+            "should have at least 1 item",
+        ),
+        (
+            "empty concurrency",
+            "/spec/workloads",
+            put(json!(["1Ki"]), json!([])),
+            "should have at least 1 item",
+        ),
+        (
+            "level twice",
+            "/spec/workloads",
+            put(json!(["1Ki"]), json!([1, 1])),
+            "concurrency lists a level twice",
+        ),
+        (
+            "absurd object",
+            "/spec/workloads",
+            put(json!(["1Ti"]), json!([1])),
+            "objectSize must be between 1 and 64Mi",
+        ),
+        (
+            "negative object",
+            "/spec/workloads",
+            put(json!(["-1"]), json!([1])),
+            "objectSize",
+        ),
+        (
+            "too many trials",
+            "/spec/workloads",
+            json!([{"name": "put", "smallObjectPut": {"objectSize": ["1Ki", "2Ki", "3Ki", "4Ki", "5Ki", "6Ki", "7Ki", "8Ki"], "load": {"closed": {"concurrency": many}}}}]),
+            "exceeds 5000 trials",
+        ),
+        (
+            "zero window",
+            "/spec/trials/windowSeconds",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        (
+            "zero blocks",
+            "/spec/trials/blocks",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        (
+            "negative warm-up",
+            "/spec/trials/warmupSeconds",
+            json!(-1),
+            "should be greater than or equal to 0",
+        ),
+        (
+            "negative memory",
+            "/spec/equipment/resources/memory",
+            json!("-1Gi"),
+            "memory",
+        ),
+        (
+            "absurd memory",
+            "/spec/equipment/resources/memory",
+            json!("9000Ti"),
+            "memory must be between 32Mi and 4Ti",
+        ),
+        (
+            "absurd CPU",
+            "/spec/equipment/resources/cpu",
+            json!("100000"),
+            "cpu must be between 50m and 256 cores",
+        ),
+        (
+            "absurd storage",
+            "/spec/equipment/storage/size",
+            json!("1"),
+            "storage size must be between 64Mi and 64Ti",
+        ),
+        (
+            "no generators",
+            "/spec/generators/replicas",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        (
+            "absolute without environment",
+            "/spec/resultClass",
+            json!("Absolute"),
+            "resultClass Absolute needs spec.environment",
+        ),
+        (
+            "unknown class",
+            "/spec/resultClass",
+            json!("Rough"),
+            "supported values",
+        ),
+        (
+            "unknown rule",
+            "/spec/decision",
+            json!({"rule": "Dice"}),
+            "supported values",
+        ),
+        (
+            "unknown party",
+            "/spec/decision/challenger",
+            json!("nobody"),
+            "decision.challenger must name one of spec.backends",
+        ),
+        (
+            "duplicate objectives",
+            "/spec/objectives",
+            json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": "true"}]),
+            "objective names must be unique",
+        ),
+        (
+            "long name",
+            "/metadata/name",
+            json!("a".repeat(53)),
+            "at most 52 characters",
+        ),
+        (
+            "unknown field",
+            "/spec/windowSeconds",
+            json!(1),
+            "unknown field \"spec.windowSeconds\"",
+        ),
+        (
+            "unknown field below",
+            "/spec/backends/0/minio/tag",
+            json!("x"),
+            "unknown field",
+        ),
     ]
 }
 
@@ -56,7 +233,10 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
     scenario("admission", async |lab: &Lab| {
         // The definitions and the policy take a moment after an installation.
         let good = Fixture::tiny("good");
-        lab.until("the admission of a good experiment", 30, async || Ok(dry_run(lab, good.manifest()).await.is_ok())).await?;
+        lab.until("the admission of a good experiment", 30, async || {
+            Ok(dry_run(lab, good.manifest()).await.is_ok())
+        })
+        .await?;
         // Many trials need many blocks: 8 x 16 cells, 2 backends, 20 blocks.
         let mut wrong = Vec::new();
         for (what, place, value, fragment) in bad_specs() {
@@ -67,7 +247,10 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
             // A decision that names backends which are gone would be refused for another reason.
             match dry_run(lab, fixture.manifest()).await {
                 Ok(_) => wrong.push(format!("{what}: admitted")),
-                Err(error) if format!("{error:#}").to_lowercase().contains(&fragment.to_lowercase()) => {}
+                Err(error)
+                    if format!("{error:#}")
+                        .to_lowercase()
+                        .contains(&fragment.to_lowercase()) => {}
                 Err(error) => wrong.push(format!("{what}: expected {fragment:?}, got {error:#}")),
             }
         }
@@ -78,7 +261,15 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
 }
 
 async fn dry_run(lab: &Lab, manifest: &Value) -> anyhow::Result<String> {
-    let arguments = ["-n", &lab.namespace, "create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let arguments = [
+        "-n",
+        &lab.namespace,
+        "create",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+    ];
     kubectl_with(&arguments, &manifest.to_string()).await
 }
 
@@ -124,14 +315,31 @@ async fn a_started_spec_is_fixed() -> anyhow::Result<()> {
 async fn the_manual_explains_every_field() -> anyhow::Result<()> {
     scenario("explain", async |_: &Lab| {
         let text = kubectl(&["explain", "experiment.spec.trials"]).await?;
-        for fragment in ["blocks", "Rounds in which each backend runs each cell once", "default 6", "windowSeconds", "1 to 86400"] {
+        for fragment in [
+            "blocks",
+            "Rounds in which each backend runs each cell once",
+            "default 6",
+            "windowSeconds",
+            "1 to 86400",
+        ] {
             // kubectl wraps lines.
             let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            ensure!(flat.contains(fragment), "kubectl explain lacks {fragment:?}:\n{text}");
+            ensure!(
+                flat.contains(fragment),
+                "kubectl explain lacks {fragment:?}:\n{text}"
+            );
         }
         let all = kubectl(&["explain", "experiment.spec", "--recursive"]).await?;
-        for field in ["snapshotsPerObject", "credentialsSecretRef", "activeDeadlineSeconds", "maxSendLagP99Microseconds"] {
-            ensure!(all.contains(field), "kubectl explain --recursive lacks {field}");
+        for field in [
+            "snapshotsPerObject",
+            "credentialsSecretRef",
+            "activeDeadlineSeconds",
+            "maxSendLagP99Microseconds",
+        ] {
+            ensure!(
+                all.contains(field),
+                "kubectl explain --recursive lacks {field}"
+            );
         }
         Ok(())
     })
@@ -141,13 +349,35 @@ async fn the_manual_explains_every_field() -> anyhow::Result<()> {
 #[tokio::test]
 async fn one_look_says_how_it_stands() -> anyhow::Result<()> {
     scenario("columns", async |lab: &Lab| {
-        lab.apply(Fixture::tiny("look").set("/spec/suspend", json!(true)).manifest()).await?;
+        lab.apply(
+            Fixture::tiny("look")
+                .set("/spec/suspend", json!(true))
+                .manifest(),
+        )
+        .await?;
         let header = kubectl(&["-n", &lab.namespace, "get", "exp"]).await?;
-        let columns: Vec<&str> = header.lines().next().unwrap_or_default().split_whitespace().collect();
-        ensure!(columns == ["NAME", "STATUS", "PROGRESS", "DECISION", "AGE"], "{columns:?}");
+        let columns: Vec<&str> = header
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        ensure!(
+            columns == ["NAME", "STATUS", "PROGRESS", "DECISION", "AGE"],
+            "{columns:?}"
+        );
         let names = lab.experiments().list(&Default::default()).await?;
-        ensure!(names.iter().any(|experiment| experiment.name_any() == "look"));
-        ensure!(kubectl(&["-n", &lab.namespace, "get", "bakeoff", "-o", "name"]).await?.contains("look"), "the category bakeoff");
+        ensure!(
+            names
+                .iter()
+                .any(|experiment| experiment.name_any() == "look")
+        );
+        ensure!(
+            kubectl(&["-n", &lab.namespace, "get", "bakeoff", "-o", "name"])
+                .await?
+                .contains("look"),
+            "the category bakeoff"
+        );
         Ok(())
     })
     .await

@@ -9,18 +9,26 @@ use kube::api::ListParams;
 use serde_json::json;
 
 fn done(status: &ExperimentStatus) -> i32 {
-    status.progress.as_ref().map_or(0, |progress| progress.trials.done)
+    status
+        .progress
+        .as_ref()
+        .map_or(0, |progress| progress.trials.done)
 }
 
 /// Waits until the first trial is durable, while others are still to come.
 async fn measuring(lab: &Lab, name: &str) -> anyhow::Result<()> {
-    lab.reaches(name, "measuring", 180, |status| done(status) > 0).await.map(drop)
+    lab.reaches(name, "measuring", 180, |status| done(status) > 0)
+        .await
+        .map(drop)
 }
 
 /// All trials are durable, none twice.
 fn complete(status: &ExperimentStatus, planned: i32) -> anyhow::Result<()> {
     let trials = status.progress.clone().unwrap_or_default().trials;
-    ensure!(trials.planned == planned && trials.done == planned, "{trials:?}");
+    ensure!(
+        trials.planned == planned && trials.done == planned,
+        "{trials:?}"
+    );
     Ok(())
 }
 
@@ -29,7 +37,8 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
     scenario("queue", async |lab: &Lab| {
         let hurried = |name: &str| Fixture::short(name).set("/spec/trials/blocks", json!(2));
         lab.apply(hurried("first").manifest()).await?;
-        lab.reaches("first", "started", 30, |status| status.start_time.is_some()).await?;
+        lab.reaches("first", "started", 30, |status| status.start_time.is_some())
+            .await?;
         lab.apply(hurried("second").manifest()).await?;
         lab.apply(hurried("third").manifest()).await?;
         lab.reason("second", "Queued", 30).await?;
@@ -42,11 +51,18 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
         lab.reason("fourth", "Queued", 30).await?;
         lab.delete("fourth").await?;
 
-        let first = lab.reaches("first", "ended", 180, |status| status.completion_time.is_some()).await?;
+        let first = lab
+            .reaches("first", "ended", 180, |status| {
+                status.completion_time.is_some()
+            })
+            .await?;
         complete(&first, 2)?;
         let second = lab.ended("second", "Completed", 180).await?;
         complete(&second, 2)?;
-        ensure!(second.start_time >= first.completion_time, "they overlapped");
+        ensure!(
+            second.start_time >= first.completion_time,
+            "they overlapped"
+        );
         Ok(())
     })
     .await
@@ -56,13 +72,21 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
 async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
     scenario("cancel", async |lab: &Lab| {
         let cancel = json!({"cancel": true});
-        lab.apply(Fixture::long("suspended").set("/spec/suspend", json!(true)).manifest()).await?;
+        lab.apply(
+            Fixture::long("suspended")
+                .set("/spec/suspend", json!(true))
+                .manifest(),
+        )
+        .await?;
         lab.reason("suspended", "Suspended", 30).await?;
         lab.patch("suspended", cancel.clone()).await?;
         lab.ended("suspended", "Cancelled", 60).await?;
 
         lab.apply(Fixture::long("provisioning").manifest()).await?;
-        lab.reaches("provisioning", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        lab.reaches("provisioning", "provisioning", 60, |status| {
+            status.start_time.is_some()
+        })
+        .await?;
         lab.patch("provisioning", cancel.clone()).await?;
         lab.ended("provisioning", "Cancelled", 120).await?;
 
@@ -80,7 +104,10 @@ async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
 async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
     scenario("delete", async |lab: &Lab| {
         lab.apply(Fixture::long("provisioning").manifest()).await?;
-        lab.reaches("provisioning", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        lab.reaches("provisioning", "provisioning", 60, |status| {
+            status.start_time.is_some()
+        })
+        .await?;
         lab.delete("provisioning").await?;
         lab.nothing_left(&[]).await?;
 
@@ -90,7 +117,12 @@ async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
         lab.nothing_left(&[]).await?;
 
         // The same name again: another uid, and nothing inherited.
-        lab.apply(Fixture::long("running").set("/spec/suspend", json!(true)).manifest()).await?;
+        lab.apply(
+            Fixture::long("running")
+                .set("/spec/suspend", json!(true))
+                .manifest(),
+        )
+        .await?;
         let status = lab.reason("running", "Suspended", 30).await?;
         ensure!(done(&status) == 0, "{:?}", status.progress);
         Ok(())
@@ -101,11 +133,20 @@ async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
 #[tokio::test]
 async fn the_deadline_ends_it() -> anyhow::Result<()> {
     scenario("deadline", async |lab: &Lab| {
-        lab.apply(Fixture::long("late").set("/spec/activeDeadlineSeconds", json!(30)).manifest()).await?;
+        lab.apply(
+            Fixture::long("late")
+                .set("/spec/activeDeadlineSeconds", json!(30))
+                .manifest(),
+        )
+        .await?;
         lab.ended("late", "DeadlineExceeded", 150).await?;
         // Finished long enough ago: the Experiment itself goes.
-        lab.patch("late", json!({"ttlSecondsAfterFinished": 0})).await?;
-        lab.until("the end of its time to live", 30, async || Ok(lab.experiments().get_opt("late").await?.is_none())).await
+        lab.patch("late", json!({"ttlSecondsAfterFinished": 0}))
+            .await?;
+        lab.until("the end of its time to live", 30, async || {
+            Ok(lab.experiments().get_opt("late").await?.is_none())
+        })
+        .await
     })
     .await
 }
@@ -118,7 +159,14 @@ async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
         lab.patch("pauses", json!({"suspend": true})).await?;
         let paused = lab.reason("pauses", "Suspended", 120).await?;
         ensure!(done(&paused) > 0, "finished trials are kept");
-        ensure!(lab.pods().list(&ListParams::default()).await?.items.is_empty(), "nothing runs meanwhile");
+        ensure!(
+            lab.pods()
+                .list(&ListParams::default())
+                .await?
+                .items
+                .is_empty(),
+            "nothing runs meanwhile"
+        );
         lab.patch("pauses", json!({"suspend": false})).await?;
         let status = lab.ended("pauses", "Completed", 180).await?;
         complete(&status, 6)
@@ -130,16 +178,27 @@ async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
 async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
     scenario("operator", async |lab: &Lab| {
         lab.apply(Fixture::short("survives").manifest()).await?;
-        lab.reaches("survives", "provisioning", 60, |status| status.start_time.is_some()).await?;
+        lab.reaches("survives", "provisioning", 60, |status| {
+            status.start_time.is_some()
+        })
+        .await?;
         let before = store::operator_pods().await?;
-        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator")
+            .await?;
         measuring(lab, "survives").await?;
-        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator")
+            .await?;
         let status = lab.ended("survives", "Completed", 240).await?;
         complete(&status, 6)?;
         let trials = status.progress.unwrap_or_default().trials;
-        ensure!(trials.interrupted == 0, "no trial was disturbed: {trials:?}");
-        ensure!(before != store::operator_pods().await?, "the operator was killed");
+        ensure!(
+            trials.interrupted == 0,
+            "no trial was disturbed: {trials:?}"
+        );
+        ensure!(
+            before != store::operator_pods().await?,
+            "the operator was killed"
+        );
         Ok(())
     })
     .await
@@ -150,11 +209,23 @@ async fn a_killed_generator_resumes() -> anyhow::Result<()> {
     scenario("generator", async |lab: &Lab| {
         lab.apply(Fixture::short("resumes").manifest()).await?;
         measuring(lab, "resumes").await?;
-        lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator")).await?;
+        lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator"))
+            .await?;
         let status = lab.ended("resumes", "Completed", 240).await?;
         complete(&status, 6)?;
-        let events = kubectl(&["-n", &lab.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}"]).await?;
-        ensure!(events.contains("GeneratorRestarted"), "the attempt is counted: {events}");
+        let events = kubectl(&[
+            "-n",
+            &lab.namespace,
+            "get",
+            "events",
+            "-o",
+            "jsonpath={.items[*].reason}",
+        ])
+        .await?;
+        ensure!(
+            events.contains("GeneratorRestarted"),
+            "the attempt is counted: {events}"
+        );
         Ok(())
     })
     .await
@@ -164,14 +235,21 @@ async fn a_killed_generator_resumes() -> anyhow::Result<()> {
 async fn a_killed_backend_voids_the_trial() -> anyhow::Result<()> {
     scenario("backend", async |lab: &Lab| {
         // Strict again: a trial whose backend went away is invalid.
-        let fixture = Fixture::short("repeats").set("/spec/validity", json!({"maxFailedPerMille": 0, "repeatBudget": 20}));
+        let fixture = Fixture::short("repeats").set(
+            "/spec/validity",
+            json!({"maxFailedPerMille": 0, "repeatBudget": 20}),
+        );
         lab.apply(fixture.manifest()).await?;
         measuring(lab, "repeats").await?;
-        lab.kill(&lab.namespace, &format!("{LABEL_BACKEND}=minio")).await?;
+        lab.kill(&lab.namespace, &format!("{LABEL_BACKEND}=minio"))
+            .await?;
         let status = lab.ended("repeats", "Completed", 300).await?;
         complete(&status, 6)?;
         let trials = status.progress.unwrap_or_default().trials;
-        ensure!(trials.invalid > 0 && trials.repeated > 0, "the trial is void and repeated: {trials:?}");
+        ensure!(
+            trials.invalid > 0 && trials.repeated > 0,
+            "the trial is void and repeated: {trials:?}"
+        );
         Ok(())
     })
     .await

@@ -7,8 +7,19 @@ use bakeoff_e2e::{Fixture, Lab, MINIO, SYSTEM, kubectl, scenario, standing, trut
 use serde_json::{Value, json};
 
 /// Applies it and waits for the reason: at rest (refused) or at the end (ended).
-async fn refused(lab: &Lab, fixture: Fixture, reason: &str, fragment: &str, seconds: u64) -> anyhow::Result<()> {
-    let name = fixture.manifest().pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+async fn refused(
+    lab: &Lab,
+    fixture: Fixture,
+    reason: &str,
+    fragment: &str,
+    seconds: u64,
+) -> anyhow::Result<()> {
+    let name = fixture
+        .manifest()
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     lab.apply(fixture.manifest()).await?;
     let status = lab
         .reaches(&name, reason, seconds, |status| {
@@ -16,11 +27,24 @@ async fn refused(lab: &Lab, fixture: Fixture, reason: &str, fragment: &str, seco
         })
         .await?;
     let (found, message) = standing(&status);
-    ensure!(found == reason, "{name}: {found} instead of {reason}: {message}");
-    ensure!(message.contains(fragment), "{name}: the message lacks {fragment:?}: {message}");
-    ensure!(truth(&status, SUCCEEDED) == "False", "{name}: Succeeded is {}", truth(&status, SUCCEEDED));
+    ensure!(
+        found == reason,
+        "{name}: {found} instead of {reason}: {message}"
+    );
+    ensure!(
+        message.contains(fragment),
+        "{name}: the message lacks {fragment:?}: {message}"
+    );
+    ensure!(
+        truth(&status, SUCCEEDED) == "False",
+        "{name}: Succeeded is {}",
+        truth(&status, SUCCEEDED)
+    );
     lab.nothing_left(&["secret/wrong"]).await?;
-    ensure!(lab.experiments().get_opt(&name).await?.is_some(), "the Experiment stays");
+    ensure!(
+        lab.experiments().get_opt(&name).await?.is_some(),
+        "the Experiment stays"
+    );
     lab.delete(&name).await
 }
 
@@ -33,12 +57,60 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
     scenario("refused", async |lab: &Lab| {
         let objective = |expression: &str| json!([{"name": "wrong", "expression": expression}]);
         let short = Fixture::short;
-        refused(lab, short("syntax").set("/spec/objectives", objective("put.p99 <")), "InvalidObjective", "wrong", 30).await?;
-        refused(lab, short("unknown-name").set("/spec/objectives", objective("put.p98 < 5")), "InvalidObjective", "p99", 30).await?;
-        refused(lab, short("not-boolean").set("/spec/objectives", objective("put.p99")), "InvalidObjective", "true or false", 30).await?;
-        refused(lab, short("no-secret").set("/spec/backends", external("http://example.com", "absent")), "SecretMissing", "absent", 30).await?;
-        refused(lab, short("too-large").set("/spec/equipment/resources", json!({"cpu": "200", "memory": "1Gi"})), "EquipmentTooLarge", "ask for less in equipment.resources", 30).await?;
-        refused(lab, short("no-nodes").set("/spec/equipment/nodeSelector", json!({"bakeoff.dev/pool": "nowhere"})), "NoNodes", "bakeoff.dev/pool=nowhere", 30).await
+        refused(
+            lab,
+            short("syntax").set("/spec/objectives", objective("put.p99 <")),
+            "InvalidObjective",
+            "wrong",
+            30,
+        )
+        .await?;
+        refused(
+            lab,
+            short("unknown-name").set("/spec/objectives", objective("put.p98 < 5")),
+            "InvalidObjective",
+            "p99",
+            30,
+        )
+        .await?;
+        refused(
+            lab,
+            short("not-boolean").set("/spec/objectives", objective("put.p99")),
+            "InvalidObjective",
+            "true or false",
+            30,
+        )
+        .await?;
+        refused(
+            lab,
+            short("no-secret").set("/spec/backends", external("http://example.com", "absent")),
+            "SecretMissing",
+            "absent",
+            30,
+        )
+        .await?;
+        refused(
+            lab,
+            short("too-large").set(
+                "/spec/equipment/resources",
+                json!({"cpu": "200", "memory": "1Gi"}),
+            ),
+            "EquipmentTooLarge",
+            "ask for less in equipment.resources",
+            30,
+        )
+        .await?;
+        refused(
+            lab,
+            short("no-nodes").set(
+                "/spec/equipment/nodeSelector",
+                json!({"bakeoff.dev/pool": "nowhere"}),
+            ),
+            "NoNodes",
+            "bakeoff.dev/pool=nowhere",
+            30,
+        )
+        .await
     })
     .await
 }
@@ -66,12 +138,29 @@ async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
         let hurry = |name: &str, endpoint: &str| {
             Fixture::short(name)
                 .set("/spec/backends", external(endpoint, "wrong"))
-                .set("/spec/limits", json!({"provisionSeconds": 30, "cleanupSeconds": 10}))
+                .set(
+                    "/spec/limits",
+                    json!({"provisionSeconds": 30, "cleanupSeconds": 10}),
+                )
                 .set("/spec/generators/backoffLimit", json!(0))
         };
         let nowhere = format!("http://nowhere.{}.svc:9", lab.namespace);
-        refused(lab, hurry("unknown", &nowhere), "EndpointUnreachable", "nowhere", 120).await?;
-        refused(lab, hurry("unauthorised", &store::endpoint()), "EndpointUnauthorized", "outside", 120).await
+        refused(
+            lab,
+            hurry("unknown", &nowhere),
+            "EndpointUnreachable",
+            "nowhere",
+            120,
+        )
+        .await?;
+        refused(
+            lab,
+            hurry("unauthorised", &store::endpoint()),
+            "EndpointUnauthorized",
+            "outside",
+            120,
+        )
+        .await
     })
     .await
 }
@@ -84,11 +173,24 @@ async fn an_image_that_cannot_be_pulled_ends_it() -> anyhow::Result<()> {
         helm_upgrade(values).await?;
         let backend = json!([{"name": "minio", "minio": {"version": "absent"}}]);
         let fixture = Fixture::short("absent").set("/spec/backends", backend);
-        let result = refused(lab, fixture, "ImagePullFailed", "localhost/bakeoff/absent:1", 180).await;
+        let result = refused(
+            lab,
+            fixture,
+            "ImagePullFailed",
+            "localhost/bakeoff/absent:1",
+            180,
+        )
+        .await;
         let restored = helm_upgrade("--reuse-values --set catalogue.minio.absent=null").await;
         let good = json!([{"name": "minio", "minio": {"version": MINIO}}]);
         result.and(restored)?;
-        lab.apply(Fixture::short("good").set("/spec/backends", good).set("/spec/suspend", json!(true)).manifest()).await
+        lab.apply(
+            Fixture::short("good")
+                .set("/spec/backends", good)
+                .set("/spec/suspend", json!(true))
+                .manifest(),
+        )
+        .await
     })
     .await
 }
@@ -98,10 +200,31 @@ async fn helm_upgrade(values: &str) -> anyhow::Result<()> {
     let program = std::env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/bakeoff");
     let output = tokio::process::Command::new(program)
-        .args(["upgrade", "bakeoff", chart, "-n", SYSTEM, "--wait", "--timeout=120s"])
+        .args([
+            "upgrade",
+            "bakeoff",
+            chart,
+            "-n",
+            SYSTEM,
+            "--wait",
+            "--timeout=120s",
+        ])
         .args(values.split(' '))
         .output()
         .await?;
-    ensure!(output.status.success(), "helm upgrade: {}", String::from_utf8_lossy(&output.stderr));
-    kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/bakeoff", "--timeout=120s"]).await.map(drop)
+    ensure!(
+        output.status.success(),
+        "helm upgrade: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    kubectl(&[
+        "-n",
+        SYSTEM,
+        "rollout",
+        "status",
+        "deployment/bakeoff",
+        "--timeout=120s",
+    ])
+    .await
+    .map(drop)
 }

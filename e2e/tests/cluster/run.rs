@@ -10,8 +10,12 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 
 fn sha256(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    let bytes =
+        std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
+    Ok(Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// The files of an index with their checksums, whatever its other fields.
@@ -35,38 +39,85 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
         lab.apply(Fixture::tiny("tiny").manifest()).await?;
         let status = lab.ended("tiny", "Completed", 240).await?;
 
-        for (condition, wanted) in [(SUCCEEDED, "True"), (RECONCILING, "False"), (STALLED, "False")] {
-            ensure!(truth(&status, condition) == wanted, "{condition} is {}", truth(&status, condition));
+        for (condition, wanted) in [
+            (SUCCEEDED, "True"),
+            (RECONCILING, "False"),
+            (STALLED, "False"),
+        ] {
+            ensure!(
+                truth(&status, condition) == wanted,
+                "{condition} is {}",
+                truth(&status, condition)
+            );
         }
-        ensure!(["True", "False"].contains(&truth(&status, OBJECTIVES_MET)), "ObjectivesMet is decided");
-        ensure!(["True", "False"].contains(&truth(&status, EQUALISED)), "Equalised is decided");
+        ensure!(
+            ["True", "False"].contains(&truth(&status, OBJECTIVES_MET)),
+            "ObjectivesMet is decided"
+        );
+        ensure!(
+            ["True", "False"].contains(&truth(&status, EQUALISED)),
+            "Equalised is decided"
+        );
         ensure!(status.decision.is_some(), "there is a decision");
         ensure!(!status.headline.is_empty(), "there are figures");
         ensure!(status.backends.len() == 2, "both backends are recorded");
-        ensure!(status.backends.iter().all(|b| !b.image_id.is_empty() && !b.node.is_empty()), "{:?}", status.backends);
+        ensure!(
+            status
+                .backends
+                .iter()
+                .all(|b| !b.image_id.is_empty() && !b.node.is_empty()),
+            "{:?}",
+            status.backends
+        );
         let progress = status.progress.clone().unwrap_or_default();
-        ensure!(progress.display == "8/8", "progress is {}", progress.display);
-        ensure!(serde_json::to_vec(&status)?.len() <= MAX_STATUS_BYTES, "the status is bounded");
-        ensure!(lab.experiments().get_opt("tiny").await?.is_some(), "the Experiment stays");
+        ensure!(
+            progress.display == "8/8",
+            "progress is {}",
+            progress.display
+        );
+        ensure!(
+            serde_json::to_vec(&status)?.len() <= MAX_STATUS_BYTES,
+            "the status is bounded"
+        );
+        ensure!(
+            lab.experiments().get_opt("tiny").await?.is_some(),
+            "the Experiment stays"
+        );
 
         let results = status.results.clone().context("results are recorded")?;
         let folder = store::fetch(&lab.namespace, "tiny").await?;
         let sum = sha256(&folder.join("index.json"))?;
-        ensure!(sum == results.index_sha256, "index.json is {sum}, the status says {}", results.index_sha256);
+        ensure!(
+            sum == results.index_sha256,
+            "index.json is {sum}, the status says {}",
+            results.index_sha256
+        );
         let index: Value = serde_json::from_slice(&std::fs::read(folder.join("index.json"))?)?;
         let mut files = Vec::new();
         listed(&index, &mut files);
         for wanted in ["manifest.json", "summary.json", "report.html", "report.md"] {
-            ensure!(files.iter().any(|(path, _)| path == wanted), "the index lacks {wanted}");
+            ensure!(
+                files.iter().any(|(path, _)| path == wanted),
+                "the index lacks {wanted}"
+            );
         }
         for (path, sum) in &files {
-            ensure!(sha256(&folder.join(path))? == *sum, "{path} is not what the index says");
+            ensure!(
+                sha256(&folder.join(path))? == *sum,
+                "{path} is not what the index says"
+            );
         }
         let report = std::fs::read_to_string(folder.join("report.html"))?;
-        ensure!(report.contains("Relative"), "the report names the class of its figures");
+        ensure!(
+            report.contains("Relative"),
+            "the report names the class of its figures"
+        );
         let (_, secret) = store::credentials(&lab.client).await?;
         let written = format!("{report}{}", serde_json::to_string(&status)?);
-        ensure!(!written.contains(&secret), "no credential in status or report");
+        ensure!(
+            !written.contains(&secret),
+            "no credential in status or report"
+        );
         std::fs::remove_dir_all(&folder)?;
 
         // A deleted and re-created experiment starts afresh.

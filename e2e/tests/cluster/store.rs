@@ -17,10 +17,14 @@ pub fn endpoint() -> String {
 
 /// The access key and the secret key.
 pub async fn credentials(client: &Client) -> anyhow::Result<(String, String)> {
-    let secret = Api::<Secret>::namespaced(client.clone(), SYSTEM).get(STORE).await?;
+    let secret = Api::<Secret>::namespaced(client.clone(), SYSTEM)
+        .get(STORE)
+        .await?;
     let data = secret.data.unwrap_or_default();
     let text = |key: &str| -> anyhow::Result<String> {
-        let value = data.get(key).with_context(|| format!("{STORE} lacks {key}"))?;
+        let value = data
+            .get(key)
+            .with_context(|| format!("{STORE} lacks {key}"))?;
         Ok(String::from_utf8(value.0.clone())?)
     };
     Ok((text("accessKeyId")?, text("secretAccessKey")?))
@@ -28,25 +32,45 @@ pub async fn credentials(client: &Client) -> anyhow::Result<(String, String)> {
 
 async fn shell(commands: &str) -> anyhow::Result<String> {
     let pod = format!("{STORE}-0");
-    let arguments = ["-n", SYSTEM, "exec", "-i", &pod, "--", "weed", "shell", "-master=localhost:9333"];
+    let arguments = [
+        "-n",
+        SYSTEM,
+        "exec",
+        "-i",
+        &pod,
+        "--",
+        "weed",
+        "shell",
+        "-master=localhost:9333",
+    ];
     kubectl_with(&arguments, commands).await
 }
 
 /// Makes a bucket.
 pub async fn make_bucket(name: &str) -> anyhow::Result<()> {
-    shell(&format!("s3.bucket.create -name {name}\n")).await.map(drop)
+    shell(&format!("s3.bucket.create -name {name}\n"))
+        .await
+        .map(drop)
 }
 
 /// Removes a bucket with all that is in it.
 pub async fn remove_bucket(name: &str) -> anyhow::Result<()> {
-    shell(&format!("s3.bucket.delete -name {name}\n")).await.map(drop)
+    shell(&format!("s3.bucket.delete -name {name}\n"))
+        .await
+        .map(drop)
 }
 
 /// How many objects a bucket holds.
 pub async fn count(bucket: &str) -> anyhow::Result<u64> {
     let text = shell(&format!("fs.tree /buckets/{bucket}\n")).await?;
     // `4 directories, 1 files`
-    let files = text.lines().find_map(|line| line.strip_suffix(" files")?.rsplit(' ').next()?.parse().ok());
+    let files = text.lines().find_map(|line| {
+        line.strip_suffix(" files")?
+            .rsplit(' ')
+            .next()?
+            .parse()
+            .ok()
+    });
     files.with_context(|| format!("the store lists {bucket} as: {text}"))
 }
 
@@ -72,5 +96,15 @@ pub async fn fetch(namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
 
 /// The objects of the system namespace, to see that a test leaves the operator's side as it was.
 pub async fn operator_pods() -> anyhow::Result<String> {
-    kubectl(&["-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=operator", "-o", "name"]).await
+    kubectl(&[
+        "-n",
+        SYSTEM,
+        "get",
+        "pods",
+        "-l",
+        "app.kubernetes.io/component=operator",
+        "-o",
+        "name",
+    ])
+    .await
 }

@@ -69,16 +69,24 @@ impl<'a> Draft<'a> {
 
     fn say(&mut self, succeeded: Truth, warning: bool, reason: &str, message: &str) {
         let status = self.experiment.status.as_ref();
-        let stood = status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
+        let stood =
+            status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
         // Of several stages in one plan only the last one stands, so only that one is told.
-        self.stage_event = stood.is_none_or(|stood| stood.reason != reason).then(|| Note {
-            warning,
-            reason: reason.to_owned(),
-            message: conditions::shorten(message, 1_000),
-        });
+        self.stage_event = stood
+            .is_none_or(|stood| stood.reason != reason)
+            .then(|| Note {
+                warning,
+                reason: reason.to_owned(),
+                message: conditions::shorten(message, 1_000),
+            });
         let failed = succeeded == Truth::False;
         self.condition(conditions::SUCCEEDED, succeeded, reason, message);
-        self.condition(conditions::RECONCILING, (succeeded == Truth::Unknown).into(), reason, message);
+        self.condition(
+            conditions::RECONCILING,
+            (succeeded == Truth::Unknown).into(),
+            reason,
+            message,
+        );
         self.condition(conditions::STALLED, failed.into(), reason, message);
     }
 
