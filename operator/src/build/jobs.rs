@@ -152,10 +152,7 @@ pub fn calibrate(valid: &Validated, settings: &Settings, position: usize, node: 
             arguments: ["calibrate", "--directory", "/tmp"]
                 .map(str::to_owned)
                 .to_vec(),
-            resources: Resources {
-                cpu: "250m".into(),
-                memory: "128Mi".into(),
-            },
+            resources: valid.spec.generators.resources.clone(),
             replicas: 1,
             node: Some(node),
             plan: false,

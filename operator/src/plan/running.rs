@@ -8,7 +8,7 @@ use crate::{equality, trouble};
 use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::run::{NodeFacts, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Unit};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -389,7 +389,10 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
     progress(&mut draft, seen.trials);
     if let Some(status) = &mut draft.status.progress {
         status.current = seen.current.clone();
-        status.estimated_end_time = seen.estimated_end;
+        // People read it in a table.
+        status.estimated_end_time = seen
+            .estimated_end
+            .and_then(|end| end.round(Unit::Second).ok());
         status.first_operation_time = status.first_operation_time.or(seen.first_operation);
     }
     let mut message = match (seen.stage, &seen.current) {
