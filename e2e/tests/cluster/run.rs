@@ -10,7 +10,8 @@ use serde_json::json;
 use std::path::Path;
 
 fn sha256(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
+    let bytes =
+        std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
     Ok(index::sha256(&bytes))
 }
 
@@ -68,13 +69,24 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
         let results = status.results.clone().context("results are recorded")?;
         let folder = store::fetch(&lab.namespace, "tiny").await?;
         let sum = sha256(&folder.join("index.json"))?;
-        ensure!(sum == results.index_sha256, "index.json is {sum}, the status says {}", results.index_sha256);
+        ensure!(
+            sum == results.index_sha256,
+            "index.json is {sum}, the status says {}",
+            results.index_sha256
+        );
         let index: Index = serde_json::from_slice(&std::fs::read(folder.join("index.json"))?)?;
         for wanted in ["manifest.json", "summary.json", "report.html", "report.md"] {
-            ensure!(index.files.iter().any(|file| file.name == wanted), "the index lacks {wanted}");
+            ensure!(
+                index.files.iter().any(|file| file.name == wanted),
+                "the index lacks {wanted}"
+            );
         }
         for file in &index.files {
-            ensure!(sha256(&folder.join(&file.name))? == file.sha256, "{} is not what the index says", file.name);
+            ensure!(
+                sha256(&folder.join(&file.name))? == file.sha256,
+                "{} is not what the index says",
+                file.name
+            );
         }
         let report = std::fs::read_to_string(folder.join("report.html"))?;
         ensure!(
