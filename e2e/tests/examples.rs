@@ -88,15 +88,8 @@ fn every_example_can_start() {
             "{name}"
         );
         for objective in &spec.objectives {
-            let compiled = bakeoff_analysis::objective::compile_for(objective, spec);
+            let compiled = bakeoff_analysis::objective::compile(&objective.expression, spec);
             assert!(compiled.is_ok(), "{name}, {}: {compiled:?}", objective.name);
-        }
-        if let Some(decision) = &spec.decision {
-            assert_eq!(
-                bakeoff_analysis::decision::check(decision, spec),
-                Ok(()),
-                "{name}"
-            );
         }
     }
 }

@@ -2,35 +2,17 @@
 
 use crate::store;
 use anyhow::{Context as _, ensure};
+use bakeoff_analysis::index::{self, Index};
 use bakeoff_crds::conditions::{EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
 use bakeoff_crds::status::MAX_STATUS_BYTES;
 use bakeoff_e2e::{Fixture, Lab, scenario, truth};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 use std::path::Path;
 
 fn sha256(path: &Path) -> anyhow::Result<String> {
     let bytes =
         std::fs::read(path).with_context(|| format!("{} is not in the store", path.display()))?;
-    Ok(Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
-}
-
-/// The files of an index with their checksums, whatever its other fields.
-fn listed(index: &Value, found: &mut Vec<(String, String)>) {
-    match index {
-        Value::Object(fields) => {
-            let text = |key: &str| fields.get(key).and_then(Value::as_str);
-            if let (Some(path), Some(sum)) = (text("path"), text("sha256")) {
-                found.push((path.to_owned(), sum.to_owned()));
-            }
-            fields.values().for_each(|value| listed(value, found));
-        }
-        Value::Array(items) => items.iter().for_each(|value| listed(value, found)),
-        _ => {}
-    }
+    Ok(index::sha256(&bytes))
 }
 
 #[tokio::test]
@@ -92,19 +74,18 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
             "index.json is {sum}, the status says {}",
             results.index_sha256
         );
-        let index: Value = serde_json::from_slice(&std::fs::read(folder.join("index.json"))?)?;
-        let mut files = Vec::new();
-        listed(&index, &mut files);
+        let index: Index = serde_json::from_slice(&std::fs::read(folder.join("index.json"))?)?;
         for wanted in ["manifest.json", "summary.json", "report.html", "report.md"] {
             ensure!(
-                files.iter().any(|(path, _)| path == wanted),
+                index.files.iter().any(|file| file.name == wanted),
                 "the index lacks {wanted}"
             );
         }
-        for (path, sum) in &files {
+        for file in &index.files {
             ensure!(
-                sha256(&folder.join(path))? == *sum,
-                "{path} is not what the index says"
+                sha256(&folder.join(&file.name))? == file.sha256,
+                "{} is not what the index says",
+                file.name
             );
         }
         let report = std::fs::read_to_string(folder.join("report.html"))?;
