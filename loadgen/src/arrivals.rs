@@ -55,7 +55,14 @@ impl Instants {
     /// instants from the same seed. A rate that is not positive yields none.
     #[must_use]
     pub fn new(rate: f64, arrivals: Arrivals, seed: u64, label: &str) -> Self {
-        Self { rate, arrivals, rng: SplitMix64::stream(seed, label), count: 0, whole: 0, fraction: 0.0 }
+        Self {
+            rate,
+            arrivals,
+            rng: SplitMix64::stream(seed, label),
+            count: 0,
+            whole: 0,
+            fraction: 0.0,
+        }
     }
 }
 
@@ -73,7 +80,10 @@ impl Iterator for Instants {
                 // Whole seconds apart, so that the product stays exact where it matters.
                 let seconds = (count as f64 / self.rate).floor();
                 let rest = count as f64 - seconds * self.rate;
-                Some((seconds as u64).saturating_mul(SECOND) + (rest / self.rate * SECOND as f64).round() as u64)
+                Some(
+                    (seconds as u64).saturating_mul(SECOND)
+                        + (rest / self.rate * SECOND as f64).round() as u64,
+                )
             }
             Arrivals::Poisson => {
                 // unit() is in [0, 1), so the logarithm's argument is in (0, 1].
@@ -94,20 +104,31 @@ mod tests {
 
     #[test]
     fn constant_arrivals_do_not_drift() {
-        let late: Vec<u64> = Instants::new(3.0, Arrivals::Constant, 1, "x").take(3_000_001).skip(2_999_999).collect();
+        let late: Vec<u64> = Instants::new(3.0, Arrivals::Constant, 1, "x")
+            .take(3_000_001)
+            .skip(2_999_999)
+            .collect();
         assert_eq!(late, [999_999_666_666_667, 1_000_000_000_000_000]);
     }
 
     #[test]
     fn poisson_keeps_its_rate_and_is_memoryless() {
         let rate = 5_000.0;
-        let instants: Vec<u64> = Instants::new(rate, Arrivals::Poisson, 7, "x").take(200_001).collect();
+        let instants: Vec<u64> = Instants::new(rate, Arrivals::Poisson, 7, "x")
+            .take(200_001)
+            .collect();
         let achieved = 200_000.0 / ((instants[200_000] - instants[0]) as f64 / SECOND as f64);
         assert!((achieved / rate - 1.0).abs() < 0.01, "{achieved}");
         // An exponential gap exceeds its mean with probability 1/e.
         let mean = SECOND as f64 / rate;
-        let above = instants.windows(2).filter(|pair| (pair[1] - pair[0]) as f64 > mean).count();
-        assert!((above as f64 / 200_000.0 - (-1.0_f64).exp()).abs() < 0.01, "{above}");
+        let above = instants
+            .windows(2)
+            .filter(|pair| (pair[1] - pair[0]) as f64 > mean)
+            .count();
+        assert!(
+            (above as f64 / 200_000.0 - (-1.0_f64).exp()).abs() < 0.01,
+            "{above}"
+        );
     }
 
     proptest! {

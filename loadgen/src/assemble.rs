@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::result::{
-    CheckRecord, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts, OperationRecord, SecondPoint, Verdict,
+    CheckRecord, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts, OperationRecord,
+    SecondPoint, Verdict,
 };
 use bakeoff_crds::spec::Validity;
 use hdrhistogram::Histogram;
@@ -72,14 +73,22 @@ impl PartRecord {
                 resident_bytes: count(part.usage.resident),
             },
             window_micros: micros,
-            judged_kind: if part.open_loop { part.planned_kind.to_owned() } else { String::new() },
+            judged_kind: if part.open_loop {
+                part.planned_kind.to_owned()
+            } else {
+                String::new()
+            },
             series_kind: part.series_kind().to_owned(),
         }
     }
 }
 
 fn per_second(completed: i64, micros: i64) -> f64 {
-    if micros <= 0 { 0.0 } else { completed as f64 * 1e6 / micros as f64 }
+    if micros <= 0 {
+        0.0
+    } else {
+        completed as f64 * 1e6 / micros as f64
+    }
 }
 
 /// Adds the parts of several generators. Counts add up and histograms add up; the rates of equal
@@ -90,7 +99,9 @@ fn per_second(completed: i64, micros: i64) -> f64 {
 /// When a histogram or log cannot be read.
 pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, RecordError> {
     let mut parts_left = parts.iter();
-    let Some(first) = parts_left.next() else { return Ok(PartRecord::default()) };
+    let Some(first) = parts_left.next() else {
+        return Ok(PartRecord::default());
+    };
     let mut whole = first.clone();
     for part in parts_left {
         let (a, b) = (&mut whole.load, &part.load);
@@ -114,7 +125,11 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
             *whole.counters.entry(name.clone()).or_default() += value;
         }
         for check in &part.checks {
-            match whole.checks.iter_mut().find(|known| known.name == check.name) {
+            match whole
+                .checks
+                .iter_mut()
+                .find(|known| known.name == check.name)
+            {
                 Some(known) => {
                     known.checked += check.checked;
                     known.violations += check.violations;
@@ -160,14 +175,22 @@ fn add(
     b: &bakeoff_crds::result::EncodedHistogram,
 ) -> Result<bakeoff_crds::result::EncodedHistogram, RecordError> {
     let mut sum = decode(a)?;
-    sum.add(decode(b)?).map_err(|error| RecordError::Decode(error.to_string()))?;
+    sum.add(decode(b)?)
+        .map_err(|error| RecordError::Decode(error.to_string()))?;
     encode(&sum)
 }
 
-fn merge_series(parts: &[PartRecord], logs: &[Vec<u8>], kind: &str) -> Result<Vec<SecondPoint>, RecordError> {
+fn merge_series(
+    parts: &[PartRecord],
+    logs: &[Vec<u8>],
+    kind: &str,
+) -> Result<Vec<SecondPoint>, RecordError> {
     let mut points: BTreeMap<i32, SecondPoint> = BTreeMap::new();
     for point in parts.iter().flat_map(|part| &part.series) {
-        let sum = points.entry(point.second).or_insert(SecondPoint { second: point.second, ..Default::default() });
+        let sum = points.entry(point.second).or_insert(SecondPoint {
+            second: point.second,
+            ..Default::default()
+        });
         sum.completed += point.completed;
         sum.failed += point.failed;
     }
@@ -175,10 +198,13 @@ fn merge_series(parts: &[PartRecord], logs: &[Vec<u8>], kind: &str) -> Result<Ve
     for (second, histogram_of_log) in logs.iter().flat_map(|log| intervals(log, kind)) {
         let histogram_of_log = histogram_of_log?;
         match seconds.get_mut(&second) {
-            Some(sum) => sum.add(histogram_of_log).map_err(|error| RecordError::Decode(error.to_string()))?,
+            Some(sum) => sum
+                .add(histogram_of_log)
+                .map_err(|error| RecordError::Decode(error.to_string()))?,
             None => {
                 let mut sum = histogram()?;
-                sum.add(histogram_of_log).map_err(|error| RecordError::Decode(error.to_string()))?;
+                sum.add(histogram_of_log)
+                    .map_err(|error| RecordError::Decode(error.to_string()))?;
                 seconds.insert(second, sum);
             }
         }
@@ -197,8 +223,11 @@ fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordE
     use base64::Engine;
     IntervalLogIterator::new(log)
         .filter_map(|entry| match entry {
-            Ok(LogEntry::Interval(interval)) if interval.tag().is_some_and(|tag| tag.as_str() == kind) => {
-                let second = i32::try_from(interval.start_timestamp().as_secs()).unwrap_or(i32::MAX);
+            Ok(LogEntry::Interval(interval))
+                if interval.tag().is_some_and(|tag| tag.as_str() == kind) =>
+            {
+                let second =
+                    i32::try_from(interval.start_timestamp().as_secs()).unwrap_or(i32::MAX);
                 let histogram = base64::engine::general_purpose::STANDARD
                     .decode(interval.encoded_histogram())
                     .map_err(|error| RecordError::Decode(error.to_string()))
@@ -227,12 +256,19 @@ pub struct Circumstances {
 ///
 /// # Errors
 /// When the send lag cannot be decoded.
-pub fn verdict(whole: &PartRecord, circumstances: Circumstances, bounds: &Validity) -> Result<Verdict, RecordError> {
+pub fn verdict(
+    whole: &PartRecord,
+    circumstances: Circumstances,
+    bounds: &Validity,
+) -> Result<Verdict, RecordError> {
     let mut reasons = circumstances.reasons;
     let mut add = |code, detail: String| reasons.push(InvalidReason { code, detail });
     let load = &whole.load;
     if load.completed == 0 {
-        add(InvalidCode::NoOperations, "no operation of the window ended well".into());
+        add(
+            InvalidCode::NoOperations,
+            "no operation of the window ended well".into(),
+        );
     }
     let share = |part: i64| part.saturating_mul(1_000) / load.planned.max(1);
     if load.failed.saturating_mul(1_000) > i64::from(bounds.max_failed_per_mille) * load.planned {
@@ -269,7 +305,8 @@ pub fn verdict(whole: &PartRecord, circumstances: Circumstances, bounds: &Validi
         }
     }
     for generator in &circumstances.generators {
-        let throttled = generator.throttled_micros.saturating_mul(1_000) / whole.window_micros.max(1);
+        let throttled =
+            generator.throttled_micros.saturating_mul(1_000) / whole.window_micros.max(1);
         if throttled > i64::from(bounds.max_throttled_per_mille) {
             let detail = format!(
                 "generator {} was throttled by its CPU limit for {throttled} ‰ of the window, at most {} ‰ are \
@@ -279,7 +316,11 @@ pub fn verdict(whole: &PartRecord, circumstances: Circumstances, bounds: &Validi
             add(InvalidCode::GeneratorThrottled, detail);
         }
     }
-    Ok(if reasons.is_empty() { Verdict::Valid } else { Verdict::Invalid(reasons) })
+    Ok(if reasons.is_empty() {
+        Verdict::Valid
+    } else {
+        Verdict::Invalid(reasons)
+    })
 }
 
 #[cfg(test)]
@@ -289,17 +330,28 @@ mod tests {
     use crate::record::{Recorder, Sample};
 
     fn part(latencies: &[u64], lag: u64) -> (PartRecord, Vec<u8>) {
-        let mut recorder = Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap();
+        let mut recorder =
+            Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap();
         for (index, latency) in latencies.iter().enumerate() {
             let planned = (index as u64 % 2) * SECOND;
             let sent = planned + lag * 1_000;
-            let sample = Sample { member: planned, planned, sent, ended: sent + latency * 1_000, bytes: 1 };
+            let sample = Sample {
+                member: planned,
+                planned,
+                sent,
+                ended: sent + latency * 1_000,
+                bytes: 1,
+            };
             recorder.success("put", sample);
         }
         let recorded = recorder.finish().unwrap();
         let completed = count(latencies.len() as u64);
         let record = PartRecord {
-            load: LoadCounts { planned: completed, completed, ..Default::default() },
+            load: LoadCounts {
+                planned: completed,
+                completed,
+                ..Default::default()
+            },
             operations: recorded.operations,
             series: recorded.series,
             window_micros: 2_000_000,
@@ -322,9 +374,16 @@ mod tests {
         let (a, log_a) = part(&[100, 200, 300, 400], 1);
         let (b, log_b) = part(&[10_000, 20_000], 1);
         let whole = merge(&[a.clone(), b], &[log_a.clone(), log_b]).unwrap();
-        assert_eq!((whole.load.completed, whole.operations["put"].count), (6, 6));
+        assert_eq!(
+            (whole.load.completed, whole.operations["put"].count),
+            (6, 6)
+        );
         assert_eq!(decode(&whole.operations["put"].response).unwrap().len(), 6);
-        let points: Vec<_> = whole.series.iter().map(|p| (p.completed, p.p99_micros)).collect();
+        let points: Vec<_> = whole
+            .series
+            .iter()
+            .map(|p| (p.completed, p.p99_micros))
+            .collect();
         assert_eq!(points, [(3, 10_007), (3, 20_015)]);
         // One part is itself.
         assert_eq!(merge(std::slice::from_ref(&a), &[log_a]).unwrap(), a);
@@ -335,18 +394,36 @@ mod tests {
         let (sound, _) = part(&[100; 10], 1);
         assert_eq!(codes(&sound, Circumstances::default()), []);
         let (late, _) = part(&[100; 10], 9_000);
-        assert_eq!(codes(&late, Circumstances::default()), [InvalidCode::SendLag]);
+        assert_eq!(
+            codes(&late, Circumstances::default()),
+            [InvalidCode::SendLag]
+        );
         let mut failing = sound.clone();
         failing.load.failed = 2;
         failing.load.planned += 2;
-        assert_eq!(codes(&failing, Circumstances::default()), [InvalidCode::Failures]);
+        assert_eq!(
+            codes(&failing, Circumstances::default()),
+            [InvalidCode::Failures]
+        );
         let mut overloaded = sound.clone();
         overloaded.load.not_started = 5;
         overloaded.load.planned += 5;
-        assert_eq!(codes(&overloaded, Circumstances::default()), [InvalidCode::NotStarted]);
-        let starved = GeneratorUsage { throttled_micros: 150_000, ..Default::default() };
-        let starved = Circumstances { generators: vec![starved], ..Default::default() };
+        assert_eq!(
+            codes(&overloaded, Circumstances::default()),
+            [InvalidCode::NotStarted]
+        );
+        let starved = GeneratorUsage {
+            throttled_micros: 150_000,
+            ..Default::default()
+        };
+        let starved = Circumstances {
+            generators: vec![starved],
+            ..Default::default()
+        };
         assert_eq!(codes(&sound, starved), [InvalidCode::GeneratorThrottled]);
-        assert_eq!(codes(&PartRecord::default(), Circumstances::default()), [InvalidCode::NoOperations]);
+        assert_eq!(
+            codes(&PartRecord::default(), Circumstances::default()),
+            [InvalidCode::NoOperations]
+        );
     }
 }

@@ -18,20 +18,35 @@ pub struct Observation {
     pub resident_bytes: f64,
 }
 
-/// The names under which the same figure is known: the Prometheus convention, and MinIO's own.
-const START: [&str; 2] = ["process_start_time_seconds", "minio_node_process_starttime_seconds"];
-const CPU: [&str; 2] = ["process_cpu_seconds_total", "minio_node_process_cpu_total_seconds"];
-const RESIDENT: [&str; 2] = ["process_resident_memory_bytes", "minio_node_process_resident_memory_bytes"];
+/// The names under which the same figure is known: the Prometheus convention, and MinIO's own in
+/// the node and in the cluster metrics of version 2.
+const START: [&str; 3] = [
+    "process_start_time_seconds",
+    "minio_process_start_time_seconds",
+    "minio_node_process_starttime_seconds",
+];
+const CPU: [&str; 3] = [
+    "process_cpu_seconds_total",
+    "minio_process_cpu_seconds_total",
+    "minio_node_process_cpu_total_seconds",
+];
+const RESIDENT: [&str; 3] = [
+    "process_resident_memory_bytes",
+    "minio_process_resident_memory_bytes",
+    "minio_node_process_resident_memory_bytes",
+];
 
 fn value(text: &str, names: &[&str]) -> Option<f64> {
-    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let (name, rest) = line.split_at(line.find(['{', ' '])?);
-        if !names.contains(&name) {
-            return None;
-        }
-        let rest = rest.rsplit_once('}').map_or(rest, |(_, rest)| rest);
-        rest.split_whitespace().next()?.parse().ok()
-    })
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| {
+            let (name, rest) = line.split_at(line.find(['{', ' '])?);
+            if !names.contains(&name) {
+                return None;
+            }
+            let rest = rest.rsplit_once('}').map_or(rest, |(_, rest)| rest);
+            rest.split_whitespace().next()?.parse().ok()
+        })
 }
 
 /// Reads an exposition; `None` when it does not tell when the process started.
@@ -89,9 +104,18 @@ mod tests {
                      minio_node_process_cpu_total_seconds{server=\"{}\"} 3.5\n\
                      minio_node_process_resident_memory_bytes{server=\"a\"} 2e6\n";
         let (a, b) = (parse(go).unwrap(), parse(minio).unwrap());
-        assert_eq!((a.start_seconds, b.start_seconds, b.cpu_seconds), (1.7636e9, 1.7636e9, 3.5));
+        assert_eq!(
+            (a.start_seconds, b.start_seconds, b.cpu_seconds),
+            (1.7636e9, 1.7636e9, 3.5)
+        );
         assert!(!restarted(&a, &b));
-        assert!(restarted(&a, &Observation { start_seconds: 1.7636e9 + 10.0, ..a }));
+        assert!(restarted(
+            &a,
+            &Observation {
+                start_seconds: 1.7636e9 + 10.0,
+                ..a
+            }
+        ));
         assert_eq!(usage(&a, &b).cpu_micros, 1_000_000);
         assert_eq!(parse("nothing 1"), None);
     }

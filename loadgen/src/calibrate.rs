@@ -39,15 +39,21 @@ pub fn calibrate(folder: &Path) -> Result<NodeCalibration, CalibrateError> {
 }
 
 fn measure(folder: &Path, hashed_mib: usize) -> Result<NodeCalibration, CalibrateError> {
-    let failed = |source| CalibrateError { path: folder.display().to_string(), source };
+    let failed = |source| CalibrateError {
+        path: folder.display().to_string(),
+        source,
+    };
     let mut syncs = fsyncs(folder).map_err(failed)?;
     syncs.sort_unstable();
     let at = |share: f64| {
         let index = (syncs.len() as f64 * share).ceil() as usize;
-        syncs.get(index.saturating_sub(1)).map_or(0, |&nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
+        syncs
+            .get(index.saturating_sub(1))
+            .map_or(0, |&nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
     };
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").unwrap_or_default();
+    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        .unwrap_or_default();
     Ok(NodeCalibration {
         cpu_model: model(&info),
         cpu_governor: governor.trim().to_owned(),
@@ -102,7 +108,10 @@ fn model(info: &str) -> String {
     info.lines()
         .find(|line| line.starts_with("model name") || line.starts_with("Model"))
         .and_then(|line| line.split_once(':'))
-        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+        .map_or_else(
+            || std::env::consts::ARCH.to_owned(),
+            |(_, name)| name.trim().to_owned(),
+        )
 }
 
 /// `0-3,8` is five cores.
@@ -125,7 +134,9 @@ fn file_system(folder: &Path) -> String {
         .filter_map(|line| {
             let mut fields = line.split(' ');
             let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
-            folder.starts_with(point).then(|| (point.len(), kind.to_owned()))
+            folder
+                .starts_with(point)
+                .then(|| (point.len(), kind.to_owned()))
         })
         .max()
         .map_or_else(String::new, |(_, kind)| kind)
@@ -139,7 +150,10 @@ mod tests {
     fn reads_the_kernel() {
         assert_eq!(cores("0-3,8\n"), 5);
         assert_eq!(cores("0\n"), 1);
-        assert_eq!(model("processor : 0\nmodel name\t: EPYC 7B13\n"), "EPYC 7B13");
+        assert_eq!(
+            model("processor : 0\nmodel name\t: EPYC 7B13\n"),
+            "EPYC 7B13"
+        );
     }
 
     #[test]

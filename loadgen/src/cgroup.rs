@@ -18,7 +18,11 @@ pub struct Throttling {
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(' ')?;
-        if key == name { value.trim().parse().ok() } else { None }
+        if key == name {
+            value.trim().parse().ok()
+        } else {
+            None
+        }
     })
 }
 
@@ -27,7 +31,10 @@ fn parse(stat: &str) -> Throttling {
         .map(|micros| micros.saturating_mul(1_000))
         .or_else(|| field(stat, "throttled_time"))
         .unwrap_or(0);
-    Throttling { periods: field(stat, "nr_throttled").unwrap_or(0), nanoseconds }
+    Throttling {
+        periods: field(stat, "nr_throttled").unwrap_or(0),
+        nanoseconds,
+    }
 }
 
 /// The folders in which the `cpu.stat` of this process may lie, the likeliest first.
@@ -36,7 +43,8 @@ fn folders(own: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in own.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
             continue;
         };
         let path = path.trim_start_matches('/');
@@ -71,7 +79,13 @@ pub fn peak_resident() -> u64 {
     status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .and_then(|rest| {
+            rest.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .unwrap_or(0)
         * 1_024
 }
@@ -83,15 +97,30 @@ mod tests {
     #[test]
     fn both_versions_are_read() {
         let two = "usage_usec 9\nnr_periods 8\nnr_throttled 3\nthrottled_usec 250\n";
-        assert_eq!(parse(two), Throttling { periods: 3, nanoseconds: 250_000 });
+        assert_eq!(
+            parse(two),
+            Throttling {
+                periods: 3,
+                nanoseconds: 250_000
+            }
+        );
         let one = "nr_periods 8\nnr_throttled 3\nthrottled_time 77\n";
-        assert_eq!(parse(one), Throttling { periods: 3, nanoseconds: 77 });
+        assert_eq!(
+            parse(one),
+            Throttling {
+                periods: 3,
+                nanoseconds: 77
+            }
+        );
         assert_eq!(parse(""), Throttling::default());
     }
 
     #[test]
     fn the_own_group_is_found_in_both_versions() {
-        assert_eq!(folders("0::/kubepods/x\n")[0], Path::new("/sys/fs/cgroup/kubepods/x"));
+        assert_eq!(
+            folders("0::/kubepods/x\n")[0],
+            Path::new("/sys/fs/cgroup/kubepods/x")
+        );
         let one = folders("5:cpuset:/a\n4:cpu,cpuacct:/a/b\n");
         assert_eq!(one[0], Path::new("/sys/fs/cgroup/cpu,cpuacct/a/b"));
     }

@@ -30,7 +30,9 @@ pub fn process_cpu() -> u64 {
 /// The wall clock in nanoseconds since the Unix epoch.
 #[must_use]
 pub fn wall() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -87,7 +87,11 @@ impl Control {
     pub fn announce(&self, trial: &str, attempt: i32) {
         let mut shared = self.lock();
         let number = shared.step.as_ref().map_or(1, |step| step.number + 1);
-        shared.step = Some(Step { number, trial: trial.to_owned(), attempt });
+        shared.step = Some(Step {
+            number,
+            trial: trial.to_owned(),
+            attempt,
+        });
         shared.ready.clear();
         shared.start_wall = None;
     }
@@ -118,17 +122,42 @@ impl Collector for Control {
         let (completed, failed) = self.live.read();
         let progress = self.progress();
         let counters: [(&str, &str, u64); 2] = [
-            ("bakeoff_operations_completed", "Operations that ended well, warm-up included", completed),
-            ("bakeoff_operations_failed", "Operations that failed, warm-up included", failed),
+            (
+                "bakeoff_operations_completed",
+                "Operations that ended well, warm-up included",
+                completed,
+            ),
+            (
+                "bakeoff_operations_failed",
+                "Operations that failed, warm-up included",
+                failed,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         let gauges: [(&str, &str, i64); 3] = [
-            ("bakeoff_trials_planned", "Trials of the schedule", progress.trials.planned.into()),
-            ("bakeoff_trials_done", "Trials whose outcome is durable", progress.trials.done.into()),
-            ("bakeoff_trials_invalid", "Attempts that were invalid", progress.trials.invalid.into()),
+            (
+                "bakeoff_trials_planned",
+                "Trials of the schedule",
+                progress.trials.planned.into(),
+            ),
+            (
+                "bakeoff_trials_done",
+                "Trials whose outcome is durable",
+                progress.trials.done.into(),
+            ),
+            (
+                "bakeoff_trials_invalid",
+                "Attempts that were invalid",
+                progress.trials.invalid.into(),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
@@ -155,25 +184,35 @@ pub fn serve(control: Arc<Control>, listen: SocketAddr) -> std::io::Result<Socke
     let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        let served = runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(control)).await
-        });
-        if let Err(error) = served {
-            tracing::error!(%error, "control server");
-        }
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            let served = runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, router(control)).await
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "control server");
+            }
+        })?;
     Ok(address)
 }
 
 fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/progress", get(|State(control): State<Arc<Control>>| async move { Json(control.progress()) }))
+        .route(
+            "/progress",
+            get(|State(control): State<Arc<Control>>| async move { Json(control.progress()) }),
+        )
         .route("/metrics", get(metrics))
-        .route("/barrier/clock", get(|| async { clock::wall().to_string() }))
+        .route(
+            "/barrier/clock",
+            get(|| async { clock::wall().to_string() }),
+        )
         .route("/barrier/step", get(step))
         .route("/barrier/ready", get(ready))
         .with_state(control)
@@ -197,16 +236,21 @@ struct After {
     after: u64,
 }
 
-async fn step(State(control): State<Arc<Control>>, Query(After { after }): Query<After>) -> Response {
+async fn step(
+    State(control): State<Arc<Control>>,
+    Query(After { after }): Query<After>,
+) -> Response {
     let deadline = tokio::time::Instant::now() + LONG_POLL;
     loop {
         {
             let shared = control.lock();
             let over = shared.progress.stage == Stage::Done;
             // A step whose start has passed is too late to join.
-            if let Some(step) = shared.step.as_ref().filter(|step| {
-                step.number != after && (shared.start_wall.is_none() || over)
-            }) {
+            if let Some(step) = shared
+                .step
+                .as_ref()
+                .filter(|step| step.number != after && (shared.start_wall.is_none() || over))
+            {
                 return Json(step.clone()).into_response();
             }
         }
@@ -228,7 +272,11 @@ async fn ready(State(control): State<Arc<Control>>, Query(query): Query<Ready>) 
     loop {
         {
             let mut shared = control.lock();
-            if shared.step.as_ref().is_none_or(|step| step.number != query.number) {
+            if shared
+                .step
+                .as_ref()
+                .is_none_or(|step| step.number != query.number)
+            {
                 return StatusCode::GONE.into_response();
             }
             shared.ready.insert(query.index);
@@ -288,7 +336,13 @@ impl Follower {
         let url = format!("{}{path}", self.url);
         let silent_since = tokio::time::Instant::now();
         loop {
-            let last = match crate::net::request(http::Method::GET, &url, LONG_POLL + Duration::from_secs(5)).await {
+            let last = match crate::net::request(
+                http::Method::GET,
+                &url,
+                LONG_POLL + Duration::from_secs(5),
+            )
+            .await
+            {
                 Ok((200, body)) => return Ok(Some(String::from_utf8_lossy(&body).into_owned())),
                 Ok((204, _)) => return Ok(None),
                 Ok((410, _)) => return Err(FollowError::Gone),
@@ -297,7 +351,11 @@ impl Follower {
             };
             if silent_since.elapsed() >= self.patience {
                 let seconds = self.patience.as_secs();
-                return Err(FollowError::Lost { url: self.url.clone(), seconds, last });
+                return Err(FollowError::Lost {
+                    url: self.url.clone(),
+                    seconds,
+                    last,
+                });
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -340,9 +398,13 @@ impl Follower {
         let mut best: Option<(u64, i128)> = None;
         for _ in 0..5 {
             let asked = clock::wall();
-            let Some(text) = self.ask("/barrier/clock").await? else { continue };
+            let Some(text) = self.ask("/barrier/clock").await? else {
+                continue;
+            };
             let answered = clock::wall();
-            let Ok(theirs) = text.parse::<i128>() else { continue };
+            let Ok(theirs) = text.parse::<i128>() else {
+                continue;
+            };
             let trip = answered.saturating_sub(asked);
             let ahead = theirs - i128::from(asked) - i128::from(trip / 2);
             if best.is_none_or(|(quickest, _)| trip < quickest) {
@@ -361,13 +423,22 @@ mod tests {
     fn generators_meet_at_one_instant() {
         let control = Arc::new(Control::default());
         let address = serve(Arc::clone(&control), ([127, 0, 0, 1], 0).into()).unwrap();
-        let follower =
-            Follower { url: format!("http://{address}"), index: 1, patience: Duration::from_secs(5) };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let follower = Follower {
+            url: format!("http://{address}"),
+            index: 1,
+            patience: Duration::from_secs(5),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             control.announce("t0", 1);
             let step = follower.next(0).await.unwrap();
-            assert_eq!((step.number, step.trial.as_str(), step.attempt), (1, "t0", 1));
+            assert_eq!(
+                (step.number, step.trial.as_str(), step.attempt),
+                (1, "t0", 1)
+            );
             let (theirs, ours) =
                 tokio::join!(follower.ready(1), control.gather(1, Duration::from_secs(5)));
             let ours = clock::monotonic_at_wall(ours.unwrap());
@@ -383,13 +454,21 @@ mod tests {
     fn metrics_are_open_metrics_text() {
         let control = Arc::new(Control::default());
         control.update(|progress| progress.trials.planned = 7);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let text = runtime.block_on(async {
             let response = metrics(State(control)).await;
-            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+                .await
+                .unwrap();
             String::from_utf8(body.to_vec()).unwrap()
         });
         assert!(text.contains("bakeoff_trials_planned 7"), "{text}");
-        assert!(text.contains("bakeoff_operations_completed_total 0"), "{text}");
+        assert!(
+            text.contains("bakeoff_operations_completed_total 0"),
+            "{text}"
+        );
     }
 }

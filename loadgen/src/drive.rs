@@ -34,7 +34,12 @@ impl Timing {
         let seconds = |seconds: i32| u64::try_from(seconds).unwrap_or(0) * SECOND;
         let window_start = start + seconds(trials.warmup_seconds);
         let window_end = window_start + seconds(trials.window_seconds);
-        Self { start, window_start, window_end, drain_end: window_end + seconds(trials.drain_seconds) }
+        Self {
+            start,
+            window_start,
+            window_end,
+            drain_end: window_end + seconds(trials.drain_seconds),
+        }
     }
 }
 
@@ -125,10 +130,21 @@ pub async fn drive<W: Worker>(
         }
         unfinished += 1;
         // Right-censored: it took at least this long.
-        recorder.failure(kind, planned, planned, now, &Failure::new(FailureClass::Censored, "unfinished"));
+        recorder.failure(
+            kind,
+            planned,
+            planned,
+            now,
+            &Failure::new(FailureClass::Censored, "unfinished"),
+        );
     }
     let not_started = handoff.map_or(0, |handoff| handoff.never_started());
-    Ok(Counts { completed, failed, unfinished, not_started })
+    Ok(Counts {
+        completed,
+        failed,
+        unfinished,
+        not_started,
+    })
 }
 
 async fn closed<W: Worker>(mut worker: W, timing: Timing, under_way: Rc<[Cell<u64>]>, slot: usize) {
@@ -153,7 +169,9 @@ async fn closed<W: Worker>(mut worker: W, timing: Timing, under_way: Rc<[Cell<u6
 async fn open<W: Worker>(mut worker: W, handoff: Handoff, under_way: Rc<[Cell<u64>]>, slot: usize) {
     loop {
         worker.prepare().await;
-        let Some(planned) = handoff.next().await else { break };
+        let Some(planned) = handoff.next().await else {
+            break;
+        };
         under_way[slot].set(planned);
         worker.operate(planned).await;
         under_way[slot].set(0);
@@ -179,30 +197,62 @@ mod tests {
             if sent >= self.stall.0 && sent < self.stall.1 {
                 clock::sleep_until(self.stall.1).await;
             }
-            let sample = Sample { member: planned, planned, sent, ended: clock::now(), bytes: 0 };
+            let sample = Sample {
+                member: planned,
+                planned,
+                sent,
+                ended: clock::now(),
+                bytes: 0,
+            };
             self.recorder.borrow_mut().success("op", sample);
             true
         }
     }
 
     fn run(workers: usize, open: bool) -> (Counts, crate::record::Recorded) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async {
             let start = clock::now() + 5_000_000;
             let window_end = start + SECOND;
-            let timing = Timing { start, window_start: start, window_end, drain_end: window_end + SECOND / 2 };
-            let recorder =
-                Recorder::new(start, window_end, 0, open, &["op"], std::sync::Arc::default()).unwrap();
+            let timing = Timing {
+                start,
+                window_start: start,
+                window_end,
+                drain_end: window_end + SECOND / 2,
+            };
+            let recorder = Recorder::new(
+                start,
+                window_end,
+                0,
+                open,
+                &["op"],
+                std::sync::Arc::default(),
+            )
+            .unwrap();
             let recorder = Rc::new(RefCell::new(recorder));
             let stall = (start + SECOND / 4, start + SECOND / 4 + 100_000_000);
-            let all = (0..workers).map(|_| Stalling { recorder: recorder.clone(), stall }).collect();
+            let all = (0..workers)
+                .map(|_| Stalling {
+                    recorder: recorder.clone(),
+                    stall,
+                })
+                .collect();
             let plan = if open {
-                Plan::Open { rate: 1_000.0, arrivals: Arrivals::Constant, max_in_flight: workers }
+                Plan::Open {
+                    rate: 1_000.0,
+                    arrivals: Arrivals::Constant,
+                    max_in_flight: workers,
+                }
             } else {
                 Plan::Closed { clients: workers }
             };
-            let counts = drive(plan, timing, 1, "t", all, &recorder, "op").await.unwrap();
+            let counts = drive(plan, timing, 1, "t", all, &recorder, "op")
+                .await
+                .unwrap();
             tokio::task::yield_now().await;
             let recorder = Rc::try_unwrap(recorder).unwrap().into_inner();
             (counts, recorder.finish().unwrap())
@@ -232,18 +282,55 @@ mod tests {
 
     #[test]
     fn unfinished_and_never_started_operations_are_counted() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async {
             let start = clock::now();
             let window_end = start + SECOND / 10;
-            let timing = Timing { start, window_start: start, window_end, drain_end: window_end + SECOND / 10 };
-            let recorder =
-                Recorder::new(start, window_end, 0, true, &["op"], std::sync::Arc::default()).unwrap();
+            let timing = Timing {
+                start,
+                window_start: start,
+                window_end,
+                drain_end: window_end + SECOND / 10,
+            };
+            let recorder = Recorder::new(
+                start,
+                window_end,
+                0,
+                true,
+                &["op"],
+                std::sync::Arc::default(),
+            )
+            .unwrap();
             let recorder = Rc::new(RefCell::new(recorder));
-            let plan = Plan::Open { rate: 100.0, arrivals: Arrivals::Constant, max_in_flight: 3 };
-            let counts = drive(plan, timing, 1, "t", vec![Never, Never, Never], &recorder, "op").await.unwrap();
-            assert_eq!(counts, Counts { completed: 0, failed: 0, unfinished: 3, not_started: 7 });
+            let plan = Plan::Open {
+                rate: 100.0,
+                arrivals: Arrivals::Constant,
+                max_in_flight: 3,
+            };
+            let counts = drive(
+                plan,
+                timing,
+                1,
+                "t",
+                vec![Never, Never, Never],
+                &recorder,
+                "op",
+            )
+            .await
+            .unwrap();
+            assert_eq!(
+                counts,
+                Counts {
+                    completed: 0,
+                    failed: 0,
+                    unfinished: 3,
+                    not_started: 7
+                }
+            );
         });
     }
 }

@@ -25,7 +25,10 @@ pub struct Ledger {
 impl Ledger {
     /// Notes an attempt; a later note replaces an earlier one.
     pub fn note(&mut self, trial: &str, number: i32, attempt: Attempt) {
-        self.attempts.entry(trial.to_owned()).or_default().insert(number, attempt);
+        self.attempts
+            .entry(trial.to_owned())
+            .or_default()
+            .insert(number, attempt);
     }
 
     /// Notes that an attempt was begun, unless its end is known.
@@ -35,14 +38,22 @@ impl Ledger {
     }
 
     fn of(&self, trial: &str) -> impl Iterator<Item = Attempt> {
-        self.attempts.get(trial).into_iter().flat_map(|attempts| attempts.values().copied())
+        self.attempts
+            .get(trial)
+            .into_iter()
+            .flat_map(|attempts| attempts.values().copied())
     }
 
     /// Attempts that repeated an invalid one: those that ended, beyond the first of each trial.
     fn repeats(&self) -> usize {
         self.attempts
             .values()
-            .map(|attempts| attempts.values().filter(|&&attempt| attempt != Attempt::Interrupted).count())
+            .map(|attempts| {
+                attempts
+                    .values()
+                    .filter(|&&attempt| attempt != Attempt::Interrupted)
+                    .count()
+            })
             .map(|ended| ended.saturating_sub(1))
             .sum()
     }
@@ -57,13 +68,19 @@ impl Ledger {
     pub fn next<'a>(&self, schedule: &'a [Trial], budget: usize) -> Option<(&'a Trial, i32)> {
         let may_repeat = self.repeats() < budget;
         let trial = schedule.iter().find(|trial| {
-            let ended: Vec<Attempt> = self.of(&trial.id).filter(|&a| a != Attempt::Interrupted).collect();
+            let ended: Vec<Attempt> = self
+                .of(&trial.id)
+                .filter(|&a| a != Attempt::Interrupted)
+                .collect();
             match ended.contains(&Attempt::Valid) {
                 true => false,
                 false => ended.is_empty() || may_repeat,
             }
         })?;
-        let last = self.attempts.get(&trial.id).and_then(|attempts| attempts.keys().next_back());
+        let last = self
+            .attempts
+            .get(&trial.id)
+            .and_then(|attempts| attempts.keys().next_back());
         Some((trial, last.map_or(1, |last| last + 1)))
     }
 
@@ -71,21 +88,37 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self, schedule: &[Trial], budget: usize) -> TrialCounts {
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let all = || self.attempts.values().flat_map(|attempts| attempts.values());
+        let all = || {
+            self.attempts
+                .values()
+                .flat_map(|attempts| attempts.values())
+        };
         let may_repeat = self.repeats() < budget;
         let done = schedule
             .iter()
             .filter(|trial| {
-                let mut ended = self.of(&trial.id).filter(|&attempt| attempt != Attempt::Interrupted).peekable();
-                ended.peek().is_some() && (ended.any(|attempt| attempt == Attempt::Valid) || !may_repeat)
+                let mut ended = self
+                    .of(&trial.id)
+                    .filter(|&attempt| attempt != Attempt::Interrupted)
+                    .peekable();
+                ended.peek().is_some()
+                    && (ended.any(|attempt| attempt == Attempt::Valid) || !may_repeat)
             })
             .count();
         TrialCounts {
             planned: number(schedule.len()),
             done: number(done),
-            invalid: number(all().filter(|&&attempt| attempt == Attempt::Invalid).count()),
+            invalid: number(
+                all()
+                    .filter(|&&attempt| attempt == Attempt::Invalid)
+                    .count(),
+            ),
             repeated: number(self.repeats()),
-            interrupted: number(all().filter(|&&attempt| attempt == Attempt::Interrupted).count()),
+            interrupted: number(
+                all()
+                    .filter(|&&attempt| attempt == Attempt::Interrupted)
+                    .count(),
+            ),
         }
     }
 }
@@ -111,7 +144,9 @@ mod tests {
     }
 
     fn next(ledger: &Ledger, budget: usize) -> Option<(String, i32)> {
-        ledger.next(&schedule(), budget).map(|(trial, attempt)| (trial.id.clone(), attempt))
+        ledger
+            .next(&schedule(), budget)
+            .map(|(trial, attempt)| (trial.id.clone(), attempt))
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl NetError {
 ///
 /// # Errors
 /// When there is no whole answer within `timeout`.
-pub async fn request(method: http::Method, url: &str, timeout: Duration) -> Result<(u16, Bytes), NetError> {
+pub async fn request(
+    method: http::Method,
+    url: &str,
+    timeout: Duration,
+) -> Result<(u16, Bytes), NetError> {
     tokio::time::timeout(timeout, exchange(method, url))
         .await
         .map_err(|_| NetError::Timeout(url.to_owned()))?
@@ -69,15 +73,25 @@ async fn exchange(method: http::Method, url: &str) -> Result<(u16, Bytes), NetEr
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let path = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
     let request = http::Request::builder()
         .method(method)
         .uri(path)
         .header(http::header::HOST, authority)
         .body(Full::new(Bytes::new()))
         .map_err(|error| broken(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| broken(&error))?;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| broken(&error))?
+        .to_bytes();
     Ok((status, body))
 }

@@ -21,7 +21,11 @@ const EMPTY_LISTING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBu
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(listen: SocketAddr, body: usize, started: impl FnOnce(SocketAddr)) -> std::io::Result<()> {
+pub async fn serve(
+    listen: SocketAddr,
+    body: usize,
+    started: impl FnOnce(SocketAddr),
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     started(listener.local_addr()?);
     let body = Bytes::from(vec![b'x'; body]);
@@ -49,7 +53,10 @@ pub async fn serve(listen: SocketAddr, body: usize, started: impl FnOnce(SocketA
     }
 }
 
-async fn answer(mut request: Request<Incoming>, body: Bytes) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    mut request: Request<Incoming>,
+    body: Bytes,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     // The request is read to its end, as any server would.
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     let mut response = Response::new(Full::new(Bytes::new()));
@@ -58,7 +65,12 @@ async fn answer(mut request: Request<Incoming>, body: Bytes) -> Result<Response<
             let etag = http::HeaderValue::from_static("\"00000000000000000000000000000000\"");
             response.headers_mut().insert(http::header::ETAG, etag);
         }
-        Method::GET if request.uri().query().is_some_and(|query| query.contains("list-type")) => {
+        Method::GET
+            if request
+                .uri()
+                .query()
+                .is_some_and(|query| query.contains("list-type")) =>
+        {
             *response.body_mut() = Full::new(Bytes::from_static(EMPTY_LISTING.as_bytes()));
         }
         Method::GET => *response.body_mut() = Full::new(body),

@@ -44,7 +44,12 @@ impl Handoff {
     /// when they are dropped.
     #[must_use]
     pub fn new(counted_from: u64) -> Self {
-        Self { line: Arc::new(Mutex::new(Line { counted_from, ..Line::default() })) }
+        Self {
+            line: Arc::new(Mutex::new(Line {
+                counted_from,
+                ..Line::default()
+            })),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -83,7 +88,11 @@ impl Handoff {
     #[must_use]
     pub fn never_started(&self) -> u64 {
         let line = self.lock();
-        let waiting = line.due.iter().filter(|&&planned| planned >= line.counted_from).count();
+        let waiting = line
+            .due
+            .iter()
+            .filter(|&&planned| planned >= line.counted_from)
+            .count();
         line.dropped + waiting as u64
     }
 
@@ -129,20 +138,22 @@ pub fn start(
     start: u64,
     end: u64,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("pacer".into()).spawn(move || {
-        // Best effort: with the default slack of 50 µs the run is valid, only its send lag larger.
-        if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
-            tracing::debug!(%error, "timer slack not set");
-        }
-        for offset in instants {
-            let planned = start.saturating_add(offset);
-            if planned >= end {
-                break;
+    std::thread::Builder::new()
+        .name("pacer".into())
+        .spawn(move || {
+            // Best effort: with the default slack of 50 µs the run is valid, only its send lag larger.
+            if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
+                tracing::debug!(%error, "timer slack not set");
             }
-            sleep_until(planned);
-            handoff.offer(planned);
-        }
-    })
+            for offset in instants {
+                let planned = start.saturating_add(offset);
+                if planned >= end {
+                    break;
+                }
+                sleep_until(planned);
+                handoff.offer(planned);
+            }
+        })
 }
 
 fn sleep_until(instant: u64) {
@@ -165,12 +176,19 @@ mod tests {
 
     #[test]
     fn every_instant_is_handed_over_in_order_and_not_early() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let handoff = Handoff::default();
         let begin = clock::now() + 2_000_000;
         let end = begin + 50_000_000;
-        let pacer =
-            start(handoff.clone(), Instants::new(4_000.0, Arrivals::Constant, 1, "t"), begin, end).unwrap();
+        let pacer = start(
+            handoff.clone(),
+            Instants::new(4_000.0, Arrivals::Constant, 1, "t"),
+            begin,
+            end,
+        )
+        .unwrap();
         let got = runtime.block_on(async {
             let mut got = Vec::new();
             while got.len() < 200 {
@@ -193,7 +211,9 @@ mod tests {
         handoff.close();
         handoff.offer(3);
         assert_eq!(handoff.never_started(), 2);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         assert_eq!(runtime.block_on(handoff.next()), None);
     }
 }

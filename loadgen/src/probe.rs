@@ -43,7 +43,9 @@ pub enum ProbeError {
         said: String,
     },
     /// The bucket of an external endpoint does not exist.
-    #[error("backend {backend} has no bucket {bucket}: create it; external buckets are never created for you")]
+    #[error(
+        "backend {backend} has no bucket {bucket}: create it; external buckets are never created for you"
+    )]
     NoBucket {
         /// Its name.
         backend: String,
@@ -74,7 +76,12 @@ impl ProbeError {
 ///
 /// # Errors
 /// When it does not within `patience`, or clearly never will.
-pub async fn wait(backend: &str, dialer: &Dialer, may_create: bool, patience: Duration) -> Result<(), ProbeError> {
+pub async fn wait(
+    backend: &str,
+    dialer: &Dialer,
+    may_create: bool,
+    patience: Duration,
+) -> Result<(), ProbeError> {
     let target = dialer.target();
     let endpoint = target.authority.clone();
     let deadline = Instant::now() + patience;
@@ -82,7 +89,10 @@ pub async fn wait(backend: &str, dialer: &Dialer, may_create: bool, patience: Du
     loop {
         // A fresh connection each time: the server may have been replaced behind its name.
         let mut connection = dialer.connection();
-        let request = ListRequest { max_keys: 1, ..ListRequest::default() };
+        let request = ListRequest {
+            max_keys: 1,
+            ..ListRequest::default()
+        };
         let asked = tokio::time::timeout(Duration::from_secs(5), connection.list(&request)).await;
         let failure = match asked {
             Ok(Ok(_)) => return Ok(()),
@@ -92,9 +102,14 @@ pub async fn wait(backend: &str, dialer: &Dialer, may_create: bool, patience: Du
         tracing::info!(backend, endpoint, %failure, "not ready yet");
         let mut last = failure.to_string();
         let code = failure.code.as_deref();
-        if code == Some("NoSuchBucket") || (failure.class == FailureClass::NotFound && code.is_none()) {
+        if code == Some("NoSuchBucket")
+            || (failure.class == FailureClass::NotFound && code.is_none())
+        {
             if !may_create {
-                return Err(ProbeError::NoBucket { backend: backend.to_owned(), bucket: target.bucket.clone() });
+                return Err(ProbeError::NoBucket {
+                    backend: backend.to_owned(),
+                    bucket: target.bucket.clone(),
+                });
             }
             match connection.create_bucket().await {
                 Ok(()) => continue,
@@ -103,12 +118,21 @@ pub async fn wait(backend: &str, dialer: &Dialer, may_create: bool, patience: Du
         } else if failure.class == FailureClass::Client {
             refusals += 1;
             if refusals >= REFUSALS {
-                return Err(ProbeError::Unauthorised { backend: backend.to_owned(), endpoint, said: last });
+                return Err(ProbeError::Unauthorised {
+                    backend: backend.to_owned(),
+                    endpoint,
+                    said: last,
+                });
             }
         }
         if Instant::now() + PAUSE >= deadline {
             let seconds = patience.as_secs();
-            return Err(ProbeError::Unreachable { backend: backend.to_owned(), endpoint, seconds, last });
+            return Err(ProbeError::Unreachable {
+                backend: backend.to_owned(),
+                endpoint,
+                seconds,
+                last,
+            });
         }
         tokio::time::sleep(PAUSE).await;
     }

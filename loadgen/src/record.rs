@@ -62,8 +62,12 @@ impl RecordError {
 /// # Errors
 /// Never with the constants of the schema; the library wants it asked.
 pub fn histogram() -> Result<Histogram<u64>, RecordError> {
-    Histogram::new_with_bounds(HISTOGRAM_LOW_MICROS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_DIGITS)
-        .map_err(|error| RecordError::Encode(error.to_string()))
+    Histogram::new_with_bounds(
+        HISTOGRAM_LOW_MICROS,
+        HISTOGRAM_HIGH_MICROS,
+        HISTOGRAM_DIGITS,
+    )
+    .map_err(|error| RecordError::Encode(error.to_string()))
 }
 
 /// Encodes a histogram as the schema asks: V2, deflated, base64.
@@ -75,7 +79,9 @@ pub fn encode(histogram: &Histogram<u64>) -> Result<EncodedHistogram, RecordErro
     V2DeflateSerializer::new()
         .serialize(histogram, &mut bytes)
         .map_err(|error| RecordError::Encode(format!("{error:?}")))?;
-    Ok(EncodedHistogram(base64::engine::general_purpose::STANDARD.encode(bytes)))
+    Ok(EncodedHistogram(
+        base64::engine::general_purpose::STANDARD.encode(bytes),
+    ))
 }
 
 /// Decodes what [`encode`] wrote; an empty text is an empty histogram.
@@ -126,7 +132,10 @@ impl LiveCounts {
     /// Operations that ended well and otherwise since the process began, warm-up included.
     #[must_use]
     pub fn read(&self) -> (u64, u64) {
-        (self.completed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+        (
+            self.completed.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -221,7 +230,11 @@ impl Recorder {
             failure: None,
         };
         for name in kinds {
-            let open = if open_loop { Some((histogram()?, histogram()?)) } else { None };
+            let open = if open_loop {
+                Some((histogram()?, histogram()?))
+            } else {
+                None
+            };
             recorder.kinds.push(Kind {
                 name,
                 response: histogram()?,
@@ -239,7 +252,6 @@ impl Recorder {
             .add_comment("bakeoff loadgen; response time in microseconds, by planned second")
             .with_start_time(base)
             .with_base_time(base)
-            .with_max_value_divisor(1_000.0)
             .begin_log_with(&mut recorder.log, &mut serializer)?;
         Ok(recorder)
     }
@@ -269,7 +281,9 @@ impl Recorder {
         }
         let second = self.second(sample.member);
         let response = micros(sample.planned, sample.ended);
-        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else { return };
+        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else {
+            return;
+        };
         let entry = &mut self.kinds[position];
         entry.count += 1;
         entry.bytes += sample.bytes;
@@ -293,20 +307,36 @@ impl Recorder {
 
     /// Records an operation that failed, by class and apart from the successes. A timeout is
     /// recorded as what it took, which is at least its limit.
-    pub fn failure(&mut self, kind: &'static str, member: u64, planned: u64, ended: u64, failure: &Failure) {
+    pub fn failure(
+        &mut self,
+        kind: &'static str,
+        member: u64,
+        planned: u64,
+        ended: u64,
+        failure: &Failure,
+    ) {
         self.live_counts.ended(false);
         if !self.in_window(member) {
             return;
         }
         let second = self.second(member);
         let response = micros(planned, ended);
-        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else { return };
+        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else {
+            return;
+        };
         let entry = &mut self.kinds[position];
         if !entry.failures.contains_key(&failure.class) {
             match histogram() {
                 Ok(response) => {
                     let example = failure.detail.clone();
-                    entry.failures.insert(failure.class, Failures { response, count: 0, example });
+                    entry.failures.insert(
+                        failure.class,
+                        Failures {
+                            response,
+                            count: 0,
+                            example,
+                        },
+                    );
                 }
                 Err(error) => self.failure = Some(error),
             }
@@ -330,7 +360,10 @@ impl Recorder {
         }
         while self.points.len() <= second {
             let second = i32::try_from(self.points.len()).unwrap_or(i32::MAX);
-            self.points.push(SecondPoint { second, ..SecondPoint::default() });
+            self.points.push(SecondPoint {
+                second,
+                ..SecondPoint::default()
+            });
         }
         self.points.get_mut(second)
     }
@@ -343,19 +376,32 @@ impl Recorder {
     /// Operations of a kind that ended so far in the window: well, and otherwise.
     #[must_use]
     pub fn ended(&self, kind: &str) -> (u64, u64) {
-        self.kinds.iter().find(|known| known.name == kind).map_or((0, 0), |known| {
-            (known.count, known.failures.values().map(|failures| failures.count).sum())
-        })
+        self.kinds
+            .iter()
+            .find(|known| known.name == kind)
+            .map_or((0, 0), |known| {
+                (
+                    known.count,
+                    known.failures.values().map(|failures| failures.count).sum(),
+                )
+            })
     }
 
     /// The histogram of a second that is still open; `None` when it was written already.
     fn live(&mut self, position: usize, second: usize) -> Option<&mut Histogram<u64>> {
-        if let Some(index) = self.kinds[position].live.iter().position(|live| live.second == second) {
+        if let Some(index) = self.kinds[position]
+            .live
+            .iter()
+            .position(|live| live.second == second)
+        {
             return Some(&mut self.kinds[position].live[index].response);
         }
         let newest = self.kinds[position].live.last().map(|live| live.second);
         if newest.is_some_and(|newest| second < newest) {
-            let oldest = self.kinds[position].live.first().map_or(0, |live| live.second);
+            let oldest = self.kinds[position]
+                .live
+                .first()
+                .map_or(0, |live| live.second);
             if second < oldest {
                 return None;
             }
@@ -400,7 +446,8 @@ impl Recorder {
         // this one lasts as long as the trial: a log without a header is a continuation.
         let mut serializer = V2DeflateSerializer::new();
         let mut line = Vec::new();
-        let mut writer = IntervalLogWriterBuilder::new().begin_log_with(&mut line, &mut serializer)?;
+        let mut writer =
+            IntervalLogWriterBuilder::new().begin_log_with(&mut line, &mut serializer)?;
         writer
             .write_histogram(
                 &live.response,
@@ -419,7 +466,8 @@ impl Recorder {
     /// When a histogram could not be made, encoded or written at any time.
     pub fn finish(mut self) -> Result<Recorded, RecordError> {
         if self.window_end != u64::MAX && self.window_end > self.window_start {
-            let last = usize::try_from((self.window_end - self.window_start - 1) / SECOND).unwrap_or(0);
+            let last =
+                usize::try_from((self.window_end - self.window_start - 1) / SECOND).unwrap_or(0);
             self.point(last);
         }
         for position in 0..self.kinds.len() {
@@ -464,7 +512,11 @@ impl Recorder {
             series: self.points,
             intervals: self.log,
             series_kind: self.series_kind,
-            counters: self.counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            counters: self
+                .counters
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
         })
     }
 }
@@ -475,17 +527,30 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample(planned: u64, sent: u64, ended: u64) -> Sample {
-        Sample { member: planned, planned, sent, ended, bytes: 10 }
+        Sample {
+            member: planned,
+            planned,
+            sent,
+            ended,
+            bytes: 10,
+        }
     }
 
     #[test]
     fn membership_is_by_plan_and_failures_stand_apart() {
-        let mut recorder = Recorder::new(SECOND, 3 * SECOND, 0, true, &["put"], Arc::default()).unwrap();
+        let mut recorder =
+            Recorder::new(SECOND, 3 * SECOND, 0, true, &["put"], Arc::default()).unwrap();
         recorder.success("put", sample(SECOND - 1, SECOND, SECOND + 5));
         recorder.success("put", sample(SECOND, SECOND + 2_000, SECOND + 102_000));
         recorder.success("put", sample(3 * SECOND - 1, 3 * SECOND, 9 * SECOND));
         recorder.success("put", sample(3 * SECOND, 3 * SECOND, 4 * SECOND));
-        recorder.failure("put", SECOND, SECOND, 2 * SECOND, &Failure::new(FailureClass::Timeout, "slow"));
+        recorder.failure(
+            "put",
+            SECOND,
+            SECOND,
+            2 * SECOND,
+            &Failure::new(FailureClass::Timeout, "slow"),
+        );
         assert_eq!(recorder.ended("put"), (2, 1));
         let recorded = recorder.finish().unwrap();
         let put = &recorded.operations["put"];
@@ -494,27 +559,50 @@ mod tests {
         assert_eq!((response.len(), response.min()), (2, 102));
         assert_eq!(decode(&put.service).unwrap().min(), 100);
         assert_eq!(decode(&put.send_lag).unwrap().max(), 2);
-        assert_eq!(decode(&put.failures["timeout"].response).unwrap().min(), 999_936);
-        let seconds: Vec<_> = recorded.series.iter().map(|p| (p.completed, p.failed)).collect();
+        assert_eq!(
+            decode(&put.failures["timeout"].response).unwrap().min(),
+            999_936
+        );
+        let seconds: Vec<_> = recorded
+            .series
+            .iter()
+            .map(|p| (p.completed, p.failed))
+            .collect();
         assert_eq!(seconds, [(1, 1), (1, 0)]);
         let log = String::from_utf8(recorded.intervals).unwrap();
-        assert_eq!(log.lines().filter(|line| line.starts_with("Tag=put,")).count(), 2, "{log}");
+        assert_eq!(
+            log.lines()
+                .filter(|line| line.starts_with("Tag=put,"))
+                .count(),
+            2,
+            "{log}"
+        );
     }
 
     #[test]
     fn memory_is_bounded_by_live_seconds_and_nothing_is_lost() {
-        let mut recorder = Recorder::new(0, 100 * SECOND, 0, false, &["put"], Arc::default()).unwrap();
+        let mut recorder =
+            Recorder::new(0, 100 * SECOND, 0, false, &["put"], Arc::default()).unwrap();
         for second in 0..100 {
-            recorder.success("put", sample(second * SECOND, second * SECOND, second * SECOND + 50_000));
+            recorder.success(
+                "put",
+                sample(second * SECOND, second * SECOND, second * SECOND + 50_000),
+            );
             assert!(recorder.kinds[0].live.len() <= LIVE_SECONDS);
         }
         // Too late for its second's histogram, but counted everywhere else.
         recorder.success("put", sample(0, 0, SECOND));
         let recorded = recorder.finish().unwrap();
         assert_eq!(recorded.series[0].completed, 2);
-        assert_eq!(decode(&recorded.operations["put"].response).unwrap().len(), 101);
+        assert_eq!(
+            decode(&recorded.operations["put"].response).unwrap().len(),
+            101
+        );
         let log = String::from_utf8(recorded.intervals).unwrap();
-        assert_eq!(log.lines().filter(|line| line.starts_with("Tag=")).count(), 100);
+        assert_eq!(
+            log.lines().filter(|line| line.starts_with("Tag=")).count(),
+            100
+        );
     }
 
     #[test]

@@ -65,11 +65,17 @@ pub struct Reported {
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, ReportError> {
-    serde_json::from_slice(bytes).map_err(|source| ReportError::Json { file: file.to_owned(), source })
+    serde_json::from_slice(bytes).map_err(|source| ReportError::Json {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 fn write<T: serde::Serialize>(file: &str, value: &T) -> Result<Vec<u8>, ReportError> {
-    serde_json::to_vec_pretty(value).map_err(|source| ReportError::Json { file: file.to_owned(), source })
+    serde_json::to_vec_pretty(value).map_err(|source| ReportError::Json {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 /// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
@@ -78,7 +84,10 @@ fn write<T: serde::Serialize>(file: &str, value: &T) -> Result<Vec<u8>, ReportEr
 /// # Errors
 /// When files are missing, unreadable or cannot be written.
 pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, ReportError> {
-    let bytes = store.get("manifest.json").await?.ok_or(ReportError::NoManifest)?;
+    let bytes = store
+        .get("manifest.json")
+        .await?
+        .ok_or(ReportError::NoManifest)?;
     let mut manifest: Manifest = read("manifest.json", &bytes)?;
     if ending.is_some() {
         manifest.ending = ending;
@@ -88,14 +97,21 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     let mut records: Vec<TrialRecord> = Vec::new();
     let mut begun: Vec<Interrupted> = Vec::new();
     for name in store.list("trials/").await? {
-        let Some(bytes) = store.get(&name).await? else { continue };
+        let Some(bytes) = store.get(&name).await? else {
+            continue;
+        };
         entries.push(index::entry(&name, &bytes));
-        let Some((id, attempt, file)) = attempt_file(&name) else { continue };
+        let Some((id, attempt, file)) = attempt_file(&name) else {
+            continue;
+        };
         match file {
             "trial.json" => records.push(read(&name, &bytes)?),
             "started.json" => {
                 if let Some(trial) = scheduled.iter().find(|trial| trial.id == id) {
-                    begun.push(Interrupted { trial: trial.clone(), attempt });
+                    begun.push(Interrupted {
+                        trial: trial.clone(),
+                        attempt,
+                    });
                 }
             }
             _ => {}
@@ -103,9 +119,15 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     }
     // Begun and not ended: a generator was lost.
     begun.retain(|begun| {
-        !records.iter().any(|record| record.trial.id == begun.trial.id && record.attempt == begun.attempt)
+        !records
+            .iter()
+            .any(|record| record.trial.id == begun.trial.id && record.attempt == begun.attempt)
     });
-    let data = RunData { manifest: &manifest, records: &records, interrupted: &begun };
+    let data = RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &begun,
+    };
     let summary = summarise(&data)?;
 
     let manifest_bytes = write("manifest.json", &manifest)?;
@@ -114,15 +136,25 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     entries.push(index::entry("summary.json", &summary_bytes));
     store.put("manifest.json", manifest_bytes).await?;
     store.put("summary.json", summary_bytes).await?;
-    let input = ReportInput { summary: &summary, manifest: &manifest, files: &entries };
+    let input = ReportInput {
+        summary: &summary,
+        manifest: &manifest,
+        files: &entries,
+    };
     let html = report_html(&input).into_bytes();
     let markdown = report_markdown(&input);
     entries.push(index::entry("report.html", &html));
     entries.push(index::entry("report.md", markdown.as_bytes()));
     store.put("report.html", html).await?;
-    store.put("report.md", markdown.clone().into_bytes()).await?;
+    store
+        .put("report.md", markdown.clone().into_bytes())
+        .await?;
     let index = index::encode(&index::index(entries));
     let checksum = index::sha256(index.as_bytes());
     store.put("index.json", index.into_bytes()).await?;
-    Ok(Reported { outcome: outcome::outcome(&summary, &checksum), summary, markdown })
+    Ok(Reported {
+        outcome: outcome::outcome(&summary, &checksum),
+        summary,
+        markdown,
+    })
 }

@@ -51,7 +51,9 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The plan is of another version.
-    #[error("the plan has the schema {0:?}, this generator reads {RUN_SCHEMA:?}: use the same version of both")]
+    #[error(
+        "the plan has the schema {0:?}, this generator reads {RUN_SCHEMA:?}: use the same version of both"
+    )]
     Schema(String),
     /// The results store.
     #[error(transparent)]
@@ -129,14 +131,22 @@ impl Backend {
             credentials.clone(),
         )?;
         let dialer = Dialer::new(Arc::new(target), OPERATION_TIMEOUT, false)?;
-        Ok(Self { resolved, credentials, dialer })
+        Ok(Self {
+            resolved,
+            credentials,
+            dialer,
+        })
     }
 
     /// The prefix of everything that the run writes there: empty, or ending with a slash.
     #[must_use]
     pub fn prefix(&self) -> String {
         let prefix = self.resolved.prefix.trim_matches('/');
-        if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+        if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        }
     }
 
     /// Removes what lies below a prefix of it; answers how many objects.
@@ -213,12 +223,19 @@ impl Run {
             if *self.stop.borrow() {
                 return Err(RunError::Stopped);
             }
-            let each = if ended > 0 { begin.elapsed() / ended } else { self.expected() };
-            let left = trials.len().saturating_sub(usize::try_from(ledger.counts(&trials, budget).done).unwrap_or(0));
+            let each = if ended > 0 {
+                begin.elapsed() / ended
+            } else {
+                self.expected()
+            };
+            let left = trials
+                .len()
+                .saturating_sub(usize::try_from(ledger.counts(&trials, budget).done).unwrap_or(0));
             self.control.update(|progress| {
                 progress.current = Some(trial.describe());
                 let left = u32::try_from(left).unwrap_or(u32::MAX);
-                progress.estimated_end = Timestamp::now().checked_add(each.saturating_mul(left)).ok();
+                progress.estimated_end =
+                    Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
             let record = self.trial(trial, attempt).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
@@ -238,7 +255,13 @@ impl Run {
         });
         self.control.announce("", 0);
         // Others hear that it is over before this server goes; one that is gone need not.
-        if self.generators > 1 && self.control.gather(self.generators - 1, FAREWELL).await.is_none() {
+        if self.generators > 1
+            && self
+                .control
+                .gather(self.generators - 1, FAREWELL)
+                .await
+                .is_none()
+        {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
@@ -270,7 +293,13 @@ impl Run {
     async fn probe(&self) -> Result<(), RunError> {
         for backend in &self.backends {
             let at = &backend.resolved;
-            probe::wait(&at.name, &backend.dialer, at.provisioned, self.provision_patience()).await?;
+            probe::wait(
+                &at.name,
+                &backend.dialer,
+                at.provisioned,
+                self.provision_patience(),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -299,7 +328,9 @@ impl Run {
     async fn resume(&self) -> Result<Ledger, RunError> {
         let mut ledger = Ledger::default();
         for name in self.store.list("trials/").await? {
-            let Some((trial, attempt, file)) = attempt_file(&name) else { continue };
+            let Some((trial, attempt, file)) = attempt_file(&name) else {
+                continue;
+            };
             match file {
                 "started.json" => ledger.note_begun(trial, attempt),
                 "trial.json" => {
@@ -321,13 +352,21 @@ impl Run {
         let marker = serde_json::json!({
             "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
         });
-        self.put_json(&format!("{folder}started.json"), &marker).await?;
+        self.put_json(&format!("{folder}started.json"), &marker)
+            .await?;
         let mut reasons = Vec::new();
         let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
         let mut outcome = Measured::default();
-        let Some(backend) = self.backends.iter().find(|backend| backend.resolved.name == trial.backend).cloned()
+        let Some(backend) = self
+            .backends
+            .iter()
+            .find(|backend| backend.resolved.name == trial.backend)
+            .cloned()
         else {
-            return Err(RunError::Schema(format!("no backend is called {}", trial.backend)));
+            return Err(RunError::Schema(format!(
+                "no backend is called {}",
+                trial.backend
+            )));
         };
         let at = &backend.resolved;
         self.control.announce(&trial.id, attempt);
@@ -337,17 +376,25 @@ impl Run {
             Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
             Ok(()) => {
                 before = observe(metrics).await;
-                let gate = LeaderGate { control: &self.control, others: self.generators - 1 };
+                let gate = LeaderGate {
+                    control: &self.control,
+                    others: self.generators - 1,
+                };
                 let context = self.context(trial, attempt, &backend);
                 match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                     Ok(part) => outcome = self.collect(&folder, part).await?,
-                    Err(WorkloadError::Gate(detail)) => invalid(InvalidCode::GeneratorMissing, detail),
+                    Err(WorkloadError::Gate(detail)) => {
+                        invalid(InvalidCode::GeneratorMissing, detail)
+                    }
                     Err(error) => invalid(InvalidCode::PreparationFailed, error.to_string()),
                 }
             }
         }
         if outcome.missing > 0 {
-            let detail = format!("{} of {} generators delivered no part", outcome.missing, self.generators);
+            let detail = format!(
+                "{} of {} generators delivered no part",
+                outcome.missing, self.generators
+            );
             invalid(InvalidCode::GeneratorMissing, detail);
         }
         let after = observe(metrics).await;
@@ -363,15 +410,24 @@ impl Run {
                 Some(backend_metrics::usage(before, after))
             }
             (Some(_), None) => {
-                let detail = "the backend's metrics answered before the trial and not after it".to_owned();
+                let detail =
+                    "the backend's metrics answered before the trial and not after it".to_owned();
                 invalid(InvalidCode::BackendUnavailable, detail);
                 None
             }
             (None, _) => None,
         };
-        let Measured { whole, window, files, .. } = outcome;
+        let Measured {
+            whole,
+            window,
+            files,
+            ..
+        } = outcome;
         let generators = outcome.generators;
-        let circumstances = Circumstances { reasons, generators: generators.clone() };
+        let circumstances = Circumstances {
+            reasons,
+            generators: generators.clone(),
+        };
         let verdict = assemble::verdict(&whole, circumstances, &self.plan.spec.validity)?;
         let record = TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
@@ -379,7 +435,11 @@ impl Run {
             attempt,
             started_at,
             ended_at: Timestamp::now(),
-            window: window.unwrap_or(Window { start: started_at, end: started_at, micros: 0 }),
+            window: window.unwrap_or(Window {
+                start: started_at,
+                end: started_at,
+                micros: 0,
+            }),
             verdict,
             load: whole.load,
             operations: whole.operations,
@@ -390,7 +450,8 @@ impl Run {
             backend: usage,
             files,
         };
-        self.put_json(&format!("{folder}trial.json"), &record).await?;
+        self.put_json(&format!("{folder}trial.json"), &record)
+            .await?;
         self.clean(&backend, trial, attempt).await;
         Ok(record)
     }
@@ -410,13 +471,25 @@ impl Run {
 
     /// Writes this generator's raw files; answers their names.
     async fn raw(&self, folder: &str, part: &Part) -> Result<Vec<String>, RunError> {
-        let suffix = if self.generators > 1 { format!("-{}", self.index) } else { String::new() };
+        let suffix = if self.generators > 1 {
+            format!("-{}", self.index)
+        } else {
+            String::new()
+        };
         let mut files = vec![format!("intervals{suffix}.hlog")];
         let name = format!("{folder}{}", files[0]);
-        self.store.put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE).await?;
+        self.store
+            .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
+            .await?;
         if !part.history.is_empty() {
             let file = format!("history{suffix}.jsonl.gz");
-            self.store.put_durably(&format!("{folder}{file}"), part.history.clone(), STORE_PATIENCE).await?;
+            self.store
+                .put_durably(
+                    &format!("{folder}{file}"),
+                    part.history.clone(),
+                    STORE_PATIENCE,
+                )
+                .await?;
             files.push(file);
         }
         Ok(files)
@@ -429,7 +502,8 @@ impl Run {
         let mut files = self.raw(folder, &part).await?;
         let mut logs = vec![part.recorded.intervals];
         let mut parts = vec![own];
-        let drain = Duration::from_secs(u64::try_from(self.plan.spec.trials.drain_seconds).unwrap_or(0));
+        let drain =
+            Duration::from_secs(u64::try_from(self.plan.spec.trials.drain_seconds).unwrap_or(0));
         let deadline = Instant::now() + drain + Duration::from_secs(60);
         let mut missing = 0;
         for index in 1..self.generators {
@@ -457,7 +531,13 @@ impl Run {
         }
         let whole = assemble::merge(&parts, &logs)?;
         let generators = parts.into_iter().map(|part| part.usage).collect();
-        Ok(Measured { whole, generators, window, files, missing })
+        Ok(Measured {
+            whole,
+            generators,
+            window,
+            files,
+            missing,
+        })
     }
 
     async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
@@ -465,7 +545,10 @@ impl Run {
         match tokio::time::timeout(CLEANUP_PATIENCE, backend.remove(&prefix)).await {
             Ok(Ok(removed)) => tracing::debug!(removed, prefix, "objects of the trial removed"),
             Ok(Err(error)) => tracing::warn!(%error, prefix, "objects of the trial are left"),
-            Err(_) => tracing::warn!(prefix, "removing the objects of the trial took too long; some are left"),
+            Err(_) => tracing::warn!(
+                prefix,
+                "removing the objects of the trial took too long; some are left"
+            ),
         }
     }
 
@@ -484,17 +567,28 @@ impl Run {
                 let _ = follower.ready(step.number).await;
                 return Ok(());
             }
-            let Some(trial) = trials.iter().find(|trial| trial.id == step.trial) else { continue };
-            let backend = self.backends.iter().find(|backend| backend.resolved.name == trial.backend);
-            let Some(backend) = backend.cloned() else { continue };
-            let gate = FollowerGate { follower, step: &step };
+            let Some(trial) = trials.iter().find(|trial| trial.id == step.trial) else {
+                continue;
+            };
+            let backend = self
+                .backends
+                .iter()
+                .find(|backend| backend.resolved.name == trial.backend);
+            let Some(backend) = backend.cloned() else {
+                continue;
+            };
+            let gate = FollowerGate {
+                follower,
+                step: &step,
+            };
             let context = self.context(trial, step.attempt, &backend);
             match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                 Ok(part) => {
                     let folder = attempt_folder(trial, step.attempt);
                     self.raw(&folder, &part).await?;
                     let record = PartRecord::new(&part, self.index, &self.node);
-                    self.put_json(&format!("{folder}part-{}.json", self.index), &record).await?;
+                    self.put_json(&format!("{folder}part-{}.json", self.index), &record)
+                        .await?;
                 }
                 // Generator 0 sees that the part is missing and says so in the trial.
                 Err(error) => tracing::warn!(%error, trial = step.trial, "no part delivered"),
@@ -504,7 +598,10 @@ impl Run {
 }
 
 /// Runs a workload's local tasks until it is done or the process is asked to stop.
-async fn stoppable<F: Future>(work: F, mut stop: watch::Receiver<bool>) -> Result<F::Output, RunError> {
+async fn stoppable<F: Future>(
+    work: F,
+    mut stop: watch::Receiver<bool>,
+) -> Result<F::Output, RunError> {
     let local = LocalSet::new();
     tokio::select! {
         output = local.run_until(work) => Ok(output),
@@ -557,7 +654,11 @@ fn wall_window((start, end): (u64, u64)) -> Window {
         Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
     };
     let micros = i64::try_from(end.saturating_sub(start) / 1_000).unwrap_or(i64::MAX);
-    Window { start: at(start), end: at(end), micros }
+    Window {
+        start: at(start),
+        end: at(end),
+        micros,
+    }
 }
 
 struct LeaderGate<'a> {
@@ -574,7 +675,10 @@ impl Gate for LeaderGate<'_> {
             match self.control.gather(self.others, BARRIER_PATIENCE).await {
                 Some(wall) => Ok(clock::monotonic_at_wall(wall)),
                 None => {
-                    let detail = format!("not all of {} other generators were prepared in time", self.others);
+                    let detail = format!(
+                        "not all of {} other generators were prepared in time",
+                        self.others
+                    );
                     Err(WorkloadError::Gate(detail))
                 }
             }
@@ -603,10 +707,16 @@ impl Gate for FollowerGate<'_> {
 /// may hold what is not ours.
 pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
     let mut removed = 0;
-    for backend in backends.iter().filter(|backend| !backend.resolved.provisioned) {
+    for backend in backends
+        .iter()
+        .filter(|backend| !backend.resolved.provisioned)
+    {
         let prefix = backend.prefix();
         if prefix.is_empty() {
-            let text = format!("backend {} has no prefix of its own: nothing was removed", backend.resolved.name);
+            let text = format!(
+                "backend {} has no prefix of its own: nothing was removed",
+                backend.resolved.name
+            );
             return Err(StoreError::Unauthorised(text).into());
         }
         removed += backend.remove(&prefix).await?;
@@ -620,7 +730,10 @@ mod tests {
 
     #[test]
     fn names_in_the_store_are_read_back() {
-        assert_eq!(attempt_file("trials/b00-put-c03-a/2/trial.json"), Some(("b00-put-c03-a", 2, "trial.json")));
+        assert_eq!(
+            attempt_file("trials/b00-put-c03-a/2/trial.json"),
+            Some(("b00-put-c03-a", 2, "trial.json"))
+        );
         assert_eq!(attempt_file("manifest.json"), None);
         assert_eq!(attempt_file("trials/x/y/trial.json"), None);
     }

@@ -31,7 +31,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +92,8 @@ impl Signer {
     pub fn date(&mut self, unix_seconds: i64) -> &str {
         if unix_seconds != self.second {
             self.second = unix_seconds;
-            let at = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            let at =
+                jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
             self.stamp = at.strftime("%Y%m%dT%H%M%SZ").to_string();
             if self.stamp[..8] != self.day {
                 self.new_day();
@@ -114,7 +117,14 @@ impl Signer {
     pub fn authorization(&mut self, unix_seconds: i64, request: &Request<'_>) -> String {
         self.date(unix_seconds);
         let mut canonical = Sha256::new();
-        for part in [request.method, "\n", request.path, "\n", request.query, "\n"] {
+        for part in [
+            request.method,
+            "\n",
+            request.path,
+            "\n",
+            request.query,
+            "\n",
+        ] {
             canonical.update(part);
         }
         for (name, value) in request.headers {
@@ -188,7 +198,10 @@ fn hexadecimal(bytes: &[u8]) -> [u8; 64] {
 /// The hexadecimal SHA-256 of a body.
 #[must_use]
 pub fn sha256_hex(body: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(body)).iter().map(|&digit| char::from(digit)).collect()
+    hexadecimal(&Sha256::digest(body))
+        .iter()
+        .map(|&digit| char::from(digit))
+        .collect()
 }
 
 /// Percent-encodes as SigV4 asks (RFC 3986 unreserved characters stay), with slashes kept in a
@@ -197,7 +210,9 @@ pub fn encode_into(out: &mut String, text: &str, keep_slash: bool) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte))
+            }
             b'/' if keep_slash => out.push('/'),
             _ => {
                 out.push('%');
@@ -232,7 +247,10 @@ mod tests {
                 method,
                 path: "/",
                 query,
-                headers: &[("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z")],
+                headers: &[
+                    ("host", "example.amazonaws.com"),
+                    ("x-amz-date", "20150830T123600Z"),
+                ],
                 payload_hash: EMPTY_SHA256,
             },
         )
@@ -265,7 +283,13 @@ mod tests {
     }
 
     /// The examples of the Amazon S3 API reference: 24 May 2013, `examplebucket`.
-    fn s3(method: &str, path: &str, query: &str, extra: &[(&'static str, &'static str)], hash: &str) -> String {
+    fn s3(
+        method: &str,
+        path: &str,
+        query: &str,
+        extra: &[(&'static str, &'static str)],
+        hash: &str,
+    ) -> String {
         let credentials = Credentials {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
             secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
@@ -279,14 +303,26 @@ mod tests {
         headers.extend_from_slice(extra);
         headers.sort_unstable();
         let mut signer = Signer::new(credentials, "us-east-1", "s3");
-        let request = Request { method, path, query, headers: &headers, payload_hash: hash };
+        let request = Request {
+            method,
+            path,
+            query,
+            headers: &headers,
+            payload_hash: hash,
+        };
         signature(&signer.authorization(1_369_353_600, &request)).to_owned()
     }
 
     #[test]
     fn s3_get_object_with_range() {
         assert_eq!(
-            s3("GET", "/test.txt", "", &[("range", "bytes=0-9")], EMPTY_SHA256),
+            s3(
+                "GET",
+                "/test.txt",
+                "",
+                &[("range", "bytes=0-9")],
+                EMPTY_SHA256
+            ),
             "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
         );
     }
@@ -295,10 +331,18 @@ mod tests {
     fn s3_put_object() {
         let mut path = String::new();
         encode_into(&mut path, "/test$file.text", true);
-        let extra =
-            [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")];
+        let extra = [
+            ("date", "Fri, 24 May 2013 00:00:00 GMT"),
+            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+        ];
         assert_eq!(
-            s3("PUT", &path, "", &extra, &sha256_hex(b"Welcome to Amazon S3.")),
+            s3(
+                "PUT",
+                &path,
+                "",
+                &extra,
+                &sha256_hex(b"Welcome to Amazon S3.")
+            ),
             "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
         );
     }
@@ -332,11 +376,12 @@ mod tests {
 
     fn official(secret: &str, key: &str, query: &[(String, String)], seconds: u64) -> String {
         use aws_sigv4::http_request::{
-            PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-            UriPathNormalizationMode, sign,
+            PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest,
+            SigningSettings, UriPathNormalizationMode, sign,
         };
         use aws_sigv4::sign::v4;
-        let identity = aws_credential_types::Credentials::new("AKID", secret, None, None, "test").into();
+        let identity =
+            aws_credential_types::Credentials::new("AKID", secret, None, None, "test").into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -358,8 +403,13 @@ mod tests {
             uri.push('=');
             encode_into(&mut uri, value, false);
         }
-        let request =
-            SignableRequest::new("PUT", &uri, std::iter::empty(), SignableBody::UnsignedPayload).unwrap();
+        let request = SignableRequest::new(
+            "PUT",
+            &uri,
+            std::iter::empty(),
+            SignableBody::UnsignedPayload,
+        )
+        .unwrap();
         sign(request, &parameters).unwrap().into_parts().1
     }
 

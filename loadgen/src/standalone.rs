@@ -1,7 +1,9 @@
 //! A run without Kubernetes: a plan made from a file of workloads and the endpoints on the command
 //! line.
 
-use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget};
+use bakeoff_crds::run::{
+    Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget,
+};
 use bakeoff_crds::spec::{BackendKind, ExperimentSpec};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -63,8 +65,12 @@ fn named(text: &str) -> (&str, &str) {
 /// # Errors
 /// When the text is no such file.
 pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, StandaloneError> {
-    let refused = |detail: String| StandaloneError::File { file: file.to_owned(), detail };
-    let document: Value = serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let refused = |detail: String| StandaloneError::File {
+        file: file.to_owned(),
+        detail,
+    };
+    let document: Value =
+        serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
     let mut spec: Map<String, Value> = match document {
         Value::Object(mut document) => match document.remove("spec") {
             Some(Value::Object(spec)) => spec,
@@ -92,7 +98,11 @@ pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, St
 pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
     let named_endpoints: Vec<(&str, &str)> = on.endpoints.iter().map(|text| named(text)).collect();
     for (position, (name, url)) in named_endpoints.iter().enumerate() {
-        if named_endpoints.iter().take(position).any(|(other, _)| other == name) {
+        if named_endpoints
+            .iter()
+            .take(position)
+            .any(|(other, _)| other == name)
+        {
             return Err(StandaloneError::Endpoint((*url).to_owned()));
         }
     }
@@ -113,7 +123,12 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             prefix: format!("bakeoff/{uid}"),
             path_style: on.path_style,
             credentials_dir: String::new(),
-            metrics_url: on.metrics.iter().map(|text| named(text)).find(|(of, _)| of == name).map(|(_, url)| url.to_owned()),
+            metrics_url: on
+                .metrics
+                .iter()
+                .map(|text| named(text))
+                .find(|(of, _)| of == name)
+                .map(|(_, url)| url.to_owned()),
             provisioned: on.create_bucket,
             durability: "not stated".to_owned(),
             settings: Default::default(),
@@ -124,7 +139,11 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
         .collect();
     Ok(RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
-        experiment: ExperimentId { namespace: "standalone".into(), name: "run".into(), uid },
+        experiment: ExperimentId {
+            namespace: "standalone".into(),
+            name: "run".into(),
+            uid,
+        },
         spec,
         backends,
         results: StoreTarget {
@@ -135,7 +154,10 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             path_style: true,
             credentials_dir: String::new(),
         },
-        environment: Environment { bakeoff_version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() },
+        environment: Environment {
+            bakeoff_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        },
         attempt: 0,
     })
 }
@@ -160,21 +182,44 @@ mod tests {
 
     #[test]
     fn a_short_file_and_a_whole_experiment_are_both_understood() {
-        let plan = plan("w.yaml", WORKLOAD, &endpoints(&["a=http://a:1", "b=http://b:1"]), "out").unwrap();
+        let plan = plan(
+            "w.yaml",
+            WORKLOAD,
+            &endpoints(&["a=http://a:1", "b=http://b:1"]),
+            "out",
+        )
+        .unwrap();
         assert_eq!(plan.spec.trials.blocks, 1);
-        let names: Vec<_> = plan.spec.backends.iter().map(|backend| backend.name.as_str()).collect();
+        let names: Vec<_> = plan
+            .spec
+            .backends
+            .iter()
+            .map(|backend| backend.name.as_str())
+            .collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(plan.backends[1].metrics_url.as_deref(), Some("http://b:1/metrics"));
+        assert_eq!(
+            plan.backends[1].metrics_url.as_deref(),
+            Some("http://b:1/metrics")
+        );
         let whole = format!(
             "apiVersion: bakeoff.dev/v1alpha1\nkind: Experiment\nmetadata: {{name: x}}\nspec:\n{}",
-            WORKLOAD.lines().map(|line| format!("  {line}\n")).collect::<String>()
+            WORKLOAD
+                .lines()
+                .map(|line| format!("  {line}\n"))
+                .collect::<String>()
         );
         assert_eq!(spec("x", &whole, &["target"]).unwrap().workloads.len(), 1);
     }
 
     #[test]
     fn mistakes_are_named() {
-        let twice = plan("w", WORKLOAD, &endpoints(&["http://a:1", "http://b:1"]), "o").unwrap_err();
+        let twice = plan(
+            "w",
+            WORKLOAD,
+            &endpoints(&["http://a:1", "http://b:1"]),
+            "o",
+        )
+        .unwrap_err();
         assert_eq!(twice.reason(), "EndpointInvalid");
         let error = spec("w.yaml", "workloads: 3", &[]).unwrap_err();
         assert!(error.to_string().starts_with("w.yaml: "), "{error}");

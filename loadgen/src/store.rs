@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
@@ -21,7 +23,9 @@ use crate::sigv4::Credentials;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The credentials are missing or unreadable.
-    #[error("credentials in {folder}: {detail}; mount a Secret with the keys accessKeyId and secretAccessKey")]
+    #[error(
+        "credentials in {folder}: {detail}; mount a Secret with the keys accessKeyId and secretAccessKey"
+    )]
     Credentials {
         /// The folder.
         folder: String,
@@ -32,7 +36,9 @@ pub enum StoreError {
     #[error("the results store refused the credentials: {0}")]
     Unauthorised(String),
     /// The bucket does not exist and could not be created.
-    #[error("the bucket {0} does not exist and could not be created: create it or give the right to")]
+    #[error(
+        "the bucket {0} does not exist and could not be created: create it or give the right to"
+    )]
     NoBucket(String),
     /// Anything else; another try may succeed.
     #[error("results store: {0}")]
@@ -73,12 +79,19 @@ impl StoreError {
 /// When a file is missing, unreadable or empty.
 pub fn credentials(folder: &str) -> Result<Credentials, StoreError> {
     let read = |name: &str| -> Result<String, StoreError> {
-        let refused = |detail: String| StoreError::Credentials { folder: folder.to_owned(), detail };
+        let refused = |detail: String| StoreError::Credentials {
+            folder: folder.to_owned(),
+            detail,
+        };
         let text = std::fs::read_to_string(PathBuf::from(folder).join(name))
             .map_err(|error| refused(format!("{name}: {error}")))?;
         // A line feed at the end is the commonest slip in handmade Secrets.
         let text = text.trim().to_owned();
-        if text.is_empty() { Err(refused(format!("{name} is empty"))) } else { Ok(text) }
+        if text.is_empty() {
+            Err(refused(format!("{name} is empty")))
+        } else {
+            Ok(text)
+        }
     };
     Ok(Credentials {
         access_key_id: read(names::SECRET_ACCESS_KEY_ID)?,
@@ -91,7 +104,9 @@ pub fn credentials(folder: &str) -> Result<Credentials, StoreError> {
 #[must_use]
 pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Credentials) -> Client {
     let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::Ring,
+        ))
         .build_https();
     let keys = aws_sdk_s3::config::Credentials::new(
         &credentials.access_key_id,
@@ -122,9 +137,12 @@ where
 {
     match error.code() {
         Some("NoSuchBucket") => StoreError::NoBucket(bucket.to_owned()),
-        Some(code @ ("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken")) => {
-            StoreError::Unauthorised(code.to_owned())
-        }
+        Some(
+            code @ ("AccessDenied"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"),
+        ) => StoreError::Unauthorised(code.to_owned()),
         _ => {
             let mut text = DisplayErrorContext(error).to_string();
             if let Some((end, _)) = text.char_indices().nth(400) {
@@ -158,7 +176,9 @@ impl Store {
     /// When the credentials cannot be read.
     pub fn open(target: &StoreTarget) -> Result<Self, StoreError> {
         if target.endpoint.is_empty() {
-            return Ok(Self::Folder(PathBuf::from(&target.bucket).join(&target.prefix)));
+            return Ok(Self::Folder(
+                PathBuf::from(&target.bucket).join(&target.prefix),
+            ));
         }
         let credentials = credentials(&target.credentials_dir)?;
         Ok(Self::bucket(target, &credentials))
@@ -167,10 +187,23 @@ impl Store {
     /// A bucket with credentials from elsewhere.
     #[must_use]
     pub fn bucket(target: &StoreTarget, credentials: &Credentials) -> Self {
-        let client = client(&target.endpoint, &target.region, target.path_style, credentials);
+        let client = client(
+            &target.endpoint,
+            &target.region,
+            target.path_style,
+            credentials,
+        );
         let prefix = target.prefix.trim_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self::Bucket { client, bucket: target.bucket.clone(), prefix }
+        let prefix = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        };
+        Self::Bucket {
+            client,
+            bucket: target.bucket.clone(),
+            prefix,
+        }
     }
 
     /// Makes sure that the bucket or folder exists.
@@ -179,28 +212,46 @@ impl Store {
     /// When it does not and cannot be created, or the store does not answer.
     pub async fn ensure(&self) -> Result<(), StoreError> {
         match self {
-            Self::Folder(folder) => std::fs::create_dir_all(folder)
-                .map_err(|source| StoreError::File { path: folder.clone(), source }),
-            Self::Bucket { client, bucket, prefix } => {
-                let listed = client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).send().await;
+            Self::Folder(folder) => {
+                std::fs::create_dir_all(folder).map_err(|source| StoreError::File {
+                    path: folder.clone(),
+                    source,
+                })
+            }
+            Self::Bucket {
+                client,
+                bucket,
+                prefix,
+            } => {
+                let listed = client
+                    .list_objects_v2()
+                    .bucket(bucket)
+                    .prefix(prefix)
+                    .max_keys(1)
+                    .send()
+                    .await;
                 match listed {
                     Ok(_) => Ok(()),
                     Err(error) => match classify(&error, bucket) {
-                        StoreError::NoBucket(_) => match client.create_bucket().bucket(bucket).send().await {
-                            Ok(_) => Ok(()),
-                            Err(error)
-                                if matches!(
-                                    error.code(),
-                                    Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")
-                                ) =>
-                            {
-                                Ok(())
+                        StoreError::NoBucket(_) => {
+                            match client.create_bucket().bucket(bucket).send().await {
+                                Ok(_) => Ok(()),
+                                Err(error)
+                                    if matches!(
+                                        error.code(),
+                                        Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")
+                                    ) =>
+                                {
+                                    Ok(())
+                                }
+                                Err(error) => Err(match classify(&error, bucket) {
+                                    StoreError::Unauthorised(_) => {
+                                        StoreError::NoBucket(bucket.clone())
+                                    }
+                                    other => other,
+                                }),
                             }
-                            Err(error) => Err(match classify(&error, bucket) {
-                                StoreError::Unauthorised(_) => StoreError::NoBucket(bucket.clone()),
-                                other => other,
-                            }),
-                        },
+                        }
                         other => Err(other),
                     },
                 }
@@ -216,7 +267,10 @@ impl Store {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                let failed = |source| StoreError::File { path: path.clone(), source };
+                let failed = |source| StoreError::File {
+                    path: path.clone(),
+                    source,
+                };
                 if let Some(parent) = path.parent() {
                     std::fs::create_dir_all(parent).map_err(failed)?;
                 }
@@ -224,7 +278,11 @@ impl Store {
                 std::fs::write(&partial, bytes).map_err(failed)?;
                 std::fs::rename(&partial, &path).map_err(failed)
             }
-            Self::Bucket { client, bucket, prefix } => client
+            Self::Bucket {
+                client,
+                bucket,
+                prefix,
+            } => client
                 .put_object()
                 .bucket(bucket)
                 .key(format!("{prefix}{name}"))
@@ -241,12 +299,19 @@ impl Store {
     ///
     /// # Errors
     /// The last error, when patience ran out or no repetition can help.
-    pub async fn put_durably(&self, name: &str, bytes: Vec<u8>, patience: Duration) -> Result<(), StoreError> {
+    pub async fn put_durably(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
         let deadline = tokio::time::Instant::now() + patience;
         let mut wait = Duration::from_millis(250);
         loop {
             match self.put(name, bytes.clone()).await {
-                Err(error) if error.retryable() && tokio::time::Instant::now() + wait < deadline => {
+                Err(error)
+                    if error.retryable() && tokio::time::Instant::now() + wait < deadline =>
+                {
                     tracing::warn!(%error, name, ?wait, "the results store did not take a file; trying again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(15));
@@ -270,14 +335,27 @@ impl Store {
                     Err(source) => Err(StoreError::File { path, source }),
                 }
             }
-            Self::Bucket { client, bucket, prefix } => {
-                match client.get_object().bucket(bucket).key(format!("{prefix}{name}")).send().await {
+            Self::Bucket {
+                client,
+                bucket,
+                prefix,
+            } => {
+                match client
+                    .get_object()
+                    .bucket(bucket)
+                    .key(format!("{prefix}{name}"))
+                    .send()
+                    .await
+                {
                     Ok(object) => {
                         let body = object.body.collect().await;
-                        let body = body.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                        let body =
+                            body.map_err(|error| StoreError::Unavailable(error.to_string()))?;
                         Ok(Some(body.into_bytes().to_vec()))
                     }
-                    Err(error) if matches!(error.code(), Some("NoSuchKey" | "NotFound")) => Ok(None),
+                    Err(error) if matches!(error.code(), Some("NoSuchKey" | "NotFound")) => {
+                        Ok(None)
+                    }
                     Err(error) => Err(classify(&error, bucket)),
                 }
             }
@@ -297,7 +375,12 @@ impl Store {
                     let entries = match std::fs::read_dir(&current) {
                         Ok(entries) => entries,
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                        Err(source) => return Err(StoreError::File { path: current, source }),
+                        Err(source) => {
+                            return Err(StoreError::File {
+                                path: current,
+                                source,
+                            });
+                        }
                     };
                     for entry in entries.flatten() {
                         let path = entry.path();
@@ -309,13 +392,25 @@ impl Store {
                     }
                 }
             }
-            Self::Bucket { client, bucket, prefix } => {
+            Self::Bucket {
+                client,
+                bucket,
+                prefix,
+            } => {
                 let full = format!("{prefix}{below}");
-                let mut pages = client.list_objects_v2().bucket(bucket).prefix(full).into_paginator().send();
+                let mut pages = client
+                    .list_objects_v2()
+                    .bucket(bucket)
+                    .prefix(full)
+                    .into_paginator()
+                    .send();
                 while let Some(page) = pages.next().await {
                     let page = page.map_err(|error| classify(&error, bucket))?;
                     names.extend(page.contents().iter().filter_map(|object| {
-                        object.key().and_then(|key| key.strip_prefix(prefix.as_str())).map(str::to_owned)
+                        object
+                            .key()
+                            .and_then(|key| key.strip_prefix(prefix.as_str()))
+                            .map(str::to_owned)
                     }));
                 }
             }
@@ -372,7 +467,11 @@ pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u
             .await
             .map_err(|error| classify(&error, bucket))?;
         if let Some(error) = answer.errors().first() {
-            let text = format!("{}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default());
+            let text = format!(
+                "{}: {}",
+                error.key().unwrap_or_default(),
+                error.message().unwrap_or_default()
+            );
             return Err(StoreError::Unavailable(text));
         }
         removed += count;
@@ -387,15 +486,30 @@ mod tests {
     fn a_folder_keeps_files() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::Folder(folder.path().join("run"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             store.ensure().await.unwrap();
-            store.put("trials/a/1/trial.json", b"{}".to_vec()).await.unwrap();
+            store
+                .put("trials/a/1/trial.json", b"{}".to_vec())
+                .await
+                .unwrap();
             store.put("manifest.json", b"x".to_vec()).await.unwrap();
-            assert_eq!(store.get("manifest.json").await.unwrap(), Some(b"x".to_vec()));
+            assert_eq!(
+                store.get("manifest.json").await.unwrap(),
+                Some(b"x".to_vec())
+            );
             assert_eq!(store.get("none").await.unwrap(), None);
-            assert_eq!(store.list("").await.unwrap(), ["manifest.json", "trials/a/1/trial.json"]);
-            assert_eq!(store.list("trials/").await.unwrap(), ["trials/a/1/trial.json"]);
+            assert_eq!(
+                store.list("").await.unwrap(),
+                ["manifest.json", "trials/a/1/trial.json"]
+            );
+            assert_eq!(
+                store.list("trials/").await.unwrap(),
+                ["trials/a/1/trial.json"]
+            );
         });
     }
 

@@ -122,7 +122,9 @@ enum Presence {
 impl Versions {
     /// The last write acknowledged before `instant`.
     fn settled(&self, instant: u64) -> Option<usize> {
-        let candidates = self.writes.partition_point(|write| write.span.invoke < instant);
+        let candidates = self
+            .writes
+            .partition_point(|write| write.span.invoke < instant);
         (0..candidates).rev().find(|&index| {
             self.writes[index].outcome == Outcome::Ok && self.writes[index].span.complete < instant
         })
@@ -197,8 +199,17 @@ pub mod name {
     /// Keys acknowledged, never deleted, and missing from the last listing that had to show them.
     pub const LOST: &str = "lostWrites";
     /// All of them.
-    pub const ALL: [&str; 9] =
-        [READ_AFTER_WRITE, STALE_READ, TORN, RESURRECTED, LIST_MISS, ORDER, DUPLICATE, TAIL_GAP, LOST];
+    pub const ALL: [&str; 9] = [
+        READ_AFTER_WRITE,
+        STALE_READ,
+        TORN,
+        RESURRECTED,
+        LIST_MISS,
+        ORDER,
+        DUPLICATE,
+        TAIL_GAP,
+        LOST,
+    ];
 }
 
 /// What a history says.
@@ -219,6 +230,15 @@ pub struct Report {
     pub old_token_pages: u64,
 }
 
+/// What one page speaks of, and what it and its whole scan show.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    after: &'a str,
+    until: Option<&'a Arc<str>>,
+    shown: &'a BTreeSet<&'a str>,
+    anywhere: &'a BTreeSet<&'a str>,
+}
+
 struct Checker {
     keys: BTreeMap<Arc<str>, Versions>,
     checks: BTreeMap<&'static str, Check>,
@@ -234,16 +254,35 @@ struct Checker {
 pub fn check(history: &[Event]) -> Report {
     let mut checker = Checker {
         keys: BTreeMap::new(),
-        checks: name::ALL.into_iter().map(|name| (name, Check::default())).collect(),
+        checks: name::ALL
+            .into_iter()
+            .map(|name| (name, Check::default()))
+            .collect(),
         missed: BTreeSet::new(),
         longest_stale: 0,
         stale: BTreeSet::new(),
         old_token_pages: 0,
     };
     for event in history {
-        if let Event::Write { key, value, span, outcome, .. } = event {
-            let write = Write { value: *value, span: *span, outcome: *outcome };
-            checker.keys.entry(key.clone()).or_default().writes.push(write);
+        if let Event::Write {
+            key,
+            value,
+            span,
+            outcome,
+            ..
+        } = event
+        {
+            let write = Write {
+                value: *value,
+                span: *span,
+                outcome: *outcome,
+            };
+            checker
+                .keys
+                .entry(key.clone())
+                .or_default()
+                .writes
+                .push(write);
         }
     }
     for versions in checker.keys.values_mut() {
@@ -253,7 +292,9 @@ pub fn check(history: &[Event]) -> Report {
     for event in history {
         match event {
             Event::Write { .. } => {}
-            Event::Read { key, value, span, .. } => checker.read(key, *value, *span),
+            Event::Read {
+                key, value, span, ..
+            } => checker.read(key, *value, *span),
             Event::Page { scan, .. } => scans.entry(*scan).or_default().push(event),
         }
     }
@@ -298,7 +339,14 @@ impl Checker {
         }
         let name = match value {
             None => name::READ_AFTER_WRITE,
-            Some(found) if !versions.writes.iter().any(|write| write.value == Some(found)) => name::TORN,
+            Some(found)
+                if !versions
+                    .writes
+                    .iter()
+                    .any(|write| write.value == Some(found)) =>
+            {
+                name::TORN
+            }
             Some(_) if current.is_none() && settled.is_some() => name::RESURRECTED,
             Some(_) => name::STALE_READ,
         };
@@ -307,17 +355,46 @@ impl Checker {
             return;
         }
         self.on(name).violation(|| {
-            let show = |value: Option<u64>| value.map_or("nothing".to_owned(), |value| format!("write {value}"));
-            format!("GET {key} at {} answered {}, not {}", span.invoke, show(value), show(current))
+            let show = |value: Option<u64>| {
+                value.map_or("nothing".to_owned(), |value| format!("write {value}"))
+            };
+            format!(
+                "GET {key} at {} answered {}, not {}",
+                span.invoke,
+                show(value),
+                show(current)
+            )
         });
     }
 
     fn scan(&mut self, pages: &[&Event]) {
-        let Some(Event::Page { span: first, .. }) = pages.first() else { return };
+        let Some(Event::Page { span: first, .. }) = pages.first() else {
+            return;
+        };
         let scan_invoke = first.invoke;
+        // A key that stands on another page than its place asks for is out of order, not missing.
+        let anywhere: BTreeSet<&str> = pages
+            .iter()
+            .filter_map(|page| match page {
+                Event::Page { keys, .. } => Some(keys.iter().map(AsRef::as_ref)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for page in pages {
-            let Event::Page { prefix, after, by_token, keys, truncated, span, .. } = page else { continue };
+            let Event::Page {
+                prefix,
+                after,
+                by_token,
+                keys,
+                truncated,
+                span,
+                ..
+            } = page
+            else {
+                continue;
+            };
             let mut before: &str = after;
             for key in keys {
                 self.on(name::ORDER).checked += 1;
@@ -325,11 +402,13 @@ impl Checker {
                 // At the first key there is no bound unless one was asked for.
                 let ascends = before.is_empty() || key.as_bytes() > before.as_bytes();
                 if !ascends || !key.starts_with(&**prefix) {
-                    self.on(name::ORDER).violation(|| format!("{key} follows {before} under {prefix}"));
+                    self.on(name::ORDER)
+                        .violation(|| format!("{key} follows {before} under {prefix}"));
                 }
                 before = key;
                 if !seen.insert(key) {
-                    self.on(name::DUPLICATE).violation(|| format!("{key} twice in one scan of {prefix}"));
+                    self.on(name::DUPLICATE)
+                        .violation(|| format!("{key} twice in one scan of {prefix}"));
                 }
             }
             // Up to where the page speaks: to its last key, or to the end of the prefix. The
@@ -337,33 +416,51 @@ impl Checker {
             let last = keys.iter().max_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
             let until = if *truncated { last } else { None };
             if *truncated && last.is_none() {
-                self.on(name::ORDER).violation(|| format!("an empty page of {prefix} says that more follow"));
+                self.on(name::ORDER)
+                    .violation(|| format!("an empty page of {prefix} says that more follow"));
                 continue;
             }
             let shown: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
-            self.page(prefix, after, until, &shown, *span, by_token.then_some(scan_invoke));
+            let page = Page {
+                after,
+                until,
+                shown: &shown,
+                anywhere: &anywhere,
+            };
+            self.page(prefix, &page, *span, by_token.then_some(scan_invoke));
         }
     }
 
     /// Compares one page with every key that it speaks of.
-    fn page(
-        &mut self,
-        prefix: &str,
-        after: &str,
-        until: Option<&Arc<str>>,
-        shown: &BTreeSet<&str>,
-        span: Span,
-        token_scan: Option<u64>,
-    ) {
-        let lower = if after.as_bytes() > prefix.as_bytes() { after } else { prefix };
+    fn page(&mut self, prefix: &str, page: &Page<'_>, span: Span, token_scan: Option<u64>) {
+        let Page {
+            after,
+            until,
+            shown,
+            anywhere,
+        } = *page;
+        let lower = if after.as_bytes() > prefix.as_bytes() {
+            after
+        } else {
+            prefix
+        };
         // Every key of the range, with what the page must show of it.
         let mut range: Vec<(Arc<str>, Presence, bool)> = Vec::new();
-        for (key, versions) in self.keys.range::<str, _>((std::ops::Bound::Included(lower), std::ops::Bound::Unbounded)) {
-            if !key.starts_with(prefix) || until.is_some_and(|until| key.as_bytes() > until.as_bytes()) {
+        for (key, versions) in self
+            .keys
+            .range::<str, _>((std::ops::Bound::Included(lower), std::ops::Bound::Unbounded))
+        {
+            if !key.starts_with(prefix)
+                || until.is_some_and(|until| key.as_bytes() > until.as_bytes())
+            {
                 break;
             }
             if key.as_bytes() > after.as_bytes() {
-                range.push((Arc::clone(key), versions.presence(span), shown.contains(&**key)));
+                range.push((
+                    Arc::clone(key),
+                    versions.presence(span),
+                    shown.contains(&**key),
+                ));
             }
         }
         // The latest invocation of a first write among the keys shown: whatever was acknowledged
@@ -371,21 +468,30 @@ impl Checker {
         let newest = range
             .iter()
             .filter(|(_, _, present)| *present)
-            .filter_map(|(key, _, _)| self.keys.get(key)?.writes.iter().find(|write| write.value.is_some()))
+            .filter_map(|(key, _, _)| {
+                self.keys
+                    .get(key)?
+                    .writes
+                    .iter()
+                    .find(|write| write.value.is_some())
+            })
             .map(|write| write.span.invoke)
             .max()
             .unwrap_or(0);
         for (key, presence, present) in range {
             let (created, deleted_early) = self.keys.get(&key).map_or((None, false), |versions| {
                 let created = versions.created(span.complete).map(|write| write.span);
-                let deleted =
-                    versions.writes.iter().any(|write| write.value.is_none() && write.span.invoke < span.complete);
+                let deleted = versions
+                    .writes
+                    .iter()
+                    .any(|write| write.value.is_none() && write.span.invoke < span.complete);
                 (created, deleted)
             });
             if let Some(created) = created.filter(|_| !deleted_early) {
                 self.on(name::TAIL_GAP).checked += 1;
-                if !present && created.complete < newest {
-                    self.on(name::TAIL_GAP).violation(|| format!("{key} is missing though a later write shows"));
+                if !present && created.complete < newest && !anywhere.contains(&*key) {
+                    self.on(name::TAIL_GAP)
+                        .violation(|| format!("{key} is missing though a later write shows"));
                 }
             }
             self.on(name::RESURRECTED).checked += 1;
@@ -397,6 +503,10 @@ impl Checker {
                     }
                     self.seen(&key, true);
                 }
+                (Presence::Required, false) if anywhere.contains(&*key) => {
+                    self.on(name::LIST_MISS).checked += 1;
+                    self.seen(&key, true);
+                }
                 (Presence::Required, false) => {
                     self.on(name::LIST_MISS).checked += 1;
                     let acknowledged = created.map_or(span.invoke, |created| created.complete);
@@ -404,7 +514,10 @@ impl Checker {
                     // Was it acknowledged before the scan began, or only before this page?
                     let known_to_scan = token_scan.is_none_or(|scan| {
                         self.keys.get(&key).is_some_and(|versions| {
-                            versions.presence(Span { invoke: scan, complete: span.complete }) == Presence::Required
+                            versions.presence(Span {
+                                invoke: scan,
+                                complete: span.complete,
+                            }) == Presence::Required
                         })
                     });
                     if !known_to_scan {
@@ -415,19 +528,26 @@ impl Checker {
                     self.missed.insert(key.clone());
                     self.seen(&key, false);
                     self.on(name::LIST_MISS).violation(|| {
-                        format!("{key}, acknowledged {} µs before the page was asked for, is missing", late / 1_000)
+                        format!(
+                            "{key}, acknowledged {} µs before the page was asked for, is missing",
+                            late / 1_000
+                        )
                     });
                 }
                 (Presence::Forbidden, true) => {
                     let by_token_of_old_scan = token_scan.is_some_and(|scan| {
                         self.keys.get(&key).is_some_and(|versions| {
-                            versions.presence(Span { invoke: scan, complete: span.complete }) != Presence::Forbidden
+                            versions.presence(Span {
+                                invoke: scan,
+                                complete: span.complete,
+                            }) != Presence::Forbidden
                         })
                     });
                     if by_token_of_old_scan {
                         self.old_token_pages += 1;
                     } else {
-                        self.on(name::RESURRECTED).violation(|| format!("LIST shows {key}, which does not exist"));
+                        self.on(name::RESURRECTED)
+                            .violation(|| format!("LIST shows {key}, which does not exist"));
                     }
                 }
                 (Presence::Uncertain, true) => self.on(name::RESURRECTED).uncertain += 1,
@@ -451,7 +571,9 @@ impl Checker {
         let mut never_listed = 0;
         let mut lost = Check::default();
         for (key, versions) in &self.keys {
-            let lives = versions.settled(u64::MAX).is_some_and(|index| versions.writes[index].value.is_some());
+            let lives = versions
+                .settled(u64::MAX)
+                .is_some_and(|index| versions.writes[index].value.is_some());
             if !lives {
                 continue;
             }
@@ -460,7 +582,9 @@ impl Checker {
                 Some(true) => lost.checked += 1,
                 Some(false) => {
                     lost.checked += 1;
-                    lost.violation(|| format!("{key} was acknowledged and is missing from the last listing"));
+                    lost.violation(|| {
+                        format!("{key} was acknowledged and is missing from the last listing")
+                    });
                 }
             }
         }
@@ -494,19 +618,48 @@ mod tests {
 
     fn put(key: &str, value: u64, invoke: u64, complete: u64, outcome: Outcome) -> Event {
         let span = Span { invoke, complete };
-        Event::Write { id: value, key: key.into(), value: Some(value), span, outcome, detail: String::new() }
+        Event::Write {
+            id: value,
+            key: key.into(),
+            value: Some(value),
+            span,
+            outcome,
+            detail: String::new(),
+        }
     }
 
     fn delete(key: &str, invoke: u64, complete: u64, outcome: Outcome) -> Event {
         let span = Span { invoke, complete };
-        Event::Write { id: 0, key: key.into(), value: None, span, outcome, detail: String::new() }
+        Event::Write {
+            id: 0,
+            key: key.into(),
+            value: None,
+            span,
+            outcome,
+            detail: String::new(),
+        }
     }
 
     fn get(key: &str, value: Option<u64>, invoke: u64) -> Event {
-        Event::Read { id: 0, key: key.into(), value, span: Span { invoke, complete: invoke + 5 } }
+        Event::Read {
+            id: 0,
+            key: key.into(),
+            value,
+            span: Span {
+                invoke,
+                complete: invoke + 5,
+            },
+        }
     }
 
-    fn page(scan: u64, after: &str, token: bool, keys: &[&str], truncated: bool, invoke: u64) -> Event {
+    fn page(
+        scan: u64,
+        after: &str,
+        token: bool,
+        keys: &[&str],
+        truncated: bool,
+        invoke: u64,
+    ) -> Event {
         Event::Page {
             scan,
             prefix: "p/".into(),
@@ -514,7 +667,10 @@ mod tests {
             by_token: token,
             keys: keys.iter().map(|&key| key.into()).collect(),
             truncated,
-            span: Span { invoke, complete: invoke + 5 },
+            span: Span {
+                invoke,
+                complete: invoke + 5,
+            },
         }
     }
 
@@ -529,7 +685,11 @@ mod tests {
     }
 
     fn uncertain(history: &[Event]) -> i64 {
-        check(history).checks.iter().map(|check| check.uncertain).sum()
+        check(history)
+            .checks
+            .iter()
+            .map(|check| check.uncertain)
+            .sum()
     }
 
     use Outcome::{Fail, Info, Ok};
@@ -552,15 +712,24 @@ mod tests {
         ];
         assert_eq!(violations(&history), []);
         let report = check(&history);
-        assert_eq!((report.never_listed, report.stale_keys, report.longest_stale), (0, 0, 0));
+        assert_eq!(
+            (report.never_listed, report.stale_keys, report.longest_stale),
+            (0, 0, 0)
+        );
     }
 
     #[test]
     fn each_planted_read_fault_is_named() {
         let base = [put("p/a", 1, 10, 20, Ok)];
         let with = |more: &[Event]| [&base[..], more].concat();
-        assert_eq!(violations(&with(&[get("p/a", None, 30)])), [(name::READ_AFTER_WRITE, 1)]);
-        assert_eq!(violations(&with(&[get("p/a", Some(9), 30)])), [(name::TORN, 1)]);
+        assert_eq!(
+            violations(&with(&[get("p/a", None, 30)])),
+            [(name::READ_AFTER_WRITE, 1)]
+        );
+        assert_eq!(
+            violations(&with(&[get("p/a", Some(9), 30)])),
+            [(name::TORN, 1)]
+        );
         let overwritten = with(&[put("p/a", 2, 30, 40, Ok), get("p/a", Some(1), 50)]);
         assert_eq!(violations(&overwritten), [(name::STALE_READ, 1)]);
         let deleted = with(&[delete("p/a", 30, 40, Ok), get("p/a", Some(1), 50)]);
@@ -575,9 +744,22 @@ mod tests {
             put("p/c", 3, 50, 60, Ok),
         ];
         let with = |more: &[Event]| [&base[..], more].concat();
-        assert_eq!(violations(&with(&[page(1, "", false, &["p/a", "p/b", "p/c"], false, 70)])), []);
+        assert_eq!(
+            violations(&with(&[page(
+                1,
+                "",
+                false,
+                &["p/a", "p/b", "p/c"],
+                false,
+                70
+            )])),
+            []
+        );
         let dropped = with(&[page(1, "", false, &["p/a", "p/c"], false, 70)]);
-        assert_eq!(violations(&dropped), [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]);
+        assert_eq!(
+            violations(&dropped),
+            [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]
+        );
         let twice = with(&[
             page(1, "", false, &["p/a", "p/b"], true, 70),
             page(1, "p/b", true, &["p/b", "p/c"], false, 80),
@@ -587,14 +769,33 @@ mod tests {
         assert_eq!(violations(&order), [(name::ORDER, 1)]);
         let foreign = with(&[page(1, "", false, &["p/a", "p/b", "p/c", "p/x"], false, 70)]);
         assert_eq!(violations(&foreign), [(name::RESURRECTED, 1)]);
-        let back = with(&[delete("p/b", 70, 80, Ok), page(1, "", false, &["p/a", "p/b", "p/c"], false, 90)]);
+        let back = with(&[
+            delete("p/b", 70, 80, Ok),
+            page(1, "", false, &["p/a", "p/b", "p/c"], false, 90),
+        ]);
         assert_eq!(violations(&back), [(name::RESURRECTED, 1)]);
         // Skipped between two pages.
         let skipped = with(&[
             page(1, "", false, &["p/a"], true, 70),
             page(1, "p/a", false, &["p/c"], false, 80),
         ]);
-        assert_eq!(violations(&skipped), [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]);
+        assert_eq!(
+            violations(&skipped),
+            [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]
+        );
+    }
+
+    #[test]
+    fn a_key_on_the_wrong_page_is_out_of_order_and_not_missing() {
+        // The order of a tree and not of bytes: what lies below a key comes right after it.
+        let history = [
+            put("p/a", 1, 10, 20, Ok),
+            put("p/a-b", 2, 30, 40, Ok),
+            put("p/a/b", 3, 50, 60, Ok),
+            page(1, "", false, &["p/a", "p/a/b"], true, 70),
+            page(1, "p/a/b", true, &["p/a-b"], false, 80),
+        ];
+        assert_eq!(violations(&history), [(name::ORDER, 1)]);
     }
 
     #[test]
@@ -627,7 +828,11 @@ mod tests {
 
     #[test]
     fn unknown_outcomes_stay_uncertain_for_ever() {
-        let put_lost = [put("p/a", 1, 10, 20, Info), get("p/a", Some(1), 1_000), get("p/a", None, 2_000)];
+        let put_lost = [
+            put("p/a", 1, 10, 20, Info),
+            get("p/a", Some(1), 1_000),
+            get("p/a", None, 2_000),
+        ];
         assert_eq!(violations(&put_lost), []);
         let old_write_lands_late = [
             put("p/a", 1, 10, 20, Info),
@@ -638,7 +843,11 @@ mod tests {
         ];
         assert_eq!(violations(&old_write_lands_late), []);
         assert_eq!(uncertain(&old_write_lands_late), 2);
-        let failed = [put("p/a", 1, 10, 20, Ok), put("p/a", 2, 30, 40, Fail), get("p/a", Some(2), 50)];
+        let failed = [
+            put("p/a", 1, 10, 20, Ok),
+            put("p/a", 2, 30, 40, Fail),
+            get("p/a", Some(2), 50),
+        ];
         assert_eq!(violations(&failed), [(name::STALE_READ, 1)]);
     }
 

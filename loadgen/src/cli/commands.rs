@@ -39,7 +39,13 @@ impl From<bakeoff_loadgen::store::StoreError> for Failed {
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failed> {
-    let unreadable = |detail: String| Failed::new("FileUnreadable", format!("{}: {detail}", path.display()), false);
+    let unreadable = |detail: String| {
+        Failed::new(
+            "FileUnreadable",
+            format!("{}: {detail}", path.display()),
+            false,
+        )
+    };
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
 }
@@ -68,7 +74,9 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
     let plan: RunPlan = read(plan)?;
     let backends = run::backends(&plan)?;
     let store = Store::open(&plan.results)?;
-    let generators = usize::try_from(plan.spec.generators.replicas).unwrap_or(1).max(1);
+    let generators = usize::try_from(plan.spec.generators.replicas)
+        .unwrap_or(1)
+        .max(1);
     let control = Arc::new(Control::default());
     let stop = stop_on_signals()?;
     let mut run = Run {
@@ -82,8 +90,9 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         stop,
     };
     if args.index == 0 {
-        control::serve(control, args.listen)
-            .map_err(|error| Failed::new("PortUnavailable", format!("{}: {error}", args.listen), true))?;
+        control::serve(control, args.listen).map_err(|error| {
+            Failed::new("PortUnavailable", format!("{}: {error}", args.listen), true)
+        })?;
         let counts = run
             .lead(&|record| {
                 tracing::info!(
@@ -99,9 +108,18 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         Ok((Some(Termination::Ran(counts)), 0))
     } else {
         let Some(url) = args.barrier.clone() else {
-            return Err(Failed::new("BarrierMissing", "a generator other than 0 needs --barrier", false));
+            return Err(Failed::new(
+                "BarrierMissing",
+                "a generator other than 0 needs --barrier",
+                false,
+            ));
         };
-        run.follow(&Follower { url, index: args.index, patience: FOLLOW_PATIENCE }).await?;
+        run.follow(&Follower {
+            url,
+            index: args.index,
+            patience: FOLLOW_PATIENCE,
+        })
+        .await?;
         Ok((Some(Termination::Ran(TrialCounts::default())), 0))
     }
 }
@@ -109,7 +127,8 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
 pub fn calibrate(directory: &Path) -> Ended {
     let found = node::calibrate(directory)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
-    let text = serde_json::to_string(&found).map_err(|error| Failed::new("Json", error.to_string(), false))?;
+    let text = serde_json::to_string(&found)
+        .map_err(|error| Failed::new("Json", error.to_string(), false))?;
     println!("{text}");
     Ok((Some(Termination::Calibrated(found)), 0))
 }
@@ -123,7 +142,11 @@ fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| {
-            Failed::new("CredentialsMissing", format!("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({name})"), false)
+            Failed::new(
+                "CredentialsMissing",
+                format!("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({name})"),
+                false,
+            )
         })
     };
     let credentials = Credentials {
@@ -151,7 +174,13 @@ pub async fn report(
     let store = match (plan, results) {
         (Some(plan), _) => Store::open(&read::<RunPlan>(plan)?.results)?,
         (None, Some(results)) => open(results, args)?,
-        (None, None) => return Err(Failed::new("Usage", "name a folder, an s3:// address or --plan", false)),
+        (None, None) => {
+            return Err(Failed::new(
+                "Usage",
+                "name a folder, an s3:// address or --plan",
+                false,
+            ));
+        }
     };
     let ending: Option<Ending> = ending.map(read).transpose()?;
     let reported = reporting::report(&store, ending).await?;
@@ -168,32 +197,48 @@ pub async fn cleanup(plan: &Path) -> Ended {
     external.backends.retain(|backend| !backend.provisioned);
     let removed = run::cleanup(&run::backends(&external)?).await?;
     println!("{removed} objects removed");
-    Ok((Some(Termination::CleanedUp(i64::try_from(removed).unwrap_or(i64::MAX))), 0))
+    Ok((
+        Some(Termination::CleanedUp(
+            i64::try_from(removed).unwrap_or(i64::MAX),
+        )),
+        0,
+    ))
 }
 
 pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
     let from = open(results, args)?;
     let to = Store::Folder(folder.to_owned());
     let index: Option<index::Index> = match from.get("index.json").await? {
-        Some(bytes) => Some(
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Failed::new("FileUnreadable", format!("index.json: {error}"), false))?,
-        ),
+        Some(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| {
+            Failed::new("FileUnreadable", format!("index.json: {error}"), false)
+        })?),
         None => None,
     };
     let mut copied = 0;
     for name in from.list("").await? {
-        let Some(bytes) = from.get(&name).await? else { continue };
-        let listed = index.as_ref().and_then(|index| index.files.iter().find(|file| file.name == name));
+        let Some(bytes) = from.get(&name).await? else {
+            continue;
+        };
+        let listed = index
+            .as_ref()
+            .and_then(|index| index.files.iter().find(|file| file.name == name));
         if let Some(listed) = listed
             && listed.sha256 != index::sha256(&bytes)
         {
-            return Err(Failed::new("ChecksumMismatch", format!("{name} is not what the index lists"), false));
+            return Err(Failed::new(
+                "ChecksumMismatch",
+                format!("{name} is not what the index lists"),
+                false,
+            ));
         }
         to.put(&name, bytes).await?;
         copied += 1;
     }
-    let complete = if index.is_some() { "verified against index.json" } else { "no index.json: not complete" };
+    let complete = if index.is_some() {
+        "verified against index.json"
+    } else {
+        "no index.json: not complete"
+    };
     println!("{copied} files copied to {}, {complete}", folder.display());
     Ok((None, 0))
 }
@@ -203,10 +248,19 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     for results in [base, subject] {
         let bytes = open(results, args)?.get("summary.json").await?;
         let bytes = bytes.ok_or_else(|| {
-            Failed::new("SummaryMissing", format!("{results} has no summary.json: run loadgen report on it"), false)
+            Failed::new(
+                "SummaryMissing",
+                format!("{results} has no summary.json: run loadgen report on it"),
+                false,
+            )
         })?;
-        let summary = serde_json::from_slice(&bytes)
-            .map_err(|error| Failed::new("FileUnreadable", format!("{results}/summary.json: {error}"), false))?;
+        let summary = serde_json::from_slice(&bytes).map_err(|error| {
+            Failed::new(
+                "FileUnreadable",
+                format!("{results}/summary.json: {error}"),
+                false,
+            )
+        })?;
         summaries.push(summary);
     }
     let [base, subject] = summaries.as_slice() else {

@@ -100,7 +100,11 @@ struct TerminationArgs {
 #[derive(Debug, Args)]
 struct StoreArgs {
     /// The endpoint of s3:// addresses.
-    #[arg(long, env = "AWS_ENDPOINT_URL", default_value = "https://s3.amazonaws.com")]
+    #[arg(
+        long,
+        env = "AWS_ENDPOINT_URL",
+        default_value = "https://s3.amazonaws.com"
+    )]
     endpoint: String,
     /// The region of s3:// addresses.
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
@@ -175,7 +179,11 @@ struct Failed {
 
 impl Failed {
     fn new(reason: &str, message: impl Into<String>, retryable: bool) -> Self {
-        let failure = Failure { reason: reason.to_owned(), message: message.into(), retryable };
+        let failure = Failure {
+            reason: reason.to_owned(),
+            message: message.into(),
+            retryable,
+        };
         let code = match (reason, retryable) {
             ("Stopped", _) => 4,
             (_, true) => 3,
@@ -191,9 +199,16 @@ pub fn main() -> ExitCode {
     let quiet = matches!(&cli.command, Command::Run(run) if run.plan.is_none());
     let level = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("BAKEOFF_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("loadgen: no runtime: {error}");
@@ -235,16 +250,39 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             };
             (log, ended)
         }
-        Command::Calibrate { directory, termination } => {
-            (termination.termination_log, commands::calibrate(&directory))
-        }
-        Command::Report { results, plan, ending, store, termination } => {
-            let ended = commands::report(results.as_deref(), plan.as_deref(), ending.as_deref(), &store).await;
+        Command::Calibrate {
+            directory,
+            termination,
+        } => (termination.termination_log, commands::calibrate(&directory)),
+        Command::Report {
+            results,
+            plan,
+            ending,
+            store,
+            termination,
+        } => {
+            let ended = commands::report(
+                results.as_deref(),
+                plan.as_deref(),
+                ending.as_deref(),
+                &store,
+            )
+            .await;
             (termination.termination_log, ended)
         }
-        Command::Cleanup { plan, termination } => (termination.termination_log, commands::cleanup(&plan).await),
-        Command::Fetch { results, folder, store } => (None, commands::fetch(&results, &folder, &store).await),
-        Command::Compare { base, subject, store } => (None, commands::compare(&base, &subject, &store).await),
+        Command::Cleanup { plan, termination } => {
+            (termination.termination_log, commands::cleanup(&plan).await)
+        }
+        Command::Fetch {
+            results,
+            folder,
+            store,
+        } => (None, commands::fetch(&results, &folder, &store).await),
+        Command::Compare {
+            base,
+            subject,
+            store,
+        } => (None, commands::compare(&base, &subject, &store).await),
         Command::NullS3 { listen, body } => (None, commands::null_s3(listen, body).await),
     }
 }

@@ -10,11 +10,11 @@ use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::report as reporting;
 use bakeoff_loadgen::run::{Backend, Run, RunError};
 use bakeoff_loadgen::sigv4::Credentials;
 use bakeoff_loadgen::standalone::{Endpoints, plan};
 use bakeoff_loadgen::store::Store;
-use bakeoff_loadgen::report as reporting;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::commands::stop_on_signals;
@@ -22,8 +22,13 @@ use super::{Ended, Failed, StandaloneArgs};
 
 pub async fn run(args: &StandaloneArgs) -> Ended {
     let variable = |name: &str| {
-        std::env::var(name)
-            .map_err(|_| Failed::new("CredentialsMissing", format!("the environment variable {name} is not set"), false))
+        std::env::var(name).map_err(|_| {
+            Failed::new(
+                "CredentialsMissing",
+                format!("the environment variable {name} is not set"),
+                false,
+            )
+        })
     };
     let credentials = Credentials {
         access_key_id: variable(&args.access_key_env)?,
@@ -63,7 +68,10 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     // The data that trials share stays until the end; a bucket that is ours is left as it is.
     for backend in &backends {
         if let Err(error) = backend.remove(&backend.prefix()).await {
-            eprintln!("loadgen: test objects under {} are left: {error}", backend.prefix());
+            eprintln!(
+                "loadgen: test objects under {} are left: {error}",
+                backend.prefix()
+            );
         }
     }
     let ending = Ending {
@@ -75,15 +83,31 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     let reported = reporting::report(&store, Some(ending)).await?;
     let records = records.into_inner();
     println!("{}", table(&records));
-    for check in records.iter().flat_map(|record| &record.checks).filter(|check| check.violations > 0) {
-        println!("{}: {} of {} violated, for example: {}", check.name, check.violations, check.checked,
-            check.examples.first().map_or("", String::as_str));
+    for check in records
+        .iter()
+        .flat_map(|record| &record.checks)
+        .filter(|check| check.violations > 0)
+    {
+        println!(
+            "{}: {} of {} violated, for example: {}",
+            check.name,
+            check.violations,
+            check.checked,
+            check.examples.first().map_or("", String::as_str)
+        );
     }
     if let Some(decision) = &reported.outcome.decision {
         println!("Decision: {decision:?}");
     }
-    println!("Results: {} (report.html, report.md, summary.json)", args.out.display());
-    let unmet = reported.outcome.objectives.iter().any(|objective| !objective.met);
+    println!(
+        "Results: {} (report.html, report.md, summary.json)",
+        args.out.display()
+    );
+    let unmet = reported
+        .outcome
+        .objectives
+        .iter()
+        .any(|objective| !objective.met);
     let violated = reported.outcome.violations.values().any(|&count| count > 0);
     let invalid = reported.outcome.trials.invalid > reported.outcome.trials.repeated;
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
@@ -94,17 +118,25 @@ async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan,
     match (before, args.resume) {
         (Some(bytes), true) => serde_json::from_slice::<Manifest>(&bytes)
             .map(|manifest| manifest.plan)
-            .map_err(|error| Failed::new("FileUnreadable", format!("manifest.json: {error}"), false)),
+            .map_err(|error| {
+                Failed::new("FileUnreadable", format!("manifest.json: {error}"), false)
+            }),
         (Some(_), false) => Err(Failed::new(
             "ResultsExist",
-            format!("{} holds a run: name another folder with --out, or go on with --resume", args.out.display()),
+            format!(
+                "{} holds a run: name another folder with --out, or go on with --resume",
+                args.out.display()
+            ),
             false,
         )),
         (None, _) => {
-            let Some(file) = &args.file else { return Err(Failed::new("Usage", "name a file with -f", false)) };
+            let Some(file) = &args.file else {
+                return Err(Failed::new("Usage", "name a file with -f", false));
+            };
             let name = file.display().to_string();
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failed::new("FileUnreadable", format!("{name}: {error}"), false))?;
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failed::new("FileUnreadable", format!("{name}: {error}"), false)
+            })?;
             let endpoints = Endpoints {
                 endpoints: args.endpoint.clone(),
                 metrics: args.metrics.clone(),
@@ -135,7 +167,9 @@ impl Bar {
 
 fn bar(control: &Arc<Control>) -> Bar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} trials, {elapsed} so far, about {eta} left  {msg}") {
+    if let Ok(style) = ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} trials, {elapsed} so far, about {eta} left  {msg}",
+    ) {
         bar.set_style(style);
     }
     let over = Arc::new(AtomicBool::new(false));
@@ -145,7 +179,11 @@ fn bar(control: &Arc<Control>) -> Bar {
             let progress = control.progress();
             shown.set_length(u64::try_from(progress.trials.planned).unwrap_or(0));
             shown.set_position(u64::try_from(progress.trials.done).unwrap_or(0));
-            shown.set_message(progress.current.unwrap_or_else(|| "waiting for the backends".to_owned()));
+            shown.set_message(
+                progress
+                    .current
+                    .unwrap_or_else(|| "waiting for the backends".to_owned()),
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
     });
@@ -160,8 +198,10 @@ fn line(record: &TrialRecord) -> String {
     let verdict = match &record.verdict {
         Verdict::Valid => String::new(),
         Verdict::Invalid(reasons) => {
-            let reasons: Vec<String> =
-                reasons.iter().map(|reason| format!("{}: {}", reason.code.as_str(), reason.detail)).collect();
+            let reasons: Vec<String> = reasons
+                .iter()
+                .map(|reason| format!("{}: {}", reason.code.as_str(), reason.detail))
+                .collect();
             format!(", INVALID ({})", reasons.join("; "))
         }
     };
@@ -176,16 +216,37 @@ fn line(record: &TrialRecord) -> String {
 
 /// One row for each trial and kind of operation; latencies are responses in milliseconds.
 fn table(records: &[TrialRecord]) -> String {
-    let head = ["trial", "operation", "count", "per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "failed", "valid"];
+    let head = [
+        "trial",
+        "operation",
+        "count",
+        "per s",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "failed",
+        "valid",
+    ];
     let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
     for record in records {
         for (kind, operation) in &record.operations {
-            let Ok(response) = decode(&operation.response) else { continue };
-            let failed: i64 = operation.failures.values().map(|failure| failure.count).sum();
+            let Ok(response) = decode(&operation.response) else {
+                continue;
+            };
+            let failed: i64 = operation
+                .failures
+                .values()
+                .map(|failure| failure.count)
+                .sum();
             let seconds = (record.window.micros as f64 / 1e6).max(1e-6);
             let at = |quantile| milliseconds(response.value_at_quantile(quantile));
             // Fewer than ten thousand operations say nothing about one in a thousand.
-            let rare = if operation.count >= 10_000 { at(0.999) } else { "–".to_owned() };
+            let rare = if operation.count >= 10_000 {
+                at(0.999)
+            } else {
+                "–".to_owned()
+            };
             rows.push(vec![
                 record.trial.describe(),
                 kind.clone(),
@@ -196,11 +257,21 @@ fn table(records: &[TrialRecord]) -> String {
                 rare,
                 milliseconds(response.max()),
                 failed.to_string(),
-                if record.verdict.is_valid() { "yes" } else { "NO" }.to_owned(),
+                if record.verdict.is_valid() {
+                    "yes"
+                } else {
+                    "NO"
+                }
+                .to_owned(),
             ]);
         }
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {

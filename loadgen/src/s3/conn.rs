@@ -64,7 +64,9 @@ pub struct Dialer {
 
 impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dialer").field("authority", &self.target.authority).finish_non_exhaustive()
+        f.debug_struct("Dialer")
+            .field("authority", &self.target.authority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,9 +77,22 @@ impl Dialer {
     ///
     /// # Errors
     /// [`TargetError::Trust`] when TLS is asked for and the system trusts nobody.
-    pub fn new(target: Arc<Target>, timeout: Duration, sign_payload: bool) -> Result<Self, TargetError> {
-        let tls = if target.tls { Some(Self::tls(&target)?) } else { None };
-        Ok(Self { target, tls, timeout, sign_payload })
+    pub fn new(
+        target: Arc<Target>,
+        timeout: Duration,
+        sign_payload: bool,
+    ) -> Result<Self, TargetError> {
+        let tls = if target.tls {
+            Some(Self::tls(&target)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            target,
+            tls,
+            timeout,
+            sign_payload,
+        })
     }
 
     fn tls(target: &Target) -> Result<(TlsConnector, ServerName<'static>), TargetError> {
@@ -85,13 +100,15 @@ impl Dialer {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let detail = found
-                .errors
-                .first()
-                .map_or_else(|| "the system's store is empty".to_owned(), ToString::to_string);
+            let detail = found.errors.first().map_or_else(
+                || "the system's store is empty".to_owned(),
+                ToString::to_string,
+            );
             return Err(TargetError::Trust { detail });
         }
-        let trust = |error: rustls::Error| TargetError::Trust { detail: error.to_string() };
+        let trust = |error: rustls::Error| TargetError::Trust {
+            detail: error.to_string(),
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -99,8 +116,10 @@ impl Dialer {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = ServerName::try_from(target.host.clone())
-            .map_err(|_| TargetError::Endpoint { endpoint: target.host.clone() })?;
+        let name =
+            ServerName::try_from(target.host.clone()).map_err(|_| TargetError::Endpoint {
+                endpoint: target.host.clone(),
+            })?;
         Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
@@ -134,7 +153,10 @@ impl Dialer {
 
     async fn open(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
         let refused = |error: &dyn std::fmt::Display| {
-            Failure::new(FailureClass::Connect, format!("{}: {error}", self.target.authority))
+            Failure::new(
+                FailureClass::Connect,
+                format!("{}: {error}", self.target.authority),
+            )
         };
         let tcp = TcpStream::connect((self.target.host.as_str(), self.target.port))
             .await
@@ -143,7 +165,10 @@ impl Dialer {
         let stream = match &self.tls {
             None => Stream::Plain(tcp),
             Some((connector, name)) => {
-                let tls = connector.connect(name.clone(), tcp).await.map_err(|error| refused(&error))?;
+                let tls = connector
+                    .connect(name.clone(), tcp)
+                    .await
+                    .map_err(|error| refused(&error))?;
                 Stream::Tls(Box::new(tls))
             }
         };
@@ -194,7 +219,9 @@ impl Connection {
             return Ok(());
         }
         let opening = tokio::time::timeout(self.dialer.timeout, self.dialer.open());
-        let sender = opening.await.map_err(|_| Failure::new(FailureClass::Timeout, "connect timed out"))??;
+        let sender = opening
+            .await
+            .map_err(|_| Failure::new(FailureClass::Timeout, "connect timed out"))??;
         self.opened += 1;
         self.sender = Some(sender);
         Ok(())
@@ -233,8 +260,13 @@ impl Connection {
         };
         // The sender is put back only after a whole response: after anything else the state of
         // the connection is unknown and it is closed.
-        let exchange = tokio::time::timeout(self.dialer.timeout, Self::exchange(&mut sender, request, keep));
-        let reply = exchange.await.map_err(|_| Failure::new(FailureClass::Timeout, "timed out"))??;
+        let exchange = tokio::time::timeout(
+            self.dialer.timeout,
+            Self::exchange(&mut sender, request, keep),
+        );
+        let reply = exchange
+            .await
+            .map_err(|_| Failure::new(FailureClass::Timeout, "timed out"))??;
         self.sender = Some(sender);
         Ok(reply)
     }
@@ -256,9 +288,15 @@ impl Connection {
         let mut rest: Vec<u8> = Vec::new();
         let mut length = 0_u64;
         // Errors are small and worth reading whatever was asked for.
-        let limit = if keep == Keep::Body || head.status.as_u16() >= 300 { usize::MAX } else { HEAD_BYTES };
+        let limit = if keep == Keep::Body || head.status.as_u16() >= 300 {
+            usize::MAX
+        } else {
+            HEAD_BYTES
+        };
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(broken)?.into_data() else {
+                continue;
+            };
             length += data.len() as u64;
             if first.is_empty() {
                 // Most bodies of this project come in one piece and need no copy.
@@ -271,8 +309,17 @@ impl Connection {
                 rest.extend_from_slice(&data[..data.len().min(room)]);
             }
         }
-        let body = if rest.is_empty() { first } else { Bytes::from(rest) };
-        Ok(Reply { status: head.status.as_u16(), etag, body, length })
+        let body = if rest.is_empty() {
+            first
+        } else {
+            Bytes::from(rest)
+        };
+        Ok(Reply {
+            status: head.status.as_u16(),
+            etag,
+            body,
+            length,
+        })
     }
 
     fn signed(
@@ -292,8 +339,10 @@ impl Connection {
         } else {
             UNSIGNED_PAYLOAD
         };
-        let unusable = |error: &dyn std::fmt::Display| Failure::new(FailureClass::Client, error.to_string());
-        let date = HeaderValue::from_str(self.signer.date(seconds)).map_err(|error| unusable(&error))?;
+        let unusable =
+            |error: &dyn std::fmt::Display| Failure::new(FailureClass::Client, error.to_string());
+        let date =
+            HeaderValue::from_str(self.signer.date(seconds)).map_err(|error| unusable(&error))?;
         let date_text = date.to_str().unwrap_or_default();
         let base = [
             ("host", self.dialer.target.authority.as_str()),
@@ -308,7 +357,13 @@ impl Connection {
         } else {
             &base
         };
-        let request = Request { method: method.as_str(), path, query, headers, payload_hash };
+        let request = Request {
+            method: method.as_str(),
+            path,
+            query,
+            headers,
+            payload_hash,
+        };
         let authorization = self.signer.authorization(seconds, &request);
 
         let uri = if query.is_empty() {
@@ -324,10 +379,14 @@ impl Connection {
         if let Some(host) = &self.host {
             map.insert(HOST, host.clone());
         }
-        map.insert(CONTENT_SHA256, HeaderValue::from_str(payload_hash).map_err(|error| unusable(&error))?);
+        map.insert(
+            CONTENT_SHA256,
+            HeaderValue::from_str(payload_hash).map_err(|error| unusable(&error))?,
+        );
         map.insert(
             AUTHORIZATION,
-            HeaderValue::from_maybe_shared(Bytes::from(authorization)).map_err(|error| unusable(&error))?,
+            HeaderValue::from_maybe_shared(Bytes::from(authorization))
+                .map_err(|error| unusable(&error))?,
         );
         if let Some(token) = &self.token {
             map.insert(SECURITY_TOKEN, token.clone());
@@ -344,7 +403,11 @@ enum Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
@@ -353,7 +416,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),

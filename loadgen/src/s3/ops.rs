@@ -88,7 +88,11 @@ impl Failure {
         if let Some((end, _)) = detail.char_indices().nth(300) {
             detail.truncate(end);
         }
-        Self { class, detail, code: None }
+        Self {
+            class,
+            detail,
+            code: None,
+        }
     }
 
     /// The machine-readable reason.
@@ -105,7 +109,9 @@ impl Failure {
             _ => FailureClass::Client,
         };
         let error = xml::parse_error(&reply.body);
-        let said = error.as_ref().map_or(String::new(), |error| format!(" {}: {}", error.code, error.message));
+        let said = error.as_ref().map_or(String::new(), |error| {
+            format!(" {}: {}", error.code, error.message)
+        });
         let mut failure = Self::new(class, format!("HTTP {}{said}", reply.status));
         failure.code = error.map(|error| error.code);
         failure
@@ -168,7 +174,11 @@ pub fn list_query(request: &ListRequest<'_>) -> String {
 }
 
 fn accept(reply: Reply) -> Result<Reply, Failure> {
-    if (200..300).contains(&reply.status) { Ok(reply) } else { Err(Failure::from_reply(&reply)) }
+    if (200..300).contains(&reply.status) {
+        Ok(reply)
+    } else {
+        Err(Failure::from_reply(&reply))
+    }
 }
 
 impl Connection {
@@ -186,8 +196,15 @@ impl Connection {
     /// # Errors
     /// Every answer but a 2xx, and every transport failure.
     pub async fn get(&mut self, path: &str) -> Result<GetReply, Failure> {
-        let reply = accept(self.send(Method::GET, path, "", Bytes::new(), Keep::Head).await?)?;
-        Ok(GetReply { etag: reply.etag, length: reply.length, head: reply.body })
+        let reply = accept(
+            self.send(Method::GET, path, "", Bytes::new(), Keep::Head)
+                .await?,
+        )?;
+        Ok(GetReply {
+            etag: reply.etag,
+            length: reply.length,
+            head: reply.body,
+        })
     }
 
     /// Asks for an object's metadata.
@@ -195,8 +212,15 @@ impl Connection {
     /// # Errors
     /// Every answer but a 2xx, and every transport failure.
     pub async fn head(&mut self, path: &str) -> Result<GetReply, Failure> {
-        let reply = accept(self.send(Method::HEAD, path, "", Bytes::new(), Keep::Head).await?)?;
-        Ok(GetReply { etag: reply.etag, length: reply.length, head: reply.body })
+        let reply = accept(
+            self.send(Method::HEAD, path, "", Bytes::new(), Keep::Head)
+                .await?,
+        )?;
+        Ok(GetReply {
+            etag: reply.etag,
+            length: reply.length,
+            head: reply.body,
+        })
     }
 
     /// Deletes an object; deleting a missing one succeeds, as in S3.
@@ -204,7 +228,11 @@ impl Connection {
     /// # Errors
     /// Every answer but a 2xx, and every transport failure.
     pub async fn delete(&mut self, path: &str) -> Result<(), Failure> {
-        accept(self.send(Method::DELETE, path, "", Bytes::new(), Keep::Head).await?).map(drop)
+        accept(
+            self.send(Method::DELETE, path, "", Bytes::new(), Keep::Head)
+                .await?,
+        )
+        .map(drop)
     }
 
     /// Reads one page of a listing.
@@ -214,14 +242,18 @@ impl Connection {
     pub async fn list(&mut self, request: &ListRequest<'_>) -> Result<ListPage, Failure> {
         let query = list_query(request);
         let path = self.target().bucket_path().to_owned();
-        let reply = accept(self.send(Method::GET, &path, &query, Bytes::new(), Keep::Body).await?)?;
+        let reply = accept(
+            self.send(Method::GET, &path, &query, Bytes::new(), Keep::Body)
+                .await?,
+        )?;
         match xml::parse_list(&reply.body) {
             Ok(page) => Ok(page),
             Err(error) => match xml::parse_error(&reply.body) {
                 // Some services answer 200 and then an error document.
-                Some(said) => {
-                    Err(Failure::new(FailureClass::Server, format!("200 with {}: {}", said.code, said.message)))
-                }
+                Some(said) => Err(Failure::new(
+                    FailureClass::Server,
+                    format!("200 with {}: {}", said.code, said.message),
+                )),
                 None => Err(Failure::new(FailureClass::Malformed, error.to_string())),
             },
         }
@@ -233,10 +265,16 @@ impl Connection {
     /// Every other answer but a 2xx, and every transport failure.
     pub async fn create_bucket(&mut self) -> Result<(), Failure> {
         let path = self.target().bucket_path().to_owned();
-        match accept(self.send(Method::PUT, &path, "", Bytes::new(), Keep::Body).await?) {
+        match accept(
+            self.send(Method::PUT, &path, "", Bytes::new(), Keep::Body)
+                .await?,
+        ) {
             Ok(_) => Ok(()),
             Err(failure)
-                if matches!(failure.code.as_deref(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) =>
+                if matches!(
+                    failure.code.as_deref(),
+                    Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")
+                ) =>
             {
                 Ok(())
             }
@@ -277,7 +315,10 @@ mod tests {
         assert_eq!(class(500), FailureClass::Server);
         assert_eq!(class(404), FailureClass::NotFound);
         assert_eq!(class(403), FailureClass::Client);
-        let failure = Failure::from_reply(&reply(404, "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>"));
+        let failure = Failure::from_reply(&reply(
+            404,
+            "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>",
+        ));
         assert_eq!(failure.code.as_deref(), Some("NoSuchBucket"));
         for (index, class) in FailureClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, index);

@@ -63,8 +63,13 @@ impl Target {
         path_style: bool,
         credentials: Credentials,
     ) -> Result<Self, TargetError> {
-        let refused = || TargetError::Endpoint { endpoint: endpoint.to_owned() };
-        let uri: http::Uri = endpoint.trim_end_matches('/').parse().map_err(|_| refused())?;
+        let refused = || TargetError::Endpoint {
+            endpoint: endpoint.to_owned(),
+        };
+        let uri: http::Uri = endpoint
+            .trim_end_matches('/')
+            .parse()
+            .map_err(|_| refused())?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -76,9 +81,21 @@ impl Target {
         let name = uri.host().ok_or_else(refused)?;
         let default_port = if tls { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
-        let host = if path_style { name.to_owned() } else { format!("{bucket}.{name}") };
-        let authority = if port == default_port { host.clone() } else { format!("{host}:{port}") };
-        let base_path = if path_style { format!("/{bucket}/") } else { "/".to_owned() };
+        let host = if path_style {
+            name.to_owned()
+        } else {
+            format!("{bucket}.{name}")
+        };
+        let authority = if port == default_port {
+            host.clone()
+        } else {
+            format!("{host}:{port}")
+        };
+        let base_path = if path_style {
+            format!("/{bucket}/")
+        } else {
+            "/".to_owned()
+        };
         Ok(Self {
             tls,
             host,
@@ -113,19 +130,31 @@ mod tests {
     use super::*;
 
     fn target(endpoint: &str, path_style: bool) -> Result<Target, TargetError> {
-        let credentials =
-            Credentials { access_key_id: "a".into(), secret_access_key: "b".into(), session_token: None };
+        let credentials = Credentials {
+            access_key_id: "a".into(),
+            secret_access_key: "b".into(),
+            session_token: None,
+        };
         Target::new(endpoint, "us-east-1", "data", path_style, credentials)
     }
 
     #[test]
     fn path_style_and_virtual_host() {
         let path = target("http://127.0.0.1:9000/", true).unwrap();
-        assert_eq!((path.authority.as_str(), path.bucket_path()), ("127.0.0.1:9000", "/data"));
+        assert_eq!(
+            (path.authority.as_str(), path.bucket_path()),
+            ("127.0.0.1:9000", "/data")
+        );
         assert_eq!(path.object_path("a b/ü"), "/data/a%20b/%C3%BC");
         let host = target("https://s3.example.org", false).unwrap();
-        assert_eq!((host.authority.as_str(), host.port), ("data.s3.example.org", 443));
-        assert_eq!((host.bucket_path(), host.object_path("k").as_str()), ("/", "/k"));
+        assert_eq!(
+            (host.authority.as_str(), host.port),
+            ("data.s3.example.org", 443)
+        );
+        assert_eq!(
+            (host.bucket_path(), host.object_path("k").as_str()),
+            ("/", "/k")
+        );
     }
 
     #[test]

@@ -114,7 +114,11 @@ fn walk(
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => {}
         }
     }
-    if path.is_empty() { Ok(()) } else { Err(XmlError::Shape("the document ends too soon")) }
+    if path.is_empty() {
+        Ok(())
+    } else {
+        Err(XmlError::Shape("the document ends too soon"))
+    }
 }
 
 /// Reads a `ListBucketResult`.
@@ -139,7 +143,11 @@ pub fn parse_list(document: &[u8]) -> Result<ListPage, XmlError> {
             match path {
                 "ListBucketResult/Contents/Key" => *entry.0 = Some(text.to_owned()),
                 "ListBucketResult/Contents/Size" => {
-                    *entry.1 = Some(text.trim().parse().map_err(|_| XmlError::Shape("size is no number"))?);
+                    *entry.1 = Some(
+                        text.trim()
+                            .parse()
+                            .map_err(|_| XmlError::Shape("size is no number"))?,
+                    );
                 }
                 "ListBucketResult/Contents/ETag" => *entry.2 = text.trim_matches('"').to_owned(),
                 "ListBucketResult/IsTruncated" => {
@@ -164,7 +172,11 @@ pub fn parse_list(document: &[u8]) -> Result<ListPage, XmlError> {
                     let (Some(key), Some(size)) = (entry.0.take(), entry.1.take()) else {
                         return Err(XmlError::Shape("entry without key or size"));
                     };
-                    done.push(Entry { key, size, etag: std::mem::take(entry.2) });
+                    done.push(Entry {
+                        key,
+                        size,
+                        etag: std::mem::take(entry.2),
+                    });
                 }
                 _ => {}
             }
@@ -219,7 +231,14 @@ mod tests {
         let page = parse_list(PAGE.as_bytes()).unwrap();
         assert!(page.truncated);
         assert_eq!(page.next_token.as_deref(), Some("t=="));
-        assert_eq!(page.entries[0], Entry { key: "a&b ü".into(), size: 7, etag: "abc".into() });
+        assert_eq!(
+            page.entries[0],
+            Entry {
+                key: "a&b ü".into(),
+                size: 7,
+                etag: "abc".into()
+            }
+        );
         assert_eq!(page.entries[1].key, " lead and trail ");
     }
 
@@ -235,13 +254,20 @@ mod tests {
         ] {
             assert!(parse_list(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert!(parse_list(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>").is_ok());
+        assert!(
+            parse_list(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+                .is_ok()
+        );
     }
 
     #[test]
     fn reads_an_error() {
-        let error = parse_error(b"<Error><Code>SlowDown</Code><Message>less</Message></Error>").unwrap();
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("SlowDown", "less"));
+        let error =
+            parse_error(b"<Error><Code>SlowDown</Code><Message>less</Message></Error>").unwrap();
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("SlowDown", "less")
+        );
         assert!(parse_error(PAGE.as_bytes()).is_none());
     }
 }

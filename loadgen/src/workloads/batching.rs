@@ -55,7 +55,12 @@ struct Collector {
 
 impl Collector {
     fn new(capacity: usize, max_age: u64) -> Self {
-        Self { capacity, max_age, buffer: Vec::with_capacity(capacity), deadline: u64::MAX }
+        Self {
+            capacity,
+            max_age,
+            buffer: Vec::with_capacity(capacity),
+            deadline: u64::MAX,
+        }
     }
 
     /// Adds a snapshot; answers the buffer when that filled it.
@@ -97,7 +102,10 @@ async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>)
             }
         };
         let Some(planned) = arrival else { break };
-        if let Some(full) = collector.add(Arrival { planned, taken: clock::now() }) {
+        if let Some(full) = collector.add(Arrival {
+            planned,
+            taken: clock::now(),
+        }) {
             outbox.full.borrow_mut().push_back(full);
             outbox.ready.notify_one();
         }
@@ -144,17 +152,43 @@ impl Writer {
         let result = self.connection.put(&path, body).await;
         let ended = clock::now();
         // The object belongs where its first snapshot does.
-        let Some(&Arrival { planned: first, .. }) = snapshots.first() else { return };
+        let Some(&Arrival { planned: first, .. }) = snapshots.first() else {
+            return;
+        };
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
-                recorder.success(PUT, Sample { member: first, planned: sent, sent, ended, bytes });
+                recorder.success(
+                    PUT,
+                    Sample {
+                        member: first,
+                        planned: sent,
+                        sent,
+                        ended,
+                        bytes,
+                    },
+                );
                 recorder.count("puts", first, 1);
                 let each = bytes / snapshots.len() as u64;
                 for &Arrival { planned, taken } in snapshots {
-                    let buffered = Sample { member: planned, planned, sent: taken, ended: sent, bytes: 0 };
+                    let buffered = Sample {
+                        member: planned,
+                        planned,
+                        sent: taken,
+                        ended: sent,
+                        bytes: 0,
+                    };
                     recorder.success(BUFFER, buffered);
-                    recorder.success(APPEND, Sample { member: planned, planned, sent, ended, bytes: each });
+                    recorder.success(
+                        APPEND,
+                        Sample {
+                            member: planned,
+                            planned,
+                            sent,
+                            ended,
+                            bytes: each,
+                        },
+                    );
                     recorder.count("snapshots", planned, 1);
                 }
             }
@@ -170,7 +204,11 @@ impl Writer {
     fn object(&self, number: u64, snapshots: usize) -> Bytes {
         let mut object = BytesMut::new();
         for index in 0..snapshots {
-            object.extend_from_slice(&self.bodies.body(number.wrapping_mul(131).wrapping_add(index as u64)));
+            object.extend_from_slice(
+                &self
+                    .bodies
+                    .body(number.wrapping_mul(131).wrapping_add(index as u64)),
+            );
         }
         object.freeze()
     }
@@ -180,8 +218,14 @@ impl Writer {
 ///
 /// # Errors
 /// When the trial does not fit the spec, or recording or pacing fails.
-pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Result<Part, WorkloadError> {
-    let capacity = usize::try_from(context.level(factor::SNAPSHOTS_PER_OBJECT)?).unwrap_or(1).max(1);
+pub async fn run(
+    context: &Context<'_>,
+    spec: &Batching,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
+    let capacity = usize::try_from(context.level(factor::SNAPSHOTS_PER_OBJECT)?)
+        .unwrap_or(1)
+        .max(1);
     let rate = context.level(factor::ARRIVALS_PER_SECOND)? as f64 / context.generators as f64;
     let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
     let bodies = Rc::new(Bodies::new(size, context.seed()));
@@ -192,11 +236,22 @@ pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Res
     let timing = context.timing(start);
     let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
     let kinds = [APPEND, BUFFER, PUT];
-    let recorder =
-        Recorder::new(timing.window_start, timing.window_end, wall, true, &kinds, context.live.clone())?;
+    let recorder = Recorder::new(
+        timing.window_start,
+        timing.window_end,
+        wall,
+        true,
+        &kinds,
+        context.live.clone(),
+    )?;
     let recorder = Rc::new(RefCell::new(recorder));
     let handoff = Handoff::new(timing.window_start);
-    let instants = Instants::new(rate, Arrivals::Poisson, context.seed(), &context.label("arrivals"));
+    let instants = Instants::new(
+        rate,
+        Arrivals::Poisson,
+        context.seed(),
+        &context.label("arrivals"),
+    );
     let planned = instants
         .clone()
         .map(|offset| start + offset)
@@ -222,7 +277,9 @@ pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Res
             sequence: 0,
         };
         let outbox = Rc::clone(&outbox);
-        tasks.push(tokio::task::spawn_local(async move { writer.write(outbox).await }));
+        tasks.push(tokio::task::spawn_local(async move {
+            writer.write(outbox).await
+        }));
     }
     let usage = Meter::over(timing.window_start, timing.window_end).await;
     clock::sleep_until(timing.window_end + 20_000_000).await;
@@ -241,10 +298,17 @@ pub async fn run(context: &Context<'_>, spec: &Batching, gate: &dyn Gate) -> Res
         // Their own arrivals are in tasks that are gone; the window's end is a safe lower bound.
         let at = timing.window_end - 1;
         let censored = Failure::new(FailureClass::Censored, "unfinished");
-        recorder.borrow_mut().failure(APPEND, at, at, now, &censored);
+        recorder
+            .borrow_mut()
+            .failure(APPEND, at, at, now, &censored);
     }
     Ok(Part {
-        counts: Counts { completed, failed, unfinished, not_started },
+        counts: Counts {
+            completed,
+            failed,
+            unfinished,
+            not_started,
+        },
         offered_per_second: rate,
         recorded: super::finished(recorder)?,
         window: (timing.window_start, timing.window_end),
@@ -265,7 +329,10 @@ mod tests {
     #[test]
     fn a_buffer_goes_when_full_or_too_old() {
         let mut collector = Collector::new(3, 100);
-        let at = |planned| Arrival { planned, taken: planned };
+        let at = |planned| Arrival {
+            planned,
+            taken: planned,
+        };
         assert_eq!(collector.add(at(1)), None);
         assert_eq!(collector.add(at(2)), None);
         assert_eq!(collector.add(at(3)), Some(vec![at(1), at(2), at(3)]));

@@ -20,7 +20,10 @@ impl Bodies {
     pub fn new(size: usize, seed: u64) -> Self {
         let mut pool = vec![0; POOL + size];
         SplitMix64::stream(seed, "bodies").fill(&mut pool);
-        Self { pool: Bytes::from(pool), size }
+        Self {
+            pool: Bytes::from(pool),
+            size,
+        }
     }
 
     /// The body of one operation. Its first bytes are the number, 20 decimal digits and a line

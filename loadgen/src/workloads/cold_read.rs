@@ -98,10 +98,13 @@ impl Findings {
         let mut before: Option<&String> = None;
         for key in keys {
             if before.is_some_and(|before| before.as_bytes() >= key.as_bytes()) {
-                self.order.add(|| format!("{key} follows {}", before.map_or("", String::as_str)));
+                self.order
+                    .add(|| format!("{key} follows {}", before.map_or("", String::as_str)));
             }
             before = Some(key);
-            let state = key.strip_prefix(&prefix).and_then(|rest| rest.parse::<usize>().ok());
+            let state = key
+                .strip_prefix(&prefix)
+                .and_then(|rest| rest.parse::<usize>().ok());
             match state.filter(|&state| state >= first && *key == dataset.key(run, state)) {
                 Some(state) if state < seen.len() => {
                     if std::mem::replace(&mut seen[state], true) {
@@ -139,7 +142,12 @@ struct Reader {
 
 impl Reader {
     /// Lists the run; on failure the operation `list` fails as a whole.
-    async fn pages(&mut self, planned: u64, run: usize, first: usize) -> Result<Vec<String>, Failure> {
+    async fn pages(
+        &mut self,
+        planned: u64,
+        run: usize,
+        first: usize,
+    ) -> Result<Vec<String>, Failure> {
         let dataset = Rc::clone(&self.dataset);
         let prefix = dataset.prefix(run);
         let mut after = (first > 0).then(|| dataset.key(run, first - 1));
@@ -149,7 +157,11 @@ impl Reader {
             let sent = clock::now();
             let request = ListRequest {
                 prefix: &prefix,
-                start_after: if token.is_none() { after.as_deref() } else { None },
+                start_after: if token.is_none() {
+                    after.as_deref()
+                } else {
+                    None
+                },
                 continuation_token: token.as_deref(),
                 max_keys: self.page_size,
             };
@@ -163,7 +175,16 @@ impl Reader {
                     return Err(failure);
                 }
             };
-            recorder.success(PAGE, Sample { member: planned, planned: sent, sent, ended, bytes: 0 });
+            recorder.success(
+                PAGE,
+                Sample {
+                    member: planned,
+                    planned: sent,
+                    sent,
+                    ended,
+                    bytes: 0,
+                },
+            );
             recorder.count("pages", planned, 1);
             recorder.count("keys", planned, page.entries.len() as u64);
             drop(recorder);
@@ -174,7 +195,10 @@ impl Reader {
             }
             // A server that says "more" for ever must not hold the trial.
             if empty || keys.len() > 2 * dataset.objects + 1_000 {
-                return Err(Failure::new(FailureClass::Malformed, "the listing does not end"));
+                return Err(Failure::new(
+                    FailureClass::Malformed,
+                    "the listing does not end",
+                ));
             }
             match self.mode {
                 ReadMode::StartAfter => after = keys.last().cloned(),
@@ -195,7 +219,9 @@ impl Reader {
                     let mut bytes = 0;
                     loop {
                         let index = next.get();
-                        let Some(key) = keys.get(index) else { return Ok(bytes) };
+                        let Some(key) = keys.get(index) else {
+                            return Ok(bytes);
+                        };
                         next.set(index + 1);
                         let path = connection.target().object_path(key);
                         let sent = clock::now();
@@ -205,17 +231,26 @@ impl Reader {
                             Ok(reply) => {
                                 let bytes_read = reply.length;
                                 bytes += bytes_read;
-                                let sample =
-                                    Sample { member: planned, planned: sent, sent, ended, bytes: bytes_read };
+                                let sample = Sample {
+                                    member: planned,
+                                    planned: sent,
+                                    sent,
+                                    ended,
+                                    bytes: bytes_read,
+                                };
                                 recorder.borrow_mut().success(GET, sample);
                                 let mut findings = findings.borrow_mut();
                                 findings.bodies_checked += 1;
                                 if bytes_read != size {
-                                    findings.bodies.add(|| format!("{key}: {bytes_read} bytes, not {size}"));
+                                    findings
+                                        .bodies
+                                        .add(|| format!("{key}: {bytes_read} bytes, not {size}"));
                                 }
                             }
                             Err(failure) => {
-                                recorder.borrow_mut().failure(GET, planned, sent, ended, &failure);
+                                recorder
+                                    .borrow_mut()
+                                    .failure(GET, planned, sent, ended, &failure);
                                 return Err(failure);
                             }
                         }
@@ -262,22 +297,40 @@ impl Worker for Reader {
                 return failure.class != FailureClass::Connect;
             }
         };
-        self.recorder
-            .borrow_mut()
-            .success(LIST, Sample { member: planned, planned: sent, sent, ended, bytes: 0 });
+        self.recorder.borrow_mut().success(
+            LIST,
+            Sample {
+                member: planned,
+                planned: sent,
+                sent,
+                ended,
+                bytes: 0,
+            },
+        );
         let result = self.fan_out(planned, &keys).await;
         let ended = clock::now();
         match result {
             Ok(bytes) => {
-                self.recorder
-                    .borrow_mut()
-                    .success(READ, Sample { member: planned, planned, sent, ended, bytes });
+                self.recorder.borrow_mut().success(
+                    READ,
+                    Sample {
+                        member: planned,
+                        planned,
+                        sent,
+                        ended,
+                        bytes,
+                    },
+                );
                 // Off the clock.
-                self.findings.borrow_mut().listing(&self.dataset, run, first, &keys);
+                self.findings
+                    .borrow_mut()
+                    .listing(&self.dataset, run, first, &keys);
                 true
             }
             Err(failure) => {
-                self.recorder.borrow_mut().failure(READ, planned, planned, ended, &failure);
+                self.recorder
+                    .borrow_mut()
+                    .failure(READ, planned, planned, ended, &failure);
                 failure.class != FailureClass::Connect
             }
         }
@@ -323,7 +376,11 @@ async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<(), Fa
         }
         let counted = count(&mut lister, &dataset.prefix(run)).await?;
         if counted != dataset.objects {
-            let detail = format!("{counted} objects listed under {} of {}", dataset.prefix(run), dataset.objects);
+            let detail = format!(
+                "{counted} objects listed under {} of {}",
+                dataset.prefix(run),
+                dataset.objects
+            );
             return Err(Failure::new(FailureClass::Malformed, detail));
         }
     }
@@ -353,13 +410,27 @@ async fn count(lister: &mut Connection, prefix: &str) -> Result<usize, Failure> 
 ///
 /// # Errors
 /// When the dataset cannot be prepared, the trial does not fit the spec, or recording fails.
-pub async fn run(context: &Context<'_>, spec: &ColdRead, gate: &dyn Gate) -> Result<Part, WorkloadError> {
-    let objects = usize::try_from(context.level(factor::OBJECTS_PER_RUN)?).unwrap_or(1).max(1);
-    let mode_name = context.trial.cell.get(factor::MODE).map_or("", String::as_str);
-    let mode = [ReadMode::ListPrefix, ReadMode::StartAfter, ReadMode::TokenPaging]
-        .into_iter()
-        .find(|mode| mode.as_str() == mode_name)
-        .ok_or_else(|| WorkloadError::Spec(format!("unknown mode {mode_name}")))?;
+pub async fn run(
+    context: &Context<'_>,
+    spec: &ColdRead,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
+    let objects = usize::try_from(context.level(factor::OBJECTS_PER_RUN)?)
+        .unwrap_or(1)
+        .max(1);
+    let mode_name = context
+        .trial
+        .cell
+        .get(factor::MODE)
+        .map_or("", String::as_str);
+    let mode = [
+        ReadMode::ListPrefix,
+        ReadMode::StartAfter,
+        ReadMode::TokenPaging,
+    ]
+    .into_iter()
+    .find(|mode| mode.as_str() == mode_name)
+    .ok_or_else(|| WorkloadError::Spec(format!("unknown mode {mode_name}")))?;
     let page_size = match mode {
         ReadMode::TokenPaging => u16::try_from(spec.page_size).unwrap_or(100),
         ReadMode::ListPrefix | ReadMode::StartAfter => 1_000,
@@ -381,11 +452,20 @@ pub async fn run(context: &Context<'_>, spec: &ColdRead, gate: &dyn Gate) -> Res
     let timing = context.timing(start);
     let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
     let kinds = [READ, LIST, PAGE, GET];
-    let recorder =
-        Recorder::new(timing.window_start, timing.window_end, wall, false, &kinds, context.live.clone())?;
+    let recorder = Recorder::new(
+        timing.window_start,
+        timing.window_end,
+        wall,
+        false,
+        &kinds,
+        context.live.clone(),
+    )?;
     let recorder = Rc::new(RefCell::new(recorder));
     let findings = Rc::new(RefCell::new(Findings::default()));
-    let fan_out = usize::try_from(spec.get_concurrency).unwrap_or(1).min(objects).max(1);
+    let fan_out = usize::try_from(spec.get_concurrency)
+        .unwrap_or(1)
+        .min(objects)
+        .max(1);
     let workers = (0..clients)
         .map(|worker| Reader {
             list: context.dialer.connection(),
@@ -395,7 +475,10 @@ pub async fn run(context: &Context<'_>, spec: &ColdRead, gate: &dyn Gate) -> Res
             dataset: Rc::clone(&dataset),
             mode,
             page_size,
-            rng: SplitMix64::stream(context.seed(), &format!("{}/{worker}", context.label("runs"))),
+            rng: SplitMix64::stream(
+                context.seed(),
+                &format!("{}/{worker}", context.label("runs")),
+            ),
         })
         .collect();
     let start_skew = clock::now().saturating_sub(start);
@@ -418,7 +501,12 @@ mod tests {
     use super::*;
 
     fn dataset() -> Dataset {
-        Dataset { base: "d/".into(), runs: 1, objects: 4, size: 1 }
+        Dataset {
+            base: "d/".into(),
+            runs: 1,
+            objects: 4,
+            size: 1,
+        }
     }
 
     fn findings(first: usize, states: &[usize]) -> Vec<(String, i64)> {
@@ -426,7 +514,12 @@ mod tests {
         let keys: Vec<String> = states.iter().map(|&state| dataset.key(0, state)).collect();
         let mut findings = Findings::default();
         findings.listing(&dataset, 0, first, &keys);
-        findings.records().into_iter().map(|check| (check.name, check.violations)).filter(|c| c.1 > 0).collect()
+        findings
+            .records()
+            .into_iter()
+            .map(|check| (check.name, check.violations))
+            .filter(|c| c.1 > 0)
+            .collect()
     }
 
     #[test]
@@ -438,6 +531,9 @@ mod tests {
         assert_eq!(findings(2, &[1, 2, 3]), one("orderViolations"));
         assert_eq!(findings(0, &[0, 2, 1, 3]), one("orderViolations"));
         let twice = findings(0, &[0, 1, 1, 2, 3]);
-        assert!(twice.contains(&("pageDuplicates".to_owned(), 1)), "{twice:?}");
+        assert!(
+            twice.contains(&("pageDuplicates".to_owned(), 1)),
+            "{twice:?}"
+        );
     }
 }

@@ -96,7 +96,13 @@ impl Shared {
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(bytes) => {
-                let sample = Sample { member: invoke, planned: invoke, sent: invoke, ended: complete, bytes };
+                let sample = Sample {
+                    member: invoke,
+                    planned: invoke,
+                    sent: invoke,
+                    ended: complete,
+                    bytes,
+                };
                 recorder.success(kind, sample);
             }
             Err(failure) => recorder.failure(kind, invoke, invoke, complete, failure),
@@ -108,9 +114,16 @@ impl Shared {
         let path = connection.target().object_path(key);
         let invoke = clock::now();
         let result = connection.get(&path).await;
-        let span = Span { invoke, complete: clock::now() };
+        let span = Span {
+            invoke,
+            complete: clock::now(),
+        };
         let value = match &result {
-            Ok(reply) => Some(stamped(&reply.head).filter(|_| reply.length == BODY_BYTES as u64).unwrap_or(u64::MAX)),
+            Ok(reply) => Some(
+                stamped(&reply.head)
+                    .filter(|_| reply.length == BODY_BYTES as u64)
+                    .unwrap_or(u64::MAX),
+            ),
             // An answer like any other.
             Err(failure) if failure.class == FailureClass::NotFound => None,
             Err(failure) => {
@@ -119,11 +132,22 @@ impl Shared {
             }
         };
         self.record(GET, span, Ok(result.map_or(0, |reply| reply.length)));
-        self.events.borrow_mut().push(Event::Read { id: self.id(), key: Arc::clone(key), value, span });
+        self.events.borrow_mut().push(Event::Read {
+            id: self.id(),
+            key: Arc::clone(key),
+            value,
+            span,
+        });
     }
 
     /// Lists a run from its start to its end; answers what it saw.
-    async fn scan(&self, connection: &mut Connection, prefix: &Arc<str>, page: u16, by_token: bool) -> Vec<Arc<str>> {
+    async fn scan(
+        &self,
+        connection: &mut Connection,
+        prefix: &Arc<str>,
+        page: u16,
+        by_token: bool,
+    ) -> Vec<Arc<str>> {
         let scan = self.id();
         let mut token: Option<String> = None;
         let mut after: Arc<str> = "".into();
@@ -138,7 +162,10 @@ impl Shared {
             };
             let invoke = clock::now();
             let result = connection.list(&request).await;
-            let span = Span { invoke, complete: clock::now() };
+            let span = Span {
+                invoke,
+                complete: clock::now(),
+            };
             let answer = match result {
                 Ok(answer) => answer,
                 Err(failure) => {
@@ -152,7 +179,11 @@ impl Shared {
                 recorder.count("pages", invoke, 1);
                 recorder.count("keys", invoke, answer.entries.len() as u64);
             }
-            let keys: Vec<Arc<str>> = answer.entries.iter().map(|entry| self.intern(&entry.key)).collect();
+            let keys: Vec<Arc<str>> = answer
+                .entries
+                .iter()
+                .map(|entry| self.intern(&entry.key))
+                .collect();
             let last = keys.last().cloned();
             seen.extend(keys.iter().cloned());
             self.events.borrow_mut().push(Event::Page {
@@ -165,7 +196,9 @@ impl Shared {
                 span,
             });
             // A scan that goes round in circles ends here; its duplicates are on record.
-            let Some(last) = last.filter(|_| answer.truncated && seen.len() <= 4 * RUN_KEYS) else { return seen };
+            let Some(last) = last.filter(|_| answer.truncated && seen.len() <= 4 * RUN_KEYS) else {
+                return seen;
+            };
             after = last;
             token = if by_token { answer.next_token } else { None };
         }
@@ -190,7 +223,8 @@ impl Writer {
         let mut left = self.writes;
         while left > 0 {
             let shape = self.shapes[(run + self.writer) % self.shapes.len()];
-            let prefix: Arc<str> = format!("{}w{:02}/{:?}-{run:04}/", self.base, self.writer, shape).into();
+            let prefix: Arc<str> =
+                format!("{}w{:02}/{:?}-{run:04}/", self.base, self.writer, shape).into();
             {
                 let mut runs = self.shared.runs.borrow_mut();
                 let own = &mut runs[self.writer];
@@ -203,7 +237,9 @@ impl Writer {
             }
         }
         self.shared.counts.borrow_mut().not_started += left as u64;
-        self.shared.writers_left.set(self.shared.writers_left.get() - 1);
+        self.shared
+            .writers_left
+            .set(self.shared.writers_left.get() - 1);
     }
 
     /// Writes one run; answers how many writes are left.
@@ -216,7 +252,11 @@ impl Writer {
             // 70 of 100 create, 15 overwrite, 15 delete.
             let (key, delete) = if choice < 70 || live.is_empty() {
                 created += 1;
-                (self.shared.intern(&format!("{prefix}{}", shaped(shape, created - 1))), false)
+                (
+                    self.shared
+                        .intern(&format!("{prefix}{}", shaped(shape, created - 1))),
+                    false,
+                )
             } else {
                 let index = self.rng.index(live.len());
                 (live.swap_remove(index), choice >= 85)
@@ -245,13 +285,21 @@ impl Writer {
         let _ = self.write.ready().await;
         let invoke = clock::now();
         let result = match body {
-            Some(body) => self.write.put(&path, body).await.map(|reply| reply.etag.unwrap_or_default()),
+            Some(body) => self
+                .write
+                .put(&path, body)
+                .await
+                .map(|reply| reply.etag.unwrap_or_default()),
             None => self.write.delete(&path).await.map(|()| String::new()),
         };
-        let span = Span { invoke, complete: clock::now() };
+        let span = Span {
+            invoke,
+            complete: clock::now(),
+        };
         let kind = if delete { DELETE } else { PUT };
         let bytes = if delete { 0 } else { BODY_BYTES as u64 };
-        self.shared.record(kind, span, result.as_ref().map(|_| bytes));
+        self.shared
+            .record(kind, span, result.as_ref().map(|_| bytes));
         let mut counts = self.shared.counts.borrow_mut();
         let (outcome, detail) = match result {
             Ok(etag) => {
@@ -260,12 +308,23 @@ impl Writer {
             }
             Err(failure) => {
                 counts.failed += 1;
-                let outcome = if failure.class.definite() { Outcome::Fail } else { Outcome::Info };
+                let outcome = if failure.class.definite() {
+                    Outcome::Fail
+                } else {
+                    Outcome::Info
+                };
                 (outcome, failure.to_string())
             }
         };
         let value = (!delete).then_some(id);
-        let event = Event::Write { id, key: Arc::clone(key), value, span, outcome, detail };
+        let event = Event::Write {
+            id,
+            key: Arc::clone(key),
+            value,
+            span,
+            outcome,
+            detail,
+        };
         self.shared.events.borrow_mut().push(event);
         outcome
     }
@@ -285,11 +344,16 @@ async fn list_while_writing(
             let writer = rng.index(runs.len());
             // The run under way, and now and then the one before.
             let back = usize::from(rng.below(4) == 0) + 1;
-            runs[writer].len().checked_sub(back).map(|index| Arc::clone(&runs[writer][index]))
+            runs[writer]
+                .len()
+                .checked_sub(back)
+                .map(|index| Arc::clone(&runs[writer][index]))
         };
         if let Some(run) = run {
             let page = pages[turn / 2 % pages.len()];
-            let seen = shared.scan(&mut connection, &run, page, turn.is_multiple_of(2)).await;
+            let seen = shared
+                .scan(&mut connection, &run, page, turn.is_multiple_of(2))
+                .await;
             turn += 1;
             if !seen.is_empty() {
                 let key = Arc::clone(&seen[rng.index(seen.len())]);
@@ -320,11 +384,19 @@ fn add(total: &mut Vec<CheckRecord>, epoch: Vec<CheckRecord>) {
 ///
 /// # Errors
 /// When recording fails, or the history cannot be written.
-pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+pub async fn run(
+    context: &Context<'_>,
+    spec: &Consistency,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
     let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
     let listers = context.share(usize::try_from(spec.listers).unwrap_or(0));
     let mut left = context.share(usize::try_from(spec.operations).unwrap_or(0));
-    let pages: Vec<u16> = spec.page_sizes.iter().map(|&size| u16::try_from(size).unwrap_or(1_000)).collect();
+    let pages: Vec<u16> = spec
+        .page_sizes
+        .iter()
+        .map(|&size| u16::try_from(size).unwrap_or(1_000))
+        .collect();
     let bodies = Rc::new(Bodies::new(BODY_BYTES, context.seed()));
     let base = format!("{}g{}/", context.attempt_prefix(), context.generator);
 
@@ -332,7 +404,14 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
     clock::sleep_until(start).await;
     let start_skew = clock::now().saturating_sub(start);
     let kinds = [PUT, DELETE, GET, PAGE];
-    let recorder = Recorder::new(start, u64::MAX, clock::wall(), false, &kinds, context.live.clone())?;
+    let recorder = Recorder::new(
+        start,
+        u64::MAX,
+        clock::wall(),
+        false,
+        &kinds,
+        context.live.clone(),
+    )?;
     let recorder = Rc::new(RefCell::new(recorder));
     let counts = Rc::new(RefCell::new(Counts::default()));
     let next_id = Rc::new(Cell::new(1));
@@ -356,7 +435,10 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
             deadline: start + MAX_TRIAL,
         });
         let rng = |who: &str, index: usize| {
-            SplitMix64::stream(context.seed(), &format!("{}/{epoch}/{who}{index}", context.label("consistency")))
+            SplitMix64::stream(
+                context.seed(),
+                &format!("{}/{epoch}/{who}{index}", context.label("consistency")),
+            )
         };
         let mut tasks = Vec::new();
         for writer in 0..writers {
@@ -417,7 +499,9 @@ pub async fn run(context: &Context<'_>, spec: &Consistency, gate: &dyn Gate) -> 
         ("neverListed", never_listed),
         ("oldTokenPages", old_token_pages),
     ] {
-        recorded.counters.insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
+        recorded
+            .counters
+            .insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
     }
     let counts = *counts.borrow();
     Ok(Part {
@@ -440,7 +524,8 @@ mod tests {
     #[test]
     fn shapes_give_distinct_keys_that_share_prefixes() {
         for shape in [KeyShape::Flat, KeyShape::Nested, KeyShape::Unicode] {
-            let keys: std::collections::BTreeSet<String> = (0..RUN_KEYS).map(|n| shaped(shape, n)).collect();
+            let keys: std::collections::BTreeSet<String> =
+                (0..RUN_KEYS).map(|n| shaped(shape, n)).collect();
             assert_eq!(keys.len(), RUN_KEYS, "{shape:?}");
         }
         assert!(shaped(KeyShape::Nested, 1).starts_with(&shaped(KeyShape::Nested, 0)));

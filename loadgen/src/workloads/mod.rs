@@ -113,7 +113,10 @@ impl Context<'_> {
     /// where `own` says more: the same trial on two backends meets the same arrivals and sizes.
     #[must_use]
     pub fn label(&self, own: &str) -> String {
-        format!("{own}/{}/{}/{}/{}", self.trial.block, self.trial.workload, self.trial.cell_index, self.generator)
+        format!(
+            "{own}/{}/{}/{}/{}",
+            self.trial.block, self.trial.workload, self.trial.cell_index, self.generator
+        )
     }
 
     /// The prefix of the objects of this attempt.
@@ -127,12 +130,11 @@ impl Context<'_> {
     /// # Errors
     /// When the cell has no such factor or it is no number.
     pub fn level(&self, factor: &str) -> Result<u64, WorkloadError> {
-        let text = self
-            .trial
-            .cell
-            .get(factor)
-            .ok_or_else(|| WorkloadError::Spec(format!("trial {} has no factor {factor}", self.trial.id)))?;
-        text.parse().map_err(|_| WorkloadError::Spec(format!("{factor}={text} is no number")))
+        let text = self.trial.cell.get(factor).ok_or_else(|| {
+            WorkloadError::Spec(format!("trial {} has no factor {factor}", self.trial.id))
+        })?;
+        text.parse()
+            .map_err(|_| WorkloadError::Spec(format!("{factor}={text} is no number")))
     }
 
     /// This generator's share of clients: as even as whole numbers allow.
@@ -205,7 +207,10 @@ impl Meter {
     /// Starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { cpu: clock::process_cpu(), cgroup: crate::cgroup::throttling() }
+        Self {
+            cpu: clock::process_cpu(),
+            cgroup: crate::cgroup::throttling(),
+        }
     }
 
     /// What was used since.
@@ -240,7 +245,9 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         .iter()
         .find(|workload| workload.name == context.trial.workload)
         .and_then(|workload| workload.member())
-        .ok_or_else(|| WorkloadError::Spec(format!("no workload is called {}", context.trial.workload)))?;
+        .ok_or_else(|| {
+            WorkloadError::Spec(format!("no workload is called {}", context.trial.workload))
+        })?;
     match workload {
         WorkloadSpec::SmallObjectPut(spec) => small_object_put::run(context, spec, gate).await,
         WorkloadSpec::ColdRead(spec) => cold_read::run(context, spec, gate).await,
@@ -253,21 +260,32 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
 fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, WorkloadError> {
     match (&load.closed, &load.open) {
         (Some(_), None) => {
-            let clients = usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
-            Ok(Plan::Closed { clients: context.share(clients) })
+            let clients =
+                usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
+            Ok(Plan::Closed {
+                clients: context.share(clients),
+            })
         }
         (None, Some(open)) => {
             let rate = context.level(factor::RATE_PER_SECOND)? as f64 / context.generators as f64;
             let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
-            Ok(Plan::Open { rate, arrivals: open.arrivals, max_in_flight })
+            Ok(Plan::Open {
+                rate,
+                arrivals: open.arrivals,
+                max_in_flight,
+            })
         }
-        _ => Err(WorkloadError::Spec("load sets exactly one of closed and open".into())),
+        _ => Err(WorkloadError::Spec(
+            "load sets exactly one of closed and open".into(),
+        )),
     }
 }
 
 /// Takes the recorder back from the workers. Aborted tasks drop theirs only at their next turn,
 /// so a share may be left: then what it holds is taken in its place.
-fn finished(recorder: std::rc::Rc<std::cell::RefCell<crate::record::Recorder>>) -> Result<Recorded, WorkloadError> {
+fn finished(
+    recorder: std::rc::Rc<std::cell::RefCell<crate::record::Recorder>>,
+) -> Result<Recorded, WorkloadError> {
     let recorder = match std::rc::Rc::try_unwrap(recorder) {
         Ok(cell) => cell.into_inner(),
         Err(shared) => {
