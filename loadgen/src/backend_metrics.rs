@@ -18,17 +18,21 @@ pub struct Observation {
     pub resident_bytes: f64,
 }
 
-/// The names under which the same figure is known: the Prometheus convention, and MinIO's own.
-const START: [&str; 2] = [
+/// The names under which the same figure is known: the Prometheus convention, and MinIO's own in
+/// the node and in the cluster metrics of version 2.
+const START: [&str; 3] = [
     "process_start_time_seconds",
+    "minio_process_start_time_seconds",
     "minio_node_process_starttime_seconds",
 ];
-const CPU: [&str; 2] = [
+const CPU: [&str; 3] = [
     "process_cpu_seconds_total",
+    "minio_process_cpu_seconds_total",
     "minio_node_process_cpu_total_seconds",
 ];
-const RESIDENT: [&str; 2] = [
+const RESIDENT: [&str; 3] = [
     "process_resident_memory_bytes",
+    "minio_process_resident_memory_bytes",
     "minio_node_process_resident_memory_bytes",
 ];
 

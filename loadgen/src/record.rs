@@ -252,7 +252,6 @@ impl Recorder {
             .add_comment("bakeoff loadgen; response time in microseconds, by planned second")
             .with_start_time(base)
             .with_base_time(base)
-            .with_max_value_divisor(1_000.0)
             .begin_log_with(&mut recorder.log, &mut serializer)?;
         Ok(recorder)
     }

@@ -230,6 +230,15 @@ pub struct Report {
     pub old_token_pages: u64,
 }
 
+/// What one page speaks of, and what it and its whole scan show.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    after: &'a str,
+    until: Option<&'a Arc<str>>,
+    shown: &'a BTreeSet<&'a str>,
+    anywhere: &'a BTreeSet<&'a str>,
+}
+
 struct Checker {
     keys: BTreeMap<Arc<str>, Versions>,
     checks: BTreeMap<&'static str, Check>,
@@ -363,6 +372,15 @@ impl Checker {
             return;
         };
         let scan_invoke = first.invoke;
+        // A key that stands on another page than its place asks for is out of order, not missing.
+        let anywhere: BTreeSet<&str> = pages
+            .iter()
+            .filter_map(|page| match page {
+                Event::Page { keys, .. } => Some(keys.iter().map(AsRef::as_ref)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for page in pages {
             let Event::Page {
@@ -403,27 +421,24 @@ impl Checker {
                 continue;
             }
             let shown: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
-            self.page(
-                prefix,
+            let page = Page {
                 after,
                 until,
-                &shown,
-                *span,
-                by_token.then_some(scan_invoke),
-            );
+                shown: &shown,
+                anywhere: &anywhere,
+            };
+            self.page(prefix, &page, *span, by_token.then_some(scan_invoke));
         }
     }
 
     /// Compares one page with every key that it speaks of.
-    fn page(
-        &mut self,
-        prefix: &str,
-        after: &str,
-        until: Option<&Arc<str>>,
-        shown: &BTreeSet<&str>,
-        span: Span,
-        token_scan: Option<u64>,
-    ) {
+    fn page(&mut self, prefix: &str, page: &Page<'_>, span: Span, token_scan: Option<u64>) {
+        let Page {
+            after,
+            until,
+            shown,
+            anywhere,
+        } = *page;
         let lower = if after.as_bytes() > prefix.as_bytes() {
             after
         } else {
@@ -474,7 +489,7 @@ impl Checker {
             });
             if let Some(created) = created.filter(|_| !deleted_early) {
                 self.on(name::TAIL_GAP).checked += 1;
-                if !present && created.complete < newest {
+                if !present && created.complete < newest && !anywhere.contains(&*key) {
                     self.on(name::TAIL_GAP)
                         .violation(|| format!("{key} is missing though a later write shows"));
                 }
@@ -486,6 +501,10 @@ impl Checker {
                     if self.missed.remove(&key) {
                         self.stale.insert(key.clone());
                     }
+                    self.seen(&key, true);
+                }
+                (Presence::Required, false) if anywhere.contains(&*key) => {
+                    self.on(name::LIST_MISS).checked += 1;
                     self.seen(&key, true);
                 }
                 (Presence::Required, false) => {
@@ -764,6 +783,19 @@ mod tests {
             violations(&skipped),
             [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]
         );
+    }
+
+    #[test]
+    fn a_key_on_the_wrong_page_is_out_of_order_and_not_missing() {
+        // The order of a tree and not of bytes: what lies below a key comes right after it.
+        let history = [
+            put("p/a", 1, 10, 20, Ok),
+            put("p/a-b", 2, 30, 40, Ok),
+            put("p/a/b", 3, 50, 60, Ok),
+            page(1, "", false, &["p/a", "p/a/b"], true, 70),
+            page(1, "p/a/b", true, &["p/a-b"], false, 80),
+        ];
+        assert_eq!(violations(&history), [(name::ORDER, 1)]);
     }
 
     #[test]
