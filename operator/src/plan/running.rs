@@ -427,7 +427,10 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         Termination::Failed(failure) => Some(failure),
         _ => None,
     });
-    if let Some(failure) = failure.as_ref().filter(|failure| !failure.retryable) {
+    // Before the first trial nothing is lost, and what failed was the patient wait for the endpoints.
+    let measured = draft.status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0);
+    let last = attempt >= valid.spec.generators.backoff_limit;
+    if let Some(failure) = failure.as_ref().filter(|failure| !failure.retryable || !measured || last) {
         return draft.begin_ending(&failure.reason, &failure.message);
     }
     let end = pods
@@ -435,7 +438,7 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         .find_map(|pod| container_end(pod))
         .unwrap_or_else(|| cause.to_owned());
     let why = failure.map_or(end, |failure| failure.message);
-    if attempt >= valid.spec.generators.backoff_limit {
+    if last {
         let message = format!(
             "the generator failed {} times (generators.backoffLimit {}), last: {why}",
             attempt + 1,

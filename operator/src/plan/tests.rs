@@ -464,9 +464,9 @@ proptest! {
         prop_assert!(world.experiment.finalizers().is_empty());
         let reason = world.reason();
         let expected = match intervention {
-            Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed"],
-            Intervention::Deadline => vec!["DeadlineExceeded", "Completed", "GeneratorFailed", "ReportFailed"],
-            _ => vec!["Completed", "GeneratorFailed", "ReportFailed"],
+            Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
+            Intervention::Deadline => vec!["DeadlineExceeded", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
+            _ => vec!["Completed", "GeneratorFailed", "ReportFailed", "Lost"],
         };
         prop_assert!(expected.contains(&reason.as_str()), "{reason}");
         if reason == "Completed" {
