@@ -10,6 +10,7 @@
 //! as one hour.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -325,18 +326,15 @@ impl Recorder {
             return;
         };
         let entry = &mut self.kinds[position];
-        if !entry.failures.contains_key(&failure.class) {
+        if let Entry::Vacant(vacant) = entry.failures.entry(failure.class) {
             match histogram() {
                 Ok(response) => {
                     let example = failure.detail.clone();
-                    entry.failures.insert(
-                        failure.class,
-                        Failures {
-                            response,
-                            count: 0,
-                            example,
-                        },
-                    );
+                    vacant.insert(Failures {
+                        response,
+                        count: 0,
+                        example,
+                    });
                 }
                 Err(error) => self.failure = Some(error),
             }

@@ -1,0 +1,324 @@
+//! The load generator against real MinIO and SeaweedFS processes, and every check against a
+//! planted fault. Needs BAKEOFF_MINIO and BAKEOFF_WEED.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_loadgen::control::{self, Control, Follower};
+use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::run::{Backend, Run, RunError};
+use bakeoff_loadgen::standalone;
+use bakeoff_loadgen::store::{self, Store};
+use support::fault_proxy::{self, Fault};
+use tokio::sync::watch;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {
+    let names: Vec<&str> = backends
+        .iter()
+        .map(|backend| backend.resolved.name.as_str())
+        .collect();
+    let text = format!(
+        "{workloads}\ntrials: {{blocks: 1, warmupSeconds: 0, windowSeconds: 2, drainSeconds: 2}}\n\
+         validity: {{maxSendLagP99Microseconds: 1000000}}\n"
+    );
+    RunPlan {
+        schema_version: RUN_SCHEMA.into(),
+        experiment: ExperimentId {
+            namespace: "n".into(),
+            name: "e".into(),
+            uid: "u".into(),
+        },
+        spec: standalone::spec("test", &text, &names).unwrap(),
+        backends: backends
+            .iter()
+            .map(|backend| backend.resolved.clone())
+            .collect(),
+        results: StoreTarget {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: "unused".into(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+        },
+        environment: Environment::default(),
+        attempt: 0,
+    }
+}
+
+fn run(
+    plan: RunPlan,
+    backends: Vec<Backend>,
+    store: Store,
+    index: usize,
+    generators: usize,
+) -> (Run, watch::Sender<bool>) {
+    let (sender, stop) = watch::channel(false);
+    let control = Arc::new(Control::default());
+    (
+        Run {
+            plan,
+            backends,
+            store,
+            index,
+            generators,
+            node: String::new(),
+            control,
+            stop,
+        },
+        sender,
+    )
+}
+
+async fn measured(workloads: &str, backends: Vec<Backend>) -> Vec<TrialRecord> {
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let plan = plan(workloads, &backends);
+    let (mut run, _stop) = run(plan, backends, Store::Folder(folder.path().into()), 0, 1);
+    run.lead(&|record| records.borrow_mut().push(record.clone()))
+        .await
+        .unwrap();
+    records.into_inner()
+}
+
+fn violations(records: &[TrialRecord]) -> BTreeMap<String, i64> {
+    let mut found = BTreeMap::new();
+    for check in records
+        .iter()
+        .flat_map(|record| &record.checks)
+        .filter(|check| check.violations > 0)
+    {
+        *found.entry(check.name.clone()).or_default() += check.violations;
+    }
+    found
+}
+
+const ALL: &str = "workloads:
+- {name: put, smallObjectPut: {objectSize: [4Ki], prefixes: 10, load: {closed: {concurrency: [4]}}}}
+- {name: rate, smallObjectPut: {objectSize: [1Ki], prefixes: 10, load: {open: {ratePerSecond: [100]}}}}
+- {name: read, coldRead: {objectsPerRun: [30], modes: [ListPrefix, StartAfter, TokenPaging], pageSize: 7}}
+- {name: check, consistency: {writers: 3, listers: 2, operations: 300, keyShapes: [Flat, Unicode]}}
+- {name: batch, batching: {snapshotsPerObject: [5], arrivalsPerSecond: [100]}}
+";
+
+const CHECK: &str = "workloads:
+- {name: check, consistency: {writers: 3, listers: 2, operations: 400, pageSizes: [5, 100], keyShapes: [Flat]}}
+";
+
+#[test]
+fn every_workload_runs_on_both_and_finds_nothing_wrong() {
+    let (minio, weed) = (support::minio(), support::seaweedfs());
+    runtime().block_on(async {
+        let backends = vec![
+            support::backend("minio", &minio.endpoint, Some(&minio.metrics)).await,
+            support::backend("weed", &weed.endpoint, Some(&weed.metrics)).await,
+        ];
+        let records = measured(ALL, backends.clone()).await;
+        assert_eq!(records.len(), 2 * 7);
+        for record in &records {
+            assert_eq!(
+                record.verdict,
+                Verdict::Valid,
+                "{}",
+                record.trial.describe()
+            );
+            let load = &record.load;
+            assert!(
+                load.completed > 0 && load.failed == 0,
+                "{}: {load:?}",
+                record.trial.describe()
+            );
+            assert_eq!(
+                load.planned,
+                load.completed + load.failed + load.unfinished + load.not_started
+            );
+            assert!(record.backend.is_some(), "{}", record.trial.describe());
+        }
+        assert_eq!(violations(&records), BTreeMap::new());
+        // The trials removed what they wrote; only the data that cold reads share is left.
+        for backend in &backends {
+            let at = &backend.resolved;
+            let client = store::client(&at.endpoint, &at.region, true, &support::credentials());
+            assert_eq!(
+                store::remove_all(&client, &at.bucket, "bakeoff/test/t/")
+                    .await
+                    .unwrap(),
+                0
+            );
+        }
+    });
+}
+
+/// The negative control: a checker that never failed proves nothing.
+#[test]
+fn each_planted_fault_is_found_and_nothing_else_without_one() {
+    let minio = support::minio();
+    let found = |fault| {
+        runtime().block_on(async {
+            support::backend("minio", &minio.endpoint, None).await;
+            let proxy = fault_proxy::start(&minio.endpoint, fault).await;
+            let backend = support::backend("proxied", &proxy, None).await;
+            violations(&measured(CHECK, vec![backend]).await)
+        })
+    };
+    assert_eq!(found(Fault::None), BTreeMap::new());
+    for (fault, name) in [
+        (Fault::DropKey, "listMisses"),
+        (Fault::DropKey, "lostWrites"),
+        (Fault::DuplicateKey, "pageDuplicates"),
+        (Fault::SwapKeys, "orderViolations"),
+        (Fault::StaleGet, "staleReads"),
+        (Fault::MissingGet, "readAfterWriteMisses"),
+        (Fault::Resurrect, "resurrectedDeletes"),
+        (Fault::TornGet, "tornObjects"),
+    ] {
+        let found = found(fault);
+        assert!(
+            found.contains_key(name),
+            "{fault:?} shows as {found:?}, not as {name}"
+        );
+    }
+    // A write that took effect though its answer was an error is uncertain, not a violation.
+    assert_eq!(found(Fault::LieAboutPut), BTreeMap::new());
+}
+
+#[test]
+fn a_delay_shows_in_the_latency() {
+    let weed = support::seaweedfs();
+    runtime().block_on(async {
+        support::backend("weed", &weed.endpoint, None).await;
+        let proxy =
+            fault_proxy::start(&weed.endpoint, Fault::Delay(Duration::from_millis(40))).await;
+        let backend = support::backend("slow", &proxy, None).await;
+        let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
+                        load: {closed: {concurrency: [2]}}}}\n";
+        let records = measured(workload, vec![backend]).await;
+        let put = &records[0].operations["put"];
+        let p50 = decode(&put.response).unwrap().value_at_quantile(0.5);
+        assert!((40_000..80_000).contains(&p50), "p50 {p50} µs");
+    });
+}
+
+#[test]
+fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
+    let mut minio = support::minio();
+    let folder = tempfile::tempdir().unwrap();
+    let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
+                    load: {closed: {concurrency: [1, 2, 3]}}}}\n";
+    runtime().block_on(async {
+        let backend = support::backend("minio", &minio.endpoint, Some(&minio.metrics)).await;
+        let store = Store::Folder(folder.path().into());
+        let mut plan = plan(workload, std::slice::from_ref(&backend));
+        // The failures of a restart are not what is tested.
+        plan.spec.validity.max_failed_per_mille = 1_000;
+        plan.spec.trials.window_seconds = 4;
+        let (mut first, stop) = run(plan.clone(), vec![backend.clone()], store.clone(), 0, 1);
+        let records = std::cell::RefCell::new(Vec::new());
+        let ended = {
+            let note = |record: &TrialRecord| records.borrow_mut().push(record.clone());
+            let lead = first.lead(&note);
+            let disturb = async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                minio.restart();
+                while records.borrow().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stop.send(true).unwrap();
+            };
+            tokio::join!(lead, disturb).0
+        };
+        assert!(matches!(ended, Err(RunError::Stopped)), "{ended:?}");
+        let Verdict::Invalid(reasons) = records.borrow()[0].verdict.clone() else {
+            panic!("valid")
+        };
+        assert!(
+            reasons
+                .iter()
+                .any(|reason| reason.code == InvalidCode::BackendRestarted),
+            "{reasons:?}"
+        );
+
+        let (mut second, _stop) = run(plan, vec![backend], store, 0, 1);
+        let counts = second.lead(&|_| ()).await.unwrap();
+        assert_eq!((counts.planned, counts.done), (3, 3));
+        assert_eq!(
+            (counts.invalid, counts.repeated, counts.interrupted),
+            (1, 1, 1),
+            "{counts:?}"
+        );
+    });
+}
+
+#[test]
+fn two_generators_start_together_and_are_merged() {
+    let weed = support::seaweedfs();
+    let workload = "workloads:\n- {name: rate, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
+                    load: {open: {ratePerSecond: [100], arrivals: Constant}}}}\n\
+                    - {name: check, consistency: {writers: 2, listers: 2, operations: 100, keyShapes: [Flat]}}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let (backend, plan) = runtime().block_on(async {
+        let backend = support::backend("weed", &weed.endpoint, None).await;
+        let plan = plan(workload, std::slice::from_ref(&backend));
+        (backend, plan)
+    });
+    let (mut leader, _stop) = run(
+        plan.clone(),
+        vec![backend.clone()],
+        Store::Folder(path.clone()),
+        0,
+        2,
+    );
+    let address = control::serve(Arc::clone(&leader.control), ([127, 0, 0, 1], 0).into()).unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut follower, _stop) = run(plan, vec![backend], Store::Folder(path), 1, 2);
+        let url = format!("http://{address}");
+        let follow = Follower {
+            url,
+            index: 1,
+            patience: Duration::from_secs(30),
+        };
+        runtime().block_on(follower.follow(&follow)).unwrap();
+    });
+    let records = std::cell::RefCell::new(Vec::new());
+    let counts = runtime()
+        .block_on(leader.lead(&|record| records.borrow_mut().push(record.clone())))
+        .unwrap();
+    other.join().unwrap();
+    assert_eq!((counts.done, counts.invalid), (2, 0));
+    let records = records.into_inner();
+    let rate = records
+        .iter()
+        .find(|record| record.trial.workload == "rate")
+        .unwrap();
+    assert_eq!(rate.generators.len(), 2);
+    assert_eq!(
+        (rate.load.planned, rate.load.offered_per_second),
+        (200, 100.0)
+    );
+    assert_eq!(rate.operations["put"].count, rate.load.completed);
+    assert_eq!(
+        rate.series.iter().map(|point| point.completed).sum::<i64>(),
+        rate.load.completed
+    );
+    assert!(
+        rate.generators
+            .iter()
+            .all(|generator| generator.start_skew_micros < 50_000)
+    );
+}

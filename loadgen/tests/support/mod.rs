@@ -1,0 +1,186 @@
+//! Real servers on free ports, gone with their guard.
+
+pub mod fault_proxy;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bakeoff_crds::run::ResolvedBackend;
+use bakeoff_crds::spec::BackendKind;
+use bakeoff_loadgen::probe;
+use bakeoff_loadgen::run::Backend;
+use bakeoff_loadgen::sigv4::Credentials;
+
+pub const KEY: &str = "bakeoff";
+pub const SECRET: &str = "bakeoff-secret";
+
+pub fn credentials() -> Credentials {
+    Credentials {
+        access_key_id: KEY.into(),
+        secret_access_key: SECRET.into(),
+        session_token: None,
+    }
+}
+
+/// A server process and its data; killed and removed when dropped.
+pub struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+    pub endpoint: String,
+    pub metrics: String,
+    restart: Box<dyn Fn(&Path) -> Command>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(endpoint: String, metrics: String, restart: Box<dyn Fn(&Path) -> Command>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = restart(folder.path()).spawn().expect("the server starts");
+        Self {
+            child,
+            folder,
+            endpoint,
+            metrics,
+            restart,
+        }
+    }
+
+    /// Kills the server and starts it again over the same data.
+    pub fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = (self.restart)(self.folder.path()).spawn().unwrap();
+    }
+}
+
+fn program(variable: &str) -> PathBuf {
+    let path = std::env::var(variable)
+        .unwrap_or_else(|_| panic!("set {variable} to the path of the server (dev/tools path …)"));
+    PathBuf::from(path)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn quiet(mut command: Command) -> Command {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+pub fn minio() -> Server {
+    let program = program("BAKEOFF_MINIO");
+    let port = free_port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let metrics = format!("{endpoint}/minio/v2/metrics/node");
+    Server::start(
+        endpoint,
+        metrics,
+        Box::new(move |folder| {
+            let mut command = Command::new(&program);
+            command
+                .arg("server")
+                .arg(folder)
+                .args(["--address", &format!("127.0.0.1:{port}")])
+                .env("HOME", folder)
+                .env("MINIO_ROOT_USER", KEY)
+                .env("MINIO_ROOT_PASSWORD", SECRET)
+                .env("MINIO_BROWSER", "off")
+                .env("MINIO_PROMETHEUS_AUTH_TYPE", "public");
+            quiet(command)
+        }),
+    )
+}
+
+pub fn seaweedfs() -> Server {
+    let program = program("BAKEOFF_WEED");
+    let (s3, metrics) = (free_port(), free_port());
+    // weed derives its gRPC ports by adding 10000, so these must be low enough.
+    let low = || loop {
+        let port = free_port();
+        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    };
+    let (master, volume, filer) = (low(), low(), low());
+    Server::start(
+        format!("http://127.0.0.1:{s3}"),
+        format!("http://127.0.0.1:{metrics}/metrics"),
+        Box::new(move |folder| {
+            let mut command = Command::new(&program);
+            command
+                .arg("server")
+                .arg(format!("-dir={}", folder.display()))
+                .args([
+                    "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
+                    "-filer",
+                    "-s3",
+                    "-s3.iam=false",
+                ])
+                .args([
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
+                    "-master.telemetry=false",
+                ])
+                .args([
+                    "-master.volumeSizeLimitMB=64",
+                    "-volume.max=100",
+                    "-metricsIp=127.0.0.1",
+                ])
+                .arg(format!("-s3.port={s3}"))
+                .arg(format!("-metricsPort={metrics}"))
+                .arg(format!("-master.port={master}"))
+                .arg(format!("-volume.port={volume}"))
+                .arg(format!("-filer.port={filer}"))
+                .env("HOME", folder)
+                .env("AWS_ACCESS_KEY_ID", KEY)
+                .env("AWS_SECRET_ACCESS_KEY", SECRET);
+            quiet(command)
+        }),
+    )
+}
+
+/// The backend at an endpoint, answering.
+pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backend {
+    let resolved = ResolvedBackend {
+        name: name.into(),
+        kind: BackendKind::S3,
+        version: String::new(),
+        image: String::new(),
+        image_id: String::new(),
+        endpoint: endpoint.into(),
+        region: "us-east-1".into(),
+        bucket: "bakeoff".into(),
+        prefix: "bakeoff/test".into(),
+        path_style: true,
+        credentials_dir: String::new(),
+        metrics_url: metrics.map(str::to_owned),
+        provisioned: true,
+        durability: String::new(),
+        settings: Default::default(),
+        node: String::new(),
+        time_to_ready_seconds: None,
+        caveats: vec![],
+    };
+    let backend = Backend::new(resolved, credentials()).unwrap();
+    probe::wait(name, &backend.dialer, true, Duration::from_secs(60))
+        .await
+        .unwrap();
+    backend
+}
