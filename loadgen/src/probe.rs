@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::s3::conn::Dialer;
+use crate::s3::conn::{Connection, Dialer};
 use crate::s3::{Failure, FailureClass, ListRequest};
 
 /// Credentials of a service that just started may need a moment to be known.
 const REFUSALS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+/// The longest that one look may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a backend cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +75,32 @@ impl ProbeError {
     }
 }
 
-/// Waits until the backend lists its bucket, which is created where `may_create`.
+/// Lists, writes and removes one object. A server may list before it can write (SeaweedFS grows its
+/// first volumes only then, for seconds), and the first measured PUT must not pay for that.
+async fn try_out(connection: &mut Connection, prefix: &str) -> Result<(), Failure> {
+    let request = ListRequest {
+        max_keys: 1,
+        ..ListRequest::default()
+    };
+    connection.list(&request).await?;
+    let key = match prefix {
+        "" => "probe".to_owned(),
+        prefix => format!("{prefix}/probe"),
+    };
+    let path = connection.target().object_path(&key);
+    connection.put(&path, Bytes::from_static(b"probe")).await?;
+    connection.delete(&path).await
+}
+
+/// Waits until the backend lists its bucket and takes an object under `prefix`. The bucket is created
+/// where `may_create`.
 ///
 /// # Errors
 /// When it does not within `patience`, or clearly never will.
 pub async fn wait(
     backend: &str,
     dialer: &Dialer,
+    prefix: &str,
     may_create: bool,
     patience: Duration,
 ) -> Result<(), ProbeError> {
@@ -89,15 +111,11 @@ pub async fn wait(
     loop {
         // A fresh connection each time: the server may have been replaced behind its name.
         let mut connection = dialer.connection();
-        let request = ListRequest {
-            max_keys: 1,
-            ..ListRequest::default()
-        };
-        let asked = tokio::time::timeout(Duration::from_secs(5), connection.list(&request)).await;
+        let asked = tokio::time::timeout(PATIENCE, try_out(&mut connection, prefix)).await;
         let failure = match asked {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::new(FailureClass::Timeout, "no answer within 5 s"),
+            Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
         };
         tracing::info!(backend, endpoint, %failure, "not ready yet");
         let mut last = failure.to_string();

@@ -296,6 +296,7 @@ impl Run {
             probe::wait(
                 &at.name,
                 &backend.dialer,
+                &at.prefix,
                 at.provisioned,
                 self.provision_patience(),
             )
@@ -372,7 +373,15 @@ impl Run {
         self.control.announce(&trial.id, attempt);
         let metrics = at.metrics_url.as_deref();
         let mut before = None;
-        match probe::wait(&at.name, &backend.dialer, at.provisioned, BACKEND_PATIENCE).await {
+        match probe::wait(
+            &at.name,
+            &backend.dialer,
+            &at.prefix,
+            at.provisioned,
+            BACKEND_PATIENCE,
+        )
+        .await
+        {
             Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
             Ok(()) => {
                 before = observe(metrics).await;

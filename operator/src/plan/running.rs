@@ -428,9 +428,16 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         _ => None,
     });
     // Before the first trial nothing is lost, and what failed was the patient wait for the endpoints.
-    let measured = draft.status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0);
+    let measured = draft
+        .status
+        .progress
+        .as_ref()
+        .is_some_and(|progress| progress.trials.done > 0);
     let last = attempt >= valid.spec.generators.backoff_limit;
-    if let Some(failure) = failure.as_ref().filter(|failure| !failure.retryable || !measured || last) {
+    if let Some(failure) = failure
+        .as_ref()
+        .filter(|failure| !failure.retryable || !measured || last)
+    {
         return draft.begin_ending(&failure.reason, &failure.message);
     }
     let end = pods
