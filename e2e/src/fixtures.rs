@@ -32,7 +32,7 @@ impl Fixture {
                 "workloads": [
                     {"name": "put", "smallObjectPut": {"objectSize": ["1Ki"], "prefixes": 10, "load": {"closed": {"concurrency": [2]}}}},
                     {"name": "cold-read", "coldRead": {"objectsPerRun": [10], "modes": ["ListPrefix"]}},
-                    {"name": "consistency", "consistency": {"writers": 2, "listers": 1, "operations": 50}},
+                    {"name": "consistency", "consistency": {"writers": 2, "listers": 1, "operations": 50, "keyShapes": ["Flat", "Unicode"]}},
                     {"name": "batching", "batching": {"snapshotsPerObject": [10], "arrivalsPerSecond": [50], "maxBufferMilliseconds": 200}},
                 ],
                 "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 2},
