@@ -116,7 +116,7 @@ const ALL: &str = "workloads:
 ";
 
 const CHECK: &str = "workloads:
-- {name: check, consistency: {writers: 3, listers: 2, operations: 400, pageSizes: [5, 100], keyShapes: [Flat]}}
+- {name: check, consistency: {writers: 3, listers: 2, operations: 200, pageSizes: [5, 100], keyShapes: [Flat]}}
 ";
 
 #[test]
