@@ -63,9 +63,8 @@ pub fn stop_on_signals() -> Result<watch::Receiver<bool>, Failed> {
             _ = interrupt.recv() => {}
         }
         tracing::warn!("stopping: what is whole is kept, the current trial is interrupted");
+        // Without a receiver left the run is over.
         let _ = sender.send(true);
-        // Without a receiver left the run is over; with one, it is to see the value.
-        sender.closed().await;
     });
     Ok(receiver)
 }

@@ -83,6 +83,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     let reported = reporting::report(&store, Some(ending)).await?;
     let records = records.into_inner();
     println!("{}", table(&records));
+    println!("{}", cost(&records));
     for check in records
         .iter()
         .flat_map(|record| &record.checks)
@@ -212,6 +213,40 @@ fn line(record: &TrialRecord) -> String {
         record.load.achieved_per_second,
         record.load.failed
     )
+}
+
+/// What the generator itself cost in each trial: its CPU time for each planned operation, and in an
+/// open loop how late it sent.
+fn cost(records: &[TrialRecord]) -> String {
+    let mut text = String::from("generator:\n");
+    for record in records {
+        let cpu: i64 = record
+            .generators
+            .iter()
+            .map(|generator| generator.cpu_micros)
+            .sum();
+        let each = cpu as f64 / record.load.completed.max(1) as f64;
+        let busy = 100.0 * cpu as f64 / record.window.micros.max(1) as f64;
+        text.push_str(&format!(
+            "{}: {each:.1} µs CPU an operation, {busy:.0} % of a core",
+            record.trial.describe()
+        ));
+        let lags = record
+            .operations
+            .iter()
+            .filter(|(_, operation)| !operation.send_lag.0.is_empty())
+            .filter_map(|(kind, operation)| Some((kind, decode(&operation.send_lag).ok()?)));
+        for (kind, lag) in lags {
+            let at = |quantile| lag.value_at_quantile(quantile);
+            let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
+            text.push_str(&format!(
+                ", {kind} send lag p50 {p50} p99 {p99} p99.9 {p999} max {} µs",
+                lag.max()
+            ));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// One row for each trial and kind of operation; latencies are responses in milliseconds.

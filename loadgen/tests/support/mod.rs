@@ -179,8 +179,14 @@ pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backe
         caveats: vec![],
     };
     let backend = Backend::new(resolved, credentials()).unwrap();
-    probe::wait(name, &backend.dialer, true, Duration::from_secs(60))
-        .await
-        .unwrap();
+    probe::wait(
+        name,
+        &backend.dialer,
+        "bakeoff/test",
+        true,
+        Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
     backend
 }
