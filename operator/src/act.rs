@@ -66,14 +66,16 @@ pub async fn execute(
             tracing::warn!(%error, reason = %note.reason, "an event could not be published");
         }
     }
-    let valid = validate::spec(experiment, &ctx.settings).ok();
+    let valid = validate::spec(experiment, &ctx.settings)
+        .ok()
+        .or_else(|| validate::salvage(experiment));
     for action in plan.actions {
         act(experiment, valid.as_ref(), action, ctx).await?;
     }
     Ok(wait)
 }
 
-/// Writes the status unless it stands already. A fact is written against the version that was read.
+/// Writes the status unless it stands already.
 async fn write_status(
     experiment: &Experiment,
     plan: &Plan,
@@ -94,10 +96,11 @@ async fn write_status(
     if starts {
         take_pool(experiment, &uid, ctx)?;
     }
-    let mut metadata = json!({"name": experiment.name_any(), "uid": uid});
-    if plan.remember {
-        metadata["resourceVersion"] = json!(experiment.resource_version());
-    }
+    // Against the version that was read, always: an apply from a stale cache would take away facts that
+    // were remembered meanwhile.
+    let metadata = json!({
+        "name": experiment.name_any(), "uid": uid, "resourceVersion": experiment.resource_version(),
+    });
     let body = json!({
         "apiVersion": Experiment::api_version(&()), "kind": Experiment::kind(&()),
         "metadata": metadata, "status": plan.status,
@@ -111,14 +114,8 @@ async fn write_status(
         .await
         .map_err(api("write the status"));
     ctx.metrics.status_writes.inc();
-    match &written {
-        Ok(_) => {
-            ctx.memory().written.insert(uid.clone(), Instant::now());
-        }
-        Err(_) if starts => {
-            ctx.memory().admitted.remove(&uid);
-        }
-        Err(_) => {}
+    if written.is_ok() {
+        ctx.memory().written.insert(uid.clone(), Instant::now());
     }
     written?;
     after_write(&before, &plan.status, &uid, ctx);
@@ -187,6 +184,11 @@ pub fn forget(uid: &str, ctx: &Context) {
         memory.written.remove(uid);
         memory.failures.remove(uid);
     }
+    wake_waiting(ctx);
+}
+
+/// Wakes the experiments that have not started.
+pub fn wake_waiting(ctx: &Context) {
     for other in ctx.experiments.state() {
         if other
             .status

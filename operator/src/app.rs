@@ -87,9 +87,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(config.identity.clone()) };
             let recorder = Recorder::new(client.clone(), reporter);
             let ctx = Arc::new(Context::new(client, recorder, settings, caches, store, shown.metrics.clone(), wake));
-            let work = controller.run(reconcile, on_error, ctx).for_each(|result| {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "reconcile");
+            let gone = ctx.clone();
+            let work = controller.run(reconcile, on_error, ctx).for_each(move |result| {
+                match result {
+                    // The last children of a deleted experiment woke it: its pool may be free now.
+                    Err(controller::Error::ObjectNotFound(_)) => act::wake_waiting(&gone),
+                    Err(error) => tracing::debug!(%error, "reconcile"),
+                    Ok(_) => {}
                 }
                 std::future::ready(())
             });

@@ -19,6 +19,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -99,6 +100,30 @@ impl Caches {
         let _ = self.network_policies.wait_until_ready().await;
         let _ = self.disruption_budgets.wait_until_ready().await;
         let _ = self.nodes.wait_until_ready().await;
+    }
+
+    /// An experiment other than this one whose pods still measure on these nodes.
+    #[must_use]
+    pub fn stranger(&self, experiment: &Experiment, nodes: &BTreeSet<String>) -> Option<String> {
+        let uid = experiment.uid().unwrap_or_default();
+        let pods = self.pods.state_filter(|pod: &Pod| {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+            pod.labels()
+                .get(names::LABEL_EXPERIMENT_UID)
+                .is_some_and(|other| *other != uid)
+                && !matches!(phase, Some("Succeeded" | "Failed"))
+                && node.is_some_and(|node| nodes.contains(node))
+        });
+        let pod = pods.first()?;
+        let name = pod.labels().get(names::LABEL_EXPERIMENT)?;
+        Some(format!(
+            "what is left of {}/{name}",
+            pod.namespace().unwrap_or_default()
+        ))
     }
 
     /// The children of an experiment.

@@ -208,6 +208,16 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     ready.last_transition_time.as_ref().map(|time| time.0)
 }
 
+/// Since when a pod is not ready.
+#[must_use]
+pub fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions
+        .iter()
+        .find(|c| c.type_ == "Ready" && c.status == "False")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
 /// The index of a pod of an Indexed Job.
 #[must_use]
 pub fn completion_index(pod: &Pod) -> Option<i32> {

@@ -49,7 +49,9 @@ pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed,
             ..Default::default()
         });
     }
-    let valid = validate::spec(experiment, &ctx.settings).ok();
+    let valid = validate::spec(experiment, &ctx.settings)
+        .ok()
+        .or_else(|| validate::salvage(experiment));
     let secrets = match &valid {
         Some(valid) => secrets(experiment, valid, &children, ctx).await?,
         None => BTreeMap::new(),
@@ -82,7 +84,22 @@ pub fn node_labels(ctx: &Context) -> NodeLabels {
 
 fn queue_state(experiment: &Experiment, ctx: &Context, labels: &NodeLabels) -> Pool {
     let admitted = ctx.memory().admitted.clone();
-    queue::admit(experiment, &ctx.experiments.state(), &admitted, labels)
+    let pool = queue::admit(experiment, &ctx.experiments.state(), &admitted, labels);
+    let started = experiment
+        .status
+        .as_ref()
+        .is_some_and(|status| status.start_time.is_some());
+    match pool {
+        // A deleted experiment gives its pool up before its pods have ended.
+        Pool::Free if !started => match ctx
+            .caches
+            .stranger(experiment, &queue::pool(experiment, labels))
+        {
+            Some(by) => Pool::Taken { by, ahead: 1 },
+            None => Pool::Free,
+        },
+        pool => pool,
+    }
 }
 
 /// The keys of the Secrets that matter now. The operator may read Secrets but not list or watch them.
@@ -106,7 +123,7 @@ async fn secrets(
                 .chain(valid.spec.results.s3.as_ref())
                 .map(|s3| s3.credentials_secret_ref.name.clone()),
         );
-    } else if ending || children.job(&jobs::run_name(valid, 0)).is_none() {
+    } else if ending || valid.spec.suspend || children.job(&jobs::run_name(valid, 0)).is_none() {
         wanted.extend(
             valid
                 .provisioned()

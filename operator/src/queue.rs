@@ -71,9 +71,8 @@ pub fn admit(
         .iter()
         .filter(|other| other.uid().as_deref() != Some(uid.as_str()))
         .filter(|other| {
-            let admitted =
-                holds(other) || other.uid().is_some_and(|uid| just_admitted.contains(&uid));
-            admitted || (waits(other) && order(other) < order(mine))
+            let admitted = other.uid().is_some_and(|uid| just_admitted.contains(&uid));
+            holds(other) || (waits(other) && (admitted || order(other) < order(mine)))
         })
         .filter(|other| !pool(other, nodes).is_disjoint(&pool_of_mine))
         .collect();

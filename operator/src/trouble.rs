@@ -21,9 +21,10 @@ pub struct Trouble {
     pub fatal: bool,
 }
 
-/// What keeps this pod from running, if anything.
+/// What keeps this pod from running, if anything. A pod that finds no node is given `patience_seconds`: a
+/// pool may grow, a volume may take its time.
 #[must_use]
-pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
+pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let name = pod.name_any();
     let created = pod
@@ -45,7 +46,12 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
                 "pod {name} cannot be placed: {}; free the nodes, or ask for less equipment",
                 condition.message.as_deref().unwrap_or("no node fits")
             ),
-            fatal: overdue,
+            fatal: condition
+                .last_transition_time
+                .as_ref()
+                .is_some_and(|since| {
+                    now.duration_since(since.0) > SignedDuration::from_secs(patience_seconds)
+                }),
         });
     }
 
@@ -134,16 +140,9 @@ mod tests {
 
     #[test]
     fn an_image_that_cannot_be_pulled_is_fatal_after_the_grace() {
-        let early = of_pod(
-            &waiting("ImagePullBackOff"),
-            "2026-01-01T00:00:10Z".parse().unwrap(),
-        )
-        .unwrap();
-        let late = of_pod(
-            &waiting("ImagePullBackOff"),
-            "2026-01-01T00:01:00Z".parse().unwrap(),
-        )
-        .unwrap();
+        let at =
+            |text: &str| of_pod(&waiting("ImagePullBackOff"), text.parse().unwrap(), 60).unwrap();
+        let (early, late) = (at("2026-01-01T00:00:10Z"), at("2026-01-01T00:01:00Z"));
         assert_eq!(
             (early.reason, early.fatal, late.fatal),
             ("ImagePullFailed", false, true)
@@ -156,7 +155,7 @@ mod tests {
         let pod = pod(json!({"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available",
         }]}));
-        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap()).unwrap();
+        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
         assert_eq!(trouble.reason, "Unschedulable");
         assert!(trouble.message.contains("0/2 nodes"));
     }
@@ -164,7 +163,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_being_created_is_no_trouble() {
         assert_eq!(
-            of_pod(&waiting("ContainerCreating"), Timestamp::now()),
+            of_pod(&waiting("ContainerCreating"), Timestamp::now(), 60),
             None
         );
     }

@@ -235,6 +235,40 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
     })
 }
 
+/// What is known of an experiment even if it is refused now, for example because its version has left the
+/// catalogue: enough to report what was measured and to remove what was made.
+#[must_use]
+pub fn salvage(experiment: &Experiment) -> Option<Validated> {
+    let meta = &experiment.metadata;
+    let id = ExperimentId {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+    };
+    let backend = |backend: &Backend| {
+        Some(ValidBackend {
+            name: backend.name.clone(),
+            kind: backend.kind()?,
+            version: backend.version().unwrap_or_default().to_owned(),
+            image: String::new(),
+            external: backend.s3.clone(),
+        })
+    };
+    let spec = experiment.spec.clone();
+    let backends = spec
+        .backends
+        .iter()
+        .map(backend)
+        .collect::<Option<Vec<_>>>()?;
+    let trials = i32::try_from(schedule::total(&spec)).ok()?;
+    Some(Validated {
+        id,
+        spec,
+        backends,
+        trials,
+    })
+}
+
 /// A rule without the data that it asks for would always be inconclusive: better refused at once.
 fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
     let Some(decision) = &spec.decision else {

@@ -11,6 +11,9 @@ use kube::ResourceExt;
 /// Secrets are not watched (the operator may not list them), so a missing one is looked for again.
 const SECRET_RETRY_SECONDS: i64 = 15;
 
+/// How long a queued experiment sleeps at most.
+const QUEUE_SECONDS: i64 = 15;
+
 pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if valid.spec.cancel {
         return draft.begin_ending("Cancelled", "cancelled before it started");
@@ -42,6 +45,8 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
             "waits for {by}: two measured experiments on one node pool would falsify each other; {ahead} ahead in the queue"
         );
         draft.stage(Truth::Unknown, "Queued", &message);
+        // It is woken when the pool is given up; this is for wakings that a restart has lost.
+        draft.wake_after(QUEUE_SECONDS);
         return draft.done();
     }
     if valid.has_external()

@@ -81,7 +81,7 @@ enum Step {
 }
 
 /// Deletes generator Jobs that still work; whether any pod of them is left.
-fn stop_generators(draft: &mut Draft<'_>, valid: &Validated) -> bool {
+pub fn stop_generators(draft: &mut Draft<'_>, valid: &Validated) -> bool {
     let mut stopping = false;
     for attempt in 0..=valid.spec.generators.backoff_limit {
         let name = jobs::run_name(valid, attempt);
@@ -380,7 +380,8 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
     draft.remember()
 }
 
-fn own_secrets(draft: &Draft<'_>, valid: Option<&Validated>) -> Vec<String> {
+/// The Secrets that the operator made for the experiment and that are still there.
+pub fn own_secrets(draft: &Draft<'_>, valid: Option<&Validated>) -> Vec<String> {
     let Some(valid) = valid else {
         return Vec::new();
     };

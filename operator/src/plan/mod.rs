@@ -28,9 +28,11 @@ pub fn plan(experiment: &Experiment, settings: &Settings, observed: &Observed) -
     let deleting = experiment.metadata.deletion_timestamp.is_some();
     match validate::spec(experiment, settings) {
         Ok(valid) if deleting => ending::deleting(draft, Some(&valid)),
-        Err(_) if deleting => ending::deleting(draft, None),
+        Err(_) if deleting => ending::deleting(draft, validate::salvage(experiment).as_ref()),
         Ok(valid) if draft.status.ending.is_some() => ending::end(draft, Some(&valid)),
-        Err(_) if draft.status.ending.is_some() => ending::end(draft, None),
+        Err(_) if draft.status.ending.is_some() => {
+            ending::end(draft, validate::salvage(experiment).as_ref())
+        }
         Err(refusal) if draft.status.start_time.is_some() => {
             // The installation changed under a running experiment, for example its catalogue.
             draft.begin_ending(refusal.reason(), &refusal.to_string())

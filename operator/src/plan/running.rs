@@ -1,21 +1,28 @@
 //! From the start to the last trial: calibrate, provision, measure. (Pure.)
 
-use super::{Action, Draft, Plan};
+use super::{Action, Draft, Kind, Plan, ending};
 use crate::build::{Role, backend, guard, jobs, plan as run_plan};
-use crate::facts::{JobState, completion_index, container_end, is_ready, job_state, termination};
+use crate::facts::{
+    JobState, completion_index, container_end, is_ready, job_state, termination, unready_since,
+};
+use crate::trouble::Trouble;
 use crate::validate::Validated;
 use crate::{equality, trouble};
 use bakeoff_crds::conditions::{self, Truth};
-use bakeoff_crds::run::{NodeFacts, Termination};
+use bakeoff_crds::names;
+use bakeoff_crds::run::{Failure, NodeFacts, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
-use jiff::{SignedDuration, Unit};
+use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
 /// Nodes that are calibrated; a larger pool is sampled by name.
 const MAX_CALIBRATED: usize = 8;
 /// A calibration that takes longer than this is given up: it only informs.
 const CALIBRATION_SECONDS: i64 = 45;
+/// What a generator says that was stopped from outside, by a drain or a deletion.
+const STOPPED: &str = "Stopped";
 /// How often a running generator is asked for its progress.
 const PROGRESS_SECONDS: i64 = 2;
 
@@ -35,7 +42,7 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         draft.wake_at(deadline);
     }
     if valid.spec.suspend {
-        return suspend(draft);
+        return suspend(draft, valid);
     }
     let generator = latest_attempt(&draft, valid);
     if generator.is_none() {
@@ -57,9 +64,18 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     measure(draft, valid, generator)
 }
 
-/// Stops the generators, removes the backends, keeps what was measured, and gives the pool back.
-fn suspend(mut draft: Draft<'_>) -> Plan {
-    if draft.observed.children.is_empty() {
+/// Stops the generators, then removes everything, keeps what was measured, and gives the pool back.
+fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
+    if ending::stop_generators(&mut draft, valid) {
+        draft.stage(
+            Truth::Unknown,
+            "Suspending",
+            "stops the generators; they finish what they are writing",
+        );
+        return draft.done();
+    }
+    let secrets = ending::own_secrets(&draft, Some(valid));
+    if draft.observed.children.is_empty() && secrets.is_empty() {
         draft.status.start_time = None;
         draft.stage(
             Truth::Unknown,
@@ -71,6 +87,10 @@ fn suspend(mut draft: Draft<'_>) -> Plan {
     let left = draft.observed.children.describe();
     draft.stage(Truth::Unknown, "Suspending", &format!("removing {left}"));
     draft.tear_down();
+    for name in secrets {
+        draft.act(Action::Delete(Kind::Secret, name));
+    }
+    draft.wake_after(5);
     draft.done()
 }
 
@@ -102,7 +122,7 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
                 equality::names(&draft.observed.nodes)
             ),
         );
-        return troubled(draft).unwrap_or(Preparation::Waiting);
+        return troubled(draft, valid).unwrap_or(Preparation::Waiting);
     }
     for (backend, profile) in valid
         .provisioned()
@@ -137,7 +157,7 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
         "Provisioning",
         &format!("waits until {} answer", waiting.join(" and ")),
     );
-    troubled(draft).unwrap_or(Preparation::Waiting)
+    troubled(draft, valid).unwrap_or(Preparation::Waiting)
 }
 
 fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
@@ -192,14 +212,8 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
 }
 
 /// The first thing that keeps a pod from running.
-fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
-    let now = draft.now();
-    let trouble = draft
-        .observed
-        .children
-        .pods
-        .iter()
-        .find_map(|pod| trouble::of_pod(pod, now))?;
+fn troubled(draft: &mut Draft<'_>, valid: &Validated) -> Option<Preparation> {
+    let trouble = first_trouble(draft, valid)?;
     if trouble.fatal {
         return Some(Preparation::Failed(trouble.reason, trouble.message));
     }
@@ -208,14 +222,22 @@ fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
     Some(Preparation::Waiting)
 }
 
+/// Calibration only informs: one that finds no place on a busy node is no reason to end.
+fn first_trouble(draft: &Draft<'_>, valid: &Validated) -> Option<Trouble> {
+    let patience = i64::from(valid.spec.limits.provision_seconds);
+    let informs = |pod: &Pod| {
+        pod.labels()
+            .get(names::LABEL_ROLE)
+            .is_some_and(|role| role == Role::Calibration.as_str())
+    };
+    let pods = draft.observed.children.pods.iter();
+    pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
+        .find(|(pod, trouble)| !informs(pod) || trouble.reason != "Unschedulable")
+        .map(|(_, trouble)| trouble)
+}
+
 fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
-    let now = draft.now();
-    let trouble = draft
-        .observed
-        .children
-        .pods
-        .iter()
-        .find_map(|pod| trouble::of_pod(pod, now));
+    let trouble = first_trouble(draft, valid);
     let cause = trouble.map_or_else(
         || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
         |trouble| trouble.message,
@@ -261,6 +283,13 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     let Some(attempt) = generator else {
         equalised(&mut draft, valid);
         backends(&mut draft, valid);
+        // One that was given up must not measure beside the trials.
+        for position in 0..MAX_CALIBRATED {
+            let name = jobs::calibration_name(valid, position);
+            if job_state(draft.observed.children.job(&name)) == JobState::Active {
+                draft.act(Action::Delete(Kind::Job, name));
+            }
+        }
         launch(&mut draft, valid, 0);
         draft.stage(Truth::Unknown, "Running", "starts the generators");
         return draft.done();
@@ -268,7 +297,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     let name = jobs::run_name(valid, attempt);
     let job = draft.observed.children.job(&name);
     match job_state(job) {
-        JobState::Absent | JobState::Active => active(draft, valid, &name),
+        JobState::Absent | JobState::Active => active(draft, valid),
         JobState::Succeeded => {
             let counts =
                 index_zero(&draft, &name)
@@ -355,20 +384,17 @@ fn index_zero<'a>(draft: &'a Draft<'_>, job: &'a str) -> Option<&'a Pod> {
         .find(|pod| completion_index(pod).unwrap_or(0) == 0)
 }
 
-fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
-    let now = draft.now();
-    let trouble = draft
-        .observed
-        .children
-        .pods_of_job(name)
-        .find_map(|pod| trouble::of_pod(pod, now));
-    if let Some(trouble) = trouble {
+fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
+    if let Some(trouble) = first_trouble(&draft, valid) {
         if trouble.fatal {
             return draft.begin_ending(trouble.reason, &trouble.message);
         }
         draft.trouble(&trouble);
         draft.wake_after(5);
         return draft.done();
+    }
+    if let Some(message) = lost_backend(&draft, valid) {
+        return draft.begin_ending("BackendLost", &message);
     }
     draft.wake_after(PROGRESS_SECONDS);
     let Some(seen) = draft.observed.progress.clone() else {
@@ -409,6 +435,25 @@ fn active(mut draft: Draft<'_>, valid: &Validated, name: &str) -> Plan {
     draft.done()
 }
 
+/// A backend that has not been ready for longer than provisioning may take will not come back: every
+/// trial on it would be void.
+fn lost_backend(draft: &Draft<'_>, valid: &Validated) -> Option<String> {
+    let seconds = i64::from(valid.spec.limits.provision_seconds);
+    let patience = SignedDuration::from_secs(seconds);
+    let gone = |since: Timestamp| draft.now().duration_since(since) > patience;
+    let lost = valid.provisioned().find(|backend| {
+        draft
+            .observed
+            .children
+            .pods_of_backend(&backend.name)
+            .any(|pod| unready_since(pod).is_some_and(gone))
+    })?;
+    Some(format!(
+        "backend {} has not been ready for {seconds} s (limits.provisionSeconds) in the middle of the run; see kubectl describe pods and their logs",
+        lost.name
+    ))
+}
+
 /// Counts only ever grow: a generator that resumes has not counted yet what is durable.
 fn progress(draft: &mut Draft<'_>, counts: TrialCounts) {
     let status = draft
@@ -427,19 +472,18 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         Termination::Failed(failure) => Some(failure),
         _ => None,
     });
-    // Before the first trial nothing is lost, and what failed was the patient wait for the endpoints.
+    // Before the first trial what fails is the patient wait for endpoints and store: it was the retry.
     let measured = draft
         .status
         .progress
         .as_ref()
         .is_some_and(|progress| progress.trials.done > 0);
-    let last = attempt >= valid.spec.generators.backoff_limit;
-    if let Some(failure) = failure
-        .as_ref()
-        .filter(|failure| !failure.retryable || !measured || last)
-    {
+    let verdict =
+        |failure: &&Failure| !failure.retryable || (!measured && failure.reason != STOPPED);
+    if let Some(failure) = failure.as_ref().filter(verdict) {
         return draft.begin_ending(&failure.reason, &failure.message);
     }
+    let last = attempt >= valid.spec.generators.backoff_limit;
     let end = pods
         .iter()
         .find_map(|pod| container_end(pod))
