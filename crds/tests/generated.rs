@@ -1,5 +1,7 @@
 //! What is generated equals what is committed, and stays small enough to apply.
 
+#![allow(clippy::panic, reason = "a test")]
+
 use bakeoff_crds::{all_crds, reference};
 use std::path::Path;
 
