@@ -299,9 +299,10 @@ fn primary(
     } else {
         (-paired.high, -paired.low)
     };
+    let enough = paired.blocks() >= power::least_blocks(ALPHA);
     let standing = if low >= threshold && paired.p_value <= ALPHA {
         Standing::Met
-    } else if high < threshold {
+    } else if high < threshold && enough {
         Standing::NotMet
     } else {
         Standing::Open
@@ -333,9 +334,19 @@ fn guard(name: &str, combined: Combined, new: &str, old: &str, margin: f64) -> J
         };
     };
     let threshold = margin.ln();
-    let standing = at_most(paired.low, paired.high, threshold);
-    let more = (standing == Standing::Open)
-        .then(|| more_blocks(paired.centre - threshold, paired.deviation, paired.blocks()));
+    // An interval over a handful of blocks is far too narrow: with so few nothing is shown either way.
+    let least = power::least_blocks(ALPHA);
+    let enough = paired.blocks() >= least;
+    let standing = match at_most(paired.low, paired.high, threshold) {
+        standing if enough => standing,
+        _ => Standing::Open,
+    };
+    let more = (standing == Standing::Open).then(|| {
+        if !enough {
+            return Some(count(least - paired.blocks()));
+        }
+        more_blocks(paired.centre - threshold, paired.deviation, paired.blocks())
+    });
     Judged {
         input: ratio_input(name, scope, Role::Guard, &paired, demand, standing),
         more,
