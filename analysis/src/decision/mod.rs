@@ -269,6 +269,8 @@ mod tests {
     use super::*;
     use crate::sample::{self, Behaviour, PLAIN, QUICK};
     use crate::summary::{RunData, summarise};
+    use bakeoff_crds::result::{InvalidCode, InvalidReason, Verdict};
+    use bakeoff_crds::spec::WorkloadKind;
     use bakeoff_crds::status::DecisionOutcome::{self, Go, Inconclusive, NoGo};
 
     fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
@@ -335,6 +337,30 @@ mod tests {
             );
         }
         assert_eq!(decide_c(5, QUICK).more_blocks, Some(1));
+    }
+
+    #[test]
+    fn a_guard_over_few_valid_blocks_shows_nothing() {
+        let spec = sample::spec(6);
+        let manifest = sample::manifest(&spec);
+        let mut records =
+            sample::records(&spec, |name| if name == "minio" { PLAIN } else { QUICK });
+        for record in &mut records {
+            if record.trial.kind == WorkloadKind::ColdRead && record.trial.block >= 2 {
+                record.verdict = Verdict::Invalid(vec![InvalidReason {
+                    code: InvalidCode::NoOperations,
+                    detail: "planted".to_owned(),
+                }]);
+            }
+        }
+        let data = RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        };
+        let decision = summarise(&data).unwrap().decision.unwrap();
+        assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
+        assert_eq!(decision.more_blocks, Some(4));
     }
 
     fn b2(bound: i32) -> DecisionRecord {
