@@ -424,6 +424,12 @@ impl Run {
                 invalid(InvalidCode::BackendUnavailable, detail);
                 None
             }
+            (None, _) if metrics.is_some() => {
+                let detail = "the backend's metrics did not answer before the trial, so a restart would not be seen"
+                    .to_owned();
+                invalid(InvalidCode::BackendUnavailable, detail);
+                None
+            }
             (None, _) => None,
         };
         let Measured {
