@@ -481,6 +481,9 @@ fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
     for name in words.checks.iter().chain(words.counters) {
         group.insert((*name).to_owned(), Node::Count(1));
     }
+    for name in words.figures {
+        group.insert((*name).to_owned(), Node::Rate(1.0));
+    }
     for operation in words.operations {
         group.insert((*operation).to_owned(), Node::Group(metrics.clone()));
     }
@@ -585,6 +588,20 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
                 .into_iter()
                 .fold(0, |sum, part| vocabulary::add_counter(counter, sum, part));
             group.insert((*counter).to_owned(), Node::Count(total));
+        }
+    }
+    for name in words.figures {
+        let values: Option<Vec<f64>> = parts
+            .iter()
+            .map(|part| part.figures.get(*name).map(|figure| figure.value))
+            .collect();
+        let worse = if vocabulary::more_is_better(name) {
+            f64::min
+        } else {
+            f64::max
+        };
+        if let Some(value) = values.and_then(|values| values.into_iter().reduce(worse)) {
+            group.insert((*name).to_owned(), Node::Rate(value));
         }
     }
     for name in words.operations {

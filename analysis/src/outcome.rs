@@ -65,7 +65,8 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
                     let rank = match (workload.kind, name.as_str()) {
                         (WorkloadKind::SmallObjectPut, "put")
                         | (WorkloadKind::ColdRead, "list")
-                        | (WorkloadKind::Batching, "append") => 0,
+                        | (WorkloadKind::Batching, "append")
+                        | (WorkloadKind::HeadRow, "operation") => 0,
                         (_, name) if name == main => 1,
                         _ => 2,
                     };

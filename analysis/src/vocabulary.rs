@@ -24,6 +24,9 @@ pub const TAIL_GAPS: &str = "tailGaps";
 /// Acknowledged writes that the final read-back did not find.
 pub const LOST_WRITES: &str = "lostWrites";
 
+/// A statement that did not touch exactly the one row that its connection owned.
+pub const ROWS_MISSED: &str = "rowsMissed";
+
 /// The names that one kind of workload records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
@@ -35,6 +38,8 @@ pub struct Vocabulary {
     pub counters: &'static [&'static str],
     /// Correctness checks.
     pub checks: &'static [&'static str],
+    /// Figures of the backend's state over a window.
+    pub figures: &'static [&'static str],
 }
 
 /// Figures that every operation has, in objectives. Latencies are microseconds of the response.
@@ -58,12 +63,14 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
             operations: &["put"],
             counters: &["puts"],
             checks: &[],
+            figures: &[],
         },
         WorkloadKind::ColdRead => Vocabulary {
             main: "read",
             operations: &["read", "list", "listPage", "get"],
             counters: &["pages", "keys"],
             checks: &[LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, TORN_OBJECTS],
+            figures: &[],
         },
         WorkloadKind::Consistency => Vocabulary {
             main: "put",
@@ -87,12 +94,38 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 TAIL_GAPS,
                 LOST_WRITES,
             ],
+            figures: &[],
+        },
+        WorkloadKind::HeadRow => Vocabulary {
+            main: "operation",
+            operations: &["operation", "create", "transition", "complete"],
+            counters: &[],
+            checks: &[ROWS_MISSED],
+            figures: &[
+                "hotPercent",
+                "newPagePercent",
+                "tableBloatPercent",
+                "indexLeafDensityPercent",
+                "bytesPerActiveRun",
+                "tableBytes",
+                "indexBytes",
+                "growthPercent",
+                "lateGrowthPercent",
+                "deadPeakPercent",
+                "autovacuums",
+                "checkpoints",
+                "cacheHitPercent",
+                "walBytesPerUpdate",
+                "lockWaitsPeak",
+                "oldestTransactionMillis",
+            ],
         },
         WorkloadKind::Batching => Vocabulary {
             main: "append",
             operations: &["append", "put"],
             counters: &["puts", "snapshots"],
             checks: &[],
+            figures: &[],
         },
     }
 }
@@ -108,6 +141,15 @@ pub fn add_counter(name: &str, sum: i64, part: i64) -> i64 {
     }
 }
 
+/// Whether a larger figure is the better one: objectives read the worst over cells and backends.
+#[must_use]
+pub fn more_is_better(figure: &str) -> bool {
+    matches!(
+        figure,
+        "hotPercent" | "indexLeafDensityPercent" | "cacheHitPercent" | "autovacuums"
+    )
+}
+
 /// What a check counts, for people; the name itself for one that is not known here.
 #[must_use]
 pub fn describe_check(name: &str) -> &str {
@@ -120,6 +162,7 @@ pub fn describe_check(name: &str) -> &str {
         RESURRECTED_DELETES => "a deleted object came back",
         TORN_OBJECTS => "a body was none that was written",
         TAIL_GAPS => "a write was seen without its predecessor",
+        ROWS_MISSED => "a statement did not touch exactly its one row",
         LOST_WRITES => "an acknowledged write was gone at the end",
         other => other,
     }

@@ -60,6 +60,10 @@ pub struct TrialRecord {
     /// What the backend used; absent where it cannot be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendUsage>,
+    /// Figures of the backend's state over the window, by name, for example `hotPercent`; which there are is
+    /// the workload's. Absent where nothing could be asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
     /// Further files of this attempt, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,

@@ -75,18 +75,19 @@ pub struct ResolvedBackend {
     /// The image that runs, by digest.
     #[serde(default)]
     pub image_id: String,
-    /// `http://host:port` or `https://host`.
+    /// `http://host:port` or `https://host`; `postgres://host:port` of a Postgres server.
     pub endpoint: String,
     /// The region that requests are signed for.
     pub region: String,
-    /// The bucket; created by the generator on provisioned backends.
+    /// The bucket, created by the generator on provisioned backends; the database of a Postgres server.
     pub bucket: String,
     /// The prefix of everything written there; empty on provisioned backends.
     #[serde(default)]
     pub prefix: String,
     /// Whether the bucket stands in the path.
     pub path_style: bool,
-    /// The folder with `accessKeyId`, `secretAccessKey` and perhaps `sessionToken`.
+    /// The folder with `accessKeyId`, `secretAccessKey` and perhaps `sessionToken`; of a Postgres server
+    /// these are user and password.
     pub credentials_dir: String,
     /// Where its Prometheus metrics are; absent for an external one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@
 //! Brecht, ICPE 2017).
 
 use crate::rng::SplitMix64;
-use crate::spec::{ExperimentSpec, Workload, WorkloadKind, WorkloadSpec};
+use crate::spec::{ExperimentSpec, Load, Workload, WorkloadKind, WorkloadSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -75,6 +75,12 @@ pub mod factor {
     pub const SNAPSHOTS_PER_OBJECT: &str = "snapshotsPerObject";
     /// Snapshots per second.
     pub const ARRIVALS_PER_SECOND: &str = "arrivalsPerSecond";
+    /// Runs that are open at the same time.
+    pub const ACTIVE_RUNS: &str = "activeRuns";
+    /// Fillfactor of the table, percent.
+    pub const FILLFACTOR: &str = "fillfactor";
+    /// Runs that begin in a month.
+    pub const RUNS_PER_MONTH: &str = "runsPerMonth";
 }
 
 /// The cells of a workload, in the order of the spec; empty when the workload names no kind.
@@ -94,17 +100,10 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
             .collect()
     }
     match workload.member() {
-        Some(WorkloadSpec::SmallObjectPut(put)) => match (&put.load.closed, &put.load.open) {
-            (Some(closed), _) => cross(
-                (factor::OBJECT_SIZE, &put.object_size),
-                (factor::CONCURRENCY, &closed.concurrency),
-            ),
-            (None, Some(open)) => cross(
-                (factor::OBJECT_SIZE, &put.object_size),
-                (factor::RATE_PER_SECOND, &open.rate_per_second),
-            ),
-            (None, None) => Vec::new(),
-        },
+        Some(WorkloadSpec::SmallObjectPut(put)) => {
+            let (name, levels) = load_levels(&put.load);
+            cross((factor::OBJECT_SIZE, &put.object_size), (name, &levels))
+        }
         Some(WorkloadSpec::ColdRead(read)) => {
             let modes: Vec<&str> = read.modes.iter().map(|mode| mode.as_str()).collect();
             cross(
@@ -117,7 +116,40 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
             (factor::SNAPSHOTS_PER_OBJECT, &batching.snapshots_per_object),
             (factor::ARRIVALS_PER_SECOND, &batching.arrivals_per_second),
         ),
+        Some(WorkloadSpec::HeadRow(head)) => {
+            let tables = cross(
+                (factor::ACTIVE_RUNS, &head.active_runs),
+                (factor::FILLFACTOR, &head.fillfactor),
+            );
+            let (name, levels) = match (&head.runs_per_month, &head.load) {
+                (Some(months), _) => (factor::RUNS_PER_MONTH, texts(months)),
+                (None, Some(load)) => load_levels(load),
+                (None, None) => return Vec::new(),
+            };
+            let with = |table: &Cell, level: &String| {
+                let mut cell = table.clone();
+                cell.insert(name.to_owned(), level.clone());
+                cell
+            };
+            tables
+                .iter()
+                .flat_map(|table| levels.iter().map(move |level| with(table, level)))
+                .collect()
+        }
         None => Vec::new(),
+    }
+}
+
+fn texts<T: ToString>(levels: &[T]) -> Vec<String> {
+    levels.iter().map(ToString::to_string).collect()
+}
+
+/// The factor of a load and its levels.
+fn load_levels(load: &Load) -> (&'static str, Vec<String>) {
+    match (&load.closed, &load.open) {
+        (Some(closed), _) => (factor::CONCURRENCY, texts(&closed.concurrency)),
+        (None, Some(open)) => (factor::RATE_PER_SECOND, texts(&open.rate_per_second)),
+        (None, None) => (factor::CONCURRENCY, Vec::new()),
     }
 }
 
@@ -204,6 +236,7 @@ pub(crate) mod tests {
                 version: "v".into(),
             }),
             seaweedfs: None,
+            postgres: None,
             s3: None,
             equipment: None,
         };
@@ -238,6 +271,7 @@ pub(crate) mod tests {
             cold_read: None,
             consistency: None,
             batching: None,
+            head_row: None,
         };
         ExperimentSpec {
             result_class: Default::default(),

@@ -1,9 +1,10 @@
-//! The load generator of Bakeoff: arrival schedule, pacing, recording, S3 drivers, workloads.
+//! The load generator of Bakeoff: arrival schedule, pacing, recording, S3 and Postgres drivers, workloads.
 //!
 //! The pure core is `arrivals`, `record`, `sigv4`, `checker`; everything that touches the network
 //! or the clock is at the edges. The measured path runs on one current-thread runtime, signs by
 //! itself, keeps one connection per worker and never retries.
 
+pub mod access;
 pub mod arrivals;
 pub mod assemble;
 pub mod backend_metrics;
@@ -17,6 +18,7 @@ pub mod ledger;
 pub mod net;
 pub mod null_s3;
 pub mod pacer;
+pub mod pg;
 pub mod probe;
 pub mod record;
 pub mod report;

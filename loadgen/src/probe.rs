@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::pg::{Connector, observe};
 use crate::s3::conn::{Connection, Dialer};
 use crate::s3::{Failure, FailureClass, ListRequest};
 
@@ -150,6 +151,51 @@ pub async fn wait(
                 endpoint,
                 seconds,
                 last,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until a Postgres server answers a query of the experiment's user.
+///
+/// # Errors
+/// When it does not within `patience`, or refuses the user.
+pub async fn wait_postgres(
+    backend: &str,
+    connector: &Connector,
+    patience: Duration,
+) -> Result<(), ProbeError> {
+    let endpoint = connector.address().to_owned();
+    let deadline = Instant::now() + patience;
+    let mut refusals = 0;
+    loop {
+        let asked = async {
+            let client = connector.connect().await?;
+            observe::started(&client).await
+        };
+        let failure = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
+        };
+        tracing::info!(backend, endpoint, %failure, "not ready yet");
+        if failure.class == FailureClass::Client {
+            refusals += 1;
+            if refusals >= REFUSALS {
+                return Err(ProbeError::Unauthorised {
+                    backend: backend.to_owned(),
+                    endpoint,
+                    said: failure.to_string(),
+                });
+            }
+        }
+        if Instant::now() + PAUSE >= deadline {
+            return Err(ProbeError::Unreachable {
+                backend: backend.to_owned(),
+                endpoint,
+                seconds: patience.as_secs(),
+                last: failure.to_string(),
             });
         }
         tokio::time::sleep(PAUSE).await;

@@ -3,9 +3,10 @@
 //!
 //! Layout below the folder of the run: `manifest.json`, and for each attempt
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
-//! `history.jsonl.gz`, with several generators `part-<index>.json` beside them, and `trial.json`,
+//! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them, and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,15 +20,16 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::access::Access;
 use crate::assemble::{self, Circumstances, PartRecord};
-use crate::backend_metrics::{self, Observation};
+use crate::backend_metrics;
 use crate::clock;
 use crate::control::{Control, FollowError, Follower, Step};
 use crate::ledger::{Attempt, Ledger};
-use crate::probe::{self, ProbeError};
+use crate::pg;
+use crate::probe::ProbeError;
 use crate::record::RecordError;
-use crate::s3::conn::Dialer;
-use crate::s3::{Target, TargetError};
+use crate::s3::TargetError;
 use crate::sigv4::Credentials;
 use crate::store::{self, Store, StoreError};
 use crate::workloads::{self, Context, Gate, Opening, Part, WorkloadError};
@@ -114,7 +116,7 @@ pub struct Backend {
     /// Who signs.
     pub credentials: Credentials,
     /// Connections to it.
-    pub dialer: Dialer,
+    pub access: Access,
 }
 
 impl Backend {
@@ -123,18 +125,11 @@ impl Backend {
     /// # Errors
     /// When its endpoint is malformed or TLS trusts nobody.
     pub fn new(resolved: ResolvedBackend, credentials: Credentials) -> Result<Self, TargetError> {
-        let target = Target::new(
-            &resolved.endpoint,
-            &resolved.region,
-            &resolved.bucket,
-            resolved.path_style,
-            credentials.clone(),
-        )?;
-        let dialer = Dialer::new(Arc::new(target), OPERATION_TIMEOUT, false)?;
+        let access = Access::new(&resolved, &credentials, OPERATION_TIMEOUT)?;
         Ok(Self {
             resolved,
             credentials,
-            dialer,
+            access,
         })
     }
 
@@ -149,12 +144,16 @@ impl Backend {
         }
     }
 
-    /// Removes what lies below a prefix of it; answers how many objects.
+    /// Removes what lies below a prefix of it; answers how many objects. The tables of a trial on Postgres
+    /// make room for those of the next.
     ///
     /// # Errors
     /// When the backend does not let it.
     pub async fn remove(&self, prefix: &str) -> Result<u64, StoreError> {
         let at = &self.resolved;
+        if matches!(self.access, Access::Postgres(_)) {
+            return Ok(0);
+        }
         let client = store::client(&at.endpoint, &at.region, at.path_style, &self.credentials);
         store::remove_all(&client, &at.bucket, prefix).await
     }
@@ -292,15 +291,10 @@ impl Run {
 
     async fn probe(&self) -> Result<(), RunError> {
         for backend in &self.backends {
-            let at = &backend.resolved;
-            probe::wait(
-                &at.name,
-                &backend.dialer,
-                &at.prefix,
-                at.provisioned,
-                self.provision_patience(),
-            )
-            .await?;
+            backend
+                .access
+                .wait(&backend.resolved, self.provision_patience())
+                .await?;
         }
         Ok(())
     }
@@ -312,12 +306,28 @@ impl Run {
         }
         let manifest = Manifest {
             schema_version: MANIFEST_SCHEMA.to_owned(),
-            plan: self.plan.clone(),
+            plan: self.described().await,
             started_at: Timestamp::now(),
             generator_version: env!("CARGO_PKG_VERSION").to_owned(),
             ending: None,
         };
         self.put_json("manifest.json", &manifest).await
+    }
+
+    /// The plan, with what the servers say of themselves beside what was asked of them.
+    async fn described(&self) -> RunPlan {
+        let mut plan = self.plan.clone();
+        for (backend, at) in self.backends.iter().zip(&mut plan.backends) {
+            let Access::Postgres(connector) = &backend.access else {
+                continue;
+            };
+            let asked = async { pg::observe::identity(&connector.connect().await?).await };
+            match asked.await {
+                Ok(said) => at.settings.extend(said),
+                Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
+            }
+        }
+        plan
     }
 
     async fn put_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), RunError> {
@@ -371,20 +381,12 @@ impl Run {
         };
         let at = &backend.resolved;
         self.control.announce(&trial.id, attempt);
-        let metrics = at.metrics_url.as_deref();
+        let access = &backend.access;
         let mut before = None;
-        match probe::wait(
-            &at.name,
-            &backend.dialer,
-            &at.prefix,
-            at.provisioned,
-            BACKEND_PATIENCE,
-        )
-        .await
-        {
+        match access.wait(at, BACKEND_PATIENCE).await {
             Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
             Ok(()) => {
-                before = observe(metrics).await;
+                before = access.observe(at).await;
                 let gate = LeaderGate {
                     control: &self.control,
                     others: self.generators - 1,
@@ -406,7 +408,7 @@ impl Run {
             );
             invalid(InvalidCode::GeneratorMissing, detail);
         }
-        let after = observe(metrics).await;
+        let after = access.observe(at).await;
         let usage = match (&before, &after) {
             (Some(before), Some(after)) => {
                 if backend_metrics::restarted(before, after) {
@@ -416,16 +418,16 @@ impl Run {
                     );
                     invalid(InvalidCode::BackendRestarted, detail);
                 }
-                Some(backend_metrics::usage(before, after))
+                access.usage(before, after)
             }
             (Some(_), None) => {
                 let detail =
-                    "the backend's metrics answered before the trial and not after it".to_owned();
+                    "the backend could be observed before the trial and not after it".to_owned();
                 invalid(InvalidCode::BackendUnavailable, detail);
                 None
             }
-            (None, _) if metrics.is_some() => {
-                let detail = "the backend's metrics did not answer before the trial, so a restart would not be seen"
+            (None, _) if access.observable(at) => {
+                let detail = "the backend could not be observed before the trial, so a restart would not be seen"
                     .to_owned();
                 invalid(InvalidCode::BackendUnavailable, detail);
                 None
@@ -436,6 +438,7 @@ impl Run {
             whole,
             window,
             files,
+            figures,
             ..
         } = outcome;
         let generators = outcome.generators;
@@ -463,6 +466,7 @@ impl Run {
             series: whole.series,
             generators,
             backend: usage,
+            figures,
             files,
         };
         self.put_json(&format!("{folder}trial.json"), &record)
@@ -476,7 +480,7 @@ impl Run {
             spec: &self.plan.spec,
             trial,
             attempt,
-            dialer: backend.dialer.clone(),
+            access: backend.access.clone(),
             prefix: backend.prefix(),
             generator: self.index,
             generators: self.generators,
@@ -496,6 +500,18 @@ impl Run {
         self.store
             .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
             .await?;
+        if !part.samples.is_empty() {
+            let mut lines = Vec::new();
+            for sample in &part.samples {
+                serde_json::to_writer(&mut lines, sample)?;
+                lines.push(b'\n');
+            }
+            let file = "samples.jsonl".to_owned();
+            self.store
+                .put_durably(&format!("{folder}{file}"), lines, STORE_PATIENCE)
+                .await?;
+            files.push(file);
+        }
         if !part.history.is_empty() {
             let file = format!("history{suffix}.jsonl.gz");
             self.store
@@ -514,6 +530,7 @@ impl Run {
     async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
         let own = PartRecord::new(&part, self.index, &self.node);
         let window = Some(wall_window(part.window));
+        let figures = part.figures.clone();
         let mut files = self.raw(folder, &part).await?;
         let mut logs = vec![part.recorded.intervals];
         let mut parts = vec![own];
@@ -551,6 +568,7 @@ impl Run {
             generators,
             window,
             files,
+            figures,
             missing,
         })
     }
@@ -625,13 +643,6 @@ async fn stoppable<F: Future>(
     }
 }
 
-async fn observe(url: Option<&str>) -> Option<Observation> {
-    match url {
-        Some(url) => backend_metrics::observe(url).await,
-        None => None,
-    }
-}
-
 /// What the generators measured in one attempt.
 #[derive(Debug, Default)]
 struct Measured {
@@ -639,6 +650,7 @@ struct Measured {
     generators: Vec<bakeoff_crds::result::GeneratorUsage>,
     window: Option<Window>,
     files: Vec<String>,
+    figures: BTreeMap<String, f64>,
     missing: usize,
 }
 

@@ -113,13 +113,21 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
         .iter()
         .map(|(name, url)| ResolvedBackend {
             name: (*name).to_owned(),
-            kind: BackendKind::S3,
+            kind: if url.starts_with("postgres://") {
+                BackendKind::Postgres
+            } else {
+                BackendKind::S3
+            },
             version: String::new(),
             image: String::new(),
             image_id: String::new(),
             endpoint: (*url).to_owned(),
             region: on.region.clone(),
-            bucket: on.bucket.clone(),
+            bucket: if url.starts_with("postgres://") {
+                "postgres".to_owned()
+            } else {
+                on.bucket.clone()
+            },
             prefix: format!("bakeoff/{uid}"),
             path_style: on.path_style,
             credentials_dir: String::new(),

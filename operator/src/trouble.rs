@@ -3,7 +3,7 @@
 //! A pod that cannot start is a condition with a reason and a deadline, never a silent wait.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 
 /// Seconds for which a pull or a placement may fail before the experiment does: a registry hiccup
@@ -106,7 +106,9 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
                 return Some(Trouble {
                     reason: "BackendCrashed",
                     message: format!(
-                        "container {} of pod {name} keeps ending{end}; see kubectl logs --previous {name}",
+                        "container {} of pod {name} keeps ending{end}{}; see kubectl logs --previous -c {} {name}",
+                        container.name,
+                        last.map_or_else(String::new, last_words),
                         container.name
                     ),
                     fatal: container.restart_count >= 3,
@@ -116,6 +118,18 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
         }
     }
     None
+}
+
+/// The last line that the container said, bounded: a server names there the setting that it refuses.
+fn last_words(end: &ContainerStateTerminated) -> String {
+    let said = end.message.as_deref().unwrap_or_default();
+    let line = said.lines().rev().map(str::trim).find(|line| {
+        // What a server says after the error is that it goes down.
+        !line.is_empty() && !line.ends_with("database system is shut down")
+    });
+    line.map_or_else(String::new, |line| {
+        format!(": {}", line.chars().take(300).collect::<String>())
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +172,25 @@ mod tests {
         let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
         assert_eq!(trouble.reason, "Unschedulable");
         assert!(trouble.message.contains("0/2 nodes"));
+    }
+
+    #[test]
+    fn a_server_that_refuses_a_setting_is_quoted() {
+        let pod = pod(json!({"containerStatuses": [{
+            "name": "server", "image": "p:1", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message":
+                "2026-01-01 [1] LOG:  starting\n2026-01-01 [1] FATAL:  unrecognized configuration parameter \"fo\"\n"}},
+        }]}));
+        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
+        assert!(
+            trouble.fatal
+                && trouble
+                    .message
+                    .contains("unrecognized configuration parameter \"fo\""),
+            "{}",
+            trouble.message
+        );
     }
 
     #[test]

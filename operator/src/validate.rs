@@ -13,6 +13,7 @@ use bakeoff_crds::spec::{
     Resources, S3Backend, WorkloadKind,
 };
 use bakeoff_crds::{quantity, schedule};
+use std::collections::BTreeMap;
 
 /// An experiment that can be planned.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct ValidBackend {
     pub image: String,
     /// The external endpoint.
     pub external: Option<S3Backend>,
+    /// Server settings of the spec, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Validated {
@@ -252,6 +255,7 @@ pub fn salvage(experiment: &Experiment) -> Option<Validated> {
             version: backend.version().unwrap_or_default().to_owned(),
             image: String::new(),
             external: backend.s3.clone(),
+            settings: settings_of(backend),
         })
     };
     let spec = experiment.spec.clone();
@@ -300,6 +304,7 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
             }
             needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
         }
+        DecisionRule::SimpleSchema => needs(WorkloadKind::HeadRow, "headRow"),
         DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
         DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),
     }
@@ -316,6 +321,7 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
             version: String::new(),
             image: String::new(),
             external: Some(external.clone()),
+            settings: BTreeMap::new(),
         });
     }
     let version = backend.version().unwrap_or_default();
@@ -334,7 +340,18 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
         version: version.to_owned(),
         image: image.to_owned(),
         external: None,
+        settings: settings_of(backend),
     })
+}
+
+fn settings_of(backend: &Backend) -> BTreeMap<String, String> {
+    let settings = backend
+        .postgres
+        .iter()
+        .flat_map(|postgres| &postgres.settings);
+    settings
+        .map(|(name, value)| (name.clone(), value.0.clone()))
+        .collect()
 }
 
 /// Checks the spec against its surroundings: Secrets and nodes. Only before the start; afterwards the

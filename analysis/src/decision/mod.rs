@@ -14,7 +14,10 @@
 
 mod batching_tolerable;
 mod cold_read_cap;
+mod simple_schema;
 mod small_object_backend;
+#[cfg(test)]
+mod tests_support;
 
 use bakeoff_crds::spec::{Decision, DecisionRule, ExperimentSpec, ResultClass};
 use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
@@ -109,6 +112,10 @@ pub enum Unit {
     Ratio,
     /// Milliseconds.
     Milliseconds,
+    /// Percent.
+    Percent,
+    /// A number of events.
+    Count,
     /// A count of violations.
     Violations,
     /// Money for a month, in the currency of the price list.
@@ -133,6 +140,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::SmallObjectBackend => small_object_backend::decide(decision, summary),
         DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, summary),
         DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
+        DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);

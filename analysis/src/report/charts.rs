@@ -21,6 +21,7 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::SmallObjectPut => &[("put", Metric::PerSecond), ("put", Metric::P99)],
         WorkloadKind::ColdRead => &[("list", Metric::P50)],
         WorkloadKind::Batching => &[("append", Metric::P99)],
+        WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
         WorkloadKind::Consistency => &[],
     }
 }
@@ -30,6 +31,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
+        WorkloadKind::HeadRow => "transition",
     }
 }
 
@@ -337,6 +339,18 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
+            WorkloadKind::HeadRow => {
+                for (active, cells) in groups(workload, factor::ACTIVE_RUNS) {
+                    figures.extend(over_cells(
+                        summary,
+                        &format!("Transition p99 by fillfactor, {active} active runs"),
+                        "transition",
+                        &cells,
+                        factor::FILLFACTOR,
+                        false,
+                    ));
+                }
+            }
             WorkloadKind::Consistency => {}
         }
     }
@@ -439,7 +453,7 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
         .filter(|workload| {
             matches!(
                 workload.kind,
-                WorkloadKind::SmallObjectPut | WorkloadKind::Batching
+                WorkloadKind::SmallObjectPut | WorkloadKind::Batching | WorkloadKind::HeadRow
             )
         })
         .filter_map(|workload| {

@@ -89,6 +89,8 @@ pub(super) fn inputs(decision: &DecisionRecord) -> Table {
         Unit::Milliseconds => format!("{} ms", format::three(value)),
         Unit::Violations => format!("{value:.0}"),
         Unit::PerMonth => format!("{value:.2}"),
+        Unit::Percent => format!("{} %", format::three(value)),
+        Unit::Count => format!("{value:.0}"),
     };
     for input in &decision.inputs {
         let standing = match (input.role, input.standing) {

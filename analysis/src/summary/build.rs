@@ -11,9 +11,9 @@ use hdrhistogram::Histogram;
 
 use super::{
     BackendSummary, BlockFigure, CellBackend, CellSummary, CheckSummary, Comparison, Drift,
-    EnvironmentSummary, Estimate, ExcludedTrial, Finding, GeneratorSummary, LoadSummary, Metric,
-    ObjectiveResult, OperationSummary, Percentiles, SUMMARY_SCHEMA, SpectrumPoint, Summary,
-    WorkloadSummary,
+    EnvironmentSummary, Estimate, ExcludedTrial, FigurePoint, FigureSummary, Finding,
+    GeneratorSummary, LoadSummary, Metric, ObjectiveResult, OperationSummary, Percentiles,
+    SUMMARY_SCHEMA, SpectrumPoint, Summary, WorkloadSummary,
 };
 use crate::merge::{self, MergeError};
 use crate::stats::{self, ALPHA, multiple, paired, tail, trend};
@@ -217,6 +217,7 @@ fn is_open(workload: &Workload) -> bool {
     match workload.member() {
         Some(WorkloadSpec::SmallObjectPut(put)) => put.load.open.is_some(),
         Some(WorkloadSpec::Batching(_)) => true,
+        Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
         Some(WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_)) | None => false,
     }
 }
@@ -376,9 +377,38 @@ fn cell_on_backend(
         load,
         operations,
         counters,
+        figures: figures(trials),
         drift: drift(&completed_by_second, seed),
         completed_by_second,
     })
+}
+
+/// The figures that trials state of their windows. The block is the unit, as everywhere.
+fn figures(trials: &[&TrialRecord]) -> BTreeMap<String, FigureSummary> {
+    let mut blocks: BTreeMap<&String, Vec<FigurePoint>> = BTreeMap::new();
+    for record in trials {
+        for (name, &value) in &record.figures {
+            let block = record.trial.block;
+            blocks
+                .entry(name)
+                .or_default()
+                .push(FigurePoint { block, value });
+        }
+    }
+    blocks
+        .into_iter()
+        .map(|(name, blocks)| {
+            let values: Vec<f64> = blocks.iter().map(|point| point.value).collect();
+            let interval = stats::interval::student(&values, stats::ALPHA);
+            let summary = FigureSummary {
+                value: stats::round(stats::mean(&values)),
+                low: interval.map(|(_, low, _)| stats::round(low)),
+                high: interval.map(|(_, _, high)| stats::round(high)),
+                blocks,
+            };
+            (name.clone(), summary)
+        })
+        .collect()
 }
 
 fn seconds(record: &TrialRecord) -> f64 {

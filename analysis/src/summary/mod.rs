@@ -146,11 +146,40 @@ pub struct CellBackend {
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
     pub counters: BTreeMap<String, i64>,
+    /// Figures of the backend's state over a window, by name; never summed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, FigureSummary>,
     /// Completed operations in each second of the window: the sum over blocks, divided by their number.
     pub completed_by_second: Vec<f64>,
     /// Whether the rate drifted over the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+}
+
+/// A figure that each trial states of its whole window, such as the share of HOT updates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FigureSummary {
+    /// The mean over the blocks.
+    pub value: f64,
+    /// Lower end of its 95 % interval (Student's t over the blocks); absent below two blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// The figure of each valid block.
+    pub blocks: Vec<FigurePoint>,
+}
+
+/// A figure of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FigurePoint {
+    /// The block, from 0.
+    pub block: i32,
+    /// The figure.
+    pub value: f64,
 }
 
 /// Drift of the rate over the window: a steady trial has none.

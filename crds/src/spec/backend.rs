@@ -4,11 +4,12 @@ use super::Equipment;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// A system under test. Exactly one of `minio`, `seaweedfs` and `s3` is set.
+/// A system under test. Exactly one of `minio`, `seaweedfs`, `postgres` and `s3` is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.minio), has(self.seaweedfs), has(self.s3)].filter(x, x).size() == 1").message("a backend sets exactly one of minio, seaweedfs and s3"))]
+#[x_kube(validation = Rule::new("[has(self.minio), has(self.seaweedfs), has(self.postgres), has(self.s3)].filter(x, x).size() == 1").message("a backend sets exactly one of minio, seaweedfs, postgres and s3"))]
 #[x_kube(validation = Rule::new("!has(self.s3) || !has(self.equipment)").message("an external s3 backend has no equipment: it runs where it runs"))]
 pub struct Backend {
     /// The name used in results, decisions and the names of children: lower-case letters, digits and dashes.
@@ -23,6 +24,9 @@ pub struct Backend {
     /// A SeaweedFS server, provisioned for the experiment and removed after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seaweedfs: Option<SeaweedfsBackend>,
+    /// A Postgres server, provisioned for the experiment and removed after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresBackend>,
     /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Backend>,
@@ -56,6 +60,31 @@ pub struct SeaweedfsBackend {
     )]
     pub version: String,
 }
+
+/// A Postgres server: one node, data checksums on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.version.startsWith('latest')").message("version must be pinned, not latest: pick one of the chart's catalogue (kubectl get configmap -l bakeoff.dev/catalogue -A -o yaml)"))]
+pub struct PostgresBackend {
+    /// A release of the chart's catalogue, for example `"18.4"`. Quote it, it is a string.
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    )]
+    pub version: String,
+    /// Server settings by name, as in postgresql.conf, for example `autovacuum_naptime: 15s`. The server
+    /// refuses names that it does not know. At most 64. Addresses, files and preloaded libraries are the operator's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z][a-z0-9_]{0,62}([.][a-z][a-z0-9_]{0,62})?$'))").message("settings: a name consists of lower-case letters, digits and underscores, as in pg_settings"))]
+    #[x_kube(validation = Rule::new("!self.exists(name, name in ['listen_addresses', 'port', 'data_directory', 'config_file', 'hba_file', 'ident_file', 'unix_socket_directories', 'shared_preload_libraries', 'external_pid_file', 'logging_collector', 'log_destination', 'ssl'])").message("settings: addresses, files, logs, ssl and shared_preload_libraries are set by the operator"))]
+    pub settings: BTreeMap<String, SettingValue>,
+}
+
+/// The value of a server setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SettingValue(#[schemars(length(max = 200))] pub String);
 
 /// An S3 endpoint that exists already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -106,6 +135,8 @@ pub enum BackendKind {
     Minio,
     /// A provisioned SeaweedFS server.
     Seaweedfs,
+    /// A provisioned Postgres server.
+    Postgres,
     /// An external S3 endpoint.
     S3,
 }
@@ -117,6 +148,7 @@ impl BackendKind {
         match self {
             Self::Minio => "minio",
             Self::Seaweedfs => "seaweedfs",
+            Self::Postgres => "postgres",
             Self::S3 => "s3",
         }
     }
@@ -129,6 +161,8 @@ pub enum BackendSpec<'a> {
     Minio(&'a MinioBackend),
     /// `seaweedfs`
     Seaweedfs(&'a SeaweedfsBackend),
+    /// `postgres`
+    Postgres(&'a PostgresBackend),
     /// `s3`
     S3(&'a S3Backend),
 }
@@ -137,10 +171,11 @@ impl Backend {
     /// The member that is set, or `None` unless exactly one is.
     #[must_use]
     pub fn member(&self) -> Option<BackendSpec<'_>> {
-        match (&self.minio, &self.seaweedfs, &self.s3) {
-            (Some(minio), None, None) => Some(BackendSpec::Minio(minio)),
-            (None, Some(seaweedfs), None) => Some(BackendSpec::Seaweedfs(seaweedfs)),
-            (None, None, Some(s3)) => Some(BackendSpec::S3(s3)),
+        match (&self.minio, &self.seaweedfs, &self.postgres, &self.s3) {
+            (Some(minio), None, None, None) => Some(BackendSpec::Minio(minio)),
+            (None, Some(seaweedfs), None, None) => Some(BackendSpec::Seaweedfs(seaweedfs)),
+            (None, None, Some(postgres), None) => Some(BackendSpec::Postgres(postgres)),
+            (None, None, None, Some(s3)) => Some(BackendSpec::S3(s3)),
             _ => None,
         }
     }
@@ -151,6 +186,7 @@ impl Backend {
         self.member().map(|member| match member {
             BackendSpec::Minio(_) => BackendKind::Minio,
             BackendSpec::Seaweedfs(_) => BackendKind::Seaweedfs,
+            BackendSpec::Postgres(_) => BackendKind::Postgres,
             BackendSpec::S3(_) => BackendKind::S3,
         })
     }
@@ -161,6 +197,7 @@ impl Backend {
         match self.member()? {
             BackendSpec::Minio(minio) => Some(&minio.version),
             BackendSpec::Seaweedfs(seaweedfs) => Some(&seaweedfs.version),
+            BackendSpec::Postgres(postgres) => Some(&postgres.version),
             BackendSpec::S3(_) => None,
         }
     }

@@ -6,12 +6,15 @@
 
 mod backend;
 mod load;
+mod postgres;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, MinioBackend, S3Backend, SeaweedfsBackend, SecretRef,
+    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
+    SecretRef, SettingValue,
 };
 pub use load::{Arrivals, ClosedLoad, Load, OpenLoad};
+pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
     WorkloadKind, WorkloadSpec,
@@ -71,7 +74,8 @@ fn rule_trial_budget() -> Rule {
     let cells = "self.workloads.map(w, \
         has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : 1) : \
         has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
-        has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : 1).sum()";
+        has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
+        has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : 1).sum()";
     Rule::new(format!("{cells} * self.backends.size() * self.trials.blocks <= {MAX_TRIALS}"))
         .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
 }
@@ -121,6 +125,7 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow needs postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
 #[serde(rename_all = "camelCase")]
@@ -534,6 +539,8 @@ pub enum DecisionRule {
     BatchingTolerable,
     /// Experiment B3: up to how many objects per run is a cold read fast enough?
     ColdReadCap,
+    /// Experiment A0: does one plain head table hold, so that no partitioning is needed?
+    SimpleSchema,
 }
 
 impl DecisionRule {
@@ -544,6 +551,7 @@ impl DecisionRule {
             Self::SmallObjectBackend => "SmallObjectBackend",
             Self::BatchingTolerable => "BatchingTolerable",
             Self::ColdReadCap => "ColdReadCap",
+            Self::SimpleSchema => "SimpleSchema",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The measured work: one kind, with its parameters, for each experiment of the plan.
 
-use super::Load;
+use super::{HeadRow, Load};
 use crate::quantity::Quantity;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Measured work with its factors. Exactly one of the kinds is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency and batching"))]
+#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching and headRow"))]
 pub struct Workload {
     /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
     #[schemars(
@@ -30,6 +30,9 @@ pub struct Workload {
     /// B2: collects snapshots into one object before writing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
+    /// A0: creates, moves and completes runs in one head table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_row: Option<HeadRow>,
 }
 
 /// B1: puts small objects of incompressible bytes, each under a new key, across many prefixes.
@@ -277,6 +280,19 @@ pub enum WorkloadKind {
     Consistency,
     /// B2
     Batching,
+    /// A0
+    HeadRow,
+}
+
+impl WorkloadKind {
+    /// Whether the work is done on Postgres; the rest is done on S3.
+    #[must_use]
+    pub fn on_postgres(self) -> bool {
+        match self {
+            Self::SmallObjectPut | Self::ColdRead | Self::Consistency | Self::Batching => false,
+            Self::HeadRow => true,
+        }
+    }
 }
 
 /// The one member of a workload's union that is set.
@@ -290,24 +306,26 @@ pub enum WorkloadSpec<'a> {
     Consistency(&'a Consistency),
     /// B2
     Batching(&'a Batching),
+    /// A0
+    HeadRow(&'a HeadRow),
 }
 
 impl Workload {
     /// The member that is set, or `None` unless exactly one is.
     #[must_use]
     pub fn member(&self) -> Option<WorkloadSpec<'_>> {
-        match (
-            &self.small_object_put,
-            &self.cold_read,
-            &self.consistency,
-            &self.batching,
-        ) {
-            (Some(put), None, None, None) => Some(WorkloadSpec::SmallObjectPut(put)),
-            (None, Some(read), None, None) => Some(WorkloadSpec::ColdRead(read)),
-            (None, None, Some(consistency), None) => Some(WorkloadSpec::Consistency(consistency)),
-            (None, None, None, Some(batching)) => Some(WorkloadSpec::Batching(batching)),
-            _ => None,
-        }
+        let members = [
+            self.small_object_put
+                .as_ref()
+                .map(WorkloadSpec::SmallObjectPut),
+            self.cold_read.as_ref().map(WorkloadSpec::ColdRead),
+            self.consistency.as_ref().map(WorkloadSpec::Consistency),
+            self.batching.as_ref().map(WorkloadSpec::Batching),
+            self.head_row.as_ref().map(WorkloadSpec::HeadRow),
+        ];
+        let mut set = members.into_iter().flatten();
+        let first = set.next()?;
+        set.next().is_none().then_some(first)
     }
 
     /// What the workload is, or `None` unless exactly one member is set.
@@ -318,6 +336,7 @@ impl Workload {
             WorkloadSpec::ColdRead(_) => WorkloadKind::ColdRead,
             WorkloadSpec::Consistency(_) => WorkloadKind::Consistency,
             WorkloadSpec::Batching(_) => WorkloadKind::Batching,
+            WorkloadSpec::HeadRow(_) => WorkloadKind::HeadRow,
         })
     }
 }

@@ -223,6 +223,7 @@ pub async fn run(
     spec: &Batching,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
+    let dialer = context.access.s3()?;
     let capacity = usize::try_from(context.level(factor::SNAPSHOTS_PER_OBJECT)?)
         .unwrap_or(1)
         .max(1);
@@ -269,7 +270,7 @@ pub async fn run(
     ))];
     for worker in 0..WRITERS {
         let mut writer = Writer {
-            connection: context.dialer.connection(),
+            connection: dialer.connection(),
             recorder: Rc::clone(&recorder),
             bodies: Rc::clone(&bodies),
             base: Rc::clone(&base),

@@ -415,6 +415,7 @@ pub async fn run(
     spec: &ColdRead,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
+    let dialer = context.access.s3()?;
     let objects = usize::try_from(context.level(factor::OBJECTS_PER_RUN)?)
         .unwrap_or(1)
         .max(1);
@@ -442,7 +443,7 @@ pub async fn run(
         size: usize::try_from(spec.object_size.units()?).unwrap_or(1),
     };
     if context.generator == 0 {
-        prepare(&context.dialer, &dataset, context.seed()).await?;
+        prepare(dialer, &dataset, context.seed()).await?;
     }
     let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
     let plan = Plan::Closed { clients };
@@ -468,8 +469,8 @@ pub async fn run(
         .max(1);
     let workers = (0..clients)
         .map(|worker| Reader {
-            list: context.dialer.connection(),
-            gets: (0..fan_out).map(|_| context.dialer.connection()).collect(),
+            list: dialer.connection(),
+            gets: (0..fan_out).map(|_| dialer.connection()).collect(),
             recorder: Rc::clone(&recorder),
             findings: Rc::clone(&findings),
             dataset: Rc::clone(&dataset),

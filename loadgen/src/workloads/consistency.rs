@@ -389,6 +389,7 @@ pub async fn run(
     spec: &Consistency,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
+    let dialer = context.access.s3()?;
     let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
     let listers = context.share(usize::try_from(spec.listers).unwrap_or(0));
     let mut left = context.share(usize::try_from(spec.operations).unwrap_or(0));
@@ -444,8 +445,8 @@ pub async fn run(
         for writer in 0..writers {
             let task = Writer {
                 shared: Rc::clone(&shared),
-                write: context.dialer.connection(),
-                read: context.dialer.connection(),
+                write: dialer.connection(),
+                read: dialer.connection(),
                 bodies: Rc::clone(&bodies),
                 rng: rng("w", writer),
                 base: format!("{base}e{epoch:03}/"),
@@ -458,7 +459,7 @@ pub async fn run(
         for lister in 0..listers {
             tasks.push(tokio::task::spawn_local(list_while_writing(
                 Rc::clone(&shared),
-                context.dialer.connection(),
+                dialer.connection(),
                 rng("l", lister),
                 pages.clone(),
                 lister,
@@ -468,7 +469,7 @@ pub async fn run(
             task.await.map_err(std::io::Error::other)?;
         }
         // At rest: everything acknowledged must be there now.
-        let mut connection = context.dialer.connection();
+        let mut connection = dialer.connection();
         let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
         for run in &runs {
             shared.scan(&mut connection, run, 1_000, false).await;

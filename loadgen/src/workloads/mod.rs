@@ -5,8 +5,10 @@ pub mod batching;
 pub mod body;
 pub mod cold_read;
 pub mod consistency;
+pub mod head_row;
 pub mod small_object_put;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +18,11 @@ use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
 
+use crate::access::Access;
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Counts, Timing};
+use crate::pg;
 use crate::record::{LiveCounts, RecordError, Recorded};
 use crate::s3::Failure;
 use crate::s3::conn::Dialer;
@@ -91,7 +95,7 @@ pub struct Context<'a> {
     /// The attempt at it, from 1.
     pub attempt: i32,
     /// Connections to the backend.
-    pub dialer: Dialer,
+    pub access: Access,
     /// The prefix of everything this run writes there; empty or ending with a slash.
     pub prefix: String,
     /// The index of this generator, from 0.
@@ -100,6 +104,34 @@ pub struct Context<'a> {
     pub generators: usize,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
+}
+
+impl Access {
+    /// Connections to the bucket that S3 workloads need.
+    ///
+    /// # Errors
+    /// When the backend is no S3 server; validation lets no such pair through.
+    pub fn s3(&self) -> Result<&Dialer, WorkloadError> {
+        match self {
+            Self::S3(dialer) => Ok(dialer),
+            Self::Postgres(_) => Err(WorkloadError::Spec(
+                "this workload needs an S3 backend".into(),
+            )),
+        }
+    }
+
+    /// Connections to the database that Postgres workloads need.
+    ///
+    /// # Errors
+    /// When the backend is no Postgres server; validation lets no such pair through.
+    pub fn postgres(&self) -> Result<&pg::Connector, WorkloadError> {
+        match self {
+            Self::Postgres(connector) => Ok(connector),
+            Self::S3(_) => Err(WorkloadError::Spec(
+                "this workload needs a Postgres backend".into(),
+            )),
+        }
+    }
 }
 
 impl Context<'_> {
@@ -173,6 +205,10 @@ pub struct Part {
     pub start_skew: u64,
     /// CPU, throttling and memory.
     pub usage: Usage,
+    /// Figures of the backend's state over the window, by name; of generator 0 only, so nothing is merged.
+    pub figures: BTreeMap<String, f64>,
+    /// What the backend said of itself each second of the window.
+    pub samples: Vec<pg::observe::Sample>,
 }
 
 impl Part {
@@ -253,6 +289,7 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::ColdRead(spec) => cold_read::run(context, spec, gate).await,
         WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
         WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
+        WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
     }
 }
 

@@ -91,6 +91,7 @@ pub async fn run(
     spec: &SmallObjectPut,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
+    let dialer = context.access.s3()?;
     let plan = super::plan(context, &spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;
@@ -115,7 +116,7 @@ pub async fn run(
     let recorder = Rc::new(RefCell::new(recorder));
     let workers = (0..plan.workers())
         .map(|worker| Putter {
-            connection: context.dialer.connection(),
+            connection: dialer.connection(),
             recorder: Rc::clone(&recorder),
             bodies: Rc::clone(&bodies),
             rng: SplitMix64::stream(

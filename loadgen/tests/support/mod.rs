@@ -1,6 +1,10 @@
 //! Real servers on free ports, gone with their guard.
 
+// Shared by several test programs, none of which uses all of it.
+#![allow(dead_code)]
+
 pub mod fault_proxy;
+pub mod postgres;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +13,6 @@ use std::time::Duration;
 
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
-use bakeoff_loadgen::probe;
 use bakeoff_loadgen::run::Backend;
 use bakeoff_loadgen::sigv4::Credentials;
 
@@ -179,14 +182,10 @@ pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backe
         caveats: vec![],
     };
     let backend = Backend::new(resolved, credentials()).unwrap();
-    probe::wait(
-        name,
-        &backend.dialer,
-        "bakeoff/test",
-        true,
-        Duration::from_secs(60),
-    )
-    .await
-    .unwrap();
+    backend
+        .access
+        .wait(&backend.resolved, Duration::from_secs(60))
+        .await
+        .unwrap();
     backend
 }

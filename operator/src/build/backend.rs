@@ -1,7 +1,8 @@
 //! The systems under test: StatefulSet, headless Service and credentials of each kind. (Pure.)
 //!
-//! Everything that differs between the kinds is in [`Profile`]: a new kind is one more arm.
+//! Everything that differs between the kinds is in [`Profile`].
 
+use super::profile::{Profile, Ready};
 use super::{
     Role, container_security, guaranteed, metadata, node_selector, pod_security, pull_policy,
     selector, undisturbed,
@@ -10,7 +11,6 @@ use crate::settings::Settings;
 use crate::validate::{ValidBackend, Validated};
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
-use bakeoff_crds::spec::BackendKind;
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
@@ -18,88 +18,13 @@ use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
     PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector, Service,
-    ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
+    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
     WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
-
-/// What differs between the kinds of provisioned backends.
-pub struct Profile {
-    /// The port that answers S3.
-    pub port: i32,
-    /// The port and path of the Prometheus metrics.
-    pub metrics: (i32, &'static str),
-    /// The command line.
-    pub command: Vec<String>,
-    /// Environment variables in clear.
-    pub env: Vec<(&'static str, &'static str)>,
-    /// Environment variables from the credentials Secret: name and key.
-    pub secret_env: Vec<(&'static str, &'static str)>,
-    /// A path that answers 200 once the server is ready.
-    pub ready_path: &'static str,
-    /// What "acknowledged" means there.
-    pub durability: &'static str,
-    /// What stands beside every figure of it.
-    pub caveats: Vec<&'static str>,
-}
-
-/// The profile of a provisioned kind; `None` for an external endpoint.
-#[must_use]
-pub fn profile(kind: BackendKind) -> Option<Profile> {
-    let words = |line: &str| {
-        line.split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    match kind {
-        BackendKind::Minio => Some(Profile {
-            port: 9_000,
-            metrics: (9_000, "/minio/v2/metrics/node"),
-            command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
-            env: vec![
-                ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
-                ("MINIO_BROWSER", "off"),
-                ("MINIO_UPDATE", "off"),
-                ("HOME", "/tmp"),
-            ],
-            secret_env: vec![
-                ("MINIO_ROOT_USER", names::SECRET_ACCESS_KEY_ID),
-                ("MINIO_ROOT_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
-            ],
-            ready_path: "/minio/health/ready",
-            durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement",
-            caveats: vec![
-                "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
-            ],
-        }),
-        // Master, volume server and filer talk over loopback; only the gateway and the metrics are
-        // reachable. No telemetry, no further gateways, no buckets that appear by themselves.
-        BackendKind::Seaweedfs => Some(Profile {
-            port: 8_333,
-            metrics: (9_324, "/metrics"),
-            command: words(
-                "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
-                 -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 \
-                 -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
-                 -metricsIp=0.0.0.0 -metricsPort=9324",
-            ),
-            env: vec![("HOME", "/tmp")],
-            secret_env: vec![
-                ("AWS_ACCESS_KEY_ID", names::SECRET_ACCESS_KEY_ID),
-                ("AWS_SECRET_ACCESS_KEY", names::SECRET_SECRET_ACCESS_KEY),
-            ],
-            ready_path: "/healthz",
-            durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement",
-            caveats: vec![
-                "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
-            ],
-        }),
-        BackendKind::S3 => None,
-    }
-}
 
 /// The role part of a backend's child names.
 #[must_use]
@@ -115,9 +40,9 @@ pub fn credentials_name(valid: &Validated, backend: &ValidBackend) -> String {
 
 /// The address at which generators find a provisioned backend.
 #[must_use]
-pub fn endpoint(valid: &Validated, backend: &ValidBackend, port: i32) -> String {
+pub fn endpoint(valid: &Validated, backend: &ValidBackend, scheme: &str, port: i32) -> String {
     format!(
-        "http://{}.{}.svc:{port}",
+        "{scheme}://{}.{}.svc:{port}",
         valid.child(&role_name(backend)),
         valid.id.namespace
     )
@@ -177,7 +102,7 @@ pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> 
             cluster_ip: Some("None".to_owned()),
             selector: Some(pod_selector(valid, backend)),
             ports: Some(vec![ServicePort {
-                name: Some("s3".to_owned()),
+                name: Some(profile.port_name.to_owned()),
                 port: profile.port,
                 ..Default::default()
             }]),
@@ -277,12 +202,20 @@ fn pod(
         }),
     }));
     let port = IntOrString::Int(profile.port);
+    let (http_get, tcp_socket) = match profile.ready {
+        Ready::Http(path) => {
+            let get = HTTPGetAction {
+                path: Some(path.to_owned()),
+                port,
+                ..Default::default()
+            };
+            (Some(get), None)
+        }
+        Ready::Open => (None, Some(TCPSocketAction { host: None, port })),
+    };
     let probe = |period, failures| Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(profile.ready_path.to_owned()),
-            port: port.clone(),
-            ..Default::default()
-        }),
+        http_get: http_get.clone(),
+        tcp_socket: tcp_socket.clone(),
         period_seconds: Some(period),
         timeout_seconds: Some(3),
         failure_threshold: Some(failures),
@@ -294,21 +227,13 @@ fn pod(
         read_only: Some(read_only),
         ..Default::default()
     };
-    let container = Container {
-        name: "server".to_owned(),
+    let base = Container {
         image: Some(backend.image.clone()),
         image_pull_policy: pull_policy(settings),
-        command: Some(profile.command.clone()),
         env: Some(env),
-        ports: Some(vec![ContainerPort {
-            name: Some("s3".to_owned()),
-            container_port: profile.port,
-            ..Default::default()
-        }]),
         resources: Some(guaranteed(&valid.spec.equipment.resources)),
-        // Frequent until it is ready, so that little time is lost; rare afterwards, so that nothing is disturbed.
-        startup_probe: Some(probe(1, 300)),
-        readiness_probe: Some(probe(10, 3)),
+        // A server that refuses its settings says so on standard error, and the pod repeats it.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
             mount("data", "/data", false),
@@ -316,14 +241,33 @@ fn pod(
         ]),
         ..Default::default()
     };
+    let prepare = profile.prepare.as_ref().map(|command| Container {
+        name: "prepare".to_owned(),
+        command: Some(command.clone()),
+        ..base.clone()
+    });
+    let container = Container {
+        name: "server".to_owned(),
+        command: Some(profile.command.clone()),
+        ports: Some(vec![ContainerPort {
+            name: Some(profile.port_name.to_owned()),
+            container_port: profile.port,
+            ..Default::default()
+        }]),
+        // Frequent until it is ready, so that little time is lost; rare afterwards, so that nothing is disturbed.
+        startup_probe: Some(probe(1, 300)),
+        readiness_probe: Some(probe(10, 3)),
+        ..base
+    };
     PodSpec {
+        init_containers: prepare.map(|container| vec![container]),
         containers: vec![container],
         node_selector: node_selector(valid),
         affinity: Some(affinity(valid, nodes.len())),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
-        security_context: Some(pod_security()),
+        security_context: Some(pod_security(profile.user)),
         volumes: Some(vec![Volume {
             name: "tmp".to_owned(),
             empty_dir: Some(EmptyDirVolumeSource::default()),

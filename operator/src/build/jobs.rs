@@ -5,7 +5,7 @@
 
 use super::backend::{credentials_name, on_same_host};
 use super::{
-    Role, container_security, guaranteed, labels, metadata, node_selector, pod_security,
+    Role, USER, container_security, guaranteed, labels, metadata, node_selector, pod_security,
     pull_policy, selector, undisturbed,
 };
 use crate::settings::Settings;
@@ -270,7 +270,7 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(shape.grace_seconds),
-        security_context: Some(pod_security()),
+        security_context: Some(pod_security(USER)),
         volumes: Some(volumes),
         ..Default::default()
     };

@@ -6,6 +6,7 @@ pub mod backend;
 pub mod guard;
 pub mod jobs;
 pub mod plan;
+pub mod profile;
 
 use crate::settings::Settings;
 use crate::validate::Validated;
@@ -116,12 +117,12 @@ pub fn guaranteed(resources: &Resources) -> ResourceRequirements {
 
 /// The pod half of the *restricted* Pod Security Standard.
 #[must_use]
-pub fn pod_security() -> PodSecurityContext {
+pub fn pod_security(user: i64) -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
+        run_as_user: Some(user),
+        run_as_group: Some(user),
+        fs_group: Some(user),
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),

@@ -1,7 +1,8 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
-use super::backend::{endpoint, profile};
+use super::backend::endpoint;
 use super::jobs::{CREDENTIALS, RESULTS_FOLDER, plan_name};
+use super::profile::profile;
 use super::{Role, metadata};
 use crate::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
@@ -11,9 +12,6 @@ use bakeoff_crds::run::{
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
-
-/// The bucket that generators make on provisioned backends.
-const BUCKET: &str = "bakeoff";
 
 /// The plan of an attempt.
 #[must_use]
@@ -31,7 +29,7 @@ pub fn run_plan(
         backends: valid
             .backends
             .iter()
-            .map(|backend| resolve(valid, backend, observed))
+            .filter_map(|backend| resolve(valid, backend, observed))
             .collect(),
         results: store(valid, settings),
         environment,
@@ -54,10 +52,15 @@ pub fn environment(
     }
 }
 
-fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> ResolvedBackend {
+/// `None` never happens: what is not external has a profile.
+fn resolve(
+    valid: &Validated,
+    backend: &ValidBackend,
+    observed: &Observed,
+) -> Option<ResolvedBackend> {
     let credentials_dir = format!("{CREDENTIALS}/{}", backend.name);
     if let Some(s3) = &backend.external {
-        return ResolvedBackend {
+        return Some(ResolvedBackend {
             name: backend.name.clone(),
             kind: backend.kind,
             version: String::new(),
@@ -78,51 +81,39 @@ fn resolve(valid: &Validated, backend: &ValidBackend, observed: &Observed) -> Re
             caveats: vec![
                 "external endpoint: its equipment and its distance are its own".to_owned(),
             ],
-        };
+        });
     }
-    let profile = profile(backend.kind);
+    let profile = profile(valid, backend)?;
     let pod = observed
         .children
         .pods_of_backend(&backend.name)
         .find(|pod| is_ready(pod));
-    let port = profile.as_ref().map_or(0, |p| p.port);
-    let mut settings = BTreeMap::new();
-    if let Some(profile) = &profile {
-        settings.insert("command".to_owned(), profile.command.join(" "));
-        settings.extend(
-            profile
-                .env
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        );
-    }
-    ResolvedBackend {
+    let mut settings = profile.settings;
+    settings.insert("command".to_owned(), profile.command.join(" "));
+    let clear = profile.env.iter();
+    settings.extend(clear.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Some(ResolvedBackend {
         name: backend.name.clone(),
         kind: backend.kind,
         version: backend.version.clone(),
         image: backend.image.clone(),
         image_id: pod.and_then(image_id).unwrap_or_default(),
-        endpoint: endpoint(valid, backend, port),
+        endpoint: endpoint(valid, backend, profile.scheme, profile.port),
         region: "us-east-1".to_owned(),
-        bucket: BUCKET.to_owned(),
+        bucket: profile.bucket.to_owned(),
         prefix: String::new(),
         path_style: true,
         credentials_dir,
         metrics_url: profile
-            .as_ref()
-            .map(|p| format!("{}{}", endpoint(valid, backend, p.metrics.0), p.metrics.1)),
+            .metrics
+            .map(|(port, path)| format!("{}{path}", endpoint(valid, backend, "http", port))),
         provisioned: true,
-        durability: profile
-            .as_ref()
-            .map(|p| p.durability.to_owned())
-            .unwrap_or_default(),
+        durability: profile.durability,
         settings,
         node: pod.and_then(node_name).unwrap_or_default(),
         time_to_ready_seconds: pod.and_then(time_to_ready),
-        caveats: profile
-            .map(|p| p.caveats.into_iter().map(str::to_owned).collect())
-            .unwrap_or_default(),
-    }
+        caveats: profile.caveats.into_iter().map(str::to_owned).collect(),
+    })
 }
 
 /// Where results go.

@@ -1,6 +1,7 @@
 //! From the start to the last trial: calibrate, provision, measure. (Pure.)
 
 use super::{Action, Draft, Kind, Plan, ending};
+use crate::build::profile::profile;
 use crate::build::{Role, backend, guard, jobs, plan as run_plan};
 use crate::facts::{
     JobState, completion_index, container_end, is_ready, job_state, termination, unready_since,
@@ -109,7 +110,7 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
 
     for (backend, profile) in valid
         .provisioned()
-        .filter_map(|b| Some((b, backend::profile(b.kind)?)))
+        .filter_map(|b| Some((b, profile(valid, b)?)))
     {
         draft.ensure(backend::service(valid, backend, &profile));
     }
@@ -126,7 +127,7 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     }
     for (backend, profile) in valid
         .provisioned()
-        .filter_map(|b| Some((b, backend::profile(b.kind)?)))
+        .filter_map(|b| Some((b, profile(valid, b)?)))
     {
         let set = backend::stateful_set(
             valid,

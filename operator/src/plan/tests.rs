@@ -571,7 +571,7 @@ fn pods_meet_the_restricted_standard_and_are_guaranteed() {
     .map(|job| job.spec.unwrap().template.spec.unwrap())
     .collect::<Vec<_>>();
     for backend in valid.provisioned() {
-        let profile = crate::build::backend::profile(backend.kind).unwrap();
+        let profile = crate::build::profile::profile(&valid, backend).unwrap();
         let set = crate::build::backend::stateful_set(&valid, backend, &profile, &settings(), &[]);
         specs.push(set.spec.unwrap().template.spec.unwrap());
     }

@@ -1,0 +1,395 @@
+//! Experiment A0: does one plain head table hold?
+//!
+//! The plan: "Pass: HOT ratio near 100 %, bloat flat, size tracks the active set, not cumulative
+//! history. If it passes, partitioning is unnecessary and we stop here. If autovacuum can't keep up or
+//! bloat climbs, escalate to A1." The change is to leave partitioning out, so `Go` means that the
+//! simple schema holds: with one fillfactor, at every number of active runs measured. `NoGo` means
+//! that every fillfactor is shown to fail somewhere.
+
+use std::collections::BTreeSet;
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
+use bakeoff_crds::status::DecisionOutcome;
+
+use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing};
+use crate::stats::{ALPHA, interval, mean, round};
+use crate::summary::{CellBackend, CellSummary, Summary};
+use crate::vocabulary;
+
+/// "Near 100 %": the share of updates that add no index entry.
+const HOT_PERCENT: f64 = 90.0;
+/// "Flat": growth of table and indexes over the second half of the window, percent.
+const LATE_GROWTH_PERCENT: f64 = 2.0;
+/// "Autovacuum keeps up": autovacuum lets dead rows reach a fifth of the table by default before it starts;
+/// twice that is more than one cycle behind.
+const DEAD_PERCENT: f64 = 40.0;
+/// "Size tracks the active set": bytes per active run at the largest level against the smallest.
+const SIZE_RATIO: f64 = 1.25;
+
+/// What one fillfactor shows.
+struct Variant {
+    fillfactor: i64,
+    inputs: Vec<DecisionInput>,
+}
+
+impl Variant {
+    fn standing(&self) -> Standing {
+        let decides = |input: &&DecisionInput| input.role != Role::Context;
+        let of = |standing| {
+            self.inputs
+                .iter()
+                .filter(decides)
+                .any(|input| input.standing == standing)
+        };
+        if of(Standing::NotMet) {
+            Standing::NotMet
+        } else if of(Standing::Open) || self.inputs.is_empty() {
+            Standing::Open
+        } else {
+            Standing::Met
+        }
+    }
+
+    fn first(&self, standing: Standing) -> Option<&DecisionInput> {
+        self.inputs
+            .iter()
+            .find(|input| input.role != Role::Context && input.standing == standing)
+    }
+}
+
+pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+    let subject = decision
+        .incumbent
+        .clone()
+        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .unwrap_or_default();
+    let cells: Vec<&CellSummary> = summary
+        .of_kind(WorkloadKind::HeadRow)
+        .flat_map(|workload| &workload.cells)
+        .collect();
+    let fillfactors: BTreeSet<i64> = cells
+        .iter()
+        .filter_map(|cell| level(cell, factor::FILLFACTOR))
+        .collect();
+    // Highest first: the less that has to be tuned, the better.
+    let variants: Vec<Variant> = fillfactors
+        .into_iter()
+        .rev()
+        .map(|fillfactor| variant(fillfactor, &cells, &subject))
+        .collect();
+    let missed = correctness(summary, &subject);
+
+    let holds = variants
+        .iter()
+        .find(|variant| variant.standing() == Standing::Met);
+    let fails = !variants.is_empty()
+        && variants
+            .iter()
+            .all(|variant| variant.standing() == Standing::NotMet);
+    let describe = |input: &DecisionInput| {
+        let value = input
+            .value
+            .map_or_else(|| "not measured".to_owned(), |value| format!("{value:.1}"));
+        format!(
+            "{}, {}: {value}, {} is demanded",
+            input.name, input.scope, input.demand
+        )
+    };
+    let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
+        (
+            DecisionOutcome::NoGo,
+            format!(
+                "{:.0} statements did not touch exactly the row that their connection owned.",
+                missed.value.unwrap_or(0.0)
+            ),
+            "The compare-and-swap is not what the design takes it for: settle that before any schema.".to_owned(),
+        )
+    } else if let Some(variant) = holds.filter(|_| missed.standing == Standing::Met) {
+        (
+            DecisionOutcome::Go,
+            format!(
+                "With fillfactor {} updates stay HOT, the size is flat and tracks the active set, and autovacuum keeps up, at every number of active runs measured.",
+                variant.fillfactor
+            ),
+            "Leave partitioning out of the design: the plain head table with delete on completion holds.".to_owned(),
+        )
+    } else if fails {
+        let why: Vec<String> = variants
+            .iter()
+            .filter_map(|variant| variant.first(Standing::NotMet).map(describe))
+            .collect();
+        (
+            DecisionOutcome::NoGo,
+            format!("Every fillfactor measured fails. {}.", why.join("; ")),
+            "Partitioning is justified: experiment A1 picks dropping or deleting and the handling of sleepers.".to_owned(),
+        )
+    } else {
+        let open = variants
+            .iter()
+            .filter_map(|variant| variant.first(Standing::Open))
+            .chain(std::iter::once(&missed).filter(|input| input.standing == Standing::Open))
+            .next()
+            .map_or_else(
+                || "No head table was measured. What is missing is not satisfied".to_owned(),
+                |input| format!("Not shown either way: {}", describe(input)),
+            );
+        (
+            DecisionOutcome::Inconclusive,
+            format!("{open}."),
+            "Nothing changes yet: measure longer windows, more blocks or more levels of active runs.".to_owned(),
+        )
+    };
+    let mut inputs = vec![missed];
+    inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
+    DecisionRecord {
+        rule: DecisionRule::SimpleSchema,
+        result_class: summary.result_class,
+        question: format!(
+            "Does one plain head table hold on {subject}, so that no partitioning is needed?"
+        ),
+        criterion: format!(
+            "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs with autovacuum at work, and bytes per active run differ by at most {SIZE_RATIO}x between the levels; NoGo if every fillfactor is shown to fail one of these."
+        ),
+        margin: 1.0,
+        outcome,
+        reason,
+        consequence,
+        inputs,
+        more_blocks: None,
+    }
+}
+
+fn level(cell: &CellSummary, factor: &str) -> Option<i64> {
+    cell.levels.get(factor)?.parse().ok()
+}
+
+fn correctness(summary: &Summary, subject: &str) -> DecisionInput {
+    let mut input = missing(
+        "Rows missed by their owner",
+        subject.to_owned(),
+        Role::Correctness,
+        Unit::Violations,
+        "none".to_owned(),
+    );
+    let checks: Vec<_> = summary
+        .of_kind(WorkloadKind::HeadRow)
+        .flat_map(|workload| &workload.checks)
+        .filter(|check| check.backend == subject && check.name == vocabulary::ROWS_MISSED)
+        .collect();
+    if checks.iter().any(|check| check.checked > 0) {
+        let violations: i64 = checks.iter().map(|check| check.violations).sum();
+        input.value = Some(violations as f64);
+        input.standing = if violations == 0 {
+            Standing::Met
+        } else {
+            Standing::NotMet
+        };
+    }
+    input
+}
+
+fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str) -> Variant {
+    let mut mine: Vec<(i64, &CellBackend)> = cells
+        .iter()
+        .filter(|cell| level(cell, factor::FILLFACTOR) == Some(fillfactor))
+        .filter_map(|cell| Some((level(cell, factor::ACTIVE_RUNS)?, cell.on(subject)?)))
+        .collect();
+    mine.sort_by_key(|(active, _)| *active);
+    let mut inputs = Vec::new();
+    for (active, on) in &mine {
+        let scope = format!("fillfactor {fillfactor}, {active} active runs");
+        inputs.push(bounded(
+            on,
+            "hotPercent",
+            "HOT updates, %",
+            &scope,
+            Bound::AtLeast(HOT_PERCENT),
+        ));
+        inputs.push(bounded(
+            on,
+            "lateGrowthPercent",
+            "Growth over the second half of the window, %",
+            &scope,
+            Bound::AtMost(LATE_GROWTH_PERCENT),
+        ));
+        inputs.push(bounded(
+            on,
+            "deadPeakPercent",
+            "Most dead rows, % of active runs",
+            &scope,
+            Bound::AtMost(DEAD_PERCENT),
+        ));
+        inputs.push(vacuumed(on, &scope));
+    }
+    inputs.push(tracking(fillfactor, &mine));
+    Variant { fillfactor, inputs }
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
+    on.figures
+        .get(figure)
+        .map(|figure| figure.blocks.iter().map(|point| point.value).collect())
+        .unwrap_or_default()
+}
+
+/// A figure against a bound: shown when its whole interval lies on one side.
+fn bounded(on: &CellBackend, figure: &str, name: &str, scope: &str, bound: Bound) -> DecisionInput {
+    let demand = match bound {
+        Bound::AtLeast(bound) => format!("shown to be at least {bound}"),
+        Bound::AtMost(bound) => format!("shown to be at most {bound}"),
+    };
+    let mut input = missing(name, scope.to_owned(), Role::Primary, Unit::Percent, demand);
+    let values = values(on, figure);
+    input.blocks = count(values.len());
+    if values.is_empty() {
+        return input;
+    }
+    input.value = Some(round(mean(&values)));
+    let Some((_, low, high)) = interval::student(&values, ALPHA) else {
+        return input;
+    };
+    input.low = Some(round(low));
+    input.high = Some(round(high));
+    let (met, not) = match bound {
+        Bound::AtLeast(bound) => (low >= bound, high < bound),
+        Bound::AtMost(bound) => (high <= bound, low > bound),
+    };
+    input.standing = match (met, not) {
+        (true, _) => Standing::Met,
+        (_, true) => Standing::NotMet,
+        _ => Standing::Open,
+    };
+    input
+}
+
+/// A window in which autovacuum never ran says nothing about whether it keeps up.
+fn vacuumed(on: &CellBackend, scope: &str) -> DecisionInput {
+    let mut input = missing(
+        "Fewest autovacuum runs in a window",
+        scope.to_owned(),
+        Role::Guard,
+        Unit::Count,
+        "at least 1 in every window".to_owned(),
+    );
+    let values = values(on, "autovacuums");
+    input.blocks = count(values.len());
+    if let Some(fewest) = values.iter().copied().reduce(f64::min) {
+        input.value = Some(fewest);
+        if fewest >= 1.0 {
+            input.standing = Standing::Met;
+        }
+    }
+    input
+}
+
+/// Bytes per active run must not depend on how much history there was: a table that keeps what was
+/// deleted has more of them where more runs lived.
+fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
+    let mut input = missing(
+        "Bytes per active run, largest level against smallest",
+        format!("fillfactor {fillfactor}"),
+        Role::Guard,
+        Unit::Ratio,
+        format!("between {:.2} and {SIZE_RATIO}", 1.0 / SIZE_RATIO),
+    );
+    let (Some(first), Some(last)) = (levels.first(), levels.last()) else {
+        return input;
+    };
+    let (small, large) = (
+        values(first.1, "bytesPerActiveRun"),
+        values(last.1, "bytesPerActiveRun"),
+    );
+    input.blocks = count(small.len().min(large.len()));
+    if first.0 == last.0 || small.is_empty() || large.is_empty() {
+        input
+            .demand
+            .push_str(", over at least two levels of active runs");
+        return input;
+    }
+    let ratio = mean(&large) / mean(&small).max(1.0);
+    input.value = Some(round(ratio));
+    input.standing = if (1.0 / SIZE_RATIO..=SIZE_RATIO).contains(&ratio) {
+        Standing::Met
+    } else {
+        Standing::NotMet
+    };
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{HeadRowFigures, head_row_summary};
+    use super::*;
+
+    const FINE: HeadRowFigures = HeadRowFigures {
+        hot: 97.0,
+        growth: 0.3,
+        dead: 18.0,
+        vacuums: 3.0,
+        bytes: 300.0,
+        missed: 0,
+    };
+
+    fn decide_with(of: impl Fn(i64, i64) -> HeadRowFigures) -> DecisionRecord {
+        head_row_summary(6, of).decision.unwrap()
+    }
+
+    #[test]
+    fn one_fillfactor_that_holds_everywhere_is_a_go() {
+        let decision = decide_with(|_, fillfactor| HeadRowFigures {
+            hot: if fillfactor == 100 { 40.0 } else { 97.0 },
+            ..FINE
+        });
+        assert_eq!(decision.outcome, DecisionOutcome::Go, "{}", decision.reason);
+        assert!(
+            decision.reason.contains("fillfactor 80"),
+            "{}",
+            decision.reason
+        );
+    }
+
+    #[test]
+    fn every_fillfactor_failing_is_a_no_go_that_names_why() {
+        let climbing = decide_with(|active, _| HeadRowFigures {
+            growth: if active > 1_000 { 9.0 } else { 0.1 },
+            ..FINE
+        });
+        assert_eq!(climbing.outcome, DecisionOutcome::NoGo);
+        assert!(climbing.reason.contains("Growth"), "{}", climbing.reason);
+        let behind = decide_with(|_, _| HeadRowFigures { dead: 90.0, ..FINE });
+        assert_eq!(behind.outcome, DecisionOutcome::NoGo);
+        let history = decide_with(|active, _| HeadRowFigures {
+            bytes: if active > 1_000 { 900.0 } else { 300.0 },
+            ..FINE
+        });
+        assert_eq!(history.outcome, DecisionOutcome::NoGo);
+        assert!(
+            history.reason.contains("Bytes per active run"),
+            "{}",
+            history.reason
+        );
+        let wrong = decide_with(|_, _| HeadRowFigures { missed: 1, ..FINE });
+        assert_eq!(wrong.outcome, DecisionOutcome::NoGo);
+    }
+
+    #[test]
+    fn a_window_without_autovacuum_settles_nothing() {
+        let decision = decide_with(|_, _| HeadRowFigures {
+            vacuums: 0.0,
+            ..FINE
+        });
+        assert_eq!(decision.outcome, DecisionOutcome::Inconclusive);
+        assert!(
+            decision.reason.contains("autovacuum"),
+            "{}",
+            decision.reason
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! Summaries of head-row runs with known figures, for tests.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use bakeoff_crds::schedule;
+use bakeoff_crds::spec::ExperimentSpec;
+use serde_json::json;
+
+use crate::sample::{self, PLAIN};
+use crate::summary::{RunData, Summary, summarise};
+
+#[derive(Clone, Copy)]
+pub(super) struct HeadRowFigures {
+    pub hot: f64,
+    pub growth: f64,
+    pub dead: f64,
+    pub vacuums: f64,
+    pub bytes: f64,
+    pub missed: i64,
+}
+
+/// A run of experiment A0 with these figures by active runs and fillfactor; they scatter a little over blocks.
+pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigures) -> Summary {
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "head", "headRow": {
+            "activeRuns": [1_000, 100_000], "fillfactor": [100, 80], "load": {"closed": {"concurrency": [8]}}}}],
+        "trials": {"blocks": blocks},
+        "decision": {"rule": "SimpleSchema"}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let records: Vec<_> = schedule::trials(&spec)
+        .iter()
+        .map(|trial| {
+            let level = |name: &str| trial.cell[name].parse::<i64>().unwrap();
+            let figures = of(level("activeRuns"), level("fillfactor"));
+            let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
+            let mut record = sample::record(trial, PLAIN, 7);
+            record.figures = BTreeMap::from(
+                [
+                    ("hotPercent", figures.hot),
+                    ("lateGrowthPercent", figures.growth * jitter),
+                    ("deadPeakPercent", figures.dead * jitter),
+                    ("autovacuums", figures.vacuums),
+                    ("bytesPerActiveRun", figures.bytes * jitter),
+                ]
+                .map(|(name, value)| (name.to_owned(), value)),
+            );
+            for check in &mut record.checks {
+                check.violations = figures.missed;
+            }
+            record
+        })
+        .collect();
+    summarise(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+    })
+    .unwrap()
+}

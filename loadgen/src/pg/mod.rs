@@ -1,0 +1,167 @@
+//! Postgres: connections, one for each worker, and what the server says of itself.
+
+pub mod observe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::s3::{Failure, FailureClass};
+use crate::sigv4::Credentials;
+
+/// The longest that opening a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why an address of a Postgres server cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint {0:?}: write postgres://host:port")]
+pub struct AddressError(String);
+
+/// Opens connections to one database as one user.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<Config>,
+    address: Arc<str>,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Connections to `database` at `endpoint` (`postgres://host:port`); the access key is the user, the
+    /// secret key the password. An operation that takes longer than `timeout` is recorded as a timeout.
+    ///
+    /// # Errors
+    /// When the endpoint is not of that form.
+    pub fn new(
+        endpoint: &str,
+        database: &str,
+        credentials: &Credentials,
+        timeout: Duration,
+    ) -> Result<Self, AddressError> {
+        let wrong = || AddressError(endpoint.to_owned());
+        let address = endpoint.strip_prefix("postgres://").ok_or_else(wrong)?;
+        let (host, port) = address
+            .trim_end_matches('/')
+            .rsplit_once(':')
+            .ok_or_else(wrong)?;
+        let mut config = Config::new();
+        config
+            .host(host)
+            .port(port.parse().map_err(|_| wrong())?)
+            .dbname(database)
+            .user(&credentials.access_key_id)
+            .password(&credentials.secret_access_key)
+            .application_name("bakeoff")
+            .connect_timeout(CONNECT_PATIENCE);
+        Ok(Self {
+            config: Arc::new(config),
+            address: address.into(),
+            timeout,
+        })
+    }
+
+    /// Where the server is, for people.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How long an operation may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Opens a connection. It ends when the client is dropped.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the user.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        let (client, connection) =
+            match tokio::time::timeout(CONNECT_PATIENCE, self.config.connect(NoTls)).await {
+                Ok(Ok(pair)) => pair,
+                Ok(Err(error)) => return Err(opening(&error)),
+                Err(_) => {
+                    return Err(Failure::new(FailureClass::Connect, "no answer within 10 s"));
+                }
+            };
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+        Ok(client)
+    }
+}
+
+/// A failure while connecting: refused by the server, or not reached at all.
+fn opening(error: &tokio_postgres::Error) -> Failure {
+    let mut failure = failure(error);
+    if failure.class == FailureClass::Transport {
+        failure.class = FailureClass::Connect;
+    }
+    failure
+}
+
+/// What an error of the client library is, for the record.
+#[must_use]
+pub fn failure(error: &tokio_postgres::Error) -> Failure {
+    let Some(server) = error.as_db_error() else {
+        // The library's own words name only the layer; its cause says what happened.
+        let cause =
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        return Failure::new(FailureClass::Transport, cause);
+    };
+    let class = match server.code() {
+        &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            FailureClass::Client
+        }
+        &SqlState::TOO_MANY_CONNECTIONS => FailureClass::Throttled,
+        &SqlState::QUERY_CANCELED => FailureClass::Timeout,
+        // Connection exceptions, and a server that is starting or going down.
+        &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN | &SqlState::CANNOT_CONNECT_NOW => {
+            FailureClass::Transport
+        }
+        code if code.code().starts_with("42") || code.code().starts_with("22") => {
+            FailureClass::Client
+        }
+        _ => FailureClass::Server,
+    };
+    let mut failure = Failure::new(class, server.message());
+    failure.code = Some(server.code().code().to_owned());
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        let credentials = Credentials {
+            access_key_id: "u".into(),
+            secret_access_key: "p".into(),
+            session_token: None,
+        };
+        let at = |endpoint: &str| {
+            Connector::new(endpoint, "postgres", &credentials, Duration::from_secs(1))
+        };
+        assert_eq!(
+            at("postgres://db.ns.svc:5432").unwrap().address(),
+            "db.ns.svc:5432"
+        );
+        for wrong in ["http://db:5432", "postgres://db", "postgres://db:port"] {
+            let error = at(wrong).unwrap_err().to_string();
+            assert!(error.contains("postgres://host:port"), "{error}");
+        }
+    }
+}

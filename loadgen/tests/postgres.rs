@@ -1,0 +1,240 @@
+//! The Postgres workloads on a real server. Needs BAKEOFF_POSTGRES, a folder with bin, lib and
+//! share that `nobody` can read where the tests are root: a copy of `dev/tools path postgres-18`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::run::{Environment, ExperimentId, Manifest, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::schedule;
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::run::{Backend, Run};
+use bakeoff_loadgen::store::Store;
+use serde_json::json;
+use support::postgres::Postgres;
+use tokio::sync::watch;
+
+fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Backend) -> RunPlan {
+    let spec = json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [workload],
+        "trials": trials,
+        "validity": {"maxSendLagP99Microseconds": 1_000_000},
+    });
+    RunPlan {
+        schema_version: RUN_SCHEMA.into(),
+        experiment: ExperimentId {
+            namespace: "n".into(),
+            name: "e".into(),
+            uid: "u".into(),
+        },
+        spec: serde_json::from_value(spec).unwrap(),
+        backends: vec![backend.resolved.clone()],
+        results: StoreTarget {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: "unused".into(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+        },
+        environment: Environment::default(),
+        attempt: 0,
+    }
+}
+
+struct Ran {
+    records: Vec<TrialRecord>,
+    folder: tempfile::TempDir,
+}
+
+fn measured(plan: RunPlan, backend: Backend, on_trial: &dyn Fn(&TrialRecord)) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let (_sender, stop) = watch::channel(false);
+    let mut run = Run {
+        plan,
+        backends: vec![backend],
+        store: Store::Folder(folder.path().into()),
+        index: 0,
+        generators: 1,
+        node: String::new(),
+        control: Arc::new(Control::default()),
+        stop,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run.lead(&|record| {
+            on_trial(record);
+            records.borrow_mut().push(record.clone());
+        }))
+        .unwrap();
+    Ran {
+        records: records.into_inner(),
+        folder,
+    }
+}
+
+fn backend(server: &Postgres) -> Backend {
+    Backend::new(server.resolved("pg"), support::credentials()).unwrap()
+}
+
+#[test]
+fn runs_live_and_the_server_says_how() {
+    let server = Postgres::start(&[
+        "autovacuum_naptime=1s",
+        "autovacuum_vacuum_scale_factor=0.01",
+        "shared_buffers=64MB",
+        "synchronous_commit=off",
+    ]);
+    let on = backend(&server);
+    let workload = json!({"name": "head", "headRow": {
+        "activeRuns": [5_000], "fillfactor": [100, 70], "stateBytes": 100,
+        "load": {"closed": {"concurrency": [4]}}}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 5, "drainSeconds": 5});
+    let plan = plan(workload, trials, &on);
+    let scheduled = schedule::trials(&plan.spec).len();
+    let ran = measured(plan, on, &|_| {});
+    assert_eq!(ran.records.len(), scheduled);
+    let mut hot = BTreeMap::new();
+    for record in &ran.records {
+        let name = record.trial.describe();
+        assert_eq!(record.verdict, Verdict::Valid, "{name}");
+        let load = &record.load;
+        assert_eq!(
+            load.failed, 0,
+            "{name}: {:?}",
+            record.operations["operation"].failures
+        );
+        let count = |kind: &str| record.operations[kind].count;
+        assert_eq!(count("operation"), load.completed);
+        assert_eq!(
+            count("create") + count("transition") + count("complete"),
+            load.completed
+        );
+        let each = count("transition") as f64 / count("create").max(1) as f64;
+        assert!(
+            (8.0..20.0).contains(&each),
+            "{name}: {each} transitions for a creation"
+        );
+        assert!(
+            decode(&record.operations["transition"].response)
+                .unwrap()
+                .len()
+                > 100
+        );
+        assert_eq!(record.checks[0].name, "rowsMissed");
+        assert!(record.checks[0].checked >= load.completed);
+        assert_eq!(
+            record.checks[0].violations, 0,
+            "{:?}",
+            record.checks[0].examples
+        );
+        for figure in [
+            "hotPercent",
+            "tableBloatPercent",
+            "bytesPerActiveRun",
+            "autovacuums",
+            "deadPeakPercent",
+        ] {
+            assert!(
+                record.figures.contains_key(figure),
+                "{name} lacks {figure}: {:?}",
+                record.figures
+            );
+        }
+        assert!(record.figures["bytesPerActiveRun"] > 100.0);
+        assert!(record.files.contains(&"samples.jsonl".to_owned()));
+        hot.insert(
+            record.trial.cell["fillfactor"].clone(),
+            record.figures["hotPercent"],
+        );
+    }
+    // Room in the page is what makes an update heap-only.
+    assert!(hot["70"] > hot["100"], "{hot:?}");
+    let manifest = std::fs::read(ran.folder.path().join("manifest.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+    let settings = &manifest.plan.backends[0].settings;
+    assert!(settings["server_version"].starts_with("1"), "{settings:?}");
+    assert_eq!(settings["data_checksums"], "on");
+    assert_eq!(settings["synchronous_commit"], "off");
+}
+
+#[test]
+fn runs_per_month_become_a_rate() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    // 20 million runs a month are 7.6 a second, and 110 operations a second.
+    let workload = json!({"name": "head", "headRow": {
+        "activeRuns": [1_000], "fillfactor": [90], "runsPerMonth": [20_000_000], "connections": 4}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 4, "drainSeconds": 5});
+    let ran = measured(plan(workload, trials, &on), on, &|_| {});
+    let load = &ran.records[0].load;
+    assert!(
+        (load.offered_per_second - 110.2).abs() < 0.5,
+        "{}",
+        load.offered_per_second
+    );
+    assert!((300..600).contains(&load.planned), "{load:?}");
+    assert_eq!(load.completed, load.planned);
+    assert!(!ran.records[0].operations["operation"].send_lag.0.is_empty());
+}
+
+#[test]
+fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
+    let server = std::cell::RefCell::new(Postgres::start(&["synchronous_commit=off"]));
+    let on = backend(&server.borrow());
+    let workload = json!({"name": "head", "headRow": {
+        "activeRuns": [1_000], "fillfactor": [90, 80], "load": {"closed": {"concurrency": [2]}}}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2});
+    let plan = plan(workload, trials, &on);
+    let killer = {
+        let pid = server.borrow().pid();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(2_500));
+            support::postgres::kill(pid);
+        })
+    };
+    // The kubelet's part: whoever finds the server dead starts it again.
+    let ran = std::thread::scope(|scope| {
+        let restarter = scope.spawn({
+            let pid = server.borrow().pid();
+            let again = server.borrow().again();
+            move || again.when_gone(pid)
+        });
+        let ran = measured(plan, on, &|_| {});
+        killer.join().unwrap();
+        (ran, restarter.join().unwrap())
+    });
+    let (ran, _second) = ran;
+    let voided: Vec<_> = ran
+        .records
+        .iter()
+        .filter(|record| record.verdict != Verdict::Valid)
+        .collect();
+    assert_eq!(
+        voided.len(),
+        1,
+        "{:?}",
+        ran.records.iter().map(|r| &r.verdict).collect::<Vec<_>>()
+    );
+    let Verdict::Invalid(reasons) = &voided[0].verdict else {
+        unreachable!()
+    };
+    let codes: Vec<InvalidCode> = reasons.iter().map(|reason| reason.code).collect();
+    assert!(
+        codes.contains(&InvalidCode::BackendRestarted)
+            || codes.contains(&InvalidCode::BackendUnavailable)
+            || codes.contains(&InvalidCode::PreparationFailed),
+        "{codes:?}"
+    );
+    assert_eq!(ran.records.len(), 3, "two trials and one repeated");
+}

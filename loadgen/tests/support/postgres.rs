@@ -1,0 +1,178 @@
+//! A real Postgres server. It refuses to run as root, so it runs as `nobody` where the tests are root.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use bakeoff_crds::run::ResolvedBackend;
+use bakeoff_crds::spec::BackendKind;
+
+use super::{KEY, SECRET};
+
+const NOBODY: u32 = 65_534;
+
+pub struct Postgres {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+    settings: Vec<String>,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program(name: &str) -> Command {
+    let root =
+        std::env::var_os("BAKEOFF_POSTGRES").expect("BAKEOFF_POSTGRES names a Postgres folder");
+    let mut command = Command::new(PathBuf::from(root).join("bin").join(name));
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .stdout(Stdio::null());
+    command
+}
+
+fn server(folder: &Path, port: u16, settings: &[String]) -> Command {
+    let mut command = program("postgres");
+    command.arg("-D").arg(folder.join("data"));
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    command
+        .args(["-c", &format!("port={port}")])
+        .args(["-c", "unix_socket_directories="])
+        .stderr(std::fs::File::create(folder.join("log")).unwrap());
+    command
+}
+
+impl Postgres {
+    /// A fresh server with these settings, for example `autovacuum_naptime=1s`.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        std::fs::write(&password, SECRET).unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        // Fails where the tests do not run as root, and is not needed there.
+        let _ = chown(folder.path(), Some(NOBODY), Some(NOBODY));
+        let status = program("initdb")
+            .arg("-D")
+            .arg(folder.path().join("data"))
+            .args([
+                "-U",
+                KEY,
+                "--auth=scram-sha-256",
+                "--data-checksums",
+                "--no-sync",
+            ])
+            .args(["--encoding=UTF8", "--locale=C"])
+            .arg(format!("--pwfile={}", password.display()))
+            .status()
+            .unwrap();
+        assert!(status.success(), "initdb");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+        let child = server(folder.path(), port, &settings).spawn().unwrap();
+        Self {
+            child,
+            folder,
+            port,
+            settings,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What starts the server again over the same data.
+    pub fn again(&self) -> Again {
+        Again {
+            folder: self.folder.path().to_owned(),
+            port: self.port,
+            settings: self.settings.clone(),
+        }
+    }
+
+    pub fn resolved(&self, name: &str) -> ResolvedBackend {
+        ResolvedBackend {
+            name: name.into(),
+            kind: BackendKind::Postgres,
+            version: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            endpoint: format!("postgres://127.0.0.1:{}", self.port),
+            region: String::new(),
+            bucket: "postgres".into(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+            metrics_url: None,
+            provisioned: true,
+            durability: String::new(),
+            settings: Default::default(),
+            node: String::new(),
+            time_to_ready_seconds: None,
+            caveats: vec![],
+        }
+    }
+}
+
+/// Ends a process of ours at once, as the kernel does when memory is short.
+pub fn kill(pid: u32) {
+    let status = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Starts a server again.
+pub struct Again {
+    folder: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+}
+
+/// The server that was started again; ends with it.
+pub struct Second(Child);
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Again {
+    /// Waits until the process is gone and its children have noticed, then starts another.
+    pub fn when_gone(&self, pid: u32) -> Second {
+        let stat = format!("/proc/{pid}/stat");
+        // A process that nobody has waited for stays as a zombie.
+        let gone = || {
+            std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z"))
+                || !Path::new(&stat).exists()
+        };
+        while !gone() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
+        Second(
+            server(&self.folder, self.port, &self.settings)
+                .spawn()
+                .unwrap(),
+        )
+    }
+}

@@ -1,0 +1,205 @@
+//! Everything that differs between the kinds of provisioned backends: a new kind is one more arm. (Pure.)
+
+use super::USER;
+use crate::validate::{ValidBackend, Validated};
+use bakeoff_crds::names;
+use bakeoff_crds::spec::BackendKind;
+use std::collections::BTreeMap;
+
+/// The user of Postgres' public images; initdb wants one that has a name.
+const POSTGRES_USER: i64 = 999;
+/// The database that is measured.
+pub const DATABASE: &str = "postgres";
+
+/// How a server says that it takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// This path answers 200.
+    Http(&'static str),
+    /// The port is open. Whether a signed or authenticated request is answered, the generators find out.
+    Open,
+}
+
+/// What differs between the kinds of provisioned backends.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The name of the port that is measured.
+    pub port_name: &'static str,
+    /// The port that is measured.
+    pub port: i32,
+    /// The scheme of its address.
+    pub scheme: &'static str,
+    /// The bucket or database that is measured.
+    pub bucket: &'static str,
+    /// The port and path of the Prometheus metrics, where it has them.
+    pub metrics: Option<(i32, &'static str)>,
+    /// What runs before the server, in the same image with the same volumes.
+    pub prepare: Option<Vec<String>>,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Settings that differ from the server's defaults.
+    pub settings: BTreeMap<String, String>,
+    /// Environment variables in clear.
+    pub env: Vec<(&'static str, &'static str)>,
+    /// Environment variables from the credentials Secret: name and key.
+    pub secret_env: Vec<(&'static str, &'static str)>,
+    /// How it says that it is ready.
+    pub ready: Ready,
+    /// The numeric user that it runs as.
+    pub user: i64,
+    /// What "acknowledged" means there.
+    pub durability: String,
+    /// What stands beside every figure of it.
+    pub caveats: Vec<&'static str>,
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The profile of a provisioned backend; `None` for an external endpoint.
+#[must_use]
+pub fn profile(valid: &Validated, backend: &ValidBackend) -> Option<Profile> {
+    match backend.kind {
+        BackendKind::Minio => Some(minio()),
+        BackendKind::Seaweedfs => Some(seaweedfs()),
+        BackendKind::Postgres => Some(postgres(valid, backend)),
+        BackendKind::S3 => None,
+    }
+}
+
+fn minio() -> Profile {
+    Profile {
+        port_name: "s3",
+        port: 9_000,
+        scheme: "http",
+        bucket: "bakeoff",
+        metrics: Some((9_000, "/minio/v2/metrics/node")),
+        prepare: None,
+        command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
+        settings: BTreeMap::new(),
+        env: vec![
+            ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
+            ("MINIO_BROWSER", "off"),
+            ("MINIO_UPDATE", "off"),
+            ("HOME", "/tmp"),
+        ],
+        secret_env: vec![
+            ("MINIO_ROOT_USER", names::SECRET_ACCESS_KEY_ID),
+            ("MINIO_ROOT_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+        ],
+        ready: Ready::Http("/minio/health/ready"),
+        user: USER,
+        durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement".to_owned(),
+        caveats: vec![
+            "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
+        ],
+    }
+}
+
+/// Master, volume server and filer talk over loopback; only the gateway and the metrics are
+/// reachable. No telemetry, no further gateways, no buckets that appear by themselves.
+fn seaweedfs() -> Profile {
+    Profile {
+        port_name: "s3",
+        port: 8_333,
+        scheme: "http",
+        bucket: "bakeoff",
+        metrics: Some((9_324, "/metrics")),
+        prepare: None,
+        command: words(
+            "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
+             -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 \
+             -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
+             -metricsIp=0.0.0.0 -metricsPort=9324",
+        ),
+        settings: BTreeMap::new(),
+        env: vec![("HOME", "/tmp")],
+        secret_env: vec![
+            ("AWS_ACCESS_KEY_ID", names::SECRET_ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", names::SECRET_SECRET_ACCESS_KEY),
+        ],
+        ready: Ready::Http("/healthz"),
+        user: USER,
+        durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement".to_owned(),
+        caveats: vec![
+            "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
+        ],
+    }
+}
+
+/// Makes the data directory on a fresh volume, and only there: a restarted pod finds its data. It is made
+/// beside and renamed, so that one that was cut off is not taken for whole.
+const INITDB: &str = "set -eu; umask 077; test ! -e /data/pgdata || exit 0; rm -rf /data/new; \
+    printf %s \"$BAKEOFF_PASSWORD\" >/tmp/password; \
+    initdb --pgdata=/data/new --username=\"$BAKEOFF_USER\" --pwfile=/tmp/password --auth-host=scram-sha-256 \
+    --auth-local=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C; rm /tmp/password; \
+    echo 'host all all all scram-sha-256' >>/data/new/pg_hba.conf; mv /data/new /data/pgdata";
+
+/// What the operator sets, before the settings of the spec. A quarter of the memory for shared buffers is
+/// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
+fn postgres_settings(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
+    let memory = valid.spec.equipment.resources.memory.units().unwrap_or(0);
+    let buffers = (memory / 4 / (1 << 20)).max(16);
+    let own = [
+        ("shared_buffers", format!("{buffers}MB")),
+        ("max_connections", "300".to_owned()),
+        (
+            "shared_preload_libraries",
+            "pg_stat_statements,auto_explain".to_owned(),
+        ),
+        ("log_autovacuum_min_duration", "0".to_owned()),
+        ("log_checkpoints", "on".to_owned()),
+        ("track_io_timing", "on".to_owned()),
+        ("listen_addresses", "*".to_owned()),
+        ("unix_socket_directories", "/tmp".to_owned()),
+    ];
+    let mut settings: BTreeMap<String, String> =
+        own.map(|(name, value)| (name.to_owned(), value)).into();
+    settings.extend(backend.settings.clone());
+    settings
+}
+
+fn postgres(valid: &Validated, backend: &ValidBackend) -> Profile {
+    let settings = postgres_settings(valid, backend);
+    let mut command = words("postgres -D /data/pgdata");
+    for (name, value) in &settings {
+        command.push("-c".to_owned());
+        command.push(format!("{name}={value}"));
+    }
+    let off = |name: &str| {
+        settings.get(name).is_some_and(|value| {
+            matches!(value.to_lowercase().as_str(), "off" | "false" | "no" | "0")
+        })
+    };
+    let durability = if off("fsync") {
+        "one node: fsync is off, so nothing is flushed; a crash of the machine can destroy the whole database"
+    } else if off("synchronous_commit") {
+        "one node: synchronous_commit is off, so a commit is acknowledged before its WAL is flushed; a crash loses the last commits"
+    } else {
+        "one node: a commit's WAL is flushed (fsync, synchronous_commit) before the acknowledgement"
+    };
+    let mut durability = durability.to_owned();
+    if off("full_page_writes") {
+        durability.push_str("; full_page_writes is off, so a torn page cannot be repaired");
+    }
+    Profile {
+        port_name: "postgres",
+        port: 5_432,
+        scheme: "postgres",
+        bucket: DATABASE,
+        metrics: None,
+        prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
+        command,
+        settings,
+        env: vec![("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")],
+        secret_env: vec![
+            ("BAKEOFF_USER", names::SECRET_ACCESS_KEY_ID),
+            ("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+        ],
+        ready: Ready::Open,
+        user: POSTGRES_USER,
+        durability,
+        caveats: Vec::new(),
+    }
+}
