@@ -41,6 +41,9 @@ pub struct TrialRecord {
     pub window: Window,
     /// Whether the figures may be used.
     pub verdict: Verdict,
+    /// What the backend did not do: flags of a trial that is valid all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// How much work was planned and done in the window.
     pub load: LoadCounts,
     /// Latencies by kind of operation, of operations planned in the window.
@@ -120,13 +123,13 @@ pub enum InvalidCode {
     GeneratorThrottled,
     /// The generator sent too late.
     SendLag,
-    /// Too few of the planned operations were started.
-    NotStarted,
-    /// Too many operations failed.
-    Failures,
+    /// The generator used a whole core, so that it was the bottleneck.
+    GeneratorSaturated,
+    /// The pacer lost or added planned operations.
+    PlanNotKept,
     /// A generator did not deliver its part.
     GeneratorMissing,
-    /// No operation finished in the window.
+    /// No operation was due in the window, so nothing was measured.
     NoOperations,
     /// Preparation failed.
     PreparationFailed,
@@ -141,11 +144,43 @@ impl InvalidCode {
             Self::BackendUnavailable => "BackendUnavailable",
             Self::GeneratorThrottled => "GeneratorThrottled",
             Self::SendLag => "SendLag",
-            Self::NotStarted => "NotStarted",
-            Self::Failures => "Failures",
+            Self::GeneratorSaturated => "GeneratorSaturated",
+            Self::PlanNotKept => "PlanNotKept",
             Self::GeneratorMissing => "GeneratorMissing",
             Self::NoOperations => "NoOperations",
             Self::PreparationFailed => "PreparationFailed",
+        }
+    }
+}
+
+/// What a trial says against its backend. Such a trial is kept and never repeated: to leave it out would
+/// favour a backend that fails. Its latencies are lower bounds where they reach into what is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What was found.
+    pub code: FindingCode,
+    /// The figure and the bound, for people.
+    pub detail: String,
+}
+
+/// What a trial can say against its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FindingCode {
+    /// More operations failed than the spec allows.
+    Failing,
+    /// Fewer operations were started than the spec asks for: the rate is beyond what the backend sustains
+    /// with the connections it was given.
+    Overloaded,
+}
+
+impl FindingCode {
+    /// The code as it stands in the raw data.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "Failing",
+            Self::Overloaded => "Overloaded",
         }
     }
 }
@@ -179,8 +214,15 @@ pub struct OperationRecord {
     pub response: EncodedHistogram,
     /// From the send to the end.
     pub service: EncodedHistogram,
-    /// From the planned instant to the send.
+    /// From the planned instant to the send. Empty in a closed load.
     pub send_lag: EncodedHistogram,
+    /// The same, of those operations that a connection was free for when they were due: what the generator
+    /// itself was late by. It judges the generator. Empty in a closed load.
+    #[serde(default)]
+    pub generator_lag: EncodedHistogram,
+    /// Operations that waited for a free connection, because the backend kept all of them busy.
+    #[serde(default)]
+    pub queued: i64,
     /// Completed operations.
     pub count: i64,
     /// Payload bytes of completed operations.
@@ -257,6 +299,9 @@ pub struct GeneratorUsage {
     pub throttled_micros: i64,
     /// Microseconds between the agreed and the actual start of the trial.
     pub start_skew_micros: i64,
+    /// The 99th percentile of how late the pacer was, microseconds; 0 in a closed load.
+    #[serde(default)]
+    pub pacer_lateness_p99_micros: i64,
     /// Largest resident memory seen, bytes.
     #[serde(default)]
     pub resident_bytes: i64,

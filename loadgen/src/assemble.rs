@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::{
-    CheckRecord, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts, OperationRecord,
-    SecondPoint, Verdict,
+    CheckRecord, Finding, FindingCode, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts,
+    OperationRecord, SecondPoint, Verdict,
 };
 use bakeoff_crds::spec::Validity;
 use hdrhistogram::Histogram;
@@ -33,8 +34,10 @@ pub struct PartRecord {
     pub usage: GeneratorUsage,
     /// The length of its window, microseconds.
     pub window_micros: i64,
-    /// The kind of operation whose send lag judges the generator; empty in a closed load.
+    /// The kind of operation whose lag judges the generator; empty in a closed load.
     pub judged_kind: String,
+    /// Operations of the window that the plan holds; 0 in a closed load.
+    pub expected: i64,
     /// The kind of operation whose seconds make the series.
     pub series_kind: String,
 }
@@ -71,7 +74,9 @@ impl PartRecord {
                 throttled_micros: count(part.usage.throttled / 1_000),
                 start_skew_micros: count(part.start_skew / 1_000),
                 resident_bytes: count(part.usage.resident),
+                pacer_lateness_p99_micros: count(counts.pacer_lateness),
             },
+            expected: count(counts.expected),
             window_micros: micros,
             judged_kind: if part.open_loop {
                 part.planned_kind.to_owned()
@@ -112,6 +117,7 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
         a.not_started += b.not_started;
         a.offered_per_second += b.offered_per_second;
         a.achieved_per_second += b.achieved_per_second;
+        whole.expected += part.expected;
         whole.window_micros = whole.window_micros.max(part.window_micros);
         for (kind, operation) in &part.operations {
             match whole.operations.get_mut(kind) {
@@ -122,7 +128,8 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
             }
         }
         for (name, value) in &part.counters {
-            *whole.counters.entry(name.clone()).or_default() += value;
+            let sum = whole.counters.entry(name.clone()).or_default();
+            *sum = vocabulary::add_counter(name, *sum, *value);
         }
         for check in &part.checks {
             match whole
@@ -152,7 +159,9 @@ fn add_operation(known: &mut OperationRecord, more: &OperationRecord) -> Result<
     known.service = add(&known.service, &more.service)?;
     if !(known.send_lag.0.is_empty() && more.send_lag.0.is_empty()) {
         known.send_lag = add(&known.send_lag, &more.send_lag)?;
+        known.generator_lag = add(&known.generator_lag, &more.generator_lag)?;
     }
+    known.queued += more.queued;
     known.count += more.count;
     known.bytes += more.bytes;
     known.overflow += more.overflow;
@@ -252,10 +261,11 @@ pub struct Circumstances {
     pub generators: Vec<GeneratorUsage>,
 }
 
-/// Whether the figures of a trial may be used, and if not, every reason why.
+/// Whether the figures of a trial may be used, and if not, every reason why. Only what the generator or
+/// the surroundings did voids a trial; what the backend did is its result, see [`findings`].
 ///
 /// # Errors
-/// When the send lag cannot be decoded.
+/// When the generator's lag cannot be decoded.
 pub fn verdict(
     whole: &PartRecord,
     circumstances: Circumstances,
@@ -264,13 +274,72 @@ pub fn verdict(
     let mut reasons = circumstances.reasons;
     let mut add = |code, detail: String| reasons.push(InvalidReason { code, detail });
     let load = &whole.load;
-    if load.completed == 0 {
+    if load.planned == 0 {
         add(
             InvalidCode::NoOperations,
-            "no operation of the window ended well".into(),
+            "no operation was due in the window".into(),
         );
     }
+    if !whole.judged_kind.is_empty() && whole.expected != load.planned {
+        let detail = format!(
+            "the plan holds {} operations for the window and {} are accounted for: the pacer did not keep it",
+            whole.expected, load.planned
+        );
+        add(InvalidCode::PlanNotKept, detail);
+    }
+    let lag_bound = i64::from(bounds.max_send_lag_p99_microseconds);
+    if let Some(operation) = whole.operations.get(&whole.judged_kind) {
+        let lag = count(decode(&operation.generator_lag)?.value_at_quantile(0.99));
+        if lag > lag_bound {
+            let detail = format!(
+                "p99 of the generator's lag is {lag} µs, at most {lag_bound} µs are allowed: give generators a core \
+                 that nothing else uses"
+            );
+            add(InvalidCode::SendLag, detail);
+        }
+    }
+    let per_mille = |micros: i64| micros.saturating_mul(1_000) / whole.window_micros.max(1);
+    for generator in &circumstances.generators {
+        let index = generator.index;
+        let late = generator.pacer_lateness_p99_micros;
+        if late > lag_bound {
+            let detail = format!(
+                "p99 of how late the pacer of generator {index} was is {late} µs, at most {lag_bound} µs are allowed"
+            );
+            add(InvalidCode::SendLag, detail);
+        }
+        let throttled = per_mille(generator.throttled_micros);
+        if throttled > i64::from(bounds.max_throttled_per_mille) {
+            let detail = format!(
+                "generator {index} was throttled by its CPU limit for {throttled} ‰ of the window, at most {} ‰ are \
+                 allowed: give generators more CPU",
+                bounds.max_throttled_per_mille
+            );
+            add(InvalidCode::GeneratorThrottled, detail);
+        }
+        let busy = per_mille(generator.cpu_micros);
+        if busy > i64::from(bounds.max_generator_cpu_per_mille) {
+            let detail = format!(
+                "generator {index} used {busy} ‰ of a core, at most {} ‰ are allowed: it runs on one thread, so take \
+                 more generators or less load",
+                bounds.max_generator_cpu_per_mille
+            );
+            add(InvalidCode::GeneratorSaturated, detail);
+        }
+    }
+    Ok(if reasons.is_empty() {
+        Verdict::Valid
+    } else {
+        Verdict::Invalid(reasons)
+    })
+}
+
+/// What a trial says against its backend.
+#[must_use]
+pub fn findings(whole: &PartRecord, bounds: &Validity) -> Vec<Finding> {
+    let load = &whole.load;
     let share = |part: i64| part.saturating_mul(1_000) / load.planned.max(1);
+    let mut findings = Vec::new();
     if load.failed.saturating_mul(1_000) > i64::from(bounds.max_failed_per_mille) * load.planned {
         let detail = format!(
             "{} of {} operations failed, {} ‰; at most {} ‰ may",
@@ -279,48 +348,28 @@ pub fn verdict(
             share(load.failed),
             bounds.max_failed_per_mille
         );
-        add(InvalidCode::Failures, detail);
+        findings.push(Finding {
+            code: FindingCode::Failing,
+            detail,
+        });
     }
-    if !whole.judged_kind.is_empty() {
-        let started = load.planned - load.not_started;
-        if started.saturating_mul(1_000) < i64::from(bounds.min_started_per_mille) * load.planned {
-            let detail = format!(
-                "{started} of {} planned operations were started, {} ‰; at least {} ‰ must: the rate is beyond \
-                 what the backend or the in-flight limit sustains",
-                load.planned,
-                share(started),
-                bounds.min_started_per_mille
-            );
-            add(InvalidCode::NotStarted, detail);
-        }
-        if let Some(operation) = whole.operations.get(&whole.judged_kind) {
-            let lag = count(decode(&operation.send_lag)?.value_at_quantile(0.99));
-            if lag > i64::from(bounds.max_send_lag_p99_microseconds) {
-                let detail = format!(
-                    "p99 of the send lag is {lag} µs, at most {} µs are allowed",
-                    bounds.max_send_lag_p99_microseconds
-                );
-                add(InvalidCode::SendLag, detail);
-            }
-        }
+    let started = load.planned - load.not_started;
+    if !whole.judged_kind.is_empty()
+        && started.saturating_mul(1_000) < i64::from(bounds.min_started_per_mille) * load.planned
+    {
+        let detail = format!(
+            "{started} of {} planned operations were started, {} ‰; at least {} ‰ should: the rate is beyond what \
+             the backend sustains over its connections",
+            load.planned,
+            share(started),
+            bounds.min_started_per_mille
+        );
+        findings.push(Finding {
+            code: FindingCode::Overloaded,
+            detail,
+        });
     }
-    for generator in &circumstances.generators {
-        let throttled =
-            generator.throttled_micros.saturating_mul(1_000) / whole.window_micros.max(1);
-        if throttled > i64::from(bounds.max_throttled_per_mille) {
-            let detail = format!(
-                "generator {} was throttled by its CPU limit for {throttled} ‰ of the window, at most {} ‰ are \
-                 allowed: give generators more CPU",
-                generator.index, bounds.max_throttled_per_mille
-            );
-            add(InvalidCode::GeneratorThrottled, detail);
-        }
-    }
-    Ok(if reasons.is_empty() {
-        Verdict::Valid
-    } else {
-        Verdict::Invalid(reasons)
-    })
+    findings
 }
 
 #[cfg(test)]
@@ -336,6 +385,7 @@ mod tests {
             let planned = (index as u64 % 2) * SECOND;
             let sent = planned + lag * 1_000;
             let sample = Sample {
+                queued: false,
                 member: planned,
                 planned,
                 sent,
@@ -355,6 +405,7 @@ mod tests {
             operations: recorded.operations,
             series: recorded.series,
             window_micros: 2_000_000,
+            expected: completed,
             judged_kind: "put".into(),
             series_kind: "put".into(),
             ..Default::default()
@@ -398,19 +449,11 @@ mod tests {
             codes(&late, Circumstances::default()),
             [InvalidCode::SendLag]
         );
-        let mut failing = sound.clone();
-        failing.load.failed = 2;
-        failing.load.planned += 2;
+        let mut lost = sound.clone();
+        lost.expected += 1;
         assert_eq!(
-            codes(&failing, Circumstances::default()),
-            [InvalidCode::Failures]
-        );
-        let mut overloaded = sound.clone();
-        overloaded.load.not_started = 5;
-        overloaded.load.planned += 5;
-        assert_eq!(
-            codes(&overloaded, Circumstances::default()),
-            [InvalidCode::NotStarted]
+            codes(&lost, Circumstances::default()),
+            [InvalidCode::PlanNotKept]
         );
         let starved = GeneratorUsage {
             throttled_micros: 150_000,
@@ -421,9 +464,62 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(codes(&sound, starved), [InvalidCode::GeneratorThrottled]);
+        let with = |usage| Circumstances {
+            generators: vec![usage],
+            ..Default::default()
+        };
+        let busy = GeneratorUsage {
+            cpu_micros: 1_900_000,
+            ..Default::default()
+        };
+        assert_eq!(codes(&sound, with(busy)), [InvalidCode::GeneratorSaturated]);
+        let late_pacer = GeneratorUsage {
+            pacer_lateness_p99_micros: 9_000,
+            ..Default::default()
+        };
+        assert_eq!(codes(&sound, with(late_pacer)), [InvalidCode::SendLag]);
         assert_eq!(
             codes(&PartRecord::default(), Circumstances::default()),
             [InvalidCode::NoOperations]
+        );
+    }
+
+    #[test]
+    fn what_the_backend_did_is_a_finding_and_voids_nothing() {
+        let (mut failing, _) = part(&[100; 10], 1);
+        failing.load.failed = 2;
+        failing.load.not_started = 5;
+        failing.load.planned += 7;
+        failing.expected += 7;
+        assert_eq!(codes(&failing, Circumstances::default()), []);
+        let found: Vec<FindingCode> = findings(&failing, &Validity::default())
+            .into_iter()
+            .map(|finding| finding.code)
+            .collect();
+        assert_eq!(found, [FindingCode::Failing, FindingCode::Overloaded]);
+        let (sound, _) = part(&[100; 10], 1);
+        assert_eq!(findings(&sound, &Validity::default()), []);
+    }
+
+    #[test]
+    fn maxima_of_several_generators_stay_maxima() {
+        let (mut a, log_a) = part(&[100], 1);
+        let (mut b, log_b) = part(&[100], 1);
+        a.counters = BTreeMap::from([
+            ("longestStaleMicros".to_owned(), 7),
+            ("pages".to_owned(), 1),
+        ]);
+        b.counters = BTreeMap::from([
+            ("longestStaleMicros".to_owned(), 5),
+            ("pages".to_owned(), 2),
+        ]);
+        let whole = merge(&[a, b], &[log_a, log_b]).unwrap();
+        assert_eq!(
+            (
+                whole.counters["longestStaleMicros"],
+                whole.counters["pages"]
+            ),
+            (7, 3)
         );
     }
 }

@@ -3,16 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::arrivals::{Instants, Plan};
 use crate::clock::{self, SECOND};
-use crate::pacer::{self, Handoff};
+use crate::pacer::{self, Due, Handoff};
 use crate::record::Recorder;
 use crate::s3::{Failure, FailureClass};
 
-/// How long the line stays open after the window, so that what was due in its last instant and is
-/// on its way to a worker is not called never started.
-const HANDOFF_GRACE: u64 = 20_000_000;
+/// A backend that is away must not turn a closed loop into a storm of connects.
+const AWAY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The instants of a trial, on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,11 @@ pub struct Counts {
     pub unfinished: u64,
     /// Due but never sent.
     pub not_started: u64,
+    /// Operations of the window that the plan holds, counted from the plan itself; 0 in a closed load. A
+    /// pacer that loses or adds some is found by it.
+    pub expected: u64,
+    /// The 99th percentile of how late the pacer was, microseconds; 0 in a closed load.
+    pub pacer_lateness: u64,
 }
 
 impl Counts {
@@ -66,12 +71,16 @@ impl Counts {
 
 /// A client with its connection. It records its own operations.
 pub trait Worker: 'static {
-    /// Does everything that can be done before the next operation is due: opens the connection,
-    /// builds the next key and body. Off the clock.
-    fn prepare(&mut self) -> impl Future<Output = ()>;
+    /// Builds the next key and body, which is no part of what is measured. Off the clock.
+    fn prepare(&mut self);
 
-    /// Carries out one operation. Answers whether the backend could be reached.
-    fn operate(&mut self, planned: u64) -> impl Future<Output = bool>;
+    /// Opens the connection unless it is open. A failure shows again, and is recorded, when the next
+    /// operation is due.
+    fn connect(&mut self) -> impl Future<Output = ()>;
+
+    /// Carries out one operation, which opens the connection first where it is gone. Answers whether the
+    /// backend could be reached.
+    fn operate(&mut self, due: Due) -> impl Future<Output = bool>;
 }
 
 /// Runs the workers until the drain ends or all have finished. `kind` is the kind of operation
@@ -110,14 +119,15 @@ pub async fn drive<W: Worker>(
         })
         .collect();
 
-    clock::sleep_until(timing.window_end + HANDOFF_GRACE).await;
-    if let Some(handoff) = &handoff {
-        handoff.close();
-    }
+    clock::sleep_until(timing.window_end).await;
+    // What was due in the window and waits behind a stall is served until the drain ends.
     while clock::now() < timing.drain_end && tasks.iter().any(|task| !task.is_finished()) {
         clock::sleep_until(timing.drain_end.min(clock::now() + 5_000_000)).await;
     }
     let now = clock::now();
+    if let Some(handoff) = &handoff {
+        handoff.close();
+    }
     for task in &tasks {
         task.abort();
     }
@@ -138,42 +148,66 @@ pub async fn drive<W: Worker>(
             &Failure::new(FailureClass::Censored, "unfinished"),
         );
     }
-    let not_started = handoff.map_or(0, |handoff| handoff.never_started());
+    let expected = match plan {
+        Plan::Closed { .. } => 0,
+        Plan::Open { rate, arrivals, .. } => {
+            planned_in_window(Instants::new(rate, arrivals, seed, label), timing)
+        }
+    };
     Ok(Counts {
         completed,
         failed,
         unfinished,
-        not_started,
+        not_started: handoff.as_ref().map_or(0, Handoff::never_started),
+        expected,
+        pacer_lateness: handoff.as_ref().map_or(0, Handoff::lateness_p99),
     })
 }
 
+/// How many instants of a plan lie in the window.
+pub fn planned_in_window(instants: Instants, timing: Timing) -> u64 {
+    instants
+        .map(|offset| timing.start.saturating_add(offset))
+        .take_while(|&at| at < timing.window_end)
+        .filter(|&at| at >= timing.window_start)
+        .count() as u64
+}
+
 async fn closed<W: Worker>(mut worker: W, timing: Timing, under_way: Rc<[Cell<u64>]>, slot: usize) {
-    worker.prepare().await;
+    worker.connect().await;
     clock::sleep_until(timing.start).await;
     loop {
-        worker.prepare().await;
+        worker.prepare();
         let planned = clock::now();
         if planned >= timing.window_end {
             break;
         }
         under_way[slot].set(planned);
-        let reached = worker.operate(planned).await;
+        // A connection that the backend closed is opened again within the operation: its client waits
+        // for that as for anything else.
+        let due = Due {
+            planned,
+            queued: false,
+        };
+        let reached = worker.operate(due).await;
         under_way[slot].set(0);
         if !reached {
-            // A backend that is away must not turn the loop into a storm of connects.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(AWAY_PAUSE).await;
         }
     }
 }
 
 async fn open<W: Worker>(mut worker: W, handoff: Handoff, under_way: Rc<[Cell<u64>]>, slot: usize) {
     loop {
-        worker.prepare().await;
-        let Some(planned) = handoff.next().await else {
+        worker.prepare();
+        // Ahead of the next operation, as a pool of connections does; what is due meanwhile waits, and
+        // its response counts from its plan.
+        worker.connect().await;
+        let Some(due) = handoff.next().await else {
             break;
         };
-        under_way[slot].set(planned);
-        worker.operate(planned).await;
+        under_way[slot].set(due.planned);
+        worker.operate(due).await;
         under_way[slot].set(0);
     }
 }
@@ -191,8 +225,10 @@ mod tests {
     }
 
     impl Worker for Stalling {
-        async fn prepare(&mut self) {}
-        async fn operate(&mut self, planned: u64) -> bool {
+        fn prepare(&mut self) {}
+        async fn connect(&mut self) {}
+        async fn operate(&mut self, due: Due) -> bool {
+            let planned = due.planned;
             let sent = clock::now();
             if sent >= self.stall.0 && sent < self.stall.1 {
                 clock::sleep_until(self.stall.1).await;
@@ -203,6 +239,7 @@ mod tests {
                 sent,
                 ended: clock::now(),
                 bytes: 0,
+                queued: due.queued,
             };
             self.recorder.borrow_mut().success("op", sample);
             true
@@ -210,6 +247,15 @@ mod tests {
     }
 
     fn run(workers: usize, open: bool) -> (Counts, crate::record::Recorded) {
+        run_with_stall(workers, open, SECOND / 4, 100_000_000)
+    }
+
+    fn run_with_stall(
+        workers: usize,
+        open: bool,
+        at: u64,
+        length: u64,
+    ) -> (Counts, crate::record::Recorded) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -234,7 +280,7 @@ mod tests {
             )
             .unwrap();
             let recorder = Rc::new(RefCell::new(recorder));
-            let stall = (start + SECOND / 4, start + SECOND / 4 + 100_000_000);
+            let stall = (start + at, start + at + length);
             let all = (0..workers)
                 .map(|_| Stalling {
                     recorder: recorder.clone(),
@@ -272,10 +318,31 @@ mod tests {
         assert!(service < 20_000, "p95 of the service is {service} µs");
     }
 
+    /// What waits behind a stall at the end of the window was offered in the window and is served.
+    #[test]
+    fn a_stall_at_the_end_of_the_window_is_drained_and_not_dropped() {
+        let (counts, recorded) = run_with_stall(1, true, SECOND - 150_000_000, 250_000_000);
+        assert_eq!(
+            (counts.not_started, counts.unfinished),
+            (0, 0),
+            "{counts:?}"
+        );
+        assert_eq!((counts.planned(), counts.expected), (1_000, 1_000));
+        let response = decode(&recorded.operations["op"].response).unwrap();
+        assert!(response.max() > 200_000, "{}", response.max());
+        // One worker: what waited for it is the backend's doing and not the generator's lag.
+        let op = &recorded.operations["op"];
+        assert!(op.queued > 100, "{}", op.queued);
+        let all = decode(&op.send_lag).unwrap().max();
+        let own = decode(&op.generator_lag).unwrap().max();
+        assert!(all > 100_000 && own < all, "{own} of {all} µs");
+    }
+
     struct Never;
     impl Worker for Never {
-        async fn prepare(&mut self) {}
-        async fn operate(&mut self, _planned: u64) -> bool {
+        fn prepare(&mut self) {}
+        async fn connect(&mut self) {}
+        async fn operate(&mut self, _due: Due) -> bool {
             std::future::pending().await
         }
     }
@@ -323,14 +390,15 @@ mod tests {
             .await
             .unwrap();
             assert_eq!(
-                counts,
-                Counts {
-                    completed: 0,
-                    failed: 0,
-                    unfinished: 3,
-                    not_started: 7
-                }
+                (
+                    counts.completed,
+                    counts.failed,
+                    counts.unfinished,
+                    counts.not_started
+                ),
+                (0, 0, 3, 7)
             );
+            assert_eq!(counts.expected, counts.planned());
         });
     }
 }

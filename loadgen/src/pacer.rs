@@ -14,22 +14,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
+use hdrhistogram::Histogram;
 use rustix::thread::{ClockId, Timespec, clock_nanosleep_absolute, set_current_timer_slack};
 
 use crate::arrivals::Instants;
 use crate::clock::{self, SECOND};
+use crate::record::histogram;
 
 /// Due operations that may wait in line; beyond that they count as never started at once, which
 /// bounds the memory of a hopelessly overloaded run.
 const MAX_WAITING: usize = 1 << 20;
 
+/// An operation that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When it was planned, monotonic nanoseconds.
+    pub planned: u64,
+    /// Whether every worker was busy at that instant, so that it had to wait for one: a wait that the
+    /// system under test caused, and no fault of the generator.
+    pub queued: bool,
+}
+
 #[derive(Debug, Default)]
 struct Line {
-    due: VecDeque<u64>,
+    due: VecDeque<Due>,
     idle: Vec<Waker>,
+    /// Nothing more will be offered; what waits is still served.
+    ended: bool,
+    /// Nothing is served any more.
     closed: bool,
     counted_from: u64,
     dropped: u64,
+    /// How late the pacer itself was, microseconds, for instants of the window.
+    lateness: Option<Histogram<u64>>,
 }
 
 /// The line between the pacer and the workers. Its lock is held for a few instructions, and only
@@ -47,6 +64,7 @@ impl Handoff {
         Self {
             line: Arc::new(Mutex::new(Line {
                 counted_from,
+                lateness: histogram().ok(),
                 ..Line::default()
             })),
         }
@@ -57,19 +75,46 @@ impl Handoff {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a planned instant to an idle worker, or puts it in line.
-    pub fn offer(&self, planned: u64) {
+    /// Hands a planned instant to an idle worker, or puts it in line. `now` says how late the pacer is.
+    pub fn offer(&self, planned: u64, now: u64) {
         let waker = {
             let mut line = self.lock();
+            if planned >= line.counted_from
+                && let Some(lateness) = &mut line.lateness
+            {
+                lateness.saturating_record(now.saturating_sub(planned).div_ceil(1_000).max(1));
+            }
             if line.closed || line.due.len() >= MAX_WAITING {
                 line.dropped += u64::from(planned >= line.counted_from);
                 return;
             }
-            line.due.push_back(planned);
-            line.idle.pop()
+            let waker = line.idle.pop();
+            let queued = waker.is_none();
+            line.due.push_back(Due { planned, queued });
+            waker
         };
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// Says that nothing more will be offered: workers end once what waits is served.
+    pub fn end(&self) {
+        let idle = {
+            let mut line = self.lock();
+            line.ended = true;
+            std::mem::take(&mut line.idle)
+        };
+        idle.into_iter().for_each(Waker::wake);
+    }
+
+    /// The 99th percentile of how late the pacer was, microseconds; 0 when it had nothing to do.
+    #[must_use]
+    pub fn lateness_p99(&self) -> u64 {
+        let line = self.lock();
+        match &line.lateness {
+            Some(lateness) if !lateness.is_empty() => lateness.value_at_quantile(0.99),
+            _ => 0,
         }
     }
 
@@ -91,12 +136,12 @@ impl Handoff {
         let waiting = line
             .due
             .iter()
-            .filter(|&&planned| planned >= line.counted_from)
+            .filter(|due| due.planned >= line.counted_from)
             .count();
         line.dropped + waiting as u64
     }
 
-    /// The next due instant; `None` once the line is closed.
+    /// The next due operation; `None` once the line is closed, or has ended and is empty.
     #[must_use]
     pub fn next(&self) -> Next<'_> {
         Next { handoff: self }
@@ -110,15 +155,18 @@ pub struct Next<'a> {
 }
 
 impl Future for Next<'_> {
-    type Output = Option<u64>;
+    type Output = Option<Due>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u64>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Due>> {
         let mut line = self.handoff.lock();
         if line.closed {
             return Poll::Ready(None);
         }
-        if let Some(planned) = line.due.pop_front() {
-            return Poll::Ready(Some(planned));
+        if let Some(due) = line.due.pop_front() {
+            return Poll::Ready(Some(due));
+        }
+        if line.ended {
+            return Poll::Ready(None);
         }
         if !line.idle.iter().any(|waker| waker.will_wake(cx.waker())) {
             line.idle.push(cx.waker().clone());
@@ -151,8 +199,11 @@ pub fn start(
                     break;
                 }
                 sleep_until(planned);
-                handoff.offer(planned);
+                handoff.offer(planned, clock::now());
             }
+            // The line takes nothing before the window has passed, however few the instants are.
+            sleep_until(end);
+            handoff.end();
         })
 }
 
@@ -192,9 +243,9 @@ mod tests {
         let got = runtime.block_on(async {
             let mut got = Vec::new();
             while got.len() < 200 {
-                let planned = handoff.next().await.unwrap();
-                assert!(clock::now() >= planned);
-                got.push(planned);
+                let due = handoff.next().await.unwrap();
+                assert!(clock::now() >= due.planned);
+                got.push(due.planned);
             }
             got
         });
@@ -206,14 +257,33 @@ mod tests {
     #[test]
     fn what_waits_when_the_line_closes_was_never_started() {
         let handoff = Handoff::new(2);
-        handoff.offer(1);
-        handoff.offer(2);
+        handoff.offer(1, 1);
+        handoff.offer(2, 2);
         handoff.close();
-        handoff.offer(3);
+        handoff.offer(3, 3);
         assert_eq!(handoff.never_started(), 2);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
         assert_eq!(runtime.block_on(handoff.next()), None);
+    }
+
+    #[test]
+    fn what_waits_when_the_offers_end_is_still_served_and_marked_as_queued() {
+        let handoff = Handoff::new(0);
+        handoff.offer(7, 2_000_007);
+        handoff.end();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let due = Due {
+            planned: 7,
+            queued: true,
+        };
+        assert_eq!(runtime.block_on(handoff.next()), Some(due));
+        assert_eq!(runtime.block_on(handoff.next()), None);
+        assert_eq!(handoff.never_started(), 0);
+        // Two milliseconds late, and said so.
+        assert!((2_000..2_010).contains(&handoff.lateness_p99()));
     }
 }

@@ -115,6 +115,8 @@ pub struct Sample {
     pub ended: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// Whether it had to wait for a free worker, see [`crate::pacer::Due::queued`].
+    pub queued: bool,
 }
 
 /// Counts of ended operations for live metrics; everything else is read after the trial.
@@ -154,12 +156,25 @@ struct LiveSecond {
     response: Histogram<u64>,
 }
 
+/// What an open load tells apart.
+#[derive(Debug)]
+struct Open {
+    /// From the send to the end.
+    service: Histogram<u64>,
+    /// From the plan to the send, of every operation.
+    send_lag: Histogram<u64>,
+    /// The same, of operations that a worker was free for.
+    generator_lag: Histogram<u64>,
+    /// Operations that waited for a free worker.
+    queued: u64,
+}
+
 #[derive(Debug)]
 struct Kind {
     name: &'static str,
     response: Histogram<u64>,
     /// Absent in a closed load, where plan and send are one.
-    open: Option<(Histogram<u64>, Histogram<u64>)>,
+    open: Option<Open>,
     count: u64,
     bytes: u64,
     overflow: u64,
@@ -232,7 +247,12 @@ impl Recorder {
         };
         for name in kinds {
             let open = if open_loop {
-                Some((histogram()?, histogram()?))
+                Some(Open {
+                    service: histogram()?,
+                    send_lag: histogram()?,
+                    generator_lag: histogram()?,
+                    queued: 0,
+                })
             } else {
                 None
             };
@@ -292,9 +312,16 @@ impl Recorder {
             entry.overflow += 1;
         }
         entry.response.saturating_record(response);
-        if let Some((service, lag)) = &mut entry.open {
-            service.saturating_record(micros(sample.sent, sample.ended));
-            lag.saturating_record(micros(sample.planned, sample.sent));
+        if let Some(open) = &mut entry.open {
+            let lag = micros(sample.planned, sample.sent);
+            open.service
+                .saturating_record(micros(sample.sent, sample.ended));
+            open.send_lag.saturating_record(lag);
+            if sample.queued {
+                open.queued += 1;
+            } else {
+                open.generator_lag.saturating_record(lag);
+            }
         }
         if kind == self.series_kind
             && let Some(point) = self.point(second)
@@ -479,9 +506,19 @@ impl Recorder {
         let mut operations = BTreeMap::new();
         for kind in self.kinds {
             let response = encode(&kind.response)?;
-            let (service, send_lag) = match &kind.open {
-                Some((service, lag)) => (encode(service)?, encode(lag)?),
-                None => (response.clone(), EncodedHistogram::default()),
+            let (service, send_lag, generator_lag, queued) = match &kind.open {
+                Some(open) => (
+                    encode(&open.service)?,
+                    encode(&open.send_lag)?,
+                    encode(&open.generator_lag)?,
+                    open.queued,
+                ),
+                None => (
+                    response.clone(),
+                    EncodedHistogram::default(),
+                    EncodedHistogram::default(),
+                    0,
+                ),
             };
             let mut failures = BTreeMap::new();
             for (class, failure) in kind.failures {
@@ -498,6 +535,8 @@ impl Recorder {
                     response,
                     service,
                     send_lag,
+                    generator_lag,
+                    queued: i64::try_from(queued).unwrap_or(i64::MAX),
                     count: i64::try_from(kind.count).unwrap_or(i64::MAX),
                     bytes: i64::try_from(kind.bytes).unwrap_or(i64::MAX),
                     overflow: i64::try_from(kind.overflow).unwrap_or(i64::MAX),
@@ -531,6 +570,7 @@ mod tests {
             sent,
             ended,
             bytes: 10,
+            queued: false,
         }
     }
 

@@ -446,6 +446,7 @@ impl Run {
             reasons,
             generators: generators.clone(),
         };
+        let findings = assemble::findings(&whole, &self.plan.spec.validity);
         let verdict = assemble::verdict(&whole, circumstances, &self.plan.spec.validity)?;
         let record = TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
@@ -459,6 +460,7 @@ impl Run {
                 micros: 0,
             }),
             verdict,
+            findings,
             load: whole.load,
             operations: whole.operations,
             counters: whole.counters,

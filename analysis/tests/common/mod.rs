@@ -204,6 +204,8 @@ pub fn operation(rng: &mut SplitMix64, count: i64, median: f64, tail: f64) -> Op
     }
     let encoded = encode(&response);
     OperationRecord {
+        generator_lag: EncodedHistogram::default(),
+        queued: 0,
         response: encoded.clone(),
         service: encoded,
         send_lag: EncodedHistogram::default(),
@@ -377,6 +379,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             micros: 20_000_000,
         },
         verdict: Verdict::Valid,
+        findings: Vec::new(),
         load,
         operations,
         counters,
@@ -389,6 +392,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             throttled_periods: 0,
             throttled_micros: 12_000,
             start_skew_micros: 180,
+            pacer_lateness_p99_micros: 60,
             resident_bytes: 46 << 20,
         }],
         backend: Some(BackendUsage {

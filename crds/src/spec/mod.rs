@@ -427,12 +427,14 @@ impl Default for Generators {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validity {
-    /// The least share of planned operations that must have been started, in thousandths.
-    /// 0 to 1000, default 990. Open loop only.
+    /// The least share of planned operations that must have been started, in thousandths: below it the
+    /// trial is flagged `Overloaded`. It stays in the statistics, because the backend is the cause, with
+    /// latencies that are lower bounds. 0 to 1000, default 990. Open loop only.
     #[serde(default = "default_started")]
     #[schemars(range(min = 0, max = 1_000))]
     pub min_started_per_mille: i32,
-    /// The largest p99 of the send lag (planned to sent) in microseconds. 1 to 10000000, default 5000. Open loop only.
+    /// The largest p99 of the generator's own lag in microseconds: from plan to send where a connection was
+    /// free, and of its pacer. Beyond it the trial is invalid. 1 to 10000000, default 5000. Open loop only.
     #[serde(default = "default_lag")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_send_lag_p99_microseconds: i32,
@@ -441,7 +443,13 @@ pub struct Validity {
     #[serde(default = "default_throttled")]
     #[schemars(range(min = 0, max = 1_000))]
     pub max_throttled_per_mille: i32,
-    /// The largest share of operations that may fail, in thousandths. 0 to 1000, default 10.
+    /// The largest share of a core that a generator may use in the window, in thousandths: each runs on one
+    /// thread, and beyond this it measures itself. 1 to 1000, default 900.
+    #[serde(default = "default_generator_cpu")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_generator_cpu_per_mille: i32,
+    /// The largest share of operations that may fail, in thousandths: beyond it the trial is flagged
+    /// `Failing`. It stays in the statistics, because the backend is the cause. 0 to 1000, default 10.
     #[serde(default = "default_failed")]
     #[schemars(range(min = 0, max = 1_000))]
     pub max_failed_per_mille: i32,
@@ -460,6 +468,9 @@ fn default_lag() -> i32 {
 fn default_throttled() -> i32 {
     50
 }
+fn default_generator_cpu() -> i32 {
+    900
+}
 fn default_failed() -> i32 {
     10
 }
@@ -473,6 +484,7 @@ impl Default for Validity {
             min_started_per_mille: default_started(),
             max_send_lag_p99_microseconds: default_lag(),
             max_throttled_per_mille: default_throttled(),
+            max_generator_cpu_per_mille: default_generator_cpu(),
             max_failed_per_mille: default_failed(),
             repeat_budget: default_repeats(),
         }

@@ -17,8 +17,8 @@ use super::body::Bodies;
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Instants;
 use crate::clock;
-use crate::drive::Counts;
-use crate::pacer::{self, Handoff};
+use crate::drive::{Counts, planned_in_window};
+use crate::pacer::{self, Due, Handoff};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Connection, Failure, FailureClass};
 
@@ -101,7 +101,9 @@ async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>)
                 }
             }
         };
-        let Some(planned) = arrival else { break };
+        let Some(Due { planned, .. }) = arrival else {
+            break;
+        };
         if let Some(full) = collector.add(Arrival {
             planned,
             taken: clock::now(),
@@ -166,6 +168,7 @@ impl Writer {
                         sent,
                         ended,
                         bytes,
+                        queued: false,
                     },
                 );
                 recorder.count("puts", first, 1);
@@ -177,6 +180,7 @@ impl Writer {
                         sent: taken,
                         ended: sent,
                         bytes: 0,
+                        queued: false,
                     };
                     recorder.success(BUFFER, buffered);
                     recorder.success(
@@ -187,6 +191,7 @@ impl Writer {
                             sent,
                             ended,
                             bytes: each,
+                            queued: false,
                         },
                     );
                     recorder.count("snapshots", planned, 1);
@@ -253,12 +258,7 @@ pub async fn run(
         context.seed(),
         &context.label("arrivals"),
     );
-    let planned = instants
-        .clone()
-        .map(|offset| start + offset)
-        .take_while(|&at| at < timing.window_end)
-        .filter(|&at| at >= timing.window_start)
-        .count() as u64;
+    let planned = planned_in_window(instants.clone(), timing);
     pacer::start(handoff.clone(), instants, start, timing.window_end)?;
     let start_skew = clock::now().saturating_sub(start);
 
@@ -283,11 +283,10 @@ pub async fn run(
         }));
     }
     let usage = Meter::over(timing.window_start, timing.window_end).await;
-    clock::sleep_until(timing.window_end + 20_000_000).await;
-    handoff.close();
     while clock::now() < timing.drain_end && tasks.iter().any(|task| !task.is_finished()) {
         clock::sleep_until(timing.drain_end.min(clock::now() + 5_000_000)).await;
     }
+    handoff.close();
     for task in &tasks {
         task.abort();
     }
@@ -309,6 +308,8 @@ pub async fn run(
             failed,
             unfinished,
             not_started,
+            expected: planned,
+            pacer_lateness: handoff.lateness_p99(),
         },
         offered_per_second: rate,
         recorded: super::finished(recorder)?,

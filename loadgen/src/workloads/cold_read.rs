@@ -19,6 +19,7 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
+use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
 use crate::s3::conn::Dialer;
 use crate::s3::{Connection, Failure, FailureClass, ListRequest};
@@ -183,6 +184,7 @@ impl Reader {
                     sent,
                     ended,
                     bytes: 0,
+                    queued: false,
                 },
             );
             recorder.count("pages", planned, 1);
@@ -237,6 +239,7 @@ impl Reader {
                                     sent,
                                     ended,
                                     bytes: bytes_read,
+                                    queued: false,
                                 };
                                 recorder.borrow_mut().success(GET, sample);
                                 let mut findings = findings.borrow_mut();
@@ -272,14 +275,17 @@ impl Reader {
 }
 
 impl Worker for Reader {
-    async fn prepare(&mut self) {
+    fn prepare(&mut self) {}
+
+    async fn connect(&mut self) {
         let _ = self.list.ready().await;
         for connection in &mut self.gets {
             let _ = connection.ready().await;
         }
     }
 
-    async fn operate(&mut self, planned: u64) -> bool {
+    async fn operate(&mut self, due: Due) -> bool {
+        let planned = due.planned;
         let run = self.rng.index(self.dataset.runs);
         let first = match self.mode {
             ReadMode::StartAfter => self.rng.index(self.dataset.objects),
@@ -305,6 +311,7 @@ impl Worker for Reader {
                 sent,
                 ended,
                 bytes: 0,
+                queued: false,
             },
         );
         let result = self.fan_out(planned, &keys).await;
@@ -319,6 +326,7 @@ impl Worker for Reader {
                         sent,
                         ended,
                         bytes,
+                        queued: false,
                     },
                 );
                 // Off the clock.

@@ -102,6 +102,7 @@ impl Shared {
                     sent: invoke,
                     ended: complete,
                     bytes,
+                    queued: false,
                 };
                 recorder.success(kind, sample);
             }

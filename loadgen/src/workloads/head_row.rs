@@ -22,6 +22,7 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
+use crate::pacer::Due;
 use crate::pg::observe::{self, Observer};
 use crate::pg::{Connector, failure};
 use crate::record::{Recorder, Sample};
@@ -189,7 +190,6 @@ struct Missed {
 struct Mover {
     connector: Connector,
     open: Option<Statements>,
-    refused: Option<Failure>,
     lives: Lives,
     step: Option<Step>,
     payload: Vec<u8>,
@@ -198,7 +198,16 @@ struct Mover {
 }
 
 impl Mover {
-    async fn connect(&mut self) -> Result<(), Failure> {
+    /// Opens the connection unless it is open.
+    async fn ready(&mut self) -> Result<(), Failure> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.client.is_closed())
+        {
+            return Ok(());
+        }
+        self.open = None;
         let client = self.connector.connect().await?;
         let prepare = async |sql: &str, types: &[Type]| {
             client
@@ -222,12 +231,10 @@ impl Mover {
         Ok(())
     }
 
-    async fn execute(&self, step: Step) -> Result<u64, Failure> {
+    async fn execute(&mut self, step: Step) -> Result<u64, Failure> {
+        self.ready().await?;
         let Some(open) = &self.open else {
-            return Err(self
-                .refused
-                .clone()
-                .unwrap_or_else(|| Failure::new(FailureClass::Connect, "no connection")));
+            return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
         let run = match step {
             Step::Create(run) => run,
@@ -256,7 +263,7 @@ impl Mover {
 }
 
 impl Worker for Mover {
-    async fn prepare(&mut self) {
+    fn prepare(&mut self) {
         if self.step.is_none() {
             self.step = Some(self.lives.next());
             // Fresh bytes, so that no page compresses better than another; the text of the state changes.
@@ -265,17 +272,14 @@ impl Worker for Mover {
                 *byte = byte.wrapping_mul(31) ^ new;
             }
         }
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.client.is_closed())
-        {
-            self.open = None;
-            self.refused = self.connect().await.err();
-        }
     }
 
-    async fn operate(&mut self, planned: u64) -> bool {
+    async fn connect(&mut self) {
+        let _ = self.ready().await;
+    }
+
+    async fn operate(&mut self, due: Due) -> bool {
+        let planned = due.planned;
         let Some(step) = self.step.take() else {
             return true;
         };
@@ -303,6 +307,7 @@ impl Worker for Mover {
                     sent,
                     ended,
                     bytes: 0,
+                    queued: due.queued,
                 };
                 recorder.success(OPERATION, sample);
                 recorder.success(kind, sample);
@@ -472,7 +477,6 @@ pub async fn run(
         .map(|lives| Mover {
             connector: connector.clone(),
             open: None,
-            refused: None,
             lives,
             step: None,
             payload: vec![7; state_bytes],

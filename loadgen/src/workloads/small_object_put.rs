@@ -13,6 +13,7 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
+use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
 use crate::s3::{Connection, FailureClass};
 
@@ -31,7 +32,7 @@ struct Putter {
 }
 
 impl Worker for Putter {
-    async fn prepare(&mut self) {
+    fn prepare(&mut self) {
         if self.next.is_none() {
             let prefix = self.rng.below(self.prefixes);
             let key = format!(
@@ -46,11 +47,14 @@ impl Worker for Putter {
                 self.bodies.body(number),
             ));
         }
-        // A failure to connect shows again, and is recorded, when the operation is due.
+    }
+
+    async fn connect(&mut self) {
         let _ = self.connection.ready().await;
     }
 
-    async fn operate(&mut self, planned: u64) -> bool {
+    async fn operate(&mut self, due: Due) -> bool {
+        let planned = due.planned;
         let Some((path, body)) = self.next.take() else {
             return true;
         };
@@ -70,6 +74,7 @@ impl Worker for Putter {
                         sent,
                         ended,
                         bytes,
+                        queued: due.queued,
                     },
                 );
                 true
