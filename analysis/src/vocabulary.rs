@@ -112,6 +112,7 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 "growthPercent",
                 "lateGrowthPercent",
                 "deadPeakPercent",
+                "turnovers",
                 "autovacuums",
                 "checkpoints",
                 "cacheHitPercent",
@@ -146,7 +147,7 @@ pub fn add_counter(name: &str, sum: i64, part: i64) -> i64 {
 pub fn more_is_better(figure: &str) -> bool {
     matches!(
         figure,
-        "hotPercent" | "indexLeafDensityPercent" | "cacheHitPercent" | "autovacuums"
+        "hotPercent" | "indexLeafDensityPercent" | "cacheHitPercent" | "autovacuums" | "turnovers"
     )
 }
 

@@ -27,6 +27,15 @@ const DEAD_PERCENT: f64 = 40.0;
 /// "Size tracks the active set": bytes per active run at the largest level against the smallest.
 const SIZE_RATIO: f64 = 1.25;
 
+/// What a window must cover at least once.
+const COVERED: [(&str, &str); 2] = [
+    ("autovacuums", "Fewest autovacuum runs in a window"),
+    (
+        "turnovers",
+        "Fewest turnovers of the population in a window",
+    ),
+];
+
 /// What one fillfactor shows.
 struct Variant {
     fillfactor: i64,
@@ -149,7 +158,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
             "Does one plain head table hold on {subject}, so that no partitioning is needed?"
         ),
         criterion: format!(
-            "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs with autovacuum at work, and bytes per active run differ by at most {SIZE_RATIO}x between the levels; NoGo if every fillfactor is shown to fail one of these."
+            "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs, while each window covers at least one run of autovacuum and one turnover of the population, and bytes per active run differ by at most {SIZE_RATIO}x between the levels; NoGo if every fillfactor is shown to fail one of these."
         ),
         margin: 1.0,
         outcome,
@@ -220,7 +229,9 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str) -> Variant {
             &scope,
             Bound::AtMost(DEAD_PERCENT),
         ));
-        inputs.push(vacuumed(on, &scope));
+        for (figure, name) in COVERED {
+            inputs.push(covered(on, figure, name, &scope));
+        }
     }
     inputs.push(tracking(fillfactor, &mine));
     Variant { fillfactor, inputs }
@@ -269,19 +280,21 @@ fn bounded(on: &CellBackend, figure: &str, name: &str, scope: &str, bound: Bound
     input
 }
 
-/// A window in which autovacuum never ran says nothing about whether it keeps up.
-fn vacuumed(on: &CellBackend, scope: &str) -> DecisionInput {
+/// A window must cover what it is to say something about: one in which autovacuum never ran does not
+/// show that it keeps up, and one in which the population was not replaced once does not show that
+/// the size has stopped growing.
+fn covered(on: &CellBackend, figure: &str, name: &str, scope: &str) -> DecisionInput {
     let mut input = missing(
-        "Fewest autovacuum runs in a window",
+        name,
         scope.to_owned(),
         Role::Guard,
         Unit::Count,
         "at least 1 in every window".to_owned(),
     );
-    let values = values(on, "autovacuums");
+    let values = values(on, figure);
     input.blocks = count(values.len());
     if let Some(fewest) = values.iter().copied().reduce(f64::min) {
-        input.value = Some(fewest);
+        input.value = Some(round(fewest));
         if fewest >= 1.0 {
             input.standing = Standing::Met;
         }
@@ -333,6 +346,7 @@ mod tests {
         growth: 0.3,
         dead: 18.0,
         vacuums: 3.0,
+        turnovers: 2.0,
         bytes: 300.0,
         missed: 0,
     };
@@ -391,5 +405,11 @@ mod tests {
             "{}",
             decision.reason
         );
+        let short = decide_with(|active, _| HeadRowFigures {
+            turnovers: if active > 1_000 { 0.1 } else { 5.0 },
+            ..FINE
+        });
+        assert_eq!(short.outcome, DecisionOutcome::Inconclusive);
+        assert!(short.reason.contains("turnovers"), "{}", short.reason);
     }
 }

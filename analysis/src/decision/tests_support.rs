@@ -16,6 +16,7 @@ pub(super) struct HeadRowFigures {
     pub growth: f64,
     pub dead: f64,
     pub vacuums: f64,
+    pub turnovers: f64,
     pub bytes: f64,
     pub missed: i64,
 }
@@ -44,6 +45,7 @@ pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigu
                     ("lateGrowthPercent", figures.growth * jitter),
                     ("deadPeakPercent", figures.dead * jitter),
                     ("autovacuums", figures.vacuums),
+                    ("turnovers", figures.turnovers),
                     ("bytesPerActiveRun", figures.bytes * jitter),
                 ]
                 .map(|(name, value)| (name.to_owned(), value)),

@@ -31,6 +31,8 @@ pub struct Sample {
     pub updates: i64,
     /// Of these, heap-only ones: no index entry was added.
     pub hot_updates: i64,
+    /// Deletes since the server started: completed runs.
+    pub deletes: i64,
     /// Of these, ones that had to go to another page; 0 before version 16.
     pub new_page_updates: i64,
     /// Finished runs of autovacuum over the table.
@@ -231,7 +233,7 @@ fn sample_query(version: i32) -> String {
     };
     format!(
         "SELECT pg_relation_size('bakeoff.runs'), pg_indexes_size('bakeoff.runs'), \
-         t.n_live_tup, t.n_dead_tup, t.n_tup_upd, t.n_tup_hot_upd, t.{new_page}, \
+         t.n_live_tup, t.n_dead_tup, t.n_tup_upd, t.n_tup_hot_upd, t.n_tup_del, t.{new_page}, \
          t.autovacuum_count, t.autoanalyze_count, coalesce(t.seq_scan, 0), coalesce(t.idx_scan, 0), \
          d.blks_hit, d.blks_read, \
          pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, ({checkpoints}), \
@@ -256,19 +258,20 @@ fn sample(row: &Row, at_millis: i64) -> Sample {
         dead_tuples: row.get(3),
         updates: row.get(4),
         hot_updates: row.get(5),
-        new_page_updates: row.get(6),
-        autovacuums: row.get(7),
-        autoanalyzes: row.get(8),
-        sequential_scans: row.get(9),
-        index_scans: row.get(10),
-        blocks_hit: row.get(11),
-        blocks_read: row.get(12),
-        wal_bytes: row.get(13),
-        checkpoints: row.get(14),
-        lock_waits: row.get(15),
-        oldest_transaction_millis: row.get(16),
-        frozen_age: row.get(17),
-        vacuuming: row.get(18),
+        deletes: row.get(6),
+        new_page_updates: row.get(7),
+        autovacuums: row.get(8),
+        autoanalyzes: row.get(9),
+        sequential_scans: row.get(10),
+        index_scans: row.get(11),
+        blocks_hit: row.get(12),
+        blocks_read: row.get(13),
+        wal_bytes: row.get(14),
+        checkpoints: row.get(15),
+        lock_waits: row.get(16),
+        oldest_transaction_millis: row.get(17),
+        frozen_age: row.get(18),
+        vacuuming: row.get(19),
     }
 }
 
@@ -308,6 +311,7 @@ pub fn figures(
         );
         put("walBytesPerUpdate", rise(|s| s.wal_bytes) / updates);
     }
+    put("turnovers", rise(|s| s.deletes) / active);
     put("autovacuums", rise(|s| s.autovacuums));
     put("checkpoints", rise(|s| s.checkpoints));
     let blocks = rise(|s| s.blocks_hit) + rise(|s| s.blocks_read);
