@@ -8,7 +8,8 @@ pub mod format;
 pub mod html;
 pub mod markdown;
 pub mod model;
-pub mod svg;
+pub mod state;
+mod svg;
 mod tables;
 
 use bakeoff_crds::run::Manifest;

@@ -142,6 +142,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
         comparison(summary),
         latency(summary),
         scaling(summary),
+        super::state::section(summary),
         correctness(summary),
         validity(summary),
         environment(input),
