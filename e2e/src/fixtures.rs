@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 pub const MINIO: &str = "RELEASE.2025-09-07T16-13-09Z";
 /// The SeaweedFS version of the chart's catalogue.
 pub const SEAWEEDFS: &str = "4.48";
+/// A Postgres version of the chart's catalogue.
+pub const POSTGRES: &str = "18.4";
 
 /// A manifest in the making.
 pub struct Fixture(Value);
@@ -56,6 +58,22 @@ impl Fixture {
             .set("/spec/trials", json!({"blocks": 100, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 1}))
             .set("/spec/objectives", json!([]))
             .remove("/spec", "decision")
+    }
+
+    /// Runs that live in a table of Postgres: one backend, two trials.
+    #[must_use]
+    pub fn head_row(name: &str) -> Self {
+        Self::tiny(name)
+            .set("/spec/backends", json!([{"name": "pg", "postgres": {
+                "version": POSTGRES, "settings": {"autovacuum_naptime": "1s", "synchronous_commit": "off"}}}]))
+            .set("/spec/workloads", json!([{"name": "head", "headRow": {
+                "activeRuns": [1_000], "fillfactor": [100, 70], "load": {"closed": {"concurrency": [2]}}}}]))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2}))
+            .set("/spec/objectives", json!([
+                {"name": "own-rows", "expression": "head.rowsMissed == 0"},
+                {"name": "hot", "expression": "head.hotPercent > 1.0"},
+            ]))
+            .set("/spec/decision", json!({"rule": "SimpleSchema"}))
     }
 
     /// The same, with an end: six trials of three seconds.

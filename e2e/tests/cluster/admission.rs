@@ -208,6 +208,36 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "objective names must be unique",
         ),
         (
+            "setting of the operator",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"port": "1"}}}]),
+            "settings: addresses, files, logs",
+        ),
+        (
+            "setting that is no name",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"Work Mem": "1"}}}]),
+            "settings: a name consists of",
+        ),
+        (
+            "S3 work on Postgres",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4"}}]),
+            "headrow needs postgres backends",
+        ),
+        (
+            "unknown Postgres",
+            "/spec/backends/0",
+            json!({"name": "pg", "postgres": {"version": "9.6"}}),
+            "postgres 9.6",
+        ),
+        (
+            "two ways of arriving",
+            "/spec/workloads/0",
+            json!({"name": "h", "headRow": {"runsPerMonth": [1_000_000], "load": {"closed": {"concurrency": [1]}}}}),
+            "exactly one of load and runsPerMonth",
+        ),
+        (
             "long name",
             "/metadata/name",
             json!("a".repeat(53)),

@@ -57,6 +57,15 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
     scenario("refused", async |lab: &Lab| {
         let objective = |expression: &str| json!([{"name": "wrong", "expression": expression}]);
         let short = Fixture::short;
+        let unknown = json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"autovacuum_naptme": "1s"}}}]);
+        refused(
+            lab,
+            Fixture::head_row("setting").set("/spec/backends", unknown),
+            "BackendCrashed",
+            "unrecognized configuration parameter \"autovacuum_naptme\"",
+            120,
+        )
+        .await?;
         refused(
             lab,
             short("syntax").set("/spec/objectives", objective("put.p99 <")),
