@@ -146,6 +146,7 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
         WorkloadKind::ColdRead,
         WorkloadKind::Consistency,
         WorkloadKind::Batching,
+        WorkloadKind::HeadRow,
     ];
     assert_eq!(kinds, BTreeSet::from(all));
 }
