@@ -234,11 +234,13 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
     match trial.kind {
         WorkloadKind::SmallObjectPut => {
             let size = level("objectSize").unwrap();
-            let concurrency = level("concurrency").unwrap();
+            let offered = level("ratePerSecond");
+            let concurrency = level("concurrency").unwrap_or(8.0);
             let rate = 420.0 * concurrency.powf(0.55) / (1.0 + size / 48.0)
                 * behaviour.put_speed
                 * noise(&mut rng);
-            let count = (rate * 20.0) as i64;
+            let count = (offered.unwrap_or(rate) * 20.0) as i64;
+            load.offered_per_second = offered.unwrap_or(0.0);
             operations.insert(
                 "put".to_owned(),
                 operation(&mut rng, count, concurrency / rate * 0.9e6, behaviour.tail),

@@ -126,6 +126,7 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
 #[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow needs postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
 #[serde(rename_all = "camelCase")]
@@ -342,9 +343,11 @@ impl Default for Storage {
 /// How often and for how long each cell is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.earlyStop) || self.earlyStop.minBlocks < self.blocks").message("trials.earlyStop.minBlocks must be below trials.blocks, which is the most that are run"))]
 pub struct Trials {
     /// Rounds in which each backend runs each cell once, in seeded random order; the unit of
-    /// comparison. 1 to 100, default 6: with fewer than 6 no two-sided test can reach 5 %.
+    /// comparison. 1 to 100, default 6: with fewer than 6 no two-sided test can reach 5 %. With
+    /// `earlyStop` it is the most that are run.
     #[serde(default = "default_blocks")]
     #[schemars(range(min = 1, max = 100))]
     pub blocks: i32,
@@ -361,6 +364,30 @@ pub struct Trials {
     #[serde(default = "default_drain")]
     #[schemars(range(min = 0, max = 600))]
     pub drain_seconds: i32,
+    /// Ends the measurement before the last block once the decision is settled. Default: never.
+    /// Needs `decision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
+}
+
+/// When a run may end before its last block: at looks that are fixed beforehand and share the 5 %
+/// error rate between them, so that looking early does not raise it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlyStop {
+    /// Complete blocks before the first look. 6 to 99, and below `blocks`. A look so early that
+    /// the test could not reach its share of the error rate is left out.
+    #[schemars(range(min = 6, max = 99))]
+    pub min_blocks: i32,
+    /// Looks, the one after the last block included, evenly spaced. 2 to 10, default 3. More looks
+    /// may stop a run earlier and make each of them stricter.
+    #[serde(default = "default_looks")]
+    #[schemars(range(min = 2, max = 10))]
+    pub looks: i32,
+}
+
+fn default_looks() -> i32 {
+    3
 }
 
 fn default_blocks() -> i32 {
@@ -383,6 +410,7 @@ impl Default for Trials {
             warmup_seconds: default_warmup(),
             window_seconds: default_window(),
             drain_seconds: default_drain(),
+            early_stop: None,
         }
     }
 }
