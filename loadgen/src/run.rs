@@ -25,6 +25,7 @@ use crate::assemble::{self, Circumstances, PartRecord};
 use crate::backend_metrics;
 use crate::clock;
 use crate::control::{Control, FollowError, Follower, Step};
+use crate::early;
 use crate::ledger::{Attempt, Ledger};
 use crate::pg;
 use crate::probe::ProbeError;
@@ -218,9 +219,17 @@ impl Run {
         });
         let begin = Instant::now();
         let mut ended = 0_u32;
+        let mut looked_at = 0;
         while let Some((trial, attempt)) = ledger.next(&trials, budget) {
             if *self.stop.borrow() {
                 return Err(RunError::Stopped);
+            }
+            // At the border of two blocks, also after a restart: the answer depends on whole blocks only.
+            if trial.block > looked_at {
+                looked_at = trial.block;
+                if self.is_settled(looked_at).await {
+                    break;
+                }
             }
             let each = if ended > 0 {
                 begin.elapsed() / ended
@@ -264,6 +273,30 @@ impl Run {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
+    }
+
+    /// Whether the run may end after so many blocks. Where that cannot be told it goes on: the full
+    /// number of blocks is always right.
+    async fn is_settled(&self, blocks: i32) -> bool {
+        if self.plan.spec.trials.early_stop.is_none() {
+            return false;
+        }
+        match early::settled(&self.store, blocks).await {
+            Ok(Some(decision)) => {
+                let outcome = decision.outcome.as_str();
+                tracing::info!(
+                    blocks,
+                    outcome,
+                    "the decision is settled: the run ends early"
+                );
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, blocks, "the data cannot be looked at early; the run goes on");
+                false
+            }
+        }
     }
 
     fn expected(&self) -> Duration {
