@@ -125,6 +125,8 @@ pub enum InvalidCode {
     SendLag,
     /// The generator used a whole core, so that it was the bottleneck.
     GeneratorSaturated,
+    /// The generator sent operations before they were due.
+    SentEarly,
     /// The pacer lost or added planned operations.
     PlanNotKept,
     /// A generator did not deliver its part.
@@ -145,6 +147,7 @@ impl InvalidCode {
             Self::GeneratorThrottled => "GeneratorThrottled",
             Self::SendLag => "SendLag",
             Self::GeneratorSaturated => "GeneratorSaturated",
+            Self::SentEarly => "SentEarly",
             Self::PlanNotKept => "PlanNotKept",
             Self::GeneratorMissing => "GeneratorMissing",
             Self::NoOperations => "NoOperations",
@@ -154,7 +157,9 @@ impl InvalidCode {
 }
 
 /// What a trial says against its backend. Such a trial is kept and never repeated: to leave it out would
-/// favour a backend that fails. Its latencies are lower bounds where they reach into what is missing.
+/// favour a backend that fails. Failed, unfinished and never started operations took at least as long as
+/// they were waited for, so a quantile q of the response is exact only while their share of `planned` is
+/// below 1 - q, and a lower bound beyond.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -169,8 +174,8 @@ pub struct Finding {
 pub enum FindingCode {
     /// More operations failed than the spec allows.
     Failing,
-    /// Fewer operations were started than the spec asks for: the rate is beyond what the backend sustains
-    /// with the connections it was given.
+    /// Fewer operations of an open load were started and ended in time than the spec asks for: the rate is
+    /// beyond what the backend sustains with the connections it was given.
     Overloaded,
 }
 
@@ -198,8 +203,11 @@ pub struct LoadCounts {
     pub failed: i64,
     /// Operations that had not ended when the drain did (right-censored).
     pub unfinished: i64,
-    /// Operations that were due but never sent, because too many were in flight.
+    /// Operations that were due but not sent until the drain ended, because too many were in flight.
     pub not_started: i64,
+    /// Operations that were sent before they were due; more than none voids the trial.
+    #[serde(default)]
+    pub early: i64,
     /// Planned operations per second; 0 in a closed load, which plans none.
     pub offered_per_second: f64,
     /// Completed operations per second of the window.

@@ -14,6 +14,7 @@ pub mod checker;
 pub mod clock;
 pub mod control;
 pub mod drive;
+pub mod judge;
 pub mod ledger;
 pub mod net;
 pub mod null_s3;

@@ -21,10 +21,11 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::access::Access;
-use crate::assemble::{self, Circumstances, PartRecord};
+use crate::assemble::{self, PartRecord};
 use crate::backend_metrics;
 use crate::clock;
 use crate::control::{Control, FollowError, Follower, Step};
+use crate::judge::{Circumstances, Judgement, judge};
 use crate::ledger::{Attempt, Ledger};
 use crate::pg;
 use crate::probe::ProbeError;
@@ -446,8 +447,8 @@ impl Run {
             reasons,
             generators: generators.clone(),
         };
-        let findings = assemble::findings(&whole, &self.plan.spec.validity);
-        let verdict = assemble::verdict(&whole, circumstances, &self.plan.spec.validity)?;
+        let Judgement { verdict, findings } =
+            judge(&whole, circumstances, &self.plan.spec.validity)?;
         let record = TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
             trial: trial.clone(),

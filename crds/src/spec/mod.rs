@@ -427,7 +427,7 @@ impl Default for Generators {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validity {
-    /// The least share of planned operations that must have been started, in thousandths: below it the
+    /// The least share of planned operations that must be started and ended in time, in thousandths: below it the
     /// trial is flagged `Overloaded`. It stays in the statistics, because the backend is the cause, with
     /// latencies that are lower bounds. 0 to 1000, default 990. Open loop only.
     #[serde(default = "default_started")]
