@@ -9,6 +9,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde::{Deserialize, Serialize};
 
+use crate::control::ClockOffset;
 use crate::record::{RecordError, decode, encode, histogram};
 use crate::workloads::Part;
 
@@ -43,9 +44,10 @@ fn count(value: u64) -> i64 {
 }
 
 impl PartRecord {
-    /// The record of a part; `index` and `node` name the generator.
+    /// The record of a part; `index` and `node` name the generator, whose clock was that much behind
+    /// generator 0's.
     #[must_use]
-    pub fn new(part: &Part, index: usize, node: &str) -> Self {
+    pub fn new(part: &Part, index: usize, node: &str, clock: ClockOffset) -> Self {
         let micros = count(part.window.1.saturating_sub(part.window.0) / 1_000);
         let counts = part.counts;
         Self {
@@ -67,9 +69,12 @@ impl PartRecord {
                 index: i32::try_from(index).unwrap_or(i32::MAX),
                 node: node.to_owned(),
                 cpu_micros: count(part.usage.cpu / 1_000),
+                run_queue_micros: count(part.usage.run_queue / 1_000),
                 throttled_periods: count(part.usage.throttled_periods),
                 throttled_micros: count(part.usage.throttled / 1_000),
                 start_skew_micros: count(part.start_skew / 1_000),
+                clock_ahead_micros: clock.ahead / 1_000,
+                clock_error_micros: clock.error / 1_000,
                 resident_bytes: count(part.usage.resident),
                 pacer_lateness_p99_micros: count(counts.pacer_lateness),
             },

@@ -320,6 +320,15 @@ impl FollowError {
     }
 }
 
+/// How two clocks differ, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// By how much that of generator 0 is ahead of the own one.
+    pub ahead: i64,
+    /// By how much this may be wrong: half the round trip.
+    pub error: i64,
+}
+
 /// The side of the other generators.
 #[derive(Clone, Debug)]
 pub struct Follower {
@@ -375,27 +384,28 @@ impl Follower {
         }
     }
 
-    /// Says that this generator is prepared; answers when load begins, on its own monotonic clock.
+    /// Says that this generator is prepared; answers when load begins, on its own monotonic clock, and
+    /// how far that clock is from generator 0's.
     ///
     /// # Errors
     /// When generator 0 is silent or went on.
-    pub async fn ready(&self, number: u64) -> Result<u64, FollowError> {
-        let ahead = self.clock_ahead().await?;
+    pub async fn ready(&self, number: u64) -> Result<(u64, ClockOffset), FollowError> {
+        let offset = self.clock_ahead().await?;
         loop {
             let path = format!("/barrier/ready?number={number}&index={}", self.index);
             if let Some(text) = self.ask(&path).await?
                 && let Ok(start) = text.parse::<i128>()
             {
-                let own = u64::try_from(start - ahead).unwrap_or(0);
-                return Ok(clock::monotonic_at_wall(own));
+                let own = u64::try_from(start - i128::from(offset.ahead)).unwrap_or(0);
+                return Ok((clock::monotonic_at_wall(own), offset));
             }
         }
     }
 
     /// By how many nanoseconds the clock of generator 0 is ahead of this one: from the quickest of
     /// a few exchanges, good to half its round trip.
-    async fn clock_ahead(&self) -> Result<i128, FollowError> {
-        let mut best: Option<(u64, i128)> = None;
+    async fn clock_ahead(&self) -> Result<ClockOffset, FollowError> {
+        let mut best: Option<ClockOffset> = None;
         for _ in 0..5 {
             let asked = clock::wall();
             let Some(text) = self.ask("/barrier/clock").await? else {
@@ -407,11 +417,15 @@ impl Follower {
             };
             let trip = answered.saturating_sub(asked);
             let ahead = theirs - i128::from(asked) - i128::from(trip / 2);
-            if best.is_none_or(|(quickest, _)| trip < quickest) {
-                best = Some((trip, ahead));
+            let offset = ClockOffset {
+                ahead: i64::try_from(ahead).unwrap_or(i64::MAX),
+                error: i64::try_from(trip / 2).unwrap_or(i64::MAX),
+            };
+            if best.is_none_or(|best| offset.error < best.error) {
+                best = Some(offset);
             }
         }
-        Ok(best.map_or(0, |(_, ahead)| ahead))
+        Ok(best.unwrap_or_default())
     }
 }
 
@@ -442,7 +456,10 @@ mod tests {
             let (theirs, ours) =
                 tokio::join!(follower.ready(1), control.gather(1, Duration::from_secs(5)));
             let ours = clock::monotonic_at_wall(ours.unwrap());
-            assert!(theirs.unwrap().abs_diff(ours) < 5_000_000);
+            let (theirs, offset) = theirs.unwrap();
+            assert!(theirs.abs_diff(ours) < 5_000_000);
+            // One host, one clock: what is left is within the stated error.
+            assert!(offset.ahead.abs() <= offset.error, "{offset:?}");
             // Too late to join a step that has begun; the next one is there for it.
             control.announce("t1", 1);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");

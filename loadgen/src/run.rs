@@ -7,6 +7,8 @@
 //! written last: an attempt without it was interrupted and counts for nothing.
 
 mod attempt;
+mod baseline;
+mod environment;
 mod error;
 mod gates;
 
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use self::baseline::Baselines;
 pub use self::error::RunError;
 use self::gates::FollowerGate;
 use crate::access::Access;
@@ -152,6 +155,7 @@ impl Run {
         });
         let begin = Instant::now();
         let mut ended = 0_u32;
+        let mut baselines = Baselines::default();
         while let Some((trial, attempt)) = ledger.next(&trials, budget) {
             if *self.stop.borrow() {
                 return Err(RunError::Stopped);
@@ -170,7 +174,7 @@ impl Run {
                 progress.estimated_end =
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
-            let record = self.trial(trial, attempt).await?;
+            let record = self.trial(trial, attempt, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
             ended += 1;
             let first = (record.load.planned > 0).then_some(record.window.start);
@@ -243,6 +247,7 @@ impl Run {
             plan: self.described().await,
             started_at: Timestamp::now(),
             generator_version: env!("CARGO_PKG_VERSION").to_owned(),
+            generator: Some(environment::facts(&self.backends).await),
             ending: None,
         };
         self.put_json("manifest.json", &manifest).await
@@ -318,13 +323,15 @@ impl Run {
             let gate = FollowerGate {
                 follower,
                 step: &step,
+                clock: Default::default(),
             };
             let context = self.context(trial, step.attempt, &backend);
             match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                 Ok(part) => {
                     let folder = attempt_folder(trial, step.attempt);
                     self.raw(&folder, &part).await?;
-                    let record = PartRecord::new(&part, self.index, &self.node);
+                    let clock = gate.clock.get();
+                    let record = PartRecord::new(&part, self.index, &self.node, clock);
                     self.put_json(&format!("{folder}part-{}.json", self.index), &record)
                         .await?;
                 }

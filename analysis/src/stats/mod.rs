@@ -15,6 +15,7 @@
 //! | what would have been seen | [`power::minimum_detectable_effect`] | paired t, 80 % power |
 //! | are they the same | [`equivalence::tost`] | Schuirmann 1987 |
 //! | does it drift | [`trend::theil_sen`] | Theil 1950, Sen 1968 |
+//! | was the window steady | [`steady::steadiness`] | halves of the window and its trend |
 //! | how sure is a figure of whole windows | [`interval::student`] | Student's t, Gosset 1908 |
 //! | how sure is a percentile | [`tail::rank_interval`] | binomial ranks |
 //! | nothing was lost | [`tail::zero_event_bound`] | rule of three |
@@ -27,6 +28,7 @@ pub mod paired;
 pub mod permutation;
 pub mod power;
 pub mod special;
+pub mod steady;
 pub mod tail;
 pub mod trend;
 

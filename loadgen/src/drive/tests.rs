@@ -232,7 +232,7 @@ fn judged(pacer: Pacer) -> Vec<InvalidCode> {
             max_send_lag_p99_microseconds: 1_000_000,
             ..Validity::default()
         };
-        let whole = PartRecord::new(&part, 0, "");
+        let whole = PartRecord::new(&part, 0, "", Default::default());
         let circumstances = Circumstances {
             generators: vec![whole.usage.clone()],
             ..Circumstances::default()

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bakeoff_analysis::stats::steady::steadiness;
 use bakeoff_crds::result::{InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window};
 use bakeoff_crds::schedule::Trial;
 use jiff::Timestamp;
 
+use super::baseline::Baselines;
 use super::gates::LeaderGate;
 use super::{Backend, Run, RunError, STORE_PATIENCE, attempt_folder, stoppable};
 use crate::assemble::{self, PartRecord};
@@ -24,9 +26,10 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
 impl Run {
     /// Runs one attempt and makes its outcome durable.
     pub(super) async fn trial(
-        &mut self,
+        &self,
         trial: &Trial,
         attempt: i32,
+        baselines: &mut Baselines,
     ) -> Result<TrialRecord, RunError> {
         let folder = attempt_folder(trial, attempt);
         let started_at = Timestamp::now();
@@ -38,6 +41,7 @@ impl Run {
         let mut reasons = Vec::new();
         let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
         let mut outcome = Measured::default();
+        let baseline = baselines.of(self, trial, None).await?;
         let Some(backend) = self
             .backends
             .iter()
@@ -135,6 +139,8 @@ impl Run {
             operations: whole.operations,
             counters: whole.counters,
             checks: whole.checks,
+            steadiness: steadiness(&whole.series, self.plan.spec.seed.unsigned_abs()),
+            baseline,
             series: whole.series,
             generators,
             backend: usage,
@@ -161,6 +167,7 @@ impl Run {
             prefix: backend.prefix(),
             generator: self.index,
             generators: self.generators,
+            rate: None,
             live: self.control.live(),
         }
     }
@@ -205,7 +212,7 @@ impl Run {
 
     /// The parts of all generators, merged.
     async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
-        let own = PartRecord::new(&part, self.index, &self.node);
+        let own = PartRecord::new(&part, self.index, &self.node, Default::default());
         let window = Some(wall_window(part.window));
         let figures = part.figures.clone();
         let mut files = self.raw(folder, &part).await?;

@@ -1,9 +1,10 @@
 //! Where the generators of a trial meet before its load begins.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Control, Follower, Step};
+use crate::control::{ClockOffset, Control, Follower, Step};
 use crate::workloads::{self, Gate, Opening, WorkloadError};
 
 /// How long generators wait for each other; they prepare data meanwhile.
@@ -38,14 +39,18 @@ impl Gate for LeaderGate<'_> {
 /// Where any other generator waits for generator 0.
 pub(super) struct FollowerGate<'a> {
     pub(super) follower: &'a Follower,
+    /// Set when the gate opens.
+    pub(super) clock: Cell<ClockOffset>,
     pub(super) step: &'a Step,
 }
 
 impl Gate for FollowerGate<'_> {
     fn open(&self) -> Opening<'_> {
         Box::pin(async move {
-            let start = self.follower.ready(self.step.number).await;
-            start.map_err(|error| WorkloadError::Gate(error.to_string()))
+            let ready = self.follower.ready(self.step.number).await;
+            let (start, clock) = ready.map_err(|error| WorkloadError::Gate(error.to_string()))?;
+            self.clock.set(clock);
+            Ok(start)
         })
     }
 }
