@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(10);
 const AHEAD: u64 = 300_000_000;
 
 /// One step of a run, as other generators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// Its number, from 1, ascending within one life of generator 0.
@@ -43,6 +43,9 @@ pub struct Step {
     pub trial: String,
     /// The attempt.
     pub attempt: i32,
+    /// The rate of a load in shares of capacity, operations per second of all generators together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +87,14 @@ impl Control {
     }
 
     /// Announces the next step to the other generators.
-    pub fn announce(&self, trial: &str, attempt: i32) {
+    pub fn announce(&self, trial: &str, attempt: i32, rate: Option<f64>) {
         let mut shared = self.lock();
         let number = shared.step.as_ref().map_or(1, |step| step.number + 1);
         shared.step = Some(Step {
             number,
             trial: trial.to_owned(),
             attempt,
+            rate,
         });
         shared.ready.clear();
         shared.start_wall = None;
@@ -447,11 +451,11 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            control.announce("t0", 1);
+            control.announce("t0", 1, Some(12.5));
             let step = follower.next(0).await.unwrap();
             assert_eq!(
-                (step.number, step.trial.as_str(), step.attempt),
-                (1, "t0", 1)
+                (step.number, step.trial.as_str(), step.attempt, step.rate),
+                (1, "t0", 1, Some(12.5))
             );
             let (theirs, ours) =
                 tokio::join!(follower.ready(1), control.gather(1, Duration::from_secs(5)));
@@ -461,7 +465,7 @@ mod tests {
             // One host, one clock: what is left is within the stated error.
             assert!(offset.ahead.abs() <= offset.error, "{offset:?}");
             // Too late to join a step that has begun; the next one is there for it.
-            control.announce("t1", 1);
+            control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
             assert_eq!(control.gather(2, Duration::from_millis(30)).await, None);
         });

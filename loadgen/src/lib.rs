@@ -9,6 +9,7 @@ pub mod arrivals;
 pub mod assemble;
 pub mod backend_metrics;
 pub mod calibrate;
+pub mod capacity;
 pub mod cgroup;
 pub mod checker;
 pub mod clock;

@@ -4,10 +4,12 @@
 //! Layout below the folder of the run: `manifest.json`, and for each attempt
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
 //! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them, and `trial.json`,
-//! written last: an attempt without it was interrupted and counts for nothing.
+//! written last: an attempt without it was interrupted and counts for nothing. Loads in shares of
+//! capacity have `capacity/` beside them, see the module of that name.
 
 mod attempt;
 mod baseline;
+mod capacity;
 mod environment;
 mod error;
 mod gates;
@@ -16,6 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bakeoff_crds::capacity::searches;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
@@ -153,6 +156,7 @@ impl Run {
             progress.stage = Stage::Measuring;
             progress.trials = ledger.counts(&trials, budget);
         });
+        let capacities = self.capacities().await?;
         let begin = Instant::now();
         let mut ended = 0_u32;
         let mut baselines = Baselines::default();
@@ -174,7 +178,8 @@ impl Run {
                 progress.estimated_end =
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
-            let record = self.trial(trial, attempt, &mut baselines).await?;
+            let rate = self.rate(trial, &capacities);
+            let record = self.trial(trial, attempt, rate, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
             ended += 1;
             let first = (record.load.planned > 0).then_some(record.window.start);
@@ -190,7 +195,7 @@ impl Run {
             progress.current = None;
             progress.estimated_end = None;
         });
-        self.control.announce("", 0);
+        self.control.announce("", 0, None);
         // Others hear that it is over before this server goes; one that is gone need not.
         if self.generators > 1
             && self
@@ -202,6 +207,14 @@ impl Run {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
+    }
+
+    /// The backend that a trial measures.
+    fn backend(&self, trial: &Trial) -> Result<&Backend, RunError> {
+        self.backends
+            .iter()
+            .find(|backend| backend.resolved.name == trial.backend)
+            .ok_or_else(|| RunError::Schema(format!("no backend is called {}", trial.backend)))
     }
 
     fn expected(&self) -> Duration {
@@ -301,6 +314,7 @@ impl Run {
     /// See [`RunError`].
     pub async fn follow(&mut self, follower: &Follower) -> Result<(), RunError> {
         let trials = schedule::trials(&self.plan.spec);
+        let searches = searches(&self.plan.spec);
         let mut after = 0;
         loop {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
@@ -310,25 +324,30 @@ impl Run {
                 let _ = follower.ready(step.number).await;
                 return Ok(());
             }
-            let Some(trial) = trials.iter().find(|trial| trial.id == step.trial) else {
+            let mut planned = trials.iter().chain(&searches);
+            let Some(trial) = planned.find(|trial| trial.id == step.trial) else {
                 continue;
             };
-            let backend = self
-                .backends
-                .iter()
-                .find(|backend| backend.resolved.name == trial.backend);
-            let Some(backend) = backend.cloned() else {
+            let Ok(backend) = self.backend(trial) else {
                 continue;
+            };
+            let search = searches.iter().any(|search| search.id == trial.id);
+            let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
+            let spec = load.map(|load| capacity::step_spec(&self.plan.spec, load));
+            let folder = if search {
+                capacity::step_folder(trial, step.attempt)
+            } else {
+                attempt_folder(trial, step.attempt)
             };
             let gate = FollowerGate {
                 follower,
                 step: &step,
                 clock: Default::default(),
             };
-            let context = self.context(trial, step.attempt, &backend);
+            let mut context = self.context(trial, step.attempt, backend, step.rate);
+            context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
             match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                 Ok(part) => {
-                    let folder = attempt_folder(trial, step.attempt);
                     self.raw(&folder, &part).await?;
                     let clock = gate.clock.get();
                     let record = PartRecord::new(&part, self.index, &self.node, clock);

@@ -13,7 +13,7 @@ pub use backend::{
     Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
     SecretRef, SettingValue,
 };
-pub use load::{Arrivals, ClosedLoad, Load, OpenLoad};
+pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
@@ -72,7 +72,7 @@ fn rule_started_is_frozen() -> Rule {
 
 fn rule_trial_budget() -> Rule {
     let cells = "self.workloads.map(w, \
-        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : 1) : \
+        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : has(w.smallObjectPut.load.capacity) ? w.smallObjectPut.load.capacity.percentOfWeakest.size() : 1) : \
         has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
         has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
         has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : 1).sum()";

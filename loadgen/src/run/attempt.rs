@@ -29,6 +29,7 @@ impl Run {
         &self,
         trial: &Trial,
         attempt: i32,
+        rate: Result<Option<f64>, String>,
         baselines: &mut Baselines,
     ) -> Result<TrialRecord, RunError> {
         let folder = attempt_folder(trial, attempt);
@@ -41,20 +42,14 @@ impl Run {
         let mut reasons = Vec::new();
         let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
         let mut outcome = Measured::default();
-        let baseline = baselines.of(self, trial, None).await?;
-        let Some(backend) = self
-            .backends
-            .iter()
-            .find(|backend| backend.resolved.name == trial.backend)
-            .cloned()
-        else {
-            return Err(RunError::Schema(format!(
-                "no backend is called {}",
-                trial.backend
-            )));
+        let baseline = match &rate {
+            Ok(rate) => baselines.of(self, trial, *rate).await?,
+            Err(_) => None,
         };
+        let backend = self.backend(trial)?;
         let at = &backend.resolved;
-        self.control.announce(&trial.id, attempt);
+        self.control
+            .announce(&trial.id, attempt, rate.clone().ok().flatten());
         let access = &backend.access;
         let mut before = None;
         match access.wait(at, BACKEND_PATIENCE).await {
@@ -65,8 +60,14 @@ impl Run {
                     control: &self.control,
                     others: self.generators - 1,
                 };
-                let context = self.context(trial, attempt, &backend);
-                match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
+                let measured = match rate {
+                    Ok(rate) => {
+                        let context = self.context(trial, attempt, backend, rate);
+                        stoppable(workloads::run(&context, &gate), self.stop.clone()).await?
+                    }
+                    Err(unknown) => Err(WorkloadError::Spec(unknown)),
+                };
+                match measured {
                     Ok(part) => outcome = self.collect(&folder, part).await?,
                     Err(WorkloadError::Gate(detail)) => {
                         invalid(InvalidCode::GeneratorMissing, detail)
@@ -74,13 +75,6 @@ impl Run {
                     Err(error) => invalid(InvalidCode::PreparationFailed, error.to_string()),
                 }
             }
-        }
-        if outcome.missing > 0 {
-            let detail = format!(
-                "{} of {} generators delivered no part",
-                outcome.missing, self.generators
-            );
-            invalid(InvalidCode::GeneratorMissing, detail);
         }
         let after = access.observe(at).await;
         let usage = match (&before, &after) {
@@ -116,10 +110,11 @@ impl Run {
             ..
         } = outcome;
         let generators = outcome.generators;
-        let circumstances = Circumstances {
+        let mut circumstances = Circumstances {
             reasons,
             generators: generators.clone(),
         };
+        circumstances.missing(outcome.missing, self.generators);
         let Judgement { verdict, findings } =
             judge(&whole, circumstances, &self.plan.spec.validity)?;
         let record = TrialRecord {
@@ -149,7 +144,7 @@ impl Run {
         };
         self.put_json(&format!("{folder}trial.json"), &record)
             .await?;
-        self.clean(&backend, trial, attempt).await;
+        self.clean(backend, trial, attempt).await;
         Ok(record)
     }
 
@@ -158,6 +153,7 @@ impl Run {
         trial: &'a Trial,
         attempt: i32,
         backend: &Backend,
+        rate: Option<f64>,
     ) -> Context<'a> {
         Context {
             spec: &self.plan.spec,
@@ -167,7 +163,7 @@ impl Run {
             prefix: backend.prefix(),
             generator: self.index,
             generators: self.generators,
-            rate: None,
+            rate,
             live: self.control.live(),
         }
     }
@@ -211,7 +207,7 @@ impl Run {
     }
 
     /// The parts of all generators, merged.
-    async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
+    pub(super) async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
         let own = PartRecord::new(&part, self.index, &self.node, Default::default());
         let window = Some(wall_window(part.window));
         let figures = part.figures.clone();
@@ -257,8 +253,8 @@ impl Run {
         })
     }
 
-    async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
-        let prefix = self.context(trial, attempt, backend).attempt_prefix();
+    pub(super) async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
+        let prefix = self.context(trial, attempt, backend, None).attempt_prefix();
         match tokio::time::timeout(CLEANUP_PATIENCE, backend.remove(&prefix)).await {
             Ok(Ok(removed)) => tracing::debug!(removed, prefix, "objects of the trial removed"),
             Ok(Err(error)) => tracing::warn!(%error, prefix, "objects of the trial are left"),
@@ -272,13 +268,13 @@ impl Run {
 
 /// What the generators measured in one attempt.
 #[derive(Debug, Default)]
-struct Measured {
-    whole: PartRecord,
-    generators: Vec<bakeoff_crds::result::GeneratorUsage>,
+pub(super) struct Measured {
+    pub(super) whole: PartRecord,
+    pub(super) generators: Vec<bakeoff_crds::result::GeneratorUsage>,
     window: Option<Window>,
     files: Vec<String>,
     figures: BTreeMap<String, f64>,
-    missing: usize,
+    pub(super) missing: usize,
 }
 
 fn wall_window((start, end): (u64, u64)) -> Window {

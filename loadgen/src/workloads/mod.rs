@@ -307,15 +307,15 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
 
 /// The load plan of a workload with a `load`, from the cell.
 fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, WorkloadError> {
-    match (&load.closed, &load.open) {
-        (Some(_), None) => {
+    match (&load.closed, &load.open, &load.capacity) {
+        (Some(_), None, None) => {
             let clients =
                 usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
             Ok(Plan::Closed {
                 clients: context.share(clients),
             })
         }
-        (None, Some(open)) => {
+        (None, Some(open), None) => {
             let rate = context.level(factor::RATE_PER_SECOND)? as f64 / context.generators as f64;
             let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
             Ok(Plan::Open {
@@ -324,8 +324,18 @@ fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, 
                 max_in_flight,
             })
         }
+        (None, None, Some(capacity)) => {
+            let rate = context.rate.ok_or_else(|| {
+                WorkloadError::Spec("the rate of this share of capacity is not known".into())
+            })?;
+            Ok(Plan::Open {
+                rate: rate / context.generators as f64,
+                arrivals: capacity.arrivals,
+                max_in_flight: usize::try_from(capacity.max_in_flight).unwrap_or(1),
+            })
+        }
         _ => Err(WorkloadError::Spec(
-            "load sets exactly one of closed and open".into(),
+            "load sets exactly one of closed, open and capacity".into(),
         )),
     }
 }
