@@ -237,6 +237,8 @@ pub struct GeneratorFacts {
     /// The memory that its control group allows, bytes; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<i64>,
+    /// Whether the pacer runs before all ordinary threads, which needs CAP_SYS_NICE.
+    pub real_time_pacer: bool,
     /// The way to each backend, by name.
     #[serde(default)]
     pub network: BTreeMap<String, NetworkFacts>,

@@ -31,8 +31,15 @@ pub(super) async fn facts(backends: &[Backend]) -> GeneratorFacts {
         cores: calibrate::online_cores(),
         cpu_limit_millis,
         memory_limit_bytes,
+        real_time_pacer: may_be_real_time(),
         network,
     }
+}
+
+/// Tried on a thread that ends at once.
+fn may_be_real_time() -> bool {
+    let tried = std::thread::spawn(|| crate::pacer::real_time().is_ok());
+    tried.join().unwrap_or(false)
 }
 
 /// How long a TCP connection to the backend takes to open: one round trip of the network and of
