@@ -162,6 +162,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             attempt: 0,
         },
         started_at: "2026-11-21T10:00:00Z".parse().unwrap(),
+        generator: None,
         generator_version: "0.1.0".into(),
         ending: Some(Ending {
             reason: "Completed".into(),
@@ -387,6 +388,8 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
         counters,
         checks,
         series,
+        steadiness: None,
+        baseline: None,
         generators: vec![GeneratorUsage {
             index: 0,
             node: "bench-2".into(),
@@ -396,6 +399,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             start_skew_micros: 180,
             pacer_lateness_p99_micros: 60,
             resident_bytes: 46 << 20,
+            ..GeneratorUsage::default()
         }],
         backend: Some(BackendUsage {
             process_start_seconds: 1.0,

@@ -13,7 +13,7 @@ pub use backend::{
     Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
     SecretRef, SettingValue,
 };
-pub use load::{Arrivals, ClosedLoad, Load, OpenLoad};
+pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
@@ -72,7 +72,7 @@ fn rule_started_is_frozen() -> Rule {
 
 fn rule_trial_budget() -> Rule {
     let cells = "self.workloads.map(w, \
-        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : 1) : \
+        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : has(w.smallObjectPut.load.capacity) ? w.smallObjectPut.load.capacity.percentOfWeakest.size() : 1) : \
         has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
         has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
         has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : 1).sum()";
@@ -455,7 +455,7 @@ impl Default for Generators {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validity {
-    /// The least share of planned operations that must have been started, in thousandths: below it the
+    /// The least share of planned operations that must be started and ended in time, in thousandths: below it the
     /// trial is flagged `Overloaded`. It stays in the statistics, because the backend is the cause, with
     /// latencies that are lower bounds. 0 to 1000, default 990. Open loop only.
     #[serde(default = "default_started")]

@@ -199,11 +199,13 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
     for workload in &summary.workloads {
         match workload.kind {
             WorkloadKind::SmallObjectPut => {
-                let load = if workload.open_load {
-                    factor::RATE_PER_SECOND
-                } else {
-                    factor::CONCURRENCY
-                };
+                let load = [factor::RATE_PER_SECOND, factor::CAPACITY_PERCENT]
+                    .into_iter()
+                    .find(|name| {
+                        let mut cells = workload.cells.iter();
+                        cells.any(|cell| cell.levels.contains_key(*name))
+                    })
+                    .unwrap_or(factor::CONCURRENCY);
                 for (size, cells) in groups(workload, factor::OBJECT_SIZE) {
                     figures.extend(over_cells(
                         summary,
