@@ -41,13 +41,13 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a backend",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
-            "exactly one of minio, seaweedfs and s3",
+            "exactly one of minio, seaweedfs, postgres and s3",
         ),
         (
             "no member of a backend",
             "/spec/backends",
             backend(json!({"name": "m"})),
-            "exactly one of minio, seaweedfs and s3",
+            "exactly one of minio, seaweedfs, postgres and s3",
         ),
         (
             "duplicate backends",
@@ -79,7 +79,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a workload",
             "/spec/workloads/0/coldRead",
             json!({}),
-            "exactly one of smallObjectPut, coldRead, consistency and batching",
+            "a workload sets exactly one of smallObjectPut, coldRead",
         ),
         (
             "duplicate workloads",
