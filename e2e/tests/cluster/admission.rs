@@ -232,6 +232,12 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "postgres 9.6",
         ),
         (
+            "a workload of S3 on Postgres",
+            "/spec/backends/0",
+            json!({"name": "pg", "postgres": {"version": "18.4"}}),
+            "every workload must fit every backend",
+        ),
+        (
             "two ways of arriving",
             "/spec/workloads/0",
             json!({"name": "h", "headRow": {"runsPerMonth": [1_000_000], "load": {"closed": {"concurrency": [1]}}}}),
@@ -273,6 +279,11 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
             let mut fixture = Fixture::tiny("bad").set(place, value);
             if what == "too many trials" {
                 fixture = fixture.set("/spec/trials/blocks", json!(20));
+            }
+            if what == "unknown Postgres" {
+                let head =
+                    json!([{"name": "h", "headRow": {"load": {"closed": {"concurrency": [1]}}}}]);
+                fixture = fixture.set("/spec/workloads", head);
             }
             // A decision that names backends which are gone would be refused for another reason.
             match dry_run(lab, fixture.manifest()).await {
