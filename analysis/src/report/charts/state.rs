@@ -113,7 +113,7 @@ fn words(
 ) -> String {
     let values = || (0..series.at_seconds.len()).map(|index| of(series, index));
     let most = values().fold(f64::NEG_INFINITY, f64::max);
-    let last = values().last().unwrap_or(0.0);
+    let last = values().next_back().unwrap_or(0.0);
     format!(
         "{} at most {most:.0} {unit}, {last:.0} at the end, {} autovacuums and {} checkpoints ended",
         on.backend,
