@@ -1,5 +1,6 @@
 //! What the servers say of their own state over the windows.
 
+use super::charts;
 use super::datum::Datum;
 use super::format;
 use super::model::{Section, Table};
@@ -58,7 +59,8 @@ pub(super) fn section(summary: &Summary) -> Section {
             (!table.rows.is_empty()).then_some(table)
         })
         .collect();
-    if tables.is_empty() {
+    let figures = charts::state(summary);
+    if tables.is_empty() && figures.is_empty() {
         return Section::default();
     }
     Section {
@@ -66,6 +68,12 @@ pub(super) fn section(summary: &Summary) -> Section {
         intro: vec![
             "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows). Half widths of 95 % intervals over the blocks follow the figures.".to_owned(),
         ],
+        legend: if figures.is_empty() {
+            Vec::new()
+        } else {
+            charts::legend(summary)
+        },
+        figures,
         tables,
         ..Section::default()
     }

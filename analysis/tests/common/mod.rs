@@ -71,6 +71,17 @@ pub fn batching_spec(bound: i32) -> ExperimentSpec {
     .unwrap()
 }
 
+pub fn head_spec() -> ExperimentSpec {
+    serde_json::from_value(json!({
+        "backends": [{"name": "postgres", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "head", "headRow": {
+            "activeRuns": [5_000, 20_000], "fillfactor": [100, 70], "load": {"closed": {"concurrency": [8]}}}}],
+        "trials": {"blocks": 4},
+        "decision": {"rule": "SimpleSchema"}
+    }))
+    .unwrap()
+}
+
 pub fn manifest(spec: &ExperimentSpec) -> Manifest {
     let node = |name: &str| NodeFacts {
         name: name.into(),
@@ -411,7 +422,31 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             },
         }),
         figures: BTreeMap::new(),
+        state: (trial.kind == WorkloadKind::HeadRow).then(sawtooth),
         files: Vec::new(),
+    }
+}
+
+/// Dead rows that autovacuum takes away every six seconds, and a checkpoint in the middle.
+fn sawtooth() -> StateSeries {
+    let seconds = || (0..20).map(f64::from);
+    StateSeries {
+        at_seconds: seconds().collect(),
+        lines: BTreeMap::from([
+            (
+                "deadRows".to_owned(),
+                seconds().map(|second| second % 6.0 * 400.0).collect(),
+            ),
+            (
+                "tableBytes".to_owned(),
+                seconds().map(|second| 4e6 + second * 1e4).collect(),
+            ),
+            ("indexBytes".to_owned(), seconds().map(|_| 5e5).collect()),
+        ]),
+        marks: BTreeMap::from([
+            ("autovacuum".to_owned(), vec![6.0, 12.0, 18.0]),
+            ("checkpoint".to_owned(), vec![10.0]),
+        ]),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
 pub mod observe;
+pub mod series;
 
 use std::sync::Arc;
 use std::time::Duration;

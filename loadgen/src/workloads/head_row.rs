@@ -24,7 +24,7 @@ use crate::clock;
 use crate::drive::{Worker, drive};
 use crate::pacer::Due;
 use crate::pg::observe::{self, Observer};
-use crate::pg::{Connector, failure};
+use crate::pg::{Connector, failure, series};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Failure, FailureClass};
 
@@ -534,6 +534,7 @@ pub async fn run(
         start_skew,
         usage,
         figures,
+        state: series::series(&samples),
         samples,
         ..Part::default()
     })

@@ -209,6 +209,8 @@ pub struct Part {
     pub usage: Usage,
     /// Figures of the backend's state over the window, by name; of generator 0 only, so nothing is merged.
     pub figures: BTreeMap<String, f64>,
+    /// How the backend's state went over the window, for charts; of generator 0 only as well.
+    pub state: Option<bakeoff_crds::result::StateSeries>,
     /// What the backend said of itself each second of the window.
     pub samples: Vec<pg::observe::Sample>,
 }

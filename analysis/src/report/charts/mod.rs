@@ -1,8 +1,10 @@
 //! Which charts a summary is drawn as.
 
 mod forests;
+mod state;
 
 pub(super) use forests::forests;
+pub(super) use state::state;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ResultClass, WorkloadKind};
@@ -188,6 +190,7 @@ fn figure(
             y,
             series,
             markers,
+            events: Vec::new(),
         }),
         text,
     })
