@@ -274,6 +274,7 @@ pub(super) fn backend_summary(
         version: backend.version.clone(),
         image: backend.image.clone(),
         image_id: backend.image_id.clone(),
+        image_bytes: backend.image_bytes,
         durability: backend.durability.clone(),
         node: backend.node.clone(),
         time_to_ready_seconds: backend.time_to_ready_seconds,

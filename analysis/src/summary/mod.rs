@@ -106,6 +106,9 @@ pub struct BackendSummary {
     pub image: String,
     /// The image that ran, by digest.
     pub image_id: String,
+    /// Its size as its node reports it, bytes; unknown where no node lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<i64>,
     /// What "acknowledged" means there.
     pub durability: String,
     /// The node it ran on.

@@ -116,6 +116,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             ),
             image_id: "sha256:3f1e7c9a40d2b58c6e90f2a17b3d4c5e6f708192a3b4c5d6e7f8091a2b3c4d5e"
                 .into(),
+            image_bytes: Some(98_400_000),
             endpoint: format!("http://{}:9000", backend.name),
             region: "us-east-1".into(),
             bucket: "bakeoff".into(),

@@ -128,7 +128,7 @@ pub fn calibrate(directory: &Path) -> Ended {
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     let text = serde_json::to_string(&found)
         .map_err(|error| Failed::new("Json", error.to_string(), false))?;
-    println!("{text}");
+    super::print(&text);
     Ok((Some(Termination::Calibrated(found)), 0))
 }
 
@@ -183,7 +183,7 @@ pub async fn report(
     };
     let ending: Option<Ending> = ending.map(read).transpose()?;
     let reported = reporting::report(&store, ending).await?;
-    println!("{}", reported.markdown);
+    super::print(&reported.markdown);
     let termination = outcome::termination(&reported.outcome)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     Ok((Some(termination), 0))
@@ -195,7 +195,7 @@ pub async fn cleanup(plan: &Path) -> Ended {
     // Provisioned backends are gone by now, and so may their credentials be.
     external.backends.retain(|backend| !backend.provisioned);
     let removed = run::cleanup(&run::backends(&external)?).await?;
-    println!("{removed} objects removed");
+    super::print(&format!("{removed} objects removed"));
     Ok((
         Some(Termination::CleanedUp(
             i64::try_from(removed).unwrap_or(i64::MAX),
@@ -238,7 +238,10 @@ pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
     } else {
         "no index.json: not complete"
     };
-    println!("{copied} files copied to {}, {complete}", folder.display());
+    super::print(&format!(
+        "{copied} files copied to {}, {complete}",
+        folder.display()
+    ));
     Ok((None, 0))
 }
 
@@ -267,13 +270,15 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     };
     let compared = comparison::compare(base, subject)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
-    println!("{}", comparison::markdown(&compared));
+    super::print(&comparison::markdown(&compared));
     Ok((None, 0))
 }
 
 pub async fn null_s3(listen: SocketAddr, body: usize) -> Ended {
-    null::serve(listen, body, |address| println!("http://{address}"))
-        .await
-        .map_err(|error| Failed::new("PortUnavailable", format!("{listen}: {error}"), true))?;
+    null::serve(listen, body, |address| {
+        super::print(&format!("http://{address}"))
+    })
+    .await
+    .map_err(|error| Failed::new("PortUnavailable", format!("{listen}: {error}"), true))?;
     Ok((None, 0))
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod standalone;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -237,6 +238,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(failed.code)
         }
     }
+}
+
+/// Writes a line to the standard output. Whoever reads it may stop reading, as `head` does; that is no error of
+/// ours.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 type Ended = Result<(Option<Termination>, u8), Failed>;

@@ -167,6 +167,7 @@ pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backe
         version: String::new(),
         image: String::new(),
         image_id: String::new(),
+        image_bytes: None,
         endpoint: endpoint.into(),
         region: "us-east-1".into(),
         bucket: "bakeoff".into(),

@@ -120,6 +120,7 @@ impl World {
         Observed {
             now: self.now,
             nodes: vec![node("bench-1"), node("bench-2")],
+            image_bytes: BTreeMap::new(),
             children: self.children.clone(),
             secrets: self.secrets.clone(),
             pool: Pool::Free,
