@@ -370,6 +370,32 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             });
             load.completed = i64::from(count);
         }
+        WorkloadKind::Retention => {
+            let count = (level("ratePerSecond").unwrap() * 20.0) as i64;
+            for (name, share) in [
+                ("operation", 1.0),
+                ("insert", 0.17),
+                ("transition", 0.83),
+                ("insertBefore", 0.06),
+                ("insertDuring", 0.04),
+                ("insertAfter", 0.07),
+            ] {
+                let part = (count as f64 * share) as i64;
+                operations.insert(
+                    name.to_owned(),
+                    operation(&mut rng, part, 900.0, behaviour.tail),
+                );
+            }
+            checks.push(CheckRecord {
+                name: "rowsLost".to_owned(),
+                checked: 10_000,
+                violations: behaviour.violations,
+                uncertain: 0,
+                examples: Vec::new(),
+            });
+            load.completed = count;
+            load.offered_per_second = level("ratePerSecond").unwrap();
+        }
     }
     load.planned = load.completed;
     load.achieved_per_second = load.completed as f64 / 20.0;

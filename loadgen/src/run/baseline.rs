@@ -57,7 +57,10 @@ impl Baselines {
             }
             // They read back what they wrote, which a server that keeps nothing cannot answer, or
             // speak another protocol.
-            WorkloadKind::ColdRead | WorkloadKind::Consistency | WorkloadKind::HeadRow => None,
+            WorkloadKind::ColdRead
+            | WorkloadKind::Consistency
+            | WorkloadKind::HeadRow
+            | WorkloadKind::Retention => None,
         };
         self.known.insert(cell, baseline);
         Ok(baseline)

@@ -6,6 +6,7 @@ pub mod body;
 pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
+pub mod retention;
 pub mod small_object_put;
 
 use std::collections::BTreeMap;
@@ -304,6 +305,7 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
         WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
         WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
+        WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
     }
 }
 

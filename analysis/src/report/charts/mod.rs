@@ -25,6 +25,7 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::ColdRead => &[("list", Metric::P50)],
         WorkloadKind::Batching => &[("append", Metric::P99)],
         WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
+        WorkloadKind::Retention => &[("insertBefore", Metric::P99), ("insertDuring", Metric::P99)],
         WorkloadKind::Consistency => &[],
     }
 }
@@ -35,6 +36,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
         WorkloadKind::HeadRow => "transition",
+        WorkloadKind::Retention => "insertDuring",
     }
 }
 
@@ -256,7 +258,7 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
-            WorkloadKind::Consistency => {}
+            WorkloadKind::Retention | WorkloadKind::Consistency => {}
         }
     }
     figures
@@ -358,7 +360,10 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
         .filter(|workload| {
             matches!(
                 workload.kind,
-                WorkloadKind::SmallObjectPut | WorkloadKind::Batching | WorkloadKind::HeadRow
+                WorkloadKind::SmallObjectPut
+                    | WorkloadKind::Batching
+                    | WorkloadKind::HeadRow
+                    | WorkloadKind::Retention
             )
         })
         .filter_map(|workload| {
