@@ -19,6 +19,7 @@ pub mod early;
 pub mod judge;
 pub mod ledger;
 pub mod net;
+pub mod null_postgres;
 pub mod null_s3;
 pub mod pacer;
 pub mod pg;

@@ -82,6 +82,9 @@ fn runs_live_and_the_server_says_how() {
         }
         assert!(record.figures["bytesPerActiveRun"] > 100.0);
         assert!(record.files.contains(&"samples.jsonl".to_owned()));
+        // What the generator itself costs, on a server that answers at once.
+        let floor = record.baseline.unwrap();
+        assert!(floor.operations > 100 && floor.cpu_micros_per_operation > 0.0);
         hot.insert(
             record.trial.cell["fillfactor"].clone(),
             record.figures["hotPercent"],

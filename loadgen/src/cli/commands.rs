@@ -12,7 +12,7 @@ use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::run::{self, Run, RunError};
 use bakeoff_loadgen::sigv4::Credentials;
 use bakeoff_loadgen::store::Store;
-use bakeoff_loadgen::{calibrate as node, null_s3 as null, report as reporting};
+use bakeoff_loadgen::{calibrate as node, null_postgres, null_s3, report as reporting};
 use tokio::sync::watch;
 
 use super::{Ended, Failed, RunArgs, StoreArgs};
@@ -89,9 +89,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         stop,
     };
     if args.index == 0 {
-        control::serve(control, args.listen).map_err(|error| {
-            Failed::new("PortUnavailable", format!("{}: {error}", args.listen), true)
-        })?;
+        control::serve(control, args.listen).map_err(|error| unavailable(args.listen, &error))?;
         let counts = run
             .lead(&|record| {
                 tracing::info!(
@@ -274,11 +272,23 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     Ok((None, 0))
 }
 
-pub async fn null_s3(listen: SocketAddr, body: usize) -> Ended {
-    null::serve(listen, body, |address| {
-        super::print(&format!("http://{address}"))
+pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize) -> Ended {
+    let said = |address| super::print(&format!("http://{address}"));
+    null_s3::serve(listen, body, objects, said)
+        .await
+        .map_err(|error| unavailable(listen, &error))?;
+    Ok((None, 0))
+}
+
+pub async fn null_postgres(listen: SocketAddr) -> Ended {
+    null_postgres::serve(listen, |address| {
+        super::print(&format!("postgres://{address}"))
     })
     .await
-    .map_err(|error| Failed::new("PortUnavailable", format!("{listen}: {error}"), true))?;
+    .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))
+}
+
+fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
+    Failed::new("PortUnavailable", format!("{listen}: {error}"), true)
 }

@@ -87,6 +87,15 @@ enum Command {
         /// Bytes of every object.
         #[arg(long, default_value_t = 4_096)]
         body: usize,
+        /// Objects that every listing shows under its prefix.
+        #[arg(long, default_value_t = 0)]
+        objects: usize,
+    },
+    /// Serves a null Postgres target: answers every statement at once and keeps nothing.
+    NullPostgres {
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1:9998")]
+        listen: SocketAddr,
     },
 }
 
@@ -292,7 +301,12 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             subject,
             store,
         } => (None, commands::compare(&base, &subject, &store).await),
-        Command::NullS3 { listen, body } => (None, commands::null_s3(listen, body).await),
+        Command::NullS3 {
+            listen,
+            body,
+            objects,
+        } => (None, commands::null_s3(listen, body, objects).await),
+        Command::NullPostgres { listen } => (None, commands::null_postgres(listen).await),
     }
 }
 
