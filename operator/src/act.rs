@@ -2,7 +2,7 @@
 
 use crate::build::backend;
 use crate::context::Context;
-use crate::error::{Error, api, exists_already, is_missing};
+use crate::error::{Error, api, exists_already, is_going_away, is_missing};
 use crate::facts::Pool;
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
@@ -284,7 +284,14 @@ where
             &Patch::Apply(object),
         )
         .await
-        .map_err(api(what))?;
+        .or_else(|error| {
+            if !is_going_away(&error) {
+                return Err(api(what)(error));
+            }
+            // The experiment is being deleted with its namespace: there is nothing left to do well there.
+            tracing::info!(%name, "not made: its namespace is being deleted");
+            Ok(object.clone())
+        })?;
     Ok(())
 }
 

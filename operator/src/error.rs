@@ -70,6 +70,15 @@ pub fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
+/// Whether the API server said that nothing can be made in a namespace because that is being deleted.
+#[must_use]
+pub fn is_going_away(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403
+    && status.details.as_ref().is_some_and(|details| {
+        details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }))
+}
+
 /// Whether the API server said that the object exists already.
 #[must_use]
 pub fn exists_already(error: &kube::Error) -> bool {

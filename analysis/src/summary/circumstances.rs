@@ -74,7 +74,7 @@ pub(super) fn excluded(
         }
     }
     for lost in interrupted {
-        let detail = "the generator was lost before the trial ended".to_owned();
+        let detail = "the generator ended before the trial did: it was lost, or the experiment was suspended or cancelled".to_owned();
         list.push(entry(
             &lost.trial,
             lost.attempt,

@@ -184,7 +184,11 @@ fn figure(
     if series.is_empty() {
         return None;
     }
-    let text = format!("{} {title}: {words}.", class(summary));
+    let text = if words.is_empty() {
+        format!("{} {title}.", class(summary))
+    } else {
+        format!("{} {title}: {words}.", class(summary))
+    };
     Some(Figure {
         chart: Chart::Lines(Lines {
             title,
