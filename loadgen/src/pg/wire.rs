@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -39,7 +39,7 @@ pub enum Value<'a> {
 /// A connection that is signed in.
 #[derive(Debug)]
 pub struct Wire {
-    stream: Arc<TcpStream>,
+    stream: TcpStream,
     output: Vec<u8>,
     input: Vec<u8>,
     /// How much of the input has been read.
@@ -59,11 +59,12 @@ impl Wire {
         let stream = Arc::new(stream);
         // The answer to signing in ends with ReadyForQuery and a server says nothing unasked after it, so
         // that what the library drops here holds no bytes of ours. It has sent no farewell either: that is
-        // the task's part, which never runs.
-        let (_client, _connection) = config
-            .connect_raw(Lent(Arc::clone(&stream)), NoTls)
-            .await
-            .map_err(|error| super::opening(&error))?;
+        // the part of the connection's task, which never runs.
+        let lent = Lent(Arc::clone(&stream));
+        let signed_in = config.connect_raw(lent, NoTls).await;
+        drop(signed_in.map_err(|error| super::opening(&error))?);
+        let lost = || Failure::new(FailureClass::Connect, "the library keeps the connection");
+        let stream = Arc::into_inner(stream).ok_or_else(lost)?;
         Ok(Self {
             stream,
             output: Vec::with_capacity(BUFFER),
@@ -169,31 +170,19 @@ impl Wire {
         self.output.extend_from_slice(&[b'S', 0, 0, 0, 4]);
         let broken =
             |error: std::io::Error| Failure::new(FailureClass::Transport, error.to_string());
-        let mut sent = 0;
-        while sent < self.output.len() {
-            match self.stream.try_write(&self.output[sent..]) {
-                Ok(more) => sent += more,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.stream.writable().await.map_err(broken)?;
-                }
-                Err(error) => return Err(broken(error)),
-            }
-        }
+        self.stream.write_all(&self.output).await.map_err(broken)?;
         let mut answer = Answer::default();
         loop {
-            match self.stream.try_read(&mut self.input[self.filled..]) {
-                Ok(0) => {
-                    // What it said last is why it went.
-                    let gone = Failure::new(FailureClass::Transport, "connection closed");
-                    return Err(answer.failure.unwrap_or(gone));
-                }
-                Ok(read) => self.filled += read,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.stream.readable().await.map_err(broken)?;
-                    continue;
-                }
-                Err(error) => return Err(broken(error)),
+            // The runtime's own read, because it takes a short one for the last: the next waits for the
+            // kernel's word and does not ask in vain.
+            let room = &mut self.input[self.filled..];
+            let read = self.stream.read(room).await.map_err(broken)?;
+            if read == 0 {
+                // What it said last is why it went.
+                let gone = Failure::new(FailureClass::Transport, "connection closed");
+                return Err(answer.failure.unwrap_or(gone));
             }
+            self.filled += read;
             self.answers(&mut answer)
                 .map_err(|what| Failure::new(FailureClass::Malformed, what))?;
             if answer.ready {
@@ -328,10 +317,10 @@ mod tests {
     use crate::null_postgres;
     use crate::pg::Connector;
     use crate::sigv4::Credentials;
+    use crate::stall::Stall;
     use std::future::Future;
     use std::net::SocketAddr;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     fn runtime<T>(work: impl Future<Output = T>) -> T {
@@ -356,6 +345,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         tokio::spawn(null_postgres::serve(
             SocketAddr::from(([127, 0, 0, 1], 0)),
+            Stall::default(),
             |address| sender.send(address).unwrap(),
         ));
         connector(receiver.await.unwrap())
