@@ -29,6 +29,7 @@ pub mod report;
 pub mod run;
 pub mod s3;
 pub mod sigv4;
+pub mod stall;
 pub mod standalone;
 pub mod store;
 pub mod workloads;

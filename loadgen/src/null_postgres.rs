@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::stall::Stall;
+
 /// Longer messages end the connection; a row of COPY is the longest that is expected.
 const MAX_MESSAGE: usize = 1 << 24;
 
@@ -90,12 +92,16 @@ fn answer(sql: &str) -> Answer {
     Answer::Tag("OK")
 }
 
-/// Serves until the process ends. `started` is told the address, which differs from `listen` when that
+/// Serves until the process ends. `stall` is a planted fault. `started` is told the address, which differs from `listen` when that
 /// asks for a free port.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(listen: SocketAddr, started: impl FnOnce(SocketAddr)) -> std::io::Result<()> {
+pub async fn serve(
+    listen: SocketAddr,
+    stall: Stall,
+    started: impl FnOnce(SocketAddr),
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     started(listener.local_addr()?);
     loop {
@@ -110,14 +116,17 @@ pub async fn serve(listen: SocketAddr, started: impl FnOnce(SocketAddr)) -> std:
         };
         let _ = stream.set_nodelay(true);
         tokio::spawn(async move {
-            if let Err(error) = converse(stream).await {
+            if let Err(error) = converse(stream, stall).await {
                 tracing::debug!(%error, "connection");
             }
         });
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    stall: Stall,
+) -> std::io::Result<()> {
     let mut input = Vec::with_capacity(1 << 14);
     let mut session = Session::default();
     loop {
@@ -127,6 +136,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::
         }
         input.drain(..used);
         if !session.output.is_empty() {
+            stall.pass().await;
             stream.write_all(&session.output).await?;
             session.output.clear();
         }
@@ -386,9 +396,11 @@ mod tests {
     fn null() -> Connector {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            runtime().block_on(serve(SocketAddr::from(([127, 0, 0, 1], 0)), |address| {
-                sender.send(address).unwrap();
-            }))
+            runtime().block_on(serve(
+                SocketAddr::from(([127, 0, 0, 1], 0)),
+                Stall::default(),
+                |address| sender.send(address).unwrap(),
+            ))
         });
         let credentials = Credentials {
             access_key_id: "null".into(),

@@ -15,8 +15,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use crate::stall::Stall;
+
 /// Serves until the process ends. `body` is the length of every object, in bytes; `objects` is how many
-/// every listing shows. `started` is told the address, which differs from `listen` when that asks for a
+/// every listing shows; `stall` is a planted fault. `started` is told the address, which differs from `listen` when that asks for a
 /// free port.
 ///
 /// # Errors
@@ -25,6 +27,7 @@ pub async fn serve(
     listen: SocketAddr,
     body: usize,
     objects: usize,
+    stall: Stall,
     started: impl FnOnce(SocketAddr),
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
@@ -43,7 +46,14 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let body = body.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, body.clone(), objects));
+            let service = service_fn(move |request| {
+                let body = body.clone();
+                async move {
+                    let response = answer(request, body, objects).await;
+                    stall.pass().await;
+                    response
+                }
+            });
             let served = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

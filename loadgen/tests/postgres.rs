@@ -6,15 +6,17 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
+use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::record::decode;
 use serde_json::json;
 use support::postgres::Postgres;
-use support::runner::{backend, measured, plan};
+use support::runner::{backend, measured, plan, shown};
 
 #[test]
 fn runs_live_and_the_server_says_how() {
@@ -128,10 +130,14 @@ fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
         "activeRuns": [1_000], "fillfactor": [90, 80], "load": {"closed": {"concurrency": [2]}}}});
     let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2});
     let plan = plan(workload, trials, &on);
+    let control = Arc::new(Control::default());
     let killer = {
-        let pid = server.borrow().pid();
+        let (pid, control) = (server.borrow().pid(), Arc::clone(&control));
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(2_500));
+            // In the midst of a window, whatever went before it.
+            while control.live().read().0 < 100 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             support::postgres::kill(pid);
         })
     };
@@ -142,7 +148,7 @@ fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
             let again = server.borrow().again();
             move || again.when_gone(pid)
         });
-        let ran = measured(plan, on, &|_| {});
+        let ran = shown(plan, on, control, &|_| {});
         killer.join().unwrap();
         (ran, restarter.join().unwrap())
     });

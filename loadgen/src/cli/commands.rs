@@ -11,6 +11,7 @@ use bakeoff_crds::status::TrialCounts;
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::run::{self, Run, RunError};
 use bakeoff_loadgen::sigv4::Credentials;
+use bakeoff_loadgen::stall::Stall;
 use bakeoff_loadgen::store::Store;
 use bakeoff_loadgen::{calibrate as node, null_postgres, null_s3, report as reporting};
 use tokio::sync::watch;
@@ -272,20 +273,19 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     Ok((None, 0))
 }
 
-pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize) -> Ended {
+pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize, stall: Stall) -> Ended {
     let said = |address| super::print(&format!("http://{address}"));
-    null_s3::serve(listen, body, objects, said)
+    null_s3::serve(listen, body, objects, stall, said)
         .await
         .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))
 }
 
-pub async fn null_postgres(listen: SocketAddr) -> Ended {
-    null_postgres::serve(listen, |address| {
-        super::print(&format!("postgres://{address}"))
-    })
-    .await
-    .map_err(|error| unavailable(listen, &error))?;
+pub async fn null_postgres(listen: SocketAddr, stall: Stall) -> Ended {
+    let said = |address| super::print(&format!("postgres://{address}"));
+    null_postgres::serve(listen, stall, said)
+        .await
+        .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))
 }
 

@@ -22,6 +22,7 @@ use crate::record::decode;
 use crate::s3::Target;
 use crate::s3::conn::Dialer;
 use crate::sigv4::Credentials;
+use crate::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
 use crate::{null_postgres, null_s3};
 
@@ -76,7 +77,7 @@ impl Baselines {
         match kind {
             WorkloadKind::SmallObjectPut | WorkloadKind::Batching => {
                 let server = start(&mut self.s3, "null-s3", move |started| {
-                    null_s3::serve(local, 0, 0, started)
+                    null_s3::serve(local, 0, 0, Stall::default(), started)
                 });
                 let Some(server) = server else {
                     return Ok(None);
@@ -88,7 +89,7 @@ impl Baselines {
             }
             WorkloadKind::HeadRow => {
                 let server = start(&mut self.postgres, "null-postgres", move |started| {
-                    null_postgres::serve(local, started)
+                    null_postgres::serve(local, Stall::default(), started)
                 });
                 let connector = server.and_then(|server| {
                     let endpoint = format!("postgres://{server}");

@@ -358,3 +358,6 @@ fn finished(
     };
     Ok(recorder.finish()?)
 }
+
+#[cfg(test)]
+mod omission;

@@ -51,6 +51,16 @@ pub struct Ran {
 
 /// Runs it to its end.
 pub fn measured(plan: RunPlan, backend: Backend, on_trial: &dyn Fn(&TrialRecord)) -> Ran {
+    shown(plan, backend, Arc::default(), on_trial)
+}
+
+/// The same, with what is shown while it runs.
+pub fn shown(
+    plan: RunPlan,
+    backend: Backend,
+    control: Arc<Control>,
+    on_trial: &dyn Fn(&TrialRecord),
+) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
@@ -61,7 +71,7 @@ pub fn measured(plan: RunPlan, backend: Backend, on_trial: &dyn Fn(&TrialRecord)
         index: 0,
         generators: 1,
         node: String::new(),
-        control: Arc::new(Control::default()),
+        control,
         stop,
     };
     tokio::runtime::Builder::new_current_thread()
