@@ -17,6 +17,9 @@ enum Shape {
     Millis,
 }
 
+/// Figures that stand beside each other: with their intervals, more are wider than the page.
+const ABREAST: usize = 5;
+
 /// A figure by name, the head of its column, how it is written.
 type Column = (&'static str, &'static str, Shape);
 
@@ -72,11 +75,16 @@ pub(super) fn section(summary: &Summary) -> Section {
         .workloads
         .iter()
         .enumerate()
-        .filter_map(|(w, workload)| {
-            let (shown, _) = columns(workload.kind)?;
+        .filter_map(|(w, workload)| Some((w, workload, columns(workload.kind)?.0)))
+        .flat_map(|(w, workload, shown)| {
+            let parts = shown.chunks(ABREAST).enumerate();
+            parts.map(move |(part, shown)| (w, workload, part, shown))
+        })
+        .filter_map(|(w, workload, part, shown)| {
             let caption = format!(
-                "{}: the server over the windows, mean of the blocks",
-                workload.name
+                "{}: the server over the windows, mean of the blocks{}",
+                workload.name,
+                if part == 0 { "" } else { ", continued" }
             );
             let mut heads = vec![("Cell", false), ("Backend", false)];
             heads.extend(shown.iter().map(|(_, head, _)| (*head, true)));

@@ -106,15 +106,17 @@ impl Lines {
         body.push_str(&label(2.0, 9.0, "start", "end", &self.y.label));
         body.push_str(&label(right, bottom + 31.0, "end", "end", &self.x.label));
         for events in &self.events {
+            // Many strokes would hide the lines: they shrink to ticks along the upper edge.
+            let few = events.at.len() <= LETTERS;
             for &value in &events.at {
                 let at = x(value);
                 body.push_str(&format!(
                     "<path d=\"M{} {}V{}\" class=\"event\"/>",
                     n(at),
                     n(top),
-                    n(bottom)
+                    n(if few { bottom } else { top + 6.0 })
                 ));
-                if events.at.len() <= LETTERS {
+                if few {
                     let letter = events.letter.to_string();
                     body.push_str(&label(at, top - 1.0, "middle", "tick", &letter));
                 }
