@@ -214,7 +214,7 @@ fn a_delay_shows_in_the_latency() {
         let records = measured(workload, vec![backend]).await;
         let put = &records[0].operations["put"];
         let p50 = decode(&put.response).unwrap().value_at_quantile(0.5);
-        assert!((40_000..80_000).contains(&p50), "p50 {p50} µs");
+        assert!(p50 >= 40_000, "p50 {p50} µs");
     });
 }
 
@@ -231,10 +231,18 @@ fn a_stall_every_second_shows_in_the_response_and_not_in_the_service() {
                         load: {open: {ratePerSecond: [100], arrivals: Constant, maxInFlight: 2}}}}\n";
         let records = measured(workload, vec![backend]).await;
         let (record, put) = (&records[0], &records[0].operations["put"]);
-        let p90 = |encoded| decode(encoded).unwrap().value_at_quantile(0.9);
-        let (response, service) = (p90(&put.response), p90(&put.service));
-        assert!(response >= 80_000, "p90 of the response is {response} µs");
-        assert!(service < 60_000, "p90 of the service is {service} µs");
+        // The share of operations that took a good part of a stall. A busy machine adds to both, so they are
+        // compared with each other and not with a clock.
+        let slow = |encoded| {
+            let histogram = decode(encoded).unwrap();
+            histogram.count_between(80_000, u64::MAX) as f64 / histogram.len() as f64
+        };
+        let (response, service) = (slow(&put.response), slow(&put.service));
+        assert!(response >= 0.1, "{response} of the responses saw a stall");
+        assert!(
+            response >= 2.0 * service,
+            "{response} of the responses saw a stall, {service} of the services"
+        );
         // The line for the two slots is the backend's doing and voids nothing.
         assert_eq!(record.verdict, Verdict::Valid);
         assert!(put.queued >= 20, "{}", put.queued);
