@@ -139,6 +139,8 @@ class Bench:
     def servers(self):
         self.real = self.postgres()
         self.spawn("null-postgres", [self.args.loadgen, "null-postgres", "--listen", "127.0.0.1:19998"])
+        # Stops as a whole for 100 ms every 10 s.
+        self.spawn("stalling", [self.args.loadgen, "null-postgres", "--listen", "127.0.0.1:19997", "--stall-millis", "100"])
         self.spawn("null-s3", [self.args.loadgen, "null-s3", "--listen", "127.0.0.1:19999", "--objects", "2000"])
         weed = f"{self.dir}/weed"
         os.mkdir(weed)
@@ -146,7 +148,7 @@ class Bench:
                             "-volume.port=19080", "-filer", "-filer.port=19888", "-s3", "-s3.port=18333", "-s3.port.iceberg=0",
                             "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
                             "-volume.max=50"])
-        for port in (19998, 19999, 18333):
+        for port in (19997, 19998, 19999, 18333):
             self.wait_port(port)
         time.sleep(3)
 
@@ -162,10 +164,10 @@ class Bench:
 
     # Clients.
 
-    def loadgen(self, endpoint, workload, kind, unprivileged=False):
+    def loadgen(self, endpoint, workload, kind, unprivileged=False, seconds=None):
         self.number += 1
         out, file = f"{self.dir}/out-{self.number}", f"{self.dir}/work.json"
-        trials = {"blocks": 1, "warmupSeconds": 1, "windowSeconds": self.args.seconds, "drainSeconds": 5}
+        trials = {"blocks": 1, "warmupSeconds": 1, "windowSeconds": seconds or self.args.seconds, "drainSeconds": 5}
         # Every trial counts here, also one in which the generator used its whole core, as it shall.
         validity = {"maxGeneratorCpuPerMille": 1000, "maxSendLagP99Microseconds": 1_000_000, "repeatBudget": 0}
         with open(file, "w") as to:
@@ -191,6 +193,7 @@ class Bench:
             "p50": quantile(operation["response"], 0.5), "p99": quantile(operation["response"], 0.99),
             "lag50": quantile(operation["sendLag"], 0.5), "lag99": quantile(operation["sendLag"], 0.99),
             "lag999": quantile(operation["sendLag"], 0.999),
+            "service99": quantile(operation["service"], 0.99),
             "resident": max(g["residentBytes"] for g in record["generators"]) / 1024 / 1024,
             "operations": done, "realTime": manifest["generator"]["realTimePacer"],
         }
@@ -200,10 +203,11 @@ class Bench:
         shutil.rmtree(out)
         return result
 
-    def head_row(self, port, load):
+    def head_row(self, port, load, seconds=None):
         spec = {"activeRuns": [RUNS], "fillfactor": [90], "stateBytes": STATE_BYTES, "sleeperPercent": 0,
                 "minTransitions": 1000, "maxTransitions": 1000, "load": load}
-        return self.loadgen(f"postgres://127.0.0.1:{port}", {"name": "update", "headRow": spec}, "operation")
+        return self.loadgen(f"postgres://127.0.0.1:{port}", {"name": "update", "headRow": spec}, "operation",
+                            seconds=seconds)
 
     def pgbench(self, port, threads, *options):
         if port == self.real:
@@ -248,6 +252,11 @@ class Bench:
         found = {line.rsplit(None, 2)[0].strip(): float(line.rsplit(None, 2)[1]) for line in said.splitlines() if line.endswith(" ns")}
         return {"closed": found["one operation, closed load"], "open": found["one operation, open load, with service and lags"]}
 
+    def stall(self):
+        """Twenty seconds with two stalls; it takes long and hardly varies, so it is measured once for each call."""
+        load = {"open": {"ratePerSecond": [RATE], "arrivals": "Poisson", "maxInFlight": CONNECTIONS}}
+        return self.head_row(19997, load, seconds=20)
+
     # A round.
 
     def round(self):
@@ -271,13 +280,13 @@ class Bench:
             "weed get": self.loadgen(weed, get, "get"),
             "lag": self.loadgen(s3, put(at(LAG_RATE)), "put", unprivileged=True),
             "lag real-time": self.loadgen(s3, put(at(LAG_RATE)), "put"),
-            "memory": self.loadgen(s3, put(at(1_000)), "put"),
-            "memory 4": self.loadgen(s3, put(at(4_000)), "put"),
+            "memory": self.loadgen(s3, put(at(4_000)), "put"),
+            "memory 4": self.loadgen(s3, put(at(16_000)), "put"),
             "record": self.recording(),
         }
 
 
-def report(rounds):
+def report(rounds, stall):
     def values(row, figure):
         return [one[row][figure] for one in rounds]
 
@@ -341,6 +350,10 @@ def report(rounds):
         else:
             verdict = goal("within 15 %", middle <= 1.15)
         print(f"{'    ' + figure + ', loadgen to pgbench':52} {shown(found, 2):>24}   {verdict}")
+    if stall:
+        print(f"\na server that stops for 100 ms every 10 s, at {RATE}/s: p99 of the response from the plan {stall['p99']} us, "
+              f"of the service from the send {stall['service99']} us   "
+              + goal("the stall shows in ours", stall["p99"] >= 5_000 > stall["service99"]))
     print(f"\nsend lag at {LAG_RATE}/s, us:")
     for row, words, p50, p99 in [("lag", "an ordinary pacer", 50, 250), ("lag real-time", "a pacer in real time", None, 100)]:
         if row == "lag real-time" and not all(values(row, "realTime")):
@@ -358,7 +371,7 @@ def report(rounds):
     a, b = values("memory", "resident"), values("memory 4", "resident")
     n, m = statistics.median(values("memory", "operations")), statistics.median(values("memory 4", "operations"))
     print(f"largest resident memory, MiB: {shown(a)} after {n:.0f} operations, {shown(b)} after {m:.0f} in the same time   "
-          + goal("no growth beyond 5 %", statistics.median(b) <= 1.05 * statistics.median(a)))
+          + goal("at most a tenth more", statistics.median(b) <= 1.1 * statistics.median(a)))
 
 
 def main():
@@ -368,14 +381,17 @@ def main():
     parser.add_argument("--record", nargs="+", required=True, help="the command that measures recording")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of each window")
+    parser.add_argument("--stall", action="store_true", help="first show what a planted stall does (25 s)")
     parser.add_argument("--keep", help="a file that collects rounds over several calls")
     args = parser.parse_args()
-    rounds = []
+    rounds, stall = [], None
     if args.keep and os.path.exists(args.keep):
         rounds = json.load(open(args.keep))
     bench = Bench(args)
     try:
         bench.servers()
+        if args.stall:
+            stall = bench.stall()
         for number in range(args.rounds):
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
             rounds.append(bench.round())
@@ -383,7 +399,7 @@ def main():
                 json.dump(rounds, open(args.keep, "w"))
     finally:
         bench.close()
-    report(rounds)
+    report(rounds, stall)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 pub mod capacity;
 pub mod conditions;
+pub mod durability;
 pub mod names;
 pub mod quantity;
 pub mod reference;

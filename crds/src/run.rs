@@ -242,9 +242,31 @@ pub struct GeneratorFacts {
     pub memory_limit_bytes: Option<i64>,
     /// Whether the pacer runs before all ordinary threads, which needs CAP_SYS_NICE.
     pub real_time_pacer: bool,
+    /// How its kernel controls the congestion of TCP, for example `cubic`.
+    #[serde(default)]
+    pub tcp_congestion_control: String,
+    /// What of the client is a factor of the figures, by name: connections, signing, retries.
+    #[serde(default)]
+    pub client: BTreeMap<String, String>,
+    /// The disk of the results folder, of a run without a cluster: also that of a backend which runs on the
+    /// same machine. In a cluster each node has its own, see [`NodeCalibration`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskFacts>,
     /// The way to each backend, by name.
     #[serde(default)]
     pub network: BTreeMap<String, NetworkFacts>,
+}
+
+/// What a disk can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskFacts {
+    /// The file system that was written to.
+    pub file_system: String,
+    /// Median of write + fsync of 4 KiB, microseconds.
+    pub fsync_p50_micros: i64,
+    /// 99th percentile of the same.
+    pub fsync_p99_micros: i64,
 }
 
 /// How far away a backend is: TCP connections opened one after the other before the first trial.

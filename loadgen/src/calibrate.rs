@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use bakeoff_crds::run::NodeCalibration;
+use bakeoff_crds::run::{DiskFacts, NodeCalibration};
 use sha2::{Digest, Sha256};
 
 use crate::clock;
@@ -39,6 +39,23 @@ pub fn calibrate(folder: &Path) -> Result<NodeCalibration, CalibrateError> {
 }
 
 fn measure(folder: &Path, hashed_mib: usize) -> Result<NodeCalibration, CalibrateError> {
+    let disk = disk(folder)?;
+    Ok(NodeCalibration {
+        cpu_model: cpu_model(),
+        cpu_governor: cpu_governor(),
+        cores: online_cores(),
+        sha256_mib_per_second: hashing(hashed_mib),
+        fsync_p50_micros: disk.fsync_p50_micros,
+        fsync_p99_micros: disk.fsync_p99_micros,
+        file_system: disk.file_system,
+    })
+}
+
+/// Measures the disk beneath a folder, where a file is written and removed.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn disk(folder: &Path) -> Result<DiskFacts, CalibrateError> {
     let failed = |source| CalibrateError {
         path: folder.display().to_string(),
         source,
@@ -51,14 +68,10 @@ fn measure(folder: &Path, hashed_mib: usize) -> Result<NodeCalibration, Calibrat
             .get(index.saturating_sub(1))
             .map_or(0, |&nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
     };
-    Ok(NodeCalibration {
-        cpu_model: cpu_model(),
-        cpu_governor: cpu_governor(),
-        cores: online_cores(),
-        sha256_mib_per_second: hashing(hashed_mib),
+    Ok(DiskFacts {
+        file_system: file_system(folder),
         fsync_p50_micros: at(0.5),
         fsync_p99_micros: at(0.99),
-        file_system: file_system(folder),
     })
 }
 

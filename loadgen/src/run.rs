@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bakeoff_crds::capacity::searches;
+use bakeoff_crds::durability;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
@@ -38,6 +39,7 @@ use crate::ledger::{Attempt, Ledger};
 use crate::pg;
 use crate::s3::TargetError;
 use crate::sigv4::Credentials;
+use crate::standalone;
 use crate::store::{self, Store, StoreError};
 use crate::workloads;
 
@@ -293,7 +295,7 @@ impl Run {
             plan: self.described().await,
             started_at: Timestamp::now(),
             generator_version: env!("CARGO_PKG_VERSION").to_owned(),
-            generator: Some(environment::facts(&self.backends).await),
+            generator: Some(environment::facts(&self.backends, &self.store).await),
             ending: None,
         };
         self.put_json("manifest.json", &manifest).await
@@ -308,7 +310,14 @@ impl Run {
             };
             let asked = async { pg::observe::identity(&connector.connect().await?).await };
             match asked.await {
-                Ok(said) => at.settings.extend(said),
+                Ok(said) => {
+                    at.settings.extend(said);
+                    // Nobody said it of a server that was not provisioned here; its settings do.
+                    if at.durability.is_empty() || at.durability == standalone::NOT_STATED {
+                        at.durability =
+                            durability::postgres(|name| at.settings.get(name).map(String::as_str));
+                    }
+                }
                 Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
             }
         }

@@ -35,6 +35,9 @@ impl StandaloneError {
     }
 }
 
+/// The durability class of a backend that nobody described.
+pub const NOT_STATED: &str = "not stated";
+
 /// What stands on the command line.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
@@ -139,7 +142,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
                 .find(|(of, _)| of == name)
                 .map(|(_, url)| url.to_owned()),
             provisioned: on.create_bucket,
-            durability: "not stated".to_owned(),
+            durability: NOT_STATED.to_owned(),
             settings: Default::default(),
             node: String::new(),
             time_to_ready_seconds: None,

@@ -100,6 +100,12 @@ fn runs_live_and_the_server_says_how() {
     assert!(settings["server_version"].starts_with("1"), "{settings:?}");
     assert_eq!(settings["data_checksums"], "on");
     assert_eq!(settings["synchronous_commit"], "off");
+    // What a reviewer would ask besides: the disk, the client's habits, what "acknowledged" means.
+    let class = &manifest.plan.backends[0].durability;
+    assert!(class.contains("synchronous_commit is off"), "{class}");
+    let generator = manifest.generator.unwrap();
+    assert!(generator.client["postgres"].contains("sent once"));
+    assert!(generator.disk.unwrap().fsync_p50_micros > 0);
 }
 
 #[test]

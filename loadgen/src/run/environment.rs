@@ -8,6 +8,7 @@ use bakeoff_crds::run::{GeneratorFacts, NetworkFacts};
 
 use super::Backend;
 use crate::access::Access;
+use crate::store::Store;
 use crate::{calibrate, cgroup, clock};
 
 /// Connections opened to each backend, one after the other.
@@ -15,7 +16,7 @@ const CONNECTS: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looks at this machine and at the way to each backend.
-pub(super) async fn facts(backends: &[Backend]) -> GeneratorFacts {
+pub(super) async fn facts(backends: &[Backend], store: &Store) -> GeneratorFacts {
     let (cpu_limit_millis, memory_limit_bytes) = cgroup::limits();
     let mut network = BTreeMap::new();
     for backend in backends {
@@ -23,17 +24,50 @@ pub(super) async fn facts(backends: &[Backend]) -> GeneratorFacts {
             network.insert(backend.resolved.name.clone(), facts);
         }
     }
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let said = |path| {
+        fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let disk = match store {
+        Store::Folder(folder) => calibrate::disk(folder).ok(),
+        Store::Bucket { .. } => None,
+    };
+    let mut client = BTreeMap::new();
+    for backend in backends {
+        client.extend(habits(&backend.access));
+    }
     GeneratorFacts {
-        kernel_version: kernel.trim().to_owned(),
+        kernel_version: said("/proc/sys/kernel/osrelease"),
         cpu_model: calibrate::cpu_model(),
         cpu_governor: calibrate::cpu_governor(),
         cores: calibrate::online_cores(),
         cpu_limit_millis,
         memory_limit_bytes,
         real_time_pacer: may_be_real_time(),
+        tcp_congestion_control: said("/proc/sys/net/ipv4/tcp_congestion_control"),
+        client,
+        disk,
         network,
     }
+}
+
+/// What of the measured path is a factor of its figures and no setting.
+fn habits(access: &Access) -> BTreeMap<String, String> {
+    let (name, habits) = match access {
+        Access::S3(_) => (
+            "s3",
+            "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
+             checksum headers; each request is sent once",
+        ),
+        Access::Postgres(_) => (
+            "postgres",
+            "one connection a worker, kept open, TCP_NODELAY, no TLS; prepared statements with binary parameters, \
+             one in flight, each its own transaction; each statement is sent once",
+        ),
+    };
+    BTreeMap::from([(name.to_owned(), habits.to_owned())])
 }
 
 /// Tried on a thread that ends at once.

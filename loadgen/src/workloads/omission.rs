@@ -129,3 +129,11 @@ fn a_stall_shows_in_the_response_of_the_life_of_runs() {
     the_stall_shows(&part, "operation");
     the_stall_shows(&part, "transition");
 }
+
+/// Sixty-four writers, so that the load has to be high enough for most of what is due in a stall to wait.
+#[test]
+fn a_stall_shows_in_the_response_of_batches() {
+    let batching = json!({"name": "w", "batching": {"snapshotsPerObject": [1], "arrivalsPerSecond": [2_000],
+        "snapshotSize": "100"}});
+    the_stall_shows(&part(batching, server(false)), "append");
+}

@@ -2,8 +2,8 @@
 
 use super::USER;
 use crate::validate::{ValidBackend, Validated};
-use bakeoff_crds::names;
 use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::{durability, names};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.
@@ -167,22 +167,7 @@ fn postgres(valid: &Validated, backend: &ValidBackend) -> Profile {
         command.push("-c".to_owned());
         command.push(format!("{name}={value}"));
     }
-    let off = |name: &str| {
-        settings.get(name).is_some_and(|value| {
-            matches!(value.to_lowercase().as_str(), "off" | "false" | "no" | "0")
-        })
-    };
-    let durability = if off("fsync") {
-        "one node: fsync is off, so nothing is flushed; a crash of the machine can destroy the whole database"
-    } else if off("synchronous_commit") {
-        "one node: synchronous_commit is off, so a commit is acknowledged before its WAL is flushed; a crash loses the last commits"
-    } else {
-        "one node: a commit's WAL is flushed (fsync, synchronous_commit) before the acknowledgement"
-    };
-    let mut durability = durability.to_owned();
-    if off("full_page_writes") {
-        durability.push_str("; full_page_writes is off, so a torn page cannot be repaired");
-    }
+    let durability = durability::postgres(|name| settings.get(name).map(String::as_str));
     Profile {
         port_name: "postgres",
         port: 5_432,
