@@ -13,6 +13,7 @@
 //! - What is missing is not satisfied: it leads to `Inconclusive`, never to a pass.
 
 mod batching_tolerable;
+mod cas_is_backstop;
 mod cold_read_cap;
 mod simple_schema;
 mod small_object_backend;
@@ -141,6 +142,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, summary),
         DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
         DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
+        DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, summary),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);

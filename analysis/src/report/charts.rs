@@ -22,7 +22,7 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::ColdRead => &[("list", Metric::P50)],
         WorkloadKind::Batching => &[("append", Metric::P99)],
         WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
-        WorkloadKind::Consistency => &[],
+        WorkloadKind::Consistency | WorkloadKind::CasRace => &[],
     }
 }
 
@@ -31,7 +31,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
-        WorkloadKind::HeadRow => "transition",
+        WorkloadKind::HeadRow | WorkloadKind::CasRace => "transition",
     }
 }
 
@@ -351,7 +351,7 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
-            WorkloadKind::Consistency => {}
+            WorkloadKind::Consistency | WorkloadKind::CasRace => {}
         }
     }
     figures

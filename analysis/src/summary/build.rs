@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bakeoff_crds::result::{EncodedHistogram, OperationRecord, TRIAL_SCHEMA, TrialRecord, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::{Workload, WorkloadSpec};
+use bakeoff_crds::spec::{Workload, WorkloadKind, WorkloadSpec};
 use bakeoff_crds::status::TrialCounts;
 use hdrhistogram::Histogram;
 
@@ -157,12 +157,16 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             });
         }
         adjust(&mut cells);
+        let judged: Vec<&TrialRecord> = own
+            .into_iter()
+            .filter(|record| !record.trial.is_control())
+            .collect();
         workloads.push(WorkloadSummary {
             name: workload.name.clone(),
             kind,
             open_load: is_open(workload),
             cells,
-            checks: checks(&own, &names),
+            checks: checks(&judged, &names),
         });
     }
 
@@ -218,7 +222,10 @@ fn is_open(workload: &Workload) -> bool {
         Some(WorkloadSpec::SmallObjectPut(put)) => put.load.open.is_some(),
         Some(WorkloadSpec::Batching(_)) => true,
         Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
-        Some(WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_)) | None => false,
+        Some(
+            WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_) | WorkloadSpec::CasRace(_),
+        )
+        | None => false,
     }
 }
 
@@ -306,7 +313,11 @@ fn excluded(
                 .map(|reason| reason.code.as_str().to_owned())
                 .collect();
             let details = reasons.iter().map(|reason| reason.detail.clone()).collect();
-            let violations = record.checks.iter().map(|check| check.violations).sum();
+            let violations = if record.trial.is_control() {
+                0
+            } else {
+                record.checks.iter().map(|check| check.violations).sum()
+            };
             list.push(entry(
                 &record.trial,
                 record.attempt,
@@ -377,6 +388,14 @@ fn cell_on_backend(
         load,
         operations,
         counters,
+        checks: if trials
+            .iter()
+            .any(|record| record.trial.kind == WorkloadKind::CasRace)
+        {
+            checks(trials, &[backend])
+        } else {
+            Vec::new()
+        },
         figures: figures(trials),
         drift: drift(&completed_by_second, seed),
         completed_by_second,

@@ -110,7 +110,7 @@ pub struct WorkloadSummary {
     pub open_load: bool,
     /// Its cells, in the order of the schedule.
     pub cells: Vec<CellSummary>,
-    /// Correctness checks, summed over valid trials, by backend and name.
+    /// Correctness checks, summed over valid trials, by backend and name; negative controls are left out.
     pub checks: Vec<CheckSummary>,
 }
 
@@ -146,6 +146,9 @@ pub struct CellBackend {
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
     pub counters: BTreeMap<String, i64>,
+    /// Correctness checks, summed, of a race: what its cells are to find differs, controls have to fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckSummary>,
     /// Figures of the backend's state over a window, by name; never summed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, FigureSummary>,

@@ -5,6 +5,7 @@
 //! how to mend it.
 
 mod backend;
+mod cas_race;
 mod load;
 mod postgres;
 mod workload;
@@ -13,6 +14,7 @@ pub use backend::{
     Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
     SecretRef, SettingValue,
 };
+pub use cas_race::{CasRace, GuardMode, RaceFaults};
 pub use load::{Arrivals, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use workload::{
@@ -553,6 +555,8 @@ pub enum DecisionRule {
     ColdReadCap,
     /// Experiment A0: does one plain head table hold, so that no partitioning is needed?
     SimpleSchema,
+    /// Experiment A2: is the compare-and-swap a backstop that holds when the lock does not?
+    CasIsBackstop,
 }
 
 impl DecisionRule {
@@ -564,6 +568,7 @@ impl DecisionRule {
             Self::BatchingTolerable => "BatchingTolerable",
             Self::ColdReadCap => "ColdReadCap",
             Self::SimpleSchema => "SimpleSchema",
+            Self::CasIsBackstop => "CasIsBackstop",
         }
     }
 }

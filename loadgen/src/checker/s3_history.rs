@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bakeoff_crds::result::CheckRecord;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ pub enum Outcome {
 }
 
 /// Where an operation lies in time: monotonic nanoseconds of one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Just before it was sent.
     pub invoke: u64,

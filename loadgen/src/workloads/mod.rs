@@ -290,6 +290,9 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
         WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
         WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
+        WorkloadSpec::CasRace(_) => Err(WorkloadError::Spec(
+            "this version of the generator cannot run casRace".into(),
+        )),
     }
 }
 
