@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::report::format;
 use crate::stats::{ALPHA, multiple, paired, round};
 use crate::summary::{
-    CellBackend, CellSummary, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary, estimate,
-    finding, pairs,
+    CellBackend, CellSummary, Censored, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary,
+    estimate, finding, pairs,
 };
 
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.
@@ -167,7 +167,8 @@ fn rows_of(
         };
         for metric in Metric::ALL {
             // One seed for both directions, whichever run's: only then are they exact inverses.
-            let Some(paired) = paired::compare(&pairs(&ours.blocks, &theirs.blocks, metric), 1)
+            let Some(paired) =
+                paired::compare(&pairs(&ours.blocks, &theirs.blocks, metric), 1, ALPHA)
             else {
                 continue;
             };
@@ -182,6 +183,7 @@ fn rows_of(
                     base: "base".to_owned(),
                     adjusted_p: round(paired.p_value),
                     estimate: estimate(&paired, MARGIN),
+                    censored: Censored::of(metric, &ours.blocks, &theirs.blocks),
                     finding: Finding::NotShown,
                 },
             });
@@ -198,7 +200,7 @@ fn adjust(rows: &mut [RunRow]) {
         .collect();
     for (row, adjusted) in rows.iter_mut().zip(multiple::holm(&plain)) {
         row.comparison.adjusted_p = round(adjusted);
-        row.comparison.finding = finding(&row.comparison);
+        row.comparison.finding = finding(&row.comparison, ALPHA);
     }
 }
 

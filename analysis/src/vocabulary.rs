@@ -44,8 +44,8 @@ pub const IMPOSSIBLE_ORDERS: &str = "impossibleOrders";
 
 /// Counter: steps that were won while another writer's attempt at the same step was under way.
 pub const CONTENDED_STEPS: &str = "contendedSteps";
-/// Counter: locks that ran out or were deleted while their holder was about to write, and that another
-/// writer then took.
+/// Counter: locks that had run out and been taken by another, or been deleted, when their holder had written
+/// and was about to let them go.
 pub const LOCKS_EXPIRED: &str = "locksExpired";
 
 /// The checks of a race, in the order of the report.
@@ -157,7 +157,7 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
         },
         WorkloadKind::CasRace => Vocabulary {
             main: "transition",
-            operations: &["transition", "create", "complete", "read"],
+            operations: &["transition", "create", "complete", "read", "operation"],
             counters: &[
                 CONTENDED_STEPS,
                 LOCKS_EXPIRED,
@@ -165,6 +165,7 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 "lostRaces",
                 "unknownOutcomes",
                 "connectionsKilled",
+                "locksDeleted",
                 "writersPaused",
             ],
             checks: CAS_CHECKS,

@@ -3,6 +3,7 @@
 //! Data and pure rules only: this crate has no client, no runtime, no clock and no I/O, so that the
 //! operator, the load generator and the analysis agree on every word of it.
 
+pub mod capacity;
 pub mod conditions;
 pub mod names;
 pub mod quantity;

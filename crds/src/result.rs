@@ -57,6 +57,13 @@ pub struct TrialRecord {
     /// One point per second of the window.
     #[serde(default)]
     pub series: Vec<SecondPoint>,
+    /// Whether the window was steady; absent where it was too short to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steadiness: Option<Steadiness>,
+    /// The same cell against a server that answers at once: the generator's own share of the
+    /// figures. Absent where no such server can play the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// What each generator used, by index.
     #[serde(default)]
     pub generators: Vec<GeneratorUsage>,
@@ -125,6 +132,8 @@ pub enum InvalidCode {
     SendLag,
     /// The generator used a whole core, so that it was the bottleneck.
     GeneratorSaturated,
+    /// The generator sent operations before they were due.
+    SentEarly,
     /// The pacer lost or added planned operations.
     PlanNotKept,
     /// A generator did not deliver its part.
@@ -145,6 +154,7 @@ impl InvalidCode {
             Self::GeneratorThrottled => "GeneratorThrottled",
             Self::SendLag => "SendLag",
             Self::GeneratorSaturated => "GeneratorSaturated",
+            Self::SentEarly => "SentEarly",
             Self::PlanNotKept => "PlanNotKept",
             Self::GeneratorMissing => "GeneratorMissing",
             Self::NoOperations => "NoOperations",
@@ -154,7 +164,9 @@ impl InvalidCode {
 }
 
 /// What a trial says against its backend. Such a trial is kept and never repeated: to leave it out would
-/// favour a backend that fails. Its latencies are lower bounds where they reach into what is missing.
+/// favour a backend that fails. Failed, unfinished and never started operations took at least as long as
+/// they were waited for, so a quantile q of the response is exact only while their share of `planned` is
+/// below 1 - q, and a lower bound beyond.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -169,8 +181,8 @@ pub struct Finding {
 pub enum FindingCode {
     /// More operations failed than the spec allows.
     Failing,
-    /// Fewer operations were started than the spec asks for: the rate is beyond what the backend sustains
-    /// with the connections it was given.
+    /// Fewer operations of an open load were started and ended in time than the spec asks for: the rate is
+    /// beyond what the backend sustains with the connections it was given.
     Overloaded,
 }
 
@@ -198,8 +210,11 @@ pub struct LoadCounts {
     pub failed: i64,
     /// Operations that had not ended when the drain did (right-censored).
     pub unfinished: i64,
-    /// Operations that were due but never sent, because too many were in flight.
+    /// Operations that were due but not sent until the drain ended, because too many were in flight.
     pub not_started: i64,
+    /// Operations that were sent before they were due; more than none voids the trial.
+    #[serde(default)]
+    pub early: i64,
     /// Planned operations per second; 0 in a closed load, which plans none.
     pub offered_per_second: f64,
     /// Completed operations per second of the window.
@@ -282,6 +297,56 @@ pub struct SecondPoint {
     pub p99_micros: i64,
 }
 
+/// Whether the load had settled before the window and nothing drifted within it. Figures and a
+/// verdict of their own: a window that is not steady is a result too, and voids nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Steadiness {
+    /// Seconds of the window.
+    pub seconds: i32,
+    /// Completed operations per second.
+    pub throughput: SeriesDrift,
+    /// The p99 of the response of each second.
+    pub p99: SeriesDrift,
+    /// Whether neither series drifts.
+    pub steady: bool,
+}
+
+/// How one series of a window changes within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeriesDrift {
+    /// Median of the second half over that of the first; 1 is no change.
+    pub halves: f64,
+    /// Change over the whole window by the Theil-Sen slope, as a share of the median; 0 is none.
+    pub change: f64,
+    /// Lower end of its 95 % interval.
+    pub change_low: f64,
+    /// Upper end of its 95 % interval.
+    pub change_high: f64,
+    /// Whether the halves differ by more than the tolerance and the interval excludes zero.
+    pub drifts: bool,
+}
+
+/// What the generator measures where the backend costs nothing: one short run of the cell against
+/// a null server on loopback, on a thread of its own in the generator's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// Operations that it rests on.
+    pub operations: i64,
+    /// Completed operations per second.
+    pub per_second: f64,
+    /// Median of the response, microseconds.
+    pub response_p50_micros: i64,
+    /// 99th percentile of the same.
+    pub response_p99_micros: i64,
+    /// 99th percentile of the generator's own lag, microseconds; 0 in a closed load.
+    pub generator_lag_p99_micros: i64,
+    /// CPU time of the generator's thread for each operation, microseconds, without the server's.
+    pub cpu_micros_per_operation: f64,
+}
+
 /// What a generator used during the window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -293,12 +358,23 @@ pub struct GeneratorUsage {
     pub node: String,
     /// CPU time, microseconds.
     pub cpu_micros: i64,
+    /// For how long the thread that carries the load was ready to run and had no processor,
+    /// microseconds, as the kernel's scheduler counts it; 0 where it does not say. Unlike
+    /// throttling it also sees busy neighbours, in closed loads too.
+    #[serde(default)]
+    pub run_queue_micros: i64,
     /// CFS periods in which it was throttled.
     pub throttled_periods: i64,
     /// Time for which it was throttled, microseconds.
     pub throttled_micros: i64,
     /// Microseconds between the agreed and the actual start of the trial.
     pub start_skew_micros: i64,
+    /// By how much the clock of generator 0 was ahead of this one's, microseconds; 0 for itself.
+    #[serde(default)]
+    pub clock_ahead_micros: i64,
+    /// By how much that may be wrong: half the round trip of the exchange, microseconds.
+    #[serde(default)]
+    pub clock_error_micros: i64,
     /// The 99th percentile of how late the pacer was, microseconds; 0 in a closed load.
     #[serde(default)]
     pub pacer_lateness_p99_micros: i64,

@@ -211,9 +211,49 @@ pub struct Manifest {
     pub started_at: Timestamp,
     /// The version of the generator.
     pub generator_version: String,
+    /// The machine of generator 0 and its way to the backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<GeneratorFacts>,
     /// How the run ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+}
+
+/// The machine that generator 0 runs on, as the generator sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GeneratorFacts {
+    /// The kernel.
+    pub kernel_version: String,
+    /// The CPU model.
+    pub cpu_model: String,
+    /// The frequency governor; empty where the kernel does not say.
+    pub cpu_governor: String,
+    /// Cores that are online.
+    pub cores: i32,
+    /// The CPU that its control group allows, thousandths of a core; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_millis: Option<i64>,
+    /// The memory that its control group allows, bytes; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<i64>,
+    /// Whether the pacer runs before all ordinary threads, which needs CAP_SYS_NICE.
+    pub real_time_pacer: bool,
+    /// The way to each backend, by name.
+    #[serde(default)]
+    pub network: BTreeMap<String, NetworkFacts>,
+}
+
+/// How far away a backend is: TCP connections opened one after the other before the first trial.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkFacts {
+    /// Connections that it rests on.
+    pub connects: i32,
+    /// Median time to open one, microseconds.
+    pub connect_p50_micros: i64,
+    /// The longest, microseconds.
+    pub connect_max_micros: i64,
 }
 
 /// How a run ended, as the operator saw it.

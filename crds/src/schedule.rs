@@ -75,6 +75,8 @@ pub mod factor {
     pub const CONCURRENCY: &str = "concurrency";
     /// Planned operations per second of an open load.
     pub const RATE_PER_SECOND: &str = "ratePerSecond";
+    /// Per cent of the weakest backend's capacity.
+    pub const CAPACITY_PERCENT: &str = "capacityPercent";
     /// Objects of one run.
     pub const OBJECTS_PER_RUN: &str = "objectsPerRun";
     /// How a cold read lists, and what guards the steps of a race.
@@ -159,10 +161,14 @@ fn texts<T: ToString>(levels: &[T]) -> Vec<String> {
 
 /// The factor of a load and its levels.
 fn load_levels(load: &Load) -> (&'static str, Vec<String>) {
-    match (&load.closed, &load.open) {
-        (Some(closed), _) => (factor::CONCURRENCY, texts(&closed.concurrency)),
-        (None, Some(open)) => (factor::RATE_PER_SECOND, texts(&open.rate_per_second)),
-        (None, None) => (factor::CONCURRENCY, Vec::new()),
+    match (&load.closed, &load.open, &load.capacity) {
+        (Some(closed), _, _) => (factor::CONCURRENCY, texts(&closed.concurrency)),
+        (None, Some(open), _) => (factor::RATE_PER_SECOND, texts(&open.rate_per_second)),
+        (None, None, Some(capacity)) => (
+            factor::CAPACITY_PERCENT,
+            texts(&capacity.percent_of_weakest),
+        ),
+        (None, None, None) => (factor::CONCURRENCY, Vec::new()),
     }
 }
 
@@ -261,6 +267,7 @@ pub(crate) mod tests {
                     concurrency: vec![1, 8, 32],
                 }),
                 open: None,
+                capacity: None,
             },
         };
         let read = ColdRead {

@@ -122,3 +122,46 @@ fn the_local_values_are_values() {
         );
     }
 }
+
+/// Metric names in a text: words that begin with `bakeoff_`, without what Prometheus appends.
+fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !word(c))
+        .filter_map(|name| name.strip_prefix("bakeoff_"))
+        .map(|name| {
+            ["_total", "_bucket", "_info"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix))
+                .unwrap_or(name)
+                .to_owned()
+        })
+        .collect()
+}
+
+/// A dashboard or an alert on a metric that nobody serves shows nothing and never fires.
+#[test]
+fn dashboard_and_rules_use_only_metrics_that_exist() {
+    let operator = read("operator/src/metrics.rs");
+    let generator = read("loadgen/src/control.rs");
+    let exists = |name: &str| {
+        let plain = name.strip_suffix("_seconds").unwrap_or(name);
+        operator.contains(&format!("\"{plain}\""))
+            || generator.contains(&format!("\"bakeoff_{name}\""))
+    };
+    assert!(!exists("nonsense"), "the check finds what does not exist");
+    for file in [
+        "charts/bakeoff/files/dashboards/bakeoff.json",
+        "charts/bakeoff/templates/monitoring.yaml",
+    ] {
+        let names = metric_names(&read(file));
+        assert!(names.len() >= 5, "{file}: {names:?}");
+        for name in names {
+            assert!(exists(&name), "{file}: bakeoff_{name}");
+        }
+    }
+    let dashboard: Value =
+        serde_json::from_str(&read("charts/bakeoff/files/dashboards/bakeoff.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: std::collections::BTreeSet<_> = panels.iter().map(|p| p["id"].as_i64()).collect();
+    assert_eq!(ids.len(), panels.len(), "panels share an id");
+}

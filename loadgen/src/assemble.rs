@@ -1,18 +1,15 @@
-//! From what generators measured to the record of a trial: merging and the verdict. (Pure.)
+//! From what generators measured to the record of a trial: merging. (Pure.)
 
 use std::collections::BTreeMap;
 
 use bakeoff_analysis::vocabulary;
-use bakeoff_crds::result::{
-    CheckRecord, Finding, FindingCode, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts,
-    OperationRecord, SecondPoint, Verdict,
-};
-use bakeoff_crds::spec::Validity;
+use bakeoff_crds::result::{CheckRecord, GeneratorUsage, LoadCounts, OperationRecord, SecondPoint};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde::{Deserialize, Serialize};
 
+use crate::control::ClockOffset;
 use crate::record::{RecordError, decode, encode, histogram};
 use crate::workloads::Part;
 
@@ -36,7 +33,7 @@ pub struct PartRecord {
     pub window_micros: i64,
     /// The kind of operation whose lag judges the generator; empty in a closed load.
     pub judged_kind: String,
-    /// Operations of the window that the plan holds; 0 in a closed load.
+    /// Operations of the window, counted apart from what became of them.
     pub expected: i64,
     /// The kind of operation whose seconds make the series.
     pub series_kind: String,
@@ -47,9 +44,10 @@ fn count(value: u64) -> i64 {
 }
 
 impl PartRecord {
-    /// The record of a part; `index` and `node` name the generator.
+    /// The record of a part; `index` and `node` name the generator, whose clock was that much behind
+    /// generator 0's.
     #[must_use]
-    pub fn new(part: &Part, index: usize, node: &str) -> Self {
+    pub fn new(part: &Part, index: usize, node: &str, clock: ClockOffset) -> Self {
         let micros = count(part.window.1.saturating_sub(part.window.0) / 1_000);
         let counts = part.counts;
         Self {
@@ -59,6 +57,7 @@ impl PartRecord {
                 failed: count(counts.failed),
                 unfinished: count(counts.unfinished),
                 not_started: count(counts.not_started),
+                early: count(part.recorded.early),
                 offered_per_second: part.offered_per_second,
                 achieved_per_second: per_second(count(counts.completed), micros),
             },
@@ -70,9 +69,12 @@ impl PartRecord {
                 index: i32::try_from(index).unwrap_or(i32::MAX),
                 node: node.to_owned(),
                 cpu_micros: count(part.usage.cpu / 1_000),
+                run_queue_micros: count(part.usage.run_queue / 1_000),
                 throttled_periods: count(part.usage.throttled_periods),
                 throttled_micros: count(part.usage.throttled / 1_000),
                 start_skew_micros: count(part.start_skew / 1_000),
+                clock_ahead_micros: clock.ahead / 1_000,
+                clock_error_micros: clock.error / 1_000,
                 resident_bytes: count(part.usage.resident),
                 pacer_lateness_p99_micros: count(counts.pacer_lateness),
             },
@@ -115,6 +117,7 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
         a.failed += b.failed;
         a.unfinished += b.unfinished;
         a.not_started += b.not_started;
+        a.early += b.early;
         a.offered_per_second += b.offered_per_second;
         a.achieved_per_second += b.achieved_per_second;
         whole.expected += part.expected;
@@ -252,131 +255,12 @@ fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordE
         .collect()
 }
 
-/// What else decides whether a trial may be used.
-#[derive(Clone, Debug, Default)]
-pub struct Circumstances {
-    /// Reasons found outside the parts: a restart, a missing generator, a failed preparation.
-    pub reasons: Vec<InvalidReason>,
-    /// What each generator used.
-    pub generators: Vec<GeneratorUsage>,
-}
-
-/// Whether the figures of a trial may be used, and if not, every reason why. Only what the generator or
-/// the surroundings did voids a trial; what the backend did is its result, see [`findings`].
-///
-/// # Errors
-/// When the generator's lag cannot be decoded.
-pub fn verdict(
-    whole: &PartRecord,
-    circumstances: Circumstances,
-    bounds: &Validity,
-) -> Result<Verdict, RecordError> {
-    let mut reasons = circumstances.reasons;
-    let mut add = |code, detail: String| reasons.push(InvalidReason { code, detail });
-    let load = &whole.load;
-    if load.planned == 0 {
-        add(
-            InvalidCode::NoOperations,
-            "no operation was due in the window".into(),
-        );
-    }
-    if !whole.judged_kind.is_empty() && whole.expected != load.planned {
-        let detail = format!(
-            "the plan holds {} operations for the window and {} are accounted for: the pacer did not keep it",
-            whole.expected, load.planned
-        );
-        add(InvalidCode::PlanNotKept, detail);
-    }
-    let lag_bound = i64::from(bounds.max_send_lag_p99_microseconds);
-    if let Some(operation) = whole.operations.get(&whole.judged_kind) {
-        let lag = count(decode(&operation.generator_lag)?.value_at_quantile(0.99));
-        if lag > lag_bound {
-            let detail = format!(
-                "p99 of the generator's lag is {lag} µs, at most {lag_bound} µs are allowed: give generators a core \
-                 that nothing else uses"
-            );
-            add(InvalidCode::SendLag, detail);
-        }
-    }
-    let per_mille = |micros: i64| micros.saturating_mul(1_000) / whole.window_micros.max(1);
-    for generator in &circumstances.generators {
-        let index = generator.index;
-        let late = generator.pacer_lateness_p99_micros;
-        if late > lag_bound {
-            let detail = format!(
-                "p99 of how late the pacer of generator {index} was is {late} µs, at most {lag_bound} µs are allowed"
-            );
-            add(InvalidCode::SendLag, detail);
-        }
-        let throttled = per_mille(generator.throttled_micros);
-        if throttled > i64::from(bounds.max_throttled_per_mille) {
-            let detail = format!(
-                "generator {index} was throttled by its CPU limit for {throttled} ‰ of the window, at most {} ‰ are \
-                 allowed: give generators more CPU",
-                bounds.max_throttled_per_mille
-            );
-            add(InvalidCode::GeneratorThrottled, detail);
-        }
-        let busy = per_mille(generator.cpu_micros);
-        if busy > i64::from(bounds.max_generator_cpu_per_mille) {
-            let detail = format!(
-                "generator {index} used {busy} ‰ of a core, at most {} ‰ are allowed: it runs on one thread, so take \
-                 more generators or less load",
-                bounds.max_generator_cpu_per_mille
-            );
-            add(InvalidCode::GeneratorSaturated, detail);
-        }
-    }
-    Ok(if reasons.is_empty() {
-        Verdict::Valid
-    } else {
-        Verdict::Invalid(reasons)
-    })
-}
-
-/// What a trial says against its backend.
-#[must_use]
-pub fn findings(whole: &PartRecord, bounds: &Validity) -> Vec<Finding> {
-    let load = &whole.load;
-    let share = |part: i64| part.saturating_mul(1_000) / load.planned.max(1);
-    let mut findings = Vec::new();
-    if load.failed.saturating_mul(1_000) > i64::from(bounds.max_failed_per_mille) * load.planned {
-        let detail = format!(
-            "{} of {} operations failed, {} ‰; at most {} ‰ may",
-            load.failed,
-            load.planned,
-            share(load.failed),
-            bounds.max_failed_per_mille
-        );
-        findings.push(Finding {
-            code: FindingCode::Failing,
-            detail,
-        });
-    }
-    let started = load.planned - load.not_started;
-    if !whole.judged_kind.is_empty()
-        && started.saturating_mul(1_000) < i64::from(bounds.min_started_per_mille) * load.planned
-    {
-        let detail = format!(
-            "{started} of {} planned operations were started, {} ‰; at least {} ‰ should: the rate is beyond what \
-             the backend sustains over its connections",
-            load.planned,
-            share(started),
-            bounds.min_started_per_mille
-        );
-        findings.push(Finding {
-            code: FindingCode::Overloaded,
-            detail,
-        });
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::SECOND;
     use crate::record::{Recorder, Sample};
+    use proptest::prelude::*;
 
     fn part(latencies: &[u64], lag: u64) -> (PartRecord, Vec<u8>) {
         let mut recorder =
@@ -413,13 +297,6 @@ mod tests {
         (record, recorded.intervals)
     }
 
-    fn codes(whole: &PartRecord, circumstances: Circumstances) -> Vec<InvalidCode> {
-        match verdict(whole, circumstances, &Validity::default()).unwrap() {
-            Verdict::Valid => vec![],
-            Verdict::Invalid(reasons) => reasons.into_iter().map(|reason| reason.code).collect(),
-        }
-    }
-
     #[test]
     fn parts_add_up_and_seconds_are_merged_from_the_logs() {
         let (a, log_a) = part(&[100, 200, 300, 400], 1);
@@ -440,65 +317,60 @@ mod tests {
         assert_eq!(merge(std::slice::from_ref(&a), &[log_a]).unwrap(), a);
     }
 
-    #[test]
-    fn each_broken_bound_is_a_reason() {
-        let (sound, _) = part(&[100; 10], 1);
-        assert_eq!(codes(&sound, Circumstances::default()), []);
-        let (late, _) = part(&[100; 10], 9_000);
-        assert_eq!(
-            codes(&late, Circumstances::default()),
-            [InvalidCode::SendLag]
-        );
-        let mut lost = sound.clone();
-        lost.expected += 1;
-        assert_eq!(
-            codes(&lost, Circumstances::default()),
-            [InvalidCode::PlanNotKept]
-        );
-        let starved = GeneratorUsage {
-            throttled_micros: 150_000,
-            ..Default::default()
-        };
-        let starved = Circumstances {
-            generators: vec![starved],
-            ..Default::default()
-        };
-        assert_eq!(codes(&sound, starved), [InvalidCode::GeneratorThrottled]);
-        let with = |usage| Circumstances {
-            generators: vec![usage],
-            ..Default::default()
-        };
-        let busy = GeneratorUsage {
-            cpu_micros: 1_900_000,
-            ..Default::default()
-        };
-        assert_eq!(codes(&sound, with(busy)), [InvalidCode::GeneratorSaturated]);
-        let late_pacer = GeneratorUsage {
-            pacer_lateness_p99_micros: 9_000,
-            ..Default::default()
-        };
-        assert_eq!(codes(&sound, with(late_pacer)), [InvalidCode::SendLag]);
-        assert_eq!(
-            codes(&PartRecord::default(), Circumstances::default()),
-            [InvalidCode::NoOperations]
-        );
-    }
-
-    #[test]
-    fn what_the_backend_did_is_a_finding_and_voids_nothing() {
-        let (mut failing, _) = part(&[100; 10], 1);
-        failing.load.failed = 2;
-        failing.load.not_started = 5;
-        failing.load.planned += 7;
-        failing.expected += 7;
-        assert_eq!(codes(&failing, Circumstances::default()), []);
-        let found: Vec<FindingCode> = findings(&failing, &Validity::default())
-            .into_iter()
-            .map(|finding| finding.code)
-            .collect();
-        assert_eq!(found, [FindingCode::Failing, FindingCode::Overloaded]);
-        let (sound, _) = part(&[100; 10], 1);
-        assert_eq!(findings(&sound, &Validity::default()), []);
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// However the operations are spread over generators, the merged percentiles are those of
+        /// the pooled raw values, within the three digits of the histograms.
+        #[test]
+        fn merged_percentiles_are_those_of_the_pooled_values(
+            values in prop::collection::vec((1_u64..3_000_000_000, 0_u64..5_000_000, 0_usize..4), 1..200),
+        ) {
+            let mut recorders: Vec<Recorder> = (0..4)
+                .map(|_| Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap())
+                .collect();
+            let (mut responses, mut services, mut lags) = (vec![], vec![], vec![]);
+            for (index, &(service, lag, generator)) in values.iter().enumerate() {
+                let planned = (index as u64 % 2) * SECOND;
+                let sent = planned + lag * 1_000;
+                let ended = sent + service * 1_000;
+                let sample = Sample { member: planned, planned, sent, ended, bytes: 1, queued: false };
+                recorders[generator].success("put", sample);
+                responses.push(service + lag);
+                services.push(service);
+                lags.push(lag.max(1));
+            }
+            let (parts, logs): (Vec<_>, Vec<_>) = recorders
+                .into_iter()
+                .map(|recorder| {
+                    let recorded = recorder.finish().unwrap();
+                    let part = PartRecord {
+                        operations: recorded.operations,
+                        series: recorded.series,
+                        series_kind: "put".into(),
+                        ..Default::default()
+                    };
+                    (part, recorded.intervals)
+                })
+                .unzip();
+            let whole = merge(&parts, &logs).unwrap();
+            let put = &whole.operations["put"];
+            for (merged, raw) in [
+                (&put.response, &mut responses),
+                (&put.service, &mut services),
+                (&put.send_lag, &mut lags.clone()),
+                (&put.generator_lag, &mut lags),
+            ] {
+                let merged = decode(merged).unwrap();
+                prop_assert_eq!(merged.len(), raw.len() as u64);
+                raw.sort_unstable();
+                for q in [0.5, 0.9, 0.99, 0.999, 1.0] {
+                    let rank = ((q * raw.len() as f64).ceil() as usize).clamp(1, raw.len());
+                    let exact = raw[rank - 1] as f64;
+                    let got = merged.value_at_quantile(q) as f64;
+                    prop_assert!((got - exact).abs() <= exact * 0.001 + 1.0, "q{q}: {got} against {exact}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -51,18 +51,34 @@ fn measure(folder: &Path, hashed_mib: usize) -> Result<NodeCalibration, Calibrat
             .get(index.saturating_sub(1))
             .map_or(0, |&nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
     };
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-        .unwrap_or_default();
     Ok(NodeCalibration {
-        cpu_model: model(&info),
-        cpu_governor: governor.trim().to_owned(),
-        cores: cores(&fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default()),
+        cpu_model: cpu_model(),
+        cpu_governor: cpu_governor(),
+        cores: online_cores(),
         sha256_mib_per_second: hashing(hashed_mib),
         fsync_p50_micros: at(0.5),
         fsync_p99_micros: at(0.99),
         file_system: file_system(folder),
     })
+}
+
+/// The model of this machine's processor.
+#[must_use]
+pub fn cpu_model() -> String {
+    model(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+/// The frequency governor of the first core; empty where the kernel does not say.
+#[must_use]
+pub fn cpu_governor() -> String {
+    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    governor.unwrap_or_default().trim().to_owned()
+}
+
+/// How many cores are online.
+#[must_use]
+pub fn online_cores() -> i32 {
+    cores(&fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default())
 }
 
 /// Best of several rounds: the least disturbed one.

@@ -1,4 +1,5 @@
-//! What the control group of this process allows and has taken: CPU throttling and memory.
+//! What the control group of this process allows and has taken, and what the scheduler kept from it:
+//! CPU throttling, CPU and memory limits, time spent waiting for a processor.
 //!
 //! Version 2 (`cpu.stat` with `throttled_usec`) and version 1 (`cpu,cpuacct/cpu.stat` with
 //! `throttled_time` in nanoseconds). Outside a control group everything reads as zero.
@@ -72,6 +73,45 @@ pub fn throttling() -> Throttling {
         .map_or_else(Throttling::default, |stat| parse(&stat))
 }
 
+/// For how long the calling thread was ready to run and had no processor, in nanoseconds: the
+/// second field of `/proc/thread-self/schedstat`. 0 where the kernel does not count it.
+#[must_use]
+pub fn run_queue() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    waited(&stat)
+}
+
+fn waited(stat: &str) -> u64 {
+    let mut fields = stat.split_whitespace();
+    fields
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The CPU that the control group allows, thousandths of a core, and its memory in bytes; `None`
+/// where there is no limit.
+#[must_use]
+pub fn limits() -> (Option<i64>, Option<i64>) {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let folders = folders(&own);
+    let first = |name: &str| {
+        folders
+            .iter()
+            .find_map(|folder| fs::read_to_string(folder.join(name)).ok())
+    };
+    let cpu = first("cpu.max").and_then(|text| cpu_millis(&text));
+    let memory = first("memory.max").and_then(|text| text.trim().parse().ok());
+    (cpu, memory)
+}
+
+/// `90000 100000` is 900 thousandths of a core; `max 100000` is no limit.
+fn cpu_millis(text: &str) -> Option<i64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (i64, i64) = (quota.parse().ok()?, period.parse().ok()?);
+    quota.checked_mul(1_000)?.checked_div(period)
+}
+
 /// The largest resident memory of this process so far, bytes.
 #[must_use]
 pub fn peak_resident() -> u64 {
@@ -113,6 +153,14 @@ mod tests {
             }
         );
         assert_eq!(parse(""), Throttling::default());
+    }
+
+    #[test]
+    fn limits_and_waits_are_read() {
+        assert_eq!(cpu_millis("90000 100000\n"), Some(900));
+        assert_eq!(cpu_millis("max 100000\n"), None);
+        assert_eq!(waited("1132121 445172 3\n"), 445_172);
+        assert_eq!(waited(""), 0);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub fn process_cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
 }
 
+/// CPU time used by the calling thread so far, in nanoseconds.
+#[must_use]
+pub fn thread_cpu() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// The wall clock in nanoseconds since the Unix epoch.
 #[must_use]
 pub fn wall() -> u64 {

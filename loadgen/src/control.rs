@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(10);
 const AHEAD: u64 = 300_000_000;
 
 /// One step of a run, as other generators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// Its number, from 1, ascending within one life of generator 0.
@@ -43,6 +43,9 @@ pub struct Step {
     pub trial: String,
     /// The attempt.
     pub attempt: i32,
+    /// The rate of a load in shares of capacity, operations per second of all generators together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +87,14 @@ impl Control {
     }
 
     /// Announces the next step to the other generators.
-    pub fn announce(&self, trial: &str, attempt: i32) {
+    pub fn announce(&self, trial: &str, attempt: i32, rate: Option<f64>) {
         let mut shared = self.lock();
         let number = shared.step.as_ref().map_or(1, |step| step.number + 1);
         shared.step = Some(Step {
             number,
             trial: trial.to_owned(),
             attempt,
+            rate,
         });
         shared.ready.clear();
         shared.start_wall = None;
@@ -320,6 +324,15 @@ impl FollowError {
     }
 }
 
+/// How two clocks differ, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// By how much that of generator 0 is ahead of the own one.
+    pub ahead: i64,
+    /// By how much this may be wrong: half the round trip.
+    pub error: i64,
+}
+
 /// The side of the other generators.
 #[derive(Clone, Debug)]
 pub struct Follower {
@@ -375,27 +388,28 @@ impl Follower {
         }
     }
 
-    /// Says that this generator is prepared; answers when load begins, on its own monotonic clock.
+    /// Says that this generator is prepared; answers when load begins, on its own monotonic clock, and
+    /// how far that clock is from generator 0's.
     ///
     /// # Errors
     /// When generator 0 is silent or went on.
-    pub async fn ready(&self, number: u64) -> Result<u64, FollowError> {
-        let ahead = self.clock_ahead().await?;
+    pub async fn ready(&self, number: u64) -> Result<(u64, ClockOffset), FollowError> {
+        let offset = self.clock_ahead().await?;
         loop {
             let path = format!("/barrier/ready?number={number}&index={}", self.index);
             if let Some(text) = self.ask(&path).await?
                 && let Ok(start) = text.parse::<i128>()
             {
-                let own = u64::try_from(start - ahead).unwrap_or(0);
-                return Ok(clock::monotonic_at_wall(own));
+                let own = u64::try_from(start - i128::from(offset.ahead)).unwrap_or(0);
+                return Ok((clock::monotonic_at_wall(own), offset));
             }
         }
     }
 
     /// By how many nanoseconds the clock of generator 0 is ahead of this one: from the quickest of
     /// a few exchanges, good to half its round trip.
-    async fn clock_ahead(&self) -> Result<i128, FollowError> {
-        let mut best: Option<(u64, i128)> = None;
+    async fn clock_ahead(&self) -> Result<ClockOffset, FollowError> {
+        let mut best: Option<ClockOffset> = None;
         for _ in 0..5 {
             let asked = clock::wall();
             let Some(text) = self.ask("/barrier/clock").await? else {
@@ -407,11 +421,15 @@ impl Follower {
             };
             let trip = answered.saturating_sub(asked);
             let ahead = theirs - i128::from(asked) - i128::from(trip / 2);
-            if best.is_none_or(|(quickest, _)| trip < quickest) {
-                best = Some((trip, ahead));
+            let offset = ClockOffset {
+                ahead: i64::try_from(ahead).unwrap_or(i64::MAX),
+                error: i64::try_from(trip / 2).unwrap_or(i64::MAX),
+            };
+            if best.is_none_or(|best| offset.error < best.error) {
+                best = Some(offset);
             }
         }
-        Ok(best.map_or(0, |(_, ahead)| ahead))
+        Ok(best.unwrap_or_default())
     }
 }
 
@@ -433,18 +451,21 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            control.announce("t0", 1);
+            control.announce("t0", 1, Some(12.5));
             let step = follower.next(0).await.unwrap();
             assert_eq!(
-                (step.number, step.trial.as_str(), step.attempt),
-                (1, "t0", 1)
+                (step.number, step.trial.as_str(), step.attempt, step.rate),
+                (1, "t0", 1, Some(12.5))
             );
             let (theirs, ours) =
                 tokio::join!(follower.ready(1), control.gather(1, Duration::from_secs(5)));
             let ours = clock::monotonic_at_wall(ours.unwrap());
-            assert!(theirs.unwrap().abs_diff(ours) < 5_000_000);
+            let (theirs, offset) = theirs.unwrap();
+            assert!(theirs.abs_diff(ours) < 5_000_000);
+            // One host, one clock: what is left is within the stated error.
+            assert!(offset.ahead.abs() <= offset.error, "{offset:?}");
             // Too late to join a step that has begun; the next one is there for it.
-            control.announce("t1", 1);
+            control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
             assert_eq!(control.gather(2, Duration::from_millis(30)).await, None);
         });

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::arrivals::{Instants, Plan};
@@ -54,8 +55,9 @@ pub struct Counts {
     pub unfinished: u64,
     /// Due but never sent.
     pub not_started: u64,
-    /// Operations of the window that the plan holds, counted from the plan itself; 0 in a closed load. A
-    /// pacer that loses or adds some is found by it.
+    /// Operations of the window, counted apart from what became of them: in an open load from the plan
+    /// itself, in a closed one as they are sent. A pacer or worker that loses or adds some is found by
+    /// it.
     pub expected: u64,
     /// The 99th percentile of how late the pacer was, microseconds; 0 in a closed load.
     pub pacer_lateness: u64,
@@ -83,6 +85,9 @@ pub trait Worker: 'static {
     fn operate(&mut self, due: Due) -> impl Future<Output = bool>;
 }
 
+/// Starts what hands over the planned instants: [`pacer::start`], but for tests of broken ones.
+type Pacer = fn(Handoff, Instants, u64, u64) -> std::io::Result<JoinHandle<()>>;
+
 /// Runs the workers until the drain ends or all have finished. `kind` is the kind of operation
 /// that the load plans. To be called inside a `LocalSet`.
 ///
@@ -97,13 +102,33 @@ pub async fn drive<W: Worker>(
     recorder: &Rc<RefCell<Recorder>>,
     kind: &'static str,
 ) -> std::io::Result<Counts> {
-    let under_way: Rc<[Cell<u64>]> = workers.iter().map(|_| Cell::new(0)).collect();
-    let handoff = match plan {
+    let instants = match plan {
         Plan::Closed { .. } => None,
-        Plan::Open { rate, arrivals, .. } => {
+        Plan::Open { rate, arrivals, .. } => Some(Instants::new(rate, arrivals, seed, label)),
+    };
+    drive_paced(instants, pacer::start, timing, workers, recorder, kind).await
+}
+
+async fn drive_paced<W: Worker>(
+    instants: Option<Instants>,
+    pacer: Pacer,
+    timing: Timing,
+    workers: Vec<W>,
+    recorder: &Rc<RefCell<Recorder>>,
+    kind: &'static str,
+) -> std::io::Result<Counts> {
+    let under_way: Rc<[Cell<u64>]> = workers.iter().map(|_| Cell::new(0)).collect();
+    let sent = Rc::new(Cell::new(0));
+    let handoff = match &instants {
+        None => None,
+        Some(instants) => {
             let handoff = Handoff::new(timing.window_start);
-            let instants = Instants::new(rate, arrivals, seed, label);
-            pacer::start(handoff.clone(), instants, timing.start, timing.window_end)?;
+            pacer(
+                handoff.clone(),
+                instants.clone(),
+                timing.start,
+                timing.window_end,
+            )?;
             Some(handoff)
         }
     };
@@ -113,7 +138,10 @@ pub async fn drive<W: Worker>(
         .map(|(slot, worker)| {
             let under_way = Rc::clone(&under_way);
             match handoff.clone() {
-                None => tokio::task::spawn_local(closed(worker, timing, under_way, slot)),
+                None => {
+                    let sent = Rc::clone(&sent);
+                    tokio::task::spawn_local(closed(worker, timing, under_way, slot, sent))
+                }
                 Some(handoff) => tokio::task::spawn_local(open(worker, handoff, under_way, slot)),
             }
         })
@@ -148,11 +176,9 @@ pub async fn drive<W: Worker>(
             &Failure::new(FailureClass::Censored, "unfinished"),
         );
     }
-    let expected = match plan {
-        Plan::Closed { .. } => 0,
-        Plan::Open { rate, arrivals, .. } => {
-            planned_in_window(Instants::new(rate, arrivals, seed, label), timing)
-        }
+    let expected = match instants {
+        None => sent.get(),
+        Some(instants) => planned_in_window(instants, timing),
     };
     Ok(Counts {
         completed,
@@ -173,7 +199,13 @@ pub fn planned_in_window(instants: Instants, timing: Timing) -> u64 {
         .count() as u64
 }
 
-async fn closed<W: Worker>(mut worker: W, timing: Timing, under_way: Rc<[Cell<u64>]>, slot: usize) {
+async fn closed<W: Worker>(
+    mut worker: W,
+    timing: Timing,
+    under_way: Rc<[Cell<u64>]>,
+    slot: usize,
+    sent: Rc<Cell<u64>>,
+) {
     worker.connect().await;
     clock::sleep_until(timing.start).await;
     loop {
@@ -182,6 +214,7 @@ async fn closed<W: Worker>(mut worker: W, timing: Timing, under_way: Rc<[Cell<u6
         if planned >= timing.window_end {
             break;
         }
+        sent.set(sent.get() + u64::from(planned >= timing.window_start));
         under_way[slot].set(planned);
         // A connection that the backend closed is opened again within the operation: its client waits
         // for that as for anything else.
@@ -213,192 +246,4 @@ async fn open<W: Worker>(mut worker: W, handoff: Handoff, under_way: Rc<[Cell<u6
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{Sample, decode};
-    use bakeoff_crds::spec::Arrivals;
-
-    /// A server that answers at once but stalls as a whole for 100 ms, once.
-    struct Stalling {
-        recorder: Rc<RefCell<Recorder>>,
-        stall: (u64, u64),
-    }
-
-    impl Worker for Stalling {
-        fn prepare(&mut self) {}
-        async fn connect(&mut self) {}
-        async fn operate(&mut self, due: Due) -> bool {
-            let planned = due.planned;
-            let sent = clock::now();
-            if sent >= self.stall.0 && sent < self.stall.1 {
-                clock::sleep_until(self.stall.1).await;
-            }
-            let sample = Sample {
-                member: planned,
-                planned,
-                sent,
-                ended: clock::now(),
-                bytes: 0,
-                queued: due.queued,
-            };
-            self.recorder.borrow_mut().success("op", sample);
-            true
-        }
-    }
-
-    fn run(workers: usize, open: bool) -> (Counts, crate::record::Recorded) {
-        run_with_stall(workers, open, SECOND / 4, 100_000_000)
-    }
-
-    fn run_with_stall(
-        workers: usize,
-        open: bool,
-        at: u64,
-        length: u64,
-    ) -> (Counts, crate::record::Recorded) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
-            let start = clock::now() + 5_000_000;
-            let window_end = start + SECOND;
-            let timing = Timing {
-                start,
-                window_start: start,
-                window_end,
-                drain_end: window_end + SECOND / 2,
-            };
-            let recorder = Recorder::new(
-                start,
-                window_end,
-                0,
-                open,
-                &["op"],
-                std::sync::Arc::default(),
-            )
-            .unwrap();
-            let recorder = Rc::new(RefCell::new(recorder));
-            let stall = (start + at, start + at + length);
-            let all = (0..workers)
-                .map(|_| Stalling {
-                    recorder: recorder.clone(),
-                    stall,
-                })
-                .collect();
-            let plan = if open {
-                Plan::Open {
-                    rate: 1_000.0,
-                    arrivals: Arrivals::Constant,
-                    max_in_flight: workers,
-                }
-            } else {
-                Plan::Closed { clients: workers }
-            };
-            let counts = drive(plan, timing, 1, "t", all, &recorder, "op")
-                .await
-                .unwrap();
-            tokio::task::yield_now().await;
-            let recorder = Rc::try_unwrap(recorder).unwrap().into_inner();
-            (counts, recorder.finish().unwrap())
-        })
-    }
-
-    /// The guard against coordinated omission: with one worker a clock that starts at the send
-    /// sees one slow operation in a thousand, the true response time of a tenth of them is bad.
-    #[test]
-    fn a_stall_shows_in_the_response_time_though_one_worker_serves() {
-        let (counts, recorded) = run(1, true);
-        assert_eq!(counts.planned(), 1_000, "{counts:?}");
-        let op = &recorded.operations["op"];
-        let response = decode(&op.response).unwrap().value_at_quantile(0.95);
-        let service = decode(&op.service).unwrap().value_at_quantile(0.95);
-        assert!(response > 40_000, "p95 of the response is {response} µs");
-        assert!(service < 20_000, "p95 of the service is {service} µs");
-    }
-
-    /// What waits behind a stall at the end of the window was offered in the window and is served.
-    #[test]
-    fn a_stall_at_the_end_of_the_window_is_drained_and_not_dropped() {
-        let (counts, recorded) = run_with_stall(1, true, SECOND - 150_000_000, 250_000_000);
-        assert_eq!(
-            (counts.not_started, counts.unfinished),
-            (0, 0),
-            "{counts:?}"
-        );
-        assert_eq!((counts.planned(), counts.expected), (1_000, 1_000));
-        let response = decode(&recorded.operations["op"].response).unwrap();
-        assert!(response.max() > 200_000, "{}", response.max());
-        // One worker: what waited for it is the backend's doing and not the generator's lag.
-        let op = &recorded.operations["op"];
-        assert!(op.queued > 100, "{}", op.queued);
-        let all = decode(&op.send_lag).unwrap().max();
-        let own = decode(&op.generator_lag).unwrap().max();
-        assert!(all > 100_000 && own < all, "{own} of {all} µs");
-    }
-
-    struct Never;
-    impl Worker for Never {
-        fn prepare(&mut self) {}
-        async fn connect(&mut self) {}
-        async fn operate(&mut self, _due: Due) -> bool {
-            std::future::pending().await
-        }
-    }
-
-    #[test]
-    fn unfinished_and_never_started_operations_are_counted() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
-            let start = clock::now();
-            let window_end = start + SECOND / 10;
-            let timing = Timing {
-                start,
-                window_start: start,
-                window_end,
-                drain_end: window_end + SECOND / 10,
-            };
-            let recorder = Recorder::new(
-                start,
-                window_end,
-                0,
-                true,
-                &["op"],
-                std::sync::Arc::default(),
-            )
-            .unwrap();
-            let recorder = Rc::new(RefCell::new(recorder));
-            let plan = Plan::Open {
-                rate: 100.0,
-                arrivals: Arrivals::Constant,
-                max_in_flight: 3,
-            };
-            let counts = drive(
-                plan,
-                timing,
-                1,
-                "t",
-                vec![Never, Never, Never],
-                &recorder,
-                "op",
-            )
-            .await
-            .unwrap();
-            assert_eq!(
-                (
-                    counts.completed,
-                    counts.failed,
-                    counts.unfinished,
-                    counts.not_started
-                ),
-                (0, 0, 3, 7)
-            );
-            assert_eq!(counts.expected, counts.planned());
-        });
-    }
-}
+mod tests;

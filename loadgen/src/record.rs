@@ -194,6 +194,7 @@ pub struct Recorder {
     log: Vec<u8>,
     live_counts: Arc<LiveCounts>,
     counters: BTreeMap<&'static str, i64>,
+    early: u64,
     spare: Vec<Histogram<u64>>,
     failure: Option<RecordError>,
 }
@@ -211,6 +212,8 @@ pub struct Recorded {
     pub counters: BTreeMap<String, i64>,
     /// The kind of operation whose seconds make the series.
     pub series_kind: &'static str,
+    /// Operations that were sent before they were due.
+    pub early: u64,
 }
 
 fn micros(from: u64, to: u64) -> u64 {
@@ -242,6 +245,7 @@ impl Recorder {
             log: Vec::new(),
             live_counts,
             counters: BTreeMap::new(),
+            early: 0,
             spare: Vec::new(),
             failure: None,
         };
@@ -300,6 +304,8 @@ impl Recorder {
         if !self.in_window(sample.member) {
             return;
         }
+        // One monotonic clock for all threads: only a broken pacer gets here.
+        self.early += u64::from(sample.sent < sample.planned);
         let second = self.second(sample.member);
         let response = micros(sample.planned, sample.ended);
         let Some(position) = self.kinds.iter().position(|known| known.name == kind) else {
@@ -549,6 +555,7 @@ impl Recorder {
             series: self.points,
             intervals: self.log,
             series_kind: self.series_kind,
+            early: self.early,
             counters: self
                 .counters
                 .into_iter()

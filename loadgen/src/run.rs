@@ -4,15 +4,22 @@
 //! Layout below the folder of the run: `manifest.json`, and for each attempt
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
 //! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them, and `trial.json`,
-//! written last: an attempt without it was interrupted and counts for nothing.
+//! written last: an attempt without it was interrupted and counts for nothing. Loads in shares of
+//! capacity have `capacity/` beside them, see the module of that name.
 
-use std::collections::BTreeMap;
+mod attempt;
+mod baseline;
+mod capacity;
+mod environment;
+mod error;
+mod gates;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bakeoff_crds::result::{
-    InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Verdict, Window,
-};
+use bakeoff_crds::capacity::searches;
+use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::status::TrialCounts;
@@ -20,93 +27,27 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use self::baseline::Baselines;
+pub use self::error::RunError;
+use self::gates::FollowerGate;
 use crate::access::Access;
-use crate::assemble::{self, Circumstances, PartRecord};
-use crate::backend_metrics;
-use crate::clock;
-use crate::control::{Control, FollowError, Follower, Step};
+use crate::assemble::PartRecord;
+use crate::control::{Control, Follower};
+use crate::early;
 use crate::ledger::{Attempt, Ledger};
 use crate::pg;
-use crate::probe::ProbeError;
-use crate::record::RecordError;
 use crate::s3::TargetError;
 use crate::sigv4::Credentials;
 use crate::store::{self, Store, StoreError};
-use crate::workloads::{self, Context, Gate, Opening, Part, WorkloadError};
+use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
-/// How long a backend may be away between two trials before the trial is called invalid.
-const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
-/// How long generators wait for each other; they prepare data meanwhile.
-const BARRIER_PATIENCE: Duration = Duration::from_secs(600);
 /// How long generator 0 waits for the others when all is done.
 const FAREWELL: Duration = Duration::from_secs(60);
-/// Removing the objects of a trial may take this long; what is left goes with the backend's volume
-/// or with the cleanup at the end.
-const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
-
-/// Why a run could not be finished.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The plan is of another version.
-    #[error(
-        "the plan has the schema {0:?}, this generator reads {RUN_SCHEMA:?}: use the same version of both"
-    )]
-    Schema(String),
-    /// The results store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A backend cannot be used.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// An endpoint is malformed.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// Recording failed.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A result could not be written as JSON.
-    #[error("JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Generator 0 is gone.
-    #[error(transparent)]
-    Follow(#[from] FollowError),
-    /// The process was asked to stop.
-    #[error("stopped before the last trial; another start resumes at the first unfinished one")]
-    Stopped,
-}
-
-impl RunError {
-    /// The machine-readable reason.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Schema(_) => "SchemaUnknown",
-            Self::Store(error) => error.reason(),
-            Self::Probe(error) => error.reason(),
-            Self::Target(error) => error.reason(),
-            Self::Record(error) => error.reason(),
-            Self::Json(_) => "Json",
-            Self::Follow(error) => error.reason(),
-            Self::Stopped => "Stopped",
-        }
-    }
-
-    /// Whether another attempt could end better without a change by the user.
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Stopped | Self::Follow(_) | Self::Record(_) => true,
-            Self::Store(error) => error.retryable(),
-            Self::Probe(error) => error.retryable(),
-            Self::Schema(_) | Self::Target(_) | Self::Json(_) => false,
-        }
-    }
-}
 
 /// A backend that a run measures.
 #[derive(Clone, Debug)]
@@ -216,11 +157,21 @@ impl Run {
             progress.stage = Stage::Measuring;
             progress.trials = ledger.counts(&trials, budget);
         });
+        let capacities = self.capacities().await?;
         let begin = Instant::now();
         let mut ended = 0_u32;
+        let mut looked_at = 0;
+        let mut baselines = Baselines::default();
         while let Some((trial, attempt)) = ledger.next(&trials, budget) {
             if *self.stop.borrow() {
                 return Err(RunError::Stopped);
+            }
+            // At the border of two blocks, also after a restart: the answer depends on whole blocks only.
+            if trial.block > looked_at {
+                looked_at = trial.block;
+                if self.is_settled(looked_at).await {
+                    break;
+                }
             }
             let each = if ended > 0 {
                 begin.elapsed() / ended
@@ -236,7 +187,8 @@ impl Run {
                 progress.estimated_end =
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
-            let record = self.trial(trial, attempt).await?;
+            let rate = self.rate(trial, &capacities);
+            let record = self.trial(trial, attempt, rate, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
             ended += 1;
             let first = (record.load.planned > 0).then_some(record.window.start);
@@ -252,7 +204,7 @@ impl Run {
             progress.current = None;
             progress.estimated_end = None;
         });
-        self.control.announce("", 0);
+        self.control.announce("", 0, None);
         // Others hear that it is over before this server goes; one that is gone need not.
         if self.generators > 1
             && self
@@ -264,6 +216,38 @@ impl Run {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
+    }
+
+    /// Whether the run may end after so many blocks. Where that cannot be told it goes on: the full
+    /// number of blocks is always right.
+    async fn is_settled(&self, blocks: i32) -> bool {
+        if self.plan.spec.trials.early_stop.is_none() {
+            return false;
+        }
+        match early::settled(&self.store, blocks).await {
+            Ok(Some(decision)) => {
+                let outcome = decision.outcome.as_str();
+                tracing::info!(
+                    blocks,
+                    outcome,
+                    "the decision is settled: the run ends early"
+                );
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, blocks, "the data cannot be looked at early; the run goes on");
+                false
+            }
+        }
+    }
+
+    /// The backend that a trial measures.
+    fn backend(&self, trial: &Trial) -> Result<&Backend, RunError> {
+        self.backends
+            .iter()
+            .find(|backend| backend.resolved.name == trial.backend)
+            .ok_or_else(|| RunError::Schema(format!("no backend is called {}", trial.backend)))
     }
 
     fn expected(&self) -> Duration {
@@ -309,6 +293,7 @@ impl Run {
             plan: self.described().await,
             started_at: Timestamp::now(),
             generator_version: env!("CARGO_PKG_VERSION").to_owned(),
+            generator: Some(environment::facts(&self.backends).await),
             ending: None,
         };
         self.put_json("manifest.json", &manifest).await
@@ -356,243 +341,13 @@ impl Run {
         Ok(ledger)
     }
 
-    /// Runs one attempt and makes its outcome durable.
-    async fn trial(&mut self, trial: &Trial, attempt: i32) -> Result<TrialRecord, RunError> {
-        let folder = attempt_folder(trial, attempt);
-        let started_at = Timestamp::now();
-        let marker = serde_json::json!({
-            "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
-        });
-        self.put_json(&format!("{folder}started.json"), &marker)
-            .await?;
-        let mut reasons = Vec::new();
-        let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
-        let mut outcome = Measured::default();
-        let Some(backend) = self
-            .backends
-            .iter()
-            .find(|backend| backend.resolved.name == trial.backend)
-            .cloned()
-        else {
-            return Err(RunError::Schema(format!(
-                "no backend is called {}",
-                trial.backend
-            )));
-        };
-        let at = &backend.resolved;
-        self.control.announce(&trial.id, attempt);
-        let access = &backend.access;
-        let mut before = None;
-        match access.wait(at, BACKEND_PATIENCE).await {
-            Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
-            Ok(()) => {
-                before = access.observe(at).await;
-                let gate = LeaderGate {
-                    control: &self.control,
-                    others: self.generators - 1,
-                };
-                let context = self.context(trial, attempt, &backend);
-                match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
-                    Ok(part) => outcome = self.collect(&folder, part).await?,
-                    Err(WorkloadError::Gate(detail)) => {
-                        invalid(InvalidCode::GeneratorMissing, detail)
-                    }
-                    Err(error) => invalid(InvalidCode::PreparationFailed, error.to_string()),
-                }
-            }
-        }
-        if outcome.missing > 0 {
-            let detail = format!(
-                "{} of {} generators delivered no part",
-                outcome.missing, self.generators
-            );
-            invalid(InvalidCode::GeneratorMissing, detail);
-        }
-        let after = access.observe(at).await;
-        let usage = match (&before, &after) {
-            (Some(before), Some(after)) => {
-                if backend_metrics::restarted(before, after) {
-                    let detail = format!(
-                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
-                        after.start_seconds, before.start_seconds
-                    );
-                    invalid(InvalidCode::BackendRestarted, detail);
-                }
-                access.usage(before, after)
-            }
-            (Some(_), None) => {
-                let detail =
-                    "the backend could be observed before the trial and not after it".to_owned();
-                invalid(InvalidCode::BackendUnavailable, detail);
-                None
-            }
-            (None, _) if access.observable(at) => {
-                let detail = "the backend could not be observed before the trial, so a restart would not be seen"
-                    .to_owned();
-                invalid(InvalidCode::BackendUnavailable, detail);
-                None
-            }
-            (None, _) => None,
-        };
-        let Measured {
-            whole,
-            window,
-            files,
-            figures,
-            ..
-        } = outcome;
-        let generators = outcome.generators;
-        let circumstances = Circumstances {
-            reasons,
-            generators: generators.clone(),
-        };
-        let findings = assemble::findings(&whole, &self.plan.spec.validity);
-        let verdict = assemble::verdict(&whole, circumstances, &self.plan.spec.validity)?;
-        let record = TrialRecord {
-            schema_version: TRIAL_SCHEMA.to_owned(),
-            trial: trial.clone(),
-            attempt,
-            started_at,
-            ended_at: Timestamp::now(),
-            window: window.unwrap_or(Window {
-                start: started_at,
-                end: started_at,
-                micros: 0,
-            }),
-            verdict,
-            findings,
-            load: whole.load,
-            operations: whole.operations,
-            counters: whole.counters,
-            checks: whole.checks,
-            series: whole.series,
-            generators,
-            backend: usage,
-            figures,
-            files,
-        };
-        self.put_json(&format!("{folder}trial.json"), &record)
-            .await?;
-        self.clean(&backend, trial, attempt).await;
-        Ok(record)
-    }
-
-    fn context<'a>(&'a self, trial: &'a Trial, attempt: i32, backend: &Backend) -> Context<'a> {
-        Context {
-            spec: &self.plan.spec,
-            trial,
-            attempt,
-            access: backend.access.clone(),
-            prefix: backend.prefix(),
-            generator: self.index,
-            generators: self.generators,
-            live: self.control.live(),
-        }
-    }
-
-    /// Writes this generator's raw files; answers their names.
-    async fn raw(&self, folder: &str, part: &Part) -> Result<Vec<String>, RunError> {
-        let suffix = if self.generators > 1 {
-            format!("-{}", self.index)
-        } else {
-            String::new()
-        };
-        let mut files = vec![format!("intervals{suffix}.hlog")];
-        let name = format!("{folder}{}", files[0]);
-        self.store
-            .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
-            .await?;
-        if !part.samples.is_empty() {
-            let mut lines = Vec::new();
-            for sample in &part.samples {
-                serde_json::to_writer(&mut lines, sample)?;
-                lines.push(b'\n');
-            }
-            let file = "samples.jsonl".to_owned();
-            self.store
-                .put_durably(&format!("{folder}{file}"), lines, STORE_PATIENCE)
-                .await?;
-            files.push(file);
-        }
-        if !part.history.is_empty() {
-            let file = format!("history{suffix}.jsonl.gz");
-            self.store
-                .put_durably(
-                    &format!("{folder}{file}"),
-                    part.history.clone(),
-                    STORE_PATIENCE,
-                )
-                .await?;
-            files.push(file);
-        }
-        Ok(files)
-    }
-
-    /// The parts of all generators, merged.
-    async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
-        let own = PartRecord::new(&part, self.index, &self.node);
-        let window = Some(wall_window(part.window));
-        let figures = part.figures.clone();
-        let mut files = self.raw(folder, &part).await?;
-        let mut logs = vec![part.recorded.intervals];
-        let mut parts = vec![own];
-        let drain =
-            Duration::from_secs(u64::try_from(self.plan.spec.trials.drain_seconds).unwrap_or(0));
-        let deadline = Instant::now() + drain + Duration::from_secs(60);
-        let mut missing = 0;
-        for index in 1..self.generators {
-            let name = format!("part-{index}.json");
-            let bytes = loop {
-                if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
-                    break Some(bytes);
-                }
-                if Instant::now() >= deadline {
-                    break None;
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            };
-            let Some(bytes) = bytes else {
-                missing += 1;
-                continue;
-            };
-            parts.push(serde_json::from_slice(&bytes)?);
-            files.push(name);
-            let log = format!("intervals-{index}.hlog");
-            if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
-                logs.push(bytes);
-                files.push(log);
-            }
-        }
-        let whole = assemble::merge(&parts, &logs)?;
-        let generators = parts.into_iter().map(|part| part.usage).collect();
-        Ok(Measured {
-            whole,
-            generators,
-            window,
-            files,
-            figures,
-            missing,
-        })
-    }
-
-    async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
-        let prefix = self.context(trial, attempt, backend).attempt_prefix();
-        match tokio::time::timeout(CLEANUP_PATIENCE, backend.remove(&prefix)).await {
-            Ok(Ok(removed)) => tracing::debug!(removed, prefix, "objects of the trial removed"),
-            Ok(Err(error)) => tracing::warn!(%error, prefix, "objects of the trial are left"),
-            Err(_) => tracing::warn!(
-                prefix,
-                "removing the objects of the trial took too long; some are left"
-            ),
-        }
-    }
-
     /// Runs any other generator: follows generator 0 and delivers its parts.
     ///
     /// # Errors
     /// See [`RunError`].
     pub async fn follow(&mut self, follower: &Follower) -> Result<(), RunError> {
         let trials = schedule::trials(&self.plan.spec);
+        let searches = searches(&self.plan.spec);
         let mut after = 0;
         loop {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
@@ -602,26 +357,33 @@ impl Run {
                 let _ = follower.ready(step.number).await;
                 return Ok(());
             }
-            let Some(trial) = trials.iter().find(|trial| trial.id == step.trial) else {
+            let mut planned = trials.iter().chain(&searches);
+            let Some(trial) = planned.find(|trial| trial.id == step.trial) else {
                 continue;
             };
-            let backend = self
-                .backends
-                .iter()
-                .find(|backend| backend.resolved.name == trial.backend);
-            let Some(backend) = backend.cloned() else {
+            let Ok(backend) = self.backend(trial) else {
                 continue;
+            };
+            let search = searches.iter().any(|search| search.id == trial.id);
+            let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
+            let spec = load.map(|load| capacity::step_spec(&self.plan.spec, load));
+            let folder = if search {
+                capacity::step_folder(trial, step.attempt)
+            } else {
+                attempt_folder(trial, step.attempt)
             };
             let gate = FollowerGate {
                 follower,
                 step: &step,
+                clock: Default::default(),
             };
-            let context = self.context(trial, step.attempt, &backend);
+            let mut context = self.context(trial, step.attempt, backend, step.rate);
+            context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
             match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                 Ok(part) => {
-                    let folder = attempt_folder(trial, step.attempt);
                     self.raw(&folder, &part).await?;
-                    let record = PartRecord::new(&part, self.index, &self.node);
+                    let clock = gate.clock.get();
+                    let record = PartRecord::new(&part, self.index, &self.node, clock);
                     self.put_json(&format!("{folder}part-{}.json", self.index), &record)
                         .await?;
                 }
@@ -642,90 +404,6 @@ async fn stoppable<F: Future>(
         output = local.run_until(work) => Ok(output),
         // An error means that nobody can ask any more: then there is nothing to wait for.
         Ok(_) = stop.wait_for(|stop| *stop) => Err(RunError::Stopped),
-    }
-}
-
-/// What the generators measured in one attempt.
-#[derive(Debug, Default)]
-struct Measured {
-    whole: PartRecord,
-    generators: Vec<bakeoff_crds::result::GeneratorUsage>,
-    window: Option<Window>,
-    files: Vec<String>,
-    figures: BTreeMap<String, f64>,
-    missing: usize,
-}
-
-/// The folder of an attempt, relative to the run.
-#[must_use]
-pub fn attempt_folder(trial: &Trial, attempt: i32) -> String {
-    format!("trials/{}/{attempt}/", trial.id)
-}
-
-/// Trial, attempt and file of a name in the store.
-#[must_use]
-pub fn attempt_file(name: &str) -> Option<(&str, i32, &str)> {
-    let mut parts = name.strip_prefix("trials/")?.splitn(3, '/');
-    Some((parts.next()?, parts.next()?.parse().ok()?, parts.next()?))
-}
-
-fn verdict_of(record: &TrialRecord) -> Attempt {
-    match record.verdict {
-        Verdict::Valid => Attempt::Valid,
-        Verdict::Invalid(_) => Attempt::Invalid,
-    }
-}
-
-fn wall_window((start, end): (u64, u64)) -> Window {
-    let (monotonic, wall) = (clock::now(), clock::wall());
-    let at = |instant: u64| {
-        let nanos = i128::from(wall) - i128::from(monotonic) + i128::from(instant);
-        Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
-    };
-    let micros = i64::try_from(end.saturating_sub(start) / 1_000).unwrap_or(i64::MAX);
-    Window {
-        start: at(start),
-        end: at(end),
-        micros,
-    }
-}
-
-struct LeaderGate<'a> {
-    control: &'a Control,
-    others: usize,
-}
-
-impl Gate for LeaderGate<'_> {
-    fn open(&self) -> Opening<'_> {
-        Box::pin(async move {
-            if self.others == 0 {
-                return workloads::Alone.open().await;
-            }
-            match self.control.gather(self.others, BARRIER_PATIENCE).await {
-                Some(wall) => Ok(clock::monotonic_at_wall(wall)),
-                None => {
-                    let detail = format!(
-                        "not all of {} other generators were prepared in time",
-                        self.others
-                    );
-                    Err(WorkloadError::Gate(detail))
-                }
-            }
-        })
-    }
-}
-
-struct FollowerGate<'a> {
-    follower: &'a Follower,
-    step: &'a Step,
-}
-
-impl Gate for FollowerGate<'_> {
-    fn open(&self) -> Opening<'_> {
-        Box::pin(async move {
-            let start = self.follower.ready(self.step.number).await;
-            start.map_err(|error| WorkloadError::Gate(error.to_string()))
-        })
     }
 }
 
@@ -751,6 +429,26 @@ pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
         removed += backend.remove(&prefix).await?;
     }
     Ok(removed)
+}
+
+/// The folder of an attempt, relative to the run.
+#[must_use]
+pub fn attempt_folder(trial: &Trial, attempt: i32) -> String {
+    format!("trials/{}/{attempt}/", trial.id)
+}
+
+/// Trial, attempt and file of a name in the store.
+#[must_use]
+pub fn attempt_file(name: &str) -> Option<(&str, i32, &str)> {
+    let mut parts = name.strip_prefix("trials/")?.splitn(3, '/');
+    Some((parts.next()?, parts.next()?.parse().ok()?, parts.next()?))
+}
+
+fn verdict_of(record: &TrialRecord) -> Attempt {
+    match record.verdict {
+        Verdict::Valid => Attempt::Valid,
+        Verdict::Invalid(_) => Attempt::Invalid,
+    }
 }
 
 #[cfg(test)]

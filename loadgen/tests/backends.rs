@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::capacity::CapacityRecord;
+use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::record::decode;
@@ -214,6 +215,99 @@ fn a_delay_shows_in_the_latency() {
         let put = &records[0].operations["put"];
         let p50 = decode(&put.response).unwrap().value_at_quantile(0.5);
         assert!((40_000..80_000).contains(&p50), "p50 {p50} µs");
+    });
+}
+
+/// What a clock that starts at the send would hide: with two slots only two operations of each
+/// stall are sent while it lasts, but a fifth of all were due then.
+#[test]
+fn a_stall_every_second_shows_in_the_response_and_not_in_the_service() {
+    let weed = support::seaweedfs();
+    runtime().block_on(async {
+        support::backend("weed", &weed.endpoint, None).await;
+        let proxy = fault_proxy::start(&weed.endpoint, Fault::Stall).await;
+        let backend = support::backend("stalling", &proxy, None).await;
+        let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
+                        load: {open: {ratePerSecond: [100], arrivals: Constant, maxInFlight: 2}}}}\n";
+        let records = measured(workload, vec![backend]).await;
+        let (record, put) = (&records[0], &records[0].operations["put"]);
+        let p90 = |encoded| decode(encoded).unwrap().value_at_quantile(0.9);
+        let (response, service) = (p90(&put.response), p90(&put.service));
+        assert!(response >= 80_000, "p90 of the response is {response} µs");
+        assert!(service < 60_000, "p90 of the service is {service} µs");
+        // The line for the two slots is the backend's doing and voids nothing.
+        assert_eq!(record.verdict, Verdict::Valid);
+        assert!(put.queued >= 20, "{}", put.queued);
+        assert_eq!(record.load.not_started, 0);
+    });
+}
+
+/// A backend that fails is measured as one: no repetition until it looks well.
+#[test]
+fn errors_are_a_result_and_not_a_reason_to_repeat() {
+    let weed = support::seaweedfs();
+    runtime().block_on(async {
+        support::backend("weed", &weed.endpoint, None).await;
+        let proxy = fault_proxy::start(&weed.endpoint, Fault::LieAboutPut).await;
+        let backend = support::backend("failing", &proxy, None).await;
+        let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
+                        load: {closed: {concurrency: [2]}}}}\n";
+        let records = measured(workload, vec![backend]).await;
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].verdict, Verdict::Valid);
+        let codes: Vec<FindingCode> = records[0].findings.iter().map(|one| one.code).collect();
+        assert_eq!(codes, [FindingCode::Failing]);
+        let baseline = records[0].baseline.unwrap();
+        assert!(baseline.operations > 0 && baseline.cpu_micros_per_operation > 0.0);
+    });
+}
+
+#[test]
+fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_same() {
+    let weed = support::seaweedfs();
+    let folder = tempfile::tempdir().unwrap();
+    let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, load: {capacity: \
+                    {start: 25, growthPercent: 100, stepSeconds: 1, p99Milliseconds: 300, maxRatePerSecond: 400, \
+                    percentOfWeakest: [50], arrivals: Constant, maxInFlight: 4}}}}\n";
+    runtime().block_on(async {
+        let fast = support::backend("fast", &weed.endpoint, None).await;
+        // Four slots of 40 ms each sustain at most 100 a second.
+        let delay = Fault::Delay(Duration::from_millis(40));
+        let proxy = fault_proxy::start(&weed.endpoint, delay).await;
+        let slow = support::backend("slow", &proxy, None).await;
+        let backends = vec![fast, slow];
+        let plan = plan(workload, &backends);
+        let store = Store::Folder(folder.path().into());
+        let offered = std::cell::RefCell::new(Vec::new());
+        let note = |record: &TrialRecord| {
+            assert_eq!(record.trial.cell["capacityPercent"], "50");
+            offered.borrow_mut().push(record.load.offered_per_second);
+        };
+        let (mut first, _stop) = run(plan.clone(), backends.clone(), store.clone(), 0, 1);
+        first.lead(&note).await.unwrap();
+        let read = |name: &str| -> CapacityRecord {
+            let path = folder.path().join("capacity").join(name);
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        let (fast, slow) = (read("put-c00-fast.json"), read("put-c00-slow.json"));
+        assert!(
+            slow.sustained_per_second >= 25.0 && slow.sustained_per_second <= 105.0,
+            "{slow:?}"
+        );
+        assert!(fast.sustained_per_second >= slow.sustained_per_second);
+        let rate = slow.sustained_per_second / 2.0;
+        assert_eq!(*offered.borrow(), [rate, rate]);
+
+        // The trials are lost, the search is kept: no step more, the same rates.
+        std::fs::remove_dir_all(folder.path().join("trials")).unwrap();
+        offered.borrow_mut().clear();
+        let steps =
+            || std::fs::read_dir(folder.path().join("capacity/steps/put-c00-slow")).unwrap();
+        let before = steps().count();
+        let (mut second, _stop) = run(plan, backends, store, 0, 1);
+        second.lead(&note).await.unwrap();
+        assert_eq!(*offered.borrow(), [rate, rate]);
+        assert_eq!((steps().count(), slow.steps.len()), (before, before));
     });
 }
 

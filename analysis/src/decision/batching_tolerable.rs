@@ -15,10 +15,11 @@ use bakeoff_crds::status::DecisionOutcome;
 
 use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
-    more_blocks,
+    more_blocks, with_censoring,
 };
-use crate::stats::{ALPHA, bootstrap, mean, round, standard_deviation};
-use crate::summary::{BlockFigure, CellSummary, Summary};
+use crate::report::format::confidence;
+use crate::stats::{bootstrap, mean, round, standard_deviation};
+use crate::summary::{BlockFigure, CellSummary, Censored, Metric, Summary};
 
 /// One batch factor at one arrival rate.
 struct Level {
@@ -33,11 +34,7 @@ pub(super) fn decide(
     summary: &Summary,
 ) -> DecisionRecord {
     let bound = f64::from(decision.bound_milliseconds);
-    let subject = decision
-        .incumbent
-        .clone()
-        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
-        .unwrap_or_default();
+    let subject = super::subject(decision, summary);
     let mut levels = Vec::new();
     let mut costs = BTreeMap::new();
     let mut currency = String::new();
@@ -48,7 +45,7 @@ pub(super) fn decide(
             .find(|w| w.name == workload.name)
             .and_then(|w| w.batching.as_ref());
         for cell in &workload.cells {
-            levels.extend(level(cell, &workload.cells, &subject, bound));
+            levels.extend(level(cell, &workload.cells, &subject, bound, summary.level));
             if let Some(parameters) = parameters {
                 currency.clone_from(&parameters.price_list.currency);
                 if let Some((snapshots, cost)) = monthly(cell, &subject, parameters) {
@@ -95,7 +92,8 @@ pub(super) fn decide(
             format!(" It saves {saved:.2} {currency} a month.")
         });
         reason = format!(
-            "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the 95 % interval), below the bound of {bound} ms.{saved}"
+            "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the {} interval), below the bound of {bound} ms.{saved}",
+            confidence(summary.level)
         );
         consequence = format!("Bodies are batched, up to {best} snapshots per object.");
     } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
@@ -123,7 +121,10 @@ pub(super) fn decide(
         } else {
             format!(
                 "No batch factor is shown to stay below {bound} ms of added p99, nor all to exceed it. {}",
-                blocks_text(more)
+                blocks_text(
+                    more,
+                    levels.iter().any(|level| level.input.censored.is_some())
+                )
             )
         };
         consequence =
@@ -169,7 +170,13 @@ fn figures<'a>(cell: &'a CellSummary, backend: &str, operation: &str) -> &'a [Bl
         .map_or(&[], |operation| &operation.blocks)
 }
 
-fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -> Option<Level> {
+fn level(
+    cell: &CellSummary,
+    cells: &[CellSummary],
+    subject: &str,
+    bound: f64,
+    alpha: f64,
+) -> Option<Level> {
     let snapshots = number(cell, factor::SNAPSHOTS_PER_OBJECT)?;
     if snapshots <= 1 {
         return None;
@@ -187,7 +194,8 @@ fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -
         .iter()
         .filter_map(|ours| {
             let theirs = base.iter().find(|figure| figure.block == ours.block)?;
-            Some((ours.p99 - theirs.p99) as f64 / 1_000.0)
+            // 0: nothing ended well in that block, so there is no latency.
+            (ours.p99 > 0 && theirs.p99 > 0).then_some((ours.p99 - theirs.p99) as f64 / 1_000.0)
         })
         .collect();
     let name = format!("Added p99 with {snapshots} snapshots per object");
@@ -205,15 +213,25 @@ fn level(cell: &CellSummary, cells: &[CellSummary], subject: &str, bound: f64) -
             more: Some(None),
         });
     }
-    let (low, high) = bootstrap::interval(&added, ALPHA, 1);
+    let (low, high) = bootstrap::interval(&added, alpha, 1);
     let centre = mean(&added);
     input.value = Some(round(centre));
     input.low = low.is_finite().then(|| round(low));
     input.high = high.is_finite().then(|| round(high));
     input.blocks = count(added.len());
-    input.standing = at_most(low, high, bound);
-    let more = (input.standing == Standing::Open)
-        .then(|| more_blocks(centre - bound, standard_deviation(&added), added.len()));
+    let judged = at_most(low, high, bound);
+    input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
+    input.standing = with_censoring(judged, input.censored);
+    let more = (input.standing == Standing::Open).then(|| {
+        (judged == input.standing).then(|| {
+            more_blocks(
+                centre - bound,
+                standard_deviation(&added),
+                added.len(),
+                alpha,
+            )
+        })?
+    });
     Some(Level {
         snapshots,
         input,

@@ -30,7 +30,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .iter()
         .map(|name| anomaly(&guarded, &subject, name))
         .collect();
-    inputs.push(void(summary, &subject));
+    inputs.push(unsettled(&guarded, &subject));
     let contended = counted(
         &guarded,
         CONTENDED_STEPS,
@@ -175,35 +175,25 @@ fn anomaly(cells: &[&CellBackend], subject: &str, name: &str) -> DecisionInput {
     input
 }
 
-/// A trial that is void says nothing of speed; an anomaly in it is one all the same.
-fn void(summary: &Summary, subject: &str) -> DecisionInput {
-    // The trial in words begins with its workload and its one factor.
-    let races: Vec<String> = summary
-        .of_kind(WorkloadKind::CasRace)
-        .map(|workload| format!("{} {}=", workload.name, factor::MODE))
-        .collect();
-    let violations: i64 = summary
-        .excluded
+/// Anomalies in attempts during which the server was lost: it may explain them, so they settle nothing.
+fn unsettled(cells: &[&CellBackend], subject: &str) -> DecisionInput {
+    let violations: i64 = cells
         .iter()
-        .filter(|excluded| excluded.backend == subject)
-        .filter(|excluded| races.iter().any(|race| excluded.describe.starts_with(race)))
-        .map(|excluded| excluded.violations)
+        .flat_map(|on| &on.checks)
+        .map(|check| check.violations_unsettled)
         .sum();
-    DecisionInput {
-        value: Some(round(violations as f64)),
-        standing: if violations == 0 {
-            Standing::Met
-        } else {
-            Standing::NotMet
-        },
-        ..missing(
-            "Anomalies in trials that are void for another reason",
-            format!("{subject}, mode Guarded"),
-            Role::Correctness,
-            Unit::Violations,
-            "none".to_owned(),
-        )
+    let mut input = missing(
+        "Anomalies in attempts in which the server was lost",
+        format!("{subject}, mode Guarded"),
+        Role::Correctness,
+        Unit::Violations,
+        "none".to_owned(),
+    );
+    input.value = Some(round(violations as f64));
+    if violations == 0 {
+        input.standing = Standing::Met;
     }
+    input
 }
 
 /// A count of the guarded mode that has to reach a least number.
@@ -249,7 +239,11 @@ fn control(summary: &Summary, subject: &str, mode: GuardMode) -> DecisionInput {
     input.blocks = blocks(&cells);
     let checks: Vec<_> = cells.iter().flat_map(|on| &on.checks).collect();
     if !checks.is_empty() {
-        let violations: i64 = checks.iter().map(|check| check.violations).sum();
+        // An excluded attempt shows nothing of the instrument that the others used.
+        let violations: i64 = checks
+            .iter()
+            .map(|check| check.violations - check.violations_excluded)
+            .sum();
         input.value = Some(round(violations as f64));
         if violations > 0 {
             input.standing = Standing::Met;
@@ -266,6 +260,7 @@ fn blocks(cells: &[&CellBackend]) -> i32 {
 mod tests {
     use super::super::tests_support::{Race, race_summary};
     use super::*;
+    use bakeoff_crds::result::InvalidCode;
     use bakeoff_crds::status::DecisionOutcome::{Go, Inconclusive, NoGo};
 
     const FINE: Race = Race {
@@ -275,7 +270,7 @@ mod tests {
         faulty: None,
         contended: 2_000,
         expired: 4,
-        void: false,
+        void: None,
     };
     const CAUGHT: Race = Race {
         violations: 2,
@@ -329,19 +324,26 @@ mod tests {
     }
 
     #[test]
-    fn an_anomaly_in_a_void_trial_counts() {
-        let void = Race {
+    fn an_anomaly_in_a_void_trial_counts_unless_the_server_was_lost() {
+        let void = |code| Race {
             violations: 1,
             faulty: Some("gaps"),
-            void: true,
+            void: Some(code),
             ..FINE
         };
-        let decision = decide_with(void, |_| CAUGHT);
+        let decision = decide_with(void(InvalidCode::GeneratorThrottled), |_| CAUGHT);
         assert_eq!(decision.outcome, NoGo, "{}", decision.reason);
-        assert!(decision.reason.contains("void"), "{}", decision.reason);
-        // That of a control does not.
+        assert!(decision.reason.contains("gaps"), "{}", decision.reason);
+        let decision = decide_with(void(InvalidCode::BackendRestarted), |_| CAUGHT);
+        assert_eq!(decision.outcome, Inconclusive, "{}", decision.reason);
+        assert!(
+            decision.reason.contains("server was lost"),
+            "{}",
+            decision.reason
+        );
+        // A control that was caught in void trials alone was not.
         let control = Race {
-            void: true,
+            void: Some(InvalidCode::GeneratorThrottled),
             ..CAUGHT
         };
         let decision = decide_with(FINE, |_| control);

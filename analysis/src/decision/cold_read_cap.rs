@@ -11,10 +11,10 @@ use bakeoff_crds::status::DecisionOutcome;
 
 use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
-    more_blocks,
+    more_blocks, with_censoring,
 };
 use crate::stats::{paired, round};
-use crate::summary::{CellSummary, Summary};
+use crate::summary::{CellSummary, Censored, Metric, Summary};
 
 struct Level {
     objects: i64,
@@ -25,15 +25,11 @@ struct Level {
 
 pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     let bound = f64::from(decision.bound_milliseconds);
-    let subject = decision
-        .incumbent
-        .clone()
-        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
-        .unwrap_or_default();
+    let subject = super::subject(decision, summary);
     let mut levels: Vec<Level> = summary
         .of_kind(WorkloadKind::ColdRead)
         .flat_map(|workload| &workload.cells)
-        .filter_map(|cell| level(cell, &subject, bound))
+        .filter_map(|cell| level(cell, &subject, bound, summary.level))
         .collect();
     levels.sort_by(|a, b| (&a.mode, a.objects).cmp(&(&b.mode, b.objects)));
     let first_beyond = levels
@@ -92,7 +88,10 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         } else {
             format!(
                 "No object count is shown to exceed {bound} ms at p99, but not all are shown to stay within it. {}",
-                blocks_text(more)
+                blocks_text(
+                    more,
+                    levels.iter().any(|level| level.input.censored.is_some())
+                )
             )
         };
         consequence =
@@ -117,7 +116,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     }
 }
 
-fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
+fn level(cell: &CellSummary, subject: &str, bound: f64, alpha: f64) -> Option<Level> {
     let objects: i64 = cell.levels.get(factor::OBJECTS_PER_RUN)?.parse().ok()?;
     let mode = cell.levels.get(factor::MODE)?.clone();
     let mut input = missing(
@@ -135,7 +134,7 @@ fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
         .iter()
         .map(|figure| (figure.p99 as f64 / 1_000.0, bound))
         .collect();
-    let Some(paired) = paired::compare(&against_bound, 1) else {
+    let Some(paired) = paired::compare(&against_bound, 1, alpha) else {
         return Some(Level {
             objects,
             mode,
@@ -148,9 +147,13 @@ fn level(cell: &CellSummary, subject: &str, bound: f64) -> Option<Level> {
     input.low = (low > 0.0).then(|| round(low * bound));
     input.high = high.is_finite().then(|| round(high * bound));
     input.blocks = count(paired.blocks());
-    input.standing = at_most(paired.low, paired.high, 0.0);
-    let more = (input.standing == Standing::Open)
-        .then(|| more_blocks(paired.centre, paired.deviation, paired.blocks()));
+    let judged = at_most(paired.low, paired.high, 0.0);
+    input.censored = Censored::of(Metric::P99, blocks, &[]);
+    input.standing = with_censoring(judged, input.censored);
+    let more = (input.standing == Standing::Open).then(|| {
+        (judged == input.standing)
+            .then(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha))?
+    });
     Some(Level {
         objects,
         mode,

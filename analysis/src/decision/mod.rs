@@ -25,8 +25,8 @@ use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{ALPHA, POWER, multiple, paired::Paired, power, round};
-use crate::summary::Summary;
+use crate::stats::{POWER, multiple, paired::Paired, power, round};
+use crate::summary::{Censored, Summary};
 
 /// What a rule concluded, as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,10 +70,10 @@ pub struct DecisionInput {
     /// The figure; absent when it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// Lower end of its 95 % interval.
+    /// Lower end of its interval, 95 % at the usual level of the summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
-    /// Upper end of its 95 % interval.
+    /// Upper end of its interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
     /// Two-sided p-value against no difference.
@@ -85,6 +85,11 @@ pub struct DecisionInput {
     /// Smallest ratio above 1 that so many blocks would have shown, 80 times in 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detectable: Option<f64>,
+    /// Whose figure is only bounded, because too many of its operations have no answer: nothing is
+    /// concluded in favour of that backend. For a ratio the subject is the numerator; for a latency
+    /// it is the backend itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub censored: Option<Censored>,
     /// Blocks that entered.
     pub blocks: i32,
     /// What the rule demands of it, in words.
@@ -152,17 +157,90 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
             summary.ending
         ));
     }
-    let unseen: i64 = summary
-        .excluded
-        .iter()
-        .map(|excluded| excluded.violations)
-        .sum();
-    if unseen > 0 {
-        record.reason.push_str(&format!(
-            " Invalid trials showed {unseen} correctness violations, which are not counted here."
-        ));
+    if matches!(
+        decision.rule,
+        DecisionRule::BatchingTolerable | DecisionRule::ColdReadCap
+    ) {
+        withhold(&mut record, summary, &subject(decision, summary));
     }
     record
+}
+
+/// The one backend that a rule about a single backend judges: the incumbent, or the first.
+fn subject(decision: &Decision, summary: &Summary) -> String {
+    decision
+        .incumbent
+        .clone()
+        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .unwrap_or_default()
+}
+
+/// Correctness of one backend over all workloads.
+struct Wrong {
+    checks: usize,
+    checked: i64,
+    /// Violations, wherever they were seen.
+    violations: i64,
+    /// Those of them in excluded attempts.
+    excluded: i64,
+    /// Violations that the loss of the backend may explain.
+    unsettled: i64,
+}
+
+impl Wrong {
+    fn of(summary: &Summary, backend: &str) -> Self {
+        let mut wrong = Self {
+            checks: 0,
+            checked: 0,
+            violations: 0,
+            excluded: 0,
+            unsettled: 0,
+        };
+        let all = summary.workloads.iter().flat_map(|w| &w.checks);
+        for check in all.filter(|check| check.backend == backend) {
+            wrong.checks += 1;
+            wrong.checked += check.checked;
+            wrong.violations += check.violations;
+            wrong.excluded += check.violations_excluded;
+            wrong.unsettled += check.violations_unsettled;
+        }
+        wrong
+    }
+
+    /// In words, empty when nothing was wrong: the attempts that count for nothing else are named.
+    fn text(&self) -> String {
+        let excluded = match self.excluded {
+            0 => String::new(),
+            seen => format!(" ({seen} of them in attempts excluded for other reasons)"),
+        };
+        match (self.violations, self.unsettled) {
+            (0, 0) => String::new(),
+            (0, open) => {
+                format!("{open} violations in attempts in which the backend restarted or went away")
+            }
+            (some, 0) => format!("{some} violations{excluded}"),
+            (some, open) => format!(
+                "{some} violations{excluded} and {open} more in attempts in which the backend restarted or went away"
+            ),
+        }
+    }
+}
+
+/// Latencies of a backend that answers wrongly decide nothing: what it left out cost it no time.
+fn withhold(record: &mut DecisionRecord, summary: &Summary, backend: &str) {
+    let wrong = Wrong::of(summary, backend);
+    if wrong.violations + wrong.unsettled == 0 {
+        return;
+    }
+    record.outcome = DecisionOutcome::Inconclusive;
+    record.more_blocks = None;
+    record.reason = format!(
+        "{backend} fails correctness: {}. The latencies of wrong answers carry no decision. Without that: {}",
+        wrong.text(),
+        record.reason
+    );
+    record.consequence =
+        "Nothing changes yet: first the violations have to be explained.".to_owned();
 }
 
 impl DecisionRecord {
@@ -203,6 +281,7 @@ fn missing(name: &str, scope: String, role: Role, unit: Unit, demand: String) ->
         p_value: None,
         adjusted_p: None,
         detectable: None,
+        censored: None,
         blocks: 0,
         demand,
         standing: Standing::Open,
@@ -243,10 +322,20 @@ fn at_most(low: f64, high: f64, threshold: f64) -> Standing {
     }
 }
 
+/// A standing that rests on figures of which some are only bounds. `Met` speaks for the subject and
+/// `NotMet` against it: neither may rest on a figure that could be worse than it looks.
+fn with_censoring(standing: Standing, censored: Option<Censored>) -> Standing {
+    match (standing, censored) {
+        (Standing::Met, Some(Censored::Subject | Censored::Both))
+        | (Standing::NotMet, Some(Censored::Base | Censored::Both)) => Standing::Open,
+        (standing, _) => standing,
+    }
+}
+
 /// Blocks beyond those there are that would tell a figure from its threshold, if it stays where it
 /// is and scatters as it did. `None`: it sits on the threshold, and more blocks are no answer.
-fn more_blocks(distance: f64, deviation: f64, have: usize) -> Option<i32> {
-    let needed = power::blocks_needed(distance, deviation, ALPHA, POWER)?;
+fn more_blocks(distance: f64, deviation: f64, have: usize, level: f64) -> Option<i32> {
+    let needed = power::blocks_needed(distance, deviation, level, POWER)?;
     // An open figure needs at least one block more, whatever the estimate says.
     Some(count(needed.saturating_sub(have).max(1)))
 }
@@ -256,16 +345,21 @@ fn count(number: usize) -> i32 {
 }
 
 /// "1.42x (1.31 to 1.55)" or "1.42x".
-pub(crate) fn ratio_text(value: f64, low: Option<f64>, high: Option<f64>) -> String {
+fn ratio_text(value: f64, low: Option<f64>, high: Option<f64>, confidence: &str) -> String {
     match (low, high) {
-        (Some(low), Some(high)) => format!("{value:.2}x (95 % interval {low:.2} to {high:.2})"),
+        (Some(low), Some(high)) => {
+            format!("{value:.2}x ({confidence} interval {low:.2} to {high:.2})")
+        }
         _ => format!("{value:.2}x"),
     }
 }
 
-/// A sentence about how many blocks are missing.
-fn blocks_text(more: Option<i32>) -> String {
+/// A sentence about how many blocks are missing; `censored` when a figure is only a bound.
+fn blocks_text(more: Option<i32>, censored: bool) -> String {
     match more {
+        None if censored => {
+            "Too many operations failed, did not finish or were never started for their latency to be known; more blocks would not settle it, a lower load might.".to_owned()
+        }
         Some(1) => "About 1 more block would settle it.".to_owned(),
         Some(more) => format!("About {more} more blocks would settle it."),
         None => {
@@ -275,189 +369,4 @@ fn blocks_text(more: Option<i32>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::{self, Behaviour, PLAIN, QUICK};
-    use crate::summary::{RunData, summarise};
-    use bakeoff_crds::result::{InvalidCode, InvalidReason, Verdict};
-    use bakeoff_crds::spec::WorkloadKind;
-    use bakeoff_crds::status::DecisionOutcome::{self, Go, Inconclusive, NoGo};
-
-    fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
-        let spec = sample::spec(blocks);
-        let manifest = sample::manifest(&spec);
-        let records = sample::records(
-            &spec,
-            |name| if name == "minio" { PLAIN } else { seaweedfs },
-        );
-        summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-        })
-        .unwrap()
-        .decision
-        .unwrap()
-    }
-
-    #[test]
-    fn a_clear_clean_winner_is_a_go() {
-        let decision = decide_c(6, QUICK);
-        assert_eq!(decision.outcome, Go, "{decision:#?}");
-        assert!(
-            decision.reason.contains("PUT throughput 1.4"),
-            "{}",
-            decision.reason
-        );
-        assert!(decision.consequence.starts_with("seaweedfs becomes"));
-    }
-
-    #[test]
-    fn no_gain_and_no_correctness_are_a_no_go() {
-        let equal = decide_c(6, PLAIN);
-        assert_eq!(equal.outcome, NoGo, "{}", equal.reason);
-        let wrong = decide_c(
-            6,
-            Behaviour {
-                violations: 2,
-                ..QUICK
-            },
-        );
-        assert_eq!(wrong.outcome, NoGo);
-        assert!(wrong.reason.contains("correctness"), "{}", wrong.reason);
-        let slow_list = decide_c(
-            6,
-            Behaviour {
-                list_speed: 0.5,
-                ..QUICK
-            },
-        );
-        assert_eq!(slow_list.outcome, NoGo);
-        assert!(slow_list.reason.contains("LIST"), "{}", slow_list.reason);
-    }
-
-    #[test]
-    fn too_few_blocks_never_settle_and_say_how_many_would() {
-        for blocks in [1, 3, 5] {
-            let decision = decide_c(blocks, QUICK);
-            assert_eq!(
-                decision.outcome, Inconclusive,
-                "{blocks}: {}",
-                decision.reason
-            );
-        }
-        assert_eq!(decide_c(5, QUICK).more_blocks, Some(1));
-    }
-
-    #[test]
-    fn a_guard_over_few_valid_blocks_shows_nothing() {
-        let spec = sample::spec(6);
-        let manifest = sample::manifest(&spec);
-        let mut records =
-            sample::records(&spec, |name| if name == "minio" { PLAIN } else { QUICK });
-        for record in &mut records {
-            if record.trial.kind == WorkloadKind::ColdRead && record.trial.block >= 2 {
-                record.verdict = Verdict::Invalid(vec![InvalidReason {
-                    code: InvalidCode::NoOperations,
-                    detail: "planted".to_owned(),
-                }]);
-            }
-        }
-        let data = RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-        };
-        let decision = summarise(&data).unwrap().decision.unwrap();
-        assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
-        assert_eq!(decision.more_blocks, Some(4));
-    }
-
-    fn b2(bound: i32) -> DecisionRecord {
-        let spec = sample::batching_spec(bound);
-        let manifest = sample::manifest(&spec);
-        let records = sample::records(&spec, |_| QUICK);
-        summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-        })
-        .unwrap()
-        .decision
-        .unwrap()
-    }
-
-    #[test]
-    fn batching_is_tolerable_up_to_the_bound() {
-        // At 100 a second, 20 in an object wait 190 ms and 50 wait 490 ms, with a p99 of some 2.4 times that.
-        let decision = b2(600);
-        assert_eq!(decision.outcome, Go, "{decision:#?}");
-        assert!(
-            decision.consequence.contains("up to 20"),
-            "{}",
-            decision.consequence
-        );
-        assert!(
-            decision.reason.contains("4750.00 USD"),
-            "{}",
-            decision.reason
-        );
-        let never = b2(1);
-        assert_eq!(never.outcome, NoGo, "{never:#?}");
-    }
-
-    fn b3(bound: i32) -> DecisionRecord {
-        let mut spec = sample::spec(6);
-        spec.decision = serde_json::from_value(
-            serde_json::json!({"rule": "ColdReadCap", "boundMilliseconds": bound, "incumbent": "minio"}),
-        )
-        .unwrap();
-        let manifest = sample::manifest(&spec);
-        let records = sample::records(&spec, |_| PLAIN);
-        summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-        })
-        .unwrap()
-        .decision
-        .unwrap()
-    }
-
-    #[test]
-    fn cold_reads_need_a_cap_where_they_exceed_the_bound() {
-        // 5000 objects: 170 ms at the median and some 400 at p99; 1000 objects: 90 at p99.
-        let decision = b3(200);
-        assert_eq!(decision.outcome, Go, "{decision:#?}");
-        assert!(
-            decision.consequence.contains("at 1000 objects"),
-            "{}",
-            decision.consequence
-        );
-        assert_eq!(b3(60_000).outcome, NoGo);
-    }
-
-    /// The decision as a whole, not only its test: with a challenger that is the incumbent under
-    /// another name, `Go` stays far below 5 %.
-    #[test]
-    fn a_with_a_is_never_a_go() {
-        let spec = sample::spec(6);
-        let manifest = sample::manifest(&spec);
-        let trials = bakeoff_crds::schedule::trials(&spec);
-        let mut go = 0;
-        for seed in 0..4 {
-            let records: Vec<_> = trials
-                .iter()
-                .map(|trial| sample::record(trial, PLAIN, seed))
-                .collect();
-            let summary = summarise(&RunData {
-                manifest: &manifest,
-                records: &records,
-                interrupted: &[],
-            })
-            .unwrap();
-            go += u32::from(summary.decision.map(|d| d.outcome) == Some(DecisionOutcome::Go));
-        }
-        assert_eq!(go, 0);
-    }
-}
+mod tests;

@@ -13,8 +13,8 @@ use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing};
-use crate::stats::{ALPHA, interval, mean, round};
-use crate::summary::{CellBackend, CellSummary, Summary};
+use crate::stats::{interval, mean, round};
+use crate::summary::{CellBackend, CellSummary, CheckSummary, Summary};
 use crate::vocabulary;
 
 /// "Near 100 %": the share of updates that add no index entry.
@@ -85,7 +85,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     let variants: Vec<Variant> = fillfactors
         .into_iter()
         .rev()
-        .map(|fillfactor| variant(fillfactor, &cells, &subject))
+        .map(|fillfactor| variant(fillfactor, &cells, &subject, summary.level))
         .collect();
     let missed = correctness(summary, &subject);
 
@@ -192,19 +192,28 @@ fn correctness(summary: &Summary, subject: &str) -> DecisionInput {
         .flat_map(|workload| &workload.checks)
         .filter(|check| check.backend == subject && check.name == vocabulary::ROWS_MISSED)
         .collect();
-    if checks.iter().any(|check| check.checked > 0) {
-        let violations: i64 = checks.iter().map(|check| check.violations).sum();
-        input.value = Some(violations as f64);
-        input.standing = if violations == 0 {
-            Standing::Met
-        } else {
-            Standing::NotMet
+    let sum = |of: fn(&CheckSummary) -> i64| checks.iter().map(|check| of(check)).sum::<i64>();
+    let violations = sum(|check| check.violations);
+    let unsettled = sum(|check| check.violations_unsettled);
+    if sum(|check| check.checked) + violations + unsettled > 0 {
+        input.value = Some((violations + unsettled) as f64);
+        input.standing = match (violations, unsettled) {
+            (0, 0) => Standing::Met,
+            (0, _) => Standing::Open,
+            _ => Standing::NotMet,
         };
+    }
+    if unsettled > 0 {
+        input.scope = format!(
+            "{subject}; {unsettled} in attempts in which the backend restarted or went away"
+        );
     }
     input
 }
 
-fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str) -> Variant {
+fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -> Variant {
+    let bounded =
+        |on: &_, figure, name, scope: &str, bound| bounded(on, figure, name, scope, bound, alpha);
     let mut mine: Vec<(i64, &CellBackend)> = cells
         .iter()
         .filter(|cell| level(cell, factor::FILLFACTOR) == Some(fillfactor))
@@ -257,7 +266,14 @@ fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
 }
 
 /// A figure against a bound: shown when its whole interval lies on one side.
-fn bounded(on: &CellBackend, figure: &str, name: &str, scope: &str, bound: Bound) -> DecisionInput {
+fn bounded(
+    on: &CellBackend,
+    figure: &str,
+    name: &str,
+    scope: &str,
+    bound: Bound,
+    alpha: f64,
+) -> DecisionInput {
     let demand = match bound {
         Bound::AtLeast(bound) => format!("shown to be at least {bound}"),
         Bound::AtMost(bound) => format!("shown to be at most {bound}"),
@@ -269,7 +285,7 @@ fn bounded(on: &CellBackend, figure: &str, name: &str, scope: &str, bound: Bound
         return input;
     }
     input.value = Some(round(mean(&values)));
-    let Some((_, low, high)) = interval::student(&values, ALPHA) else {
+    let Some((_, low, high)) = interval::student(&values, alpha) else {
         return input;
     };
     input.low = Some(round(low));

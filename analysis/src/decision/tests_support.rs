@@ -76,8 +76,8 @@ pub(super) struct Race {
     pub faulty: Option<&'static str>,
     pub contended: i64,
     pub expired: i64,
-    /// Whether the trials are void.
-    pub void: bool,
+    /// Why the trials are void, if they are.
+    pub void: Option<InvalidCode>,
 }
 
 /// A run of experiment A2 of two blocks, by mode.
@@ -121,9 +121,9 @@ pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) 
                     }
                 })
                 .collect();
-            if race.void {
+            if let Some(code) = race.void {
                 record.verdict = Verdict::Invalid(vec![InvalidReason {
-                    code: InvalidCode::BackendRestarted,
+                    code,
                     detail: "planted".to_owned(),
                 }]);
             }

@@ -81,6 +81,13 @@ pub fn p_value(value: f64) -> String {
     }
 }
 
+/// The confidence of an interval at a two-sided error rate: 0.05 is "95 %", 0.0164 is "98.4 %".
+#[must_use]
+pub fn confidence(level: f64) -> String {
+    let text = format!("{:.1}", (1.0 - level) * 100.0);
+    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
+}
+
 fn group(number: &str) -> String {
     let (sign, rest) = number
         .strip_prefix('-')
@@ -123,5 +130,9 @@ mod tests {
         assert_eq!(duration(1_234_000.0), "1.23 s");
         assert_eq!(bytes(188 << 20), "188 MiB");
         assert_eq!(p_value(0.031_25), "0.031");
+        assert_eq!(
+            (confidence(0.05), confidence(0.016_4)),
+            ("95 %".into(), "98.4 %".into())
+        );
     }
 }

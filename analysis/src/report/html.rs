@@ -3,6 +3,7 @@
 use bakeoff_crds::status::DecisionOutcome;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::datum::Datum;
 use super::model::{Figure, Report, Section, Table, Verdict, class_text};
 use super::svg;
 
@@ -34,7 +35,7 @@ pub fn render(report: &Report) -> String {
                         h1 { (report.question) }
                         @if let Some(verdict) = &report.decision { (decision(verdict)) }
                         dl.facts {
-                            @for (name, value) in &report.facts { div { dt { (name) } dd { (value) } } }
+                            @for (name, value) in &report.facts { div { dt { (name) } dd data-from=[from(value)] { (value.text) } } }
                         }
                         p.note { (class_text(report.class)) }
                     }
@@ -130,15 +131,22 @@ fn lay_out(table: &Table, class: &str) -> Markup {
     }
 }
 
+/// The places in `summary.json` of the figures in a text. The page does not use them: whoever wants
+/// to know where a number comes from does, and the test that follows each of them to the raw data.
+fn from(datum: &Datum) -> Option<String> {
+    (!datum.from.is_empty()).then(|| datum.from.join(" "))
+}
+
 /// One cell of a table. The first column is blanked for the eye (not for a reader by voice) where
 /// it only repeats the row above, so that groups are seen.
-fn value(table: &Table, row: usize, column: usize, text: &str) -> Markup {
+fn value(table: &Table, row: usize, column: usize, datum: &Datum) -> Markup {
+    let text = datum.text.as_str();
     let number = table.columns.get(column).is_some_and(|(_, number)| *number);
     let repeats = column == 0
         && row
             .checked_sub(1)
             .and_then(|above| table.rows.get(above)?.first())
-            .is_some_and(|above| above == text);
+            .is_some_and(|above| above.text == text);
     let class = if repeats {
         Some("same")
     } else if number {
@@ -150,6 +158,6 @@ fn value(table: &Table, row: usize, column: usize, text: &str) -> Markup {
     };
     let file = table.caption == "Raw data" && column == 0;
     html! {
-        td class=[class] { @if file { a href=(text) { (text) } } @else { (text) } }
+        td class=[class] data-from=[from(datum)] { @if file { a href=(text) { (text) } } @else { (text) } }
     }
 }

@@ -28,7 +28,7 @@ pub fn render(report: &Report) -> String {
     let facts: Vec<String> = report
         .facts
         .iter()
-        .map(|(name, value)| format!("{name}: {value}"))
+        .map(|(name, value)| format!("{name}: {}", value.text))
         .collect();
     let _ = writeln!(
         text,
@@ -107,7 +107,7 @@ fn lay_out(text: &mut String, table: &Table, class: &str) {
         .map(|(_, number)| rule(*number))
         .collect()));
     for cells in &table.rows {
-        text.push_str(&row(cells.iter().map(|text| cell(text)).collect()));
+        text.push_str(&row(cells.iter().map(|datum| cell(&datum.text)).collect()));
     }
     text.push('\n');
     if table.folded {

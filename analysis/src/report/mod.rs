@@ -4,12 +4,16 @@
 //! and [`markdown`] only lay that model out, so that both carry the same content.
 
 mod charts;
+pub mod datum;
 pub mod format;
 pub mod html;
 pub mod markdown;
 pub mod model;
+#[cfg(test)]
+mod palette;
+mod sections;
 pub mod state;
-mod svg;
+pub mod svg;
 mod tables;
 
 use bakeoff_crds::run::Manifest;

@@ -1,5 +1,6 @@
 //! What the servers say of their own state over the windows.
 
+use super::datum::Datum;
 use super::format;
 use super::model::{Section, Table};
 use super::tables::short;
@@ -32,7 +33,8 @@ pub(super) fn section(summary: &Summary) -> Section {
     let tables: Vec<Table> = summary
         .workloads
         .iter()
-        .filter_map(|workload| {
+        .enumerate()
+        .filter_map(|(w, workload)| {
             let caption = format!(
                 "{}: the server over the windows, mean of the blocks",
                 workload.name
@@ -40,10 +42,16 @@ pub(super) fn section(summary: &Summary) -> Section {
             let mut columns = vec![("Cell", false), ("Backend", false)];
             columns.extend(HEAD_ROW.map(|(_, head, _)| (head, true)));
             let mut table = Table::new(&caption, &columns);
-            for cell in &workload.cells {
-                for on in cell.backends.iter().filter(|on| !on.figures.is_empty()) {
-                    let mut row = vec![short(&cell.levels), on.backend.clone()];
-                    row.extend(HEAD_ROW.map(|(name, _, shape)| text(on.figures.get(name), shape)));
+            for (c, cell) in workload.cells.iter().enumerate() {
+                for (b, on) in cell.backends.iter().enumerate() {
+                    if on.figures.is_empty() {
+                        continue;
+                    }
+                    let mut row = vec![short(&cell.levels).into(), on.backend.as_str().into()];
+                    row.extend(HEAD_ROW.map(|(name, _, shape)| {
+                        let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
+                        datum(on.figures.get(name), shape, &place)
+                    }));
                     table.rows.push(row);
                 }
             }
@@ -61,6 +69,18 @@ pub(super) fn section(summary: &Summary) -> Section {
         tables,
         ..Section::default()
     }
+}
+
+fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
+    let text = text(figure, shape);
+    let mut from = Vec::new();
+    if figure.is_some() {
+        from.push(format!("{place}/value"));
+    }
+    if text.contains('±') {
+        from.push(format!("{place}/high-{place}/value"));
+    }
+    Datum { text, from }
 }
 
 fn text(figure: Option<&FigureSummary>, shape: Shape) -> String {

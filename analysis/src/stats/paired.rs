@@ -1,6 +1,6 @@
 //! The comparison of two backends in one cell.
 
-use super::{ALPHA, POWER, bootstrap, mean, permutation, power, standard_deviation};
+use super::{POWER, bootstrap, mean, permutation, power, standard_deviation};
 
 /// Result of comparing a subject with a base over the blocks in which both have a figure.
 ///
@@ -12,9 +12,9 @@ pub struct Paired {
     pub log_ratios: Vec<f64>,
     /// Mean of the log-ratios: the logarithm of the geometric mean ratio.
     pub centre: f64,
-    /// Lower end of the 95 % interval of `centre`; minus infinity with fewer than two blocks.
+    /// Lower end of the interval of `centre` (95 % at the usual level); minus infinity with fewer than two blocks.
     pub low: f64,
-    /// Upper end of the 95 % interval of `centre`; infinity with fewer than two blocks.
+    /// Upper end of the interval of `centre`; infinity with fewer than two blocks.
     pub high: f64,
     /// Two-sided p-value of the sign-flip test, 0 to 1.
     pub p_value: f64,
@@ -37,20 +37,21 @@ impl Paired {
         self.centre.exp()
     }
 
-    /// 95 % interval of the ratio.
+    /// The interval of the ratio.
     #[must_use]
     pub fn ratio_interval(&self) -> (f64, f64) {
         (self.low.exp(), self.high.exp())
     }
 }
 
-/// Compares `subject` with `base`, pairs of figures of the same block, all above 0.
+/// Compares `subject` with `base`, pairs of figures of the same block, all above 0. `level` is the
+/// two-sided error rate of the interval and of the detectable effect, usually [`super::ALPHA`].
 ///
 /// Pairs with a figure that is zero, negative or not finite carry no ratio and are left out.
 /// `None` when none is left. `compare(x, x)` is exactly no difference: ratio 1, interval 1 to 1,
 /// p-value 1.
 #[must_use]
-pub fn compare(pairs: &[(f64, f64)], seed: u64) -> Option<Paired> {
+pub fn compare(pairs: &[(f64, f64)], seed: u64, level: f64) -> Option<Paired> {
     let usable = |value: f64| value > 0.0 && value.is_finite();
     let log_ratios: Vec<f64> = pairs
         .iter()
@@ -59,16 +60,16 @@ pub fn compare(pairs: &[(f64, f64)], seed: u64) -> Option<Paired> {
         // antisymmetric.
         .map(|(subject, base)| subject.ln() - base.ln())
         .collect();
-    from_log_ratios(log_ratios, seed)
+    from_log_ratios(log_ratios, seed, level)
 }
 
 /// As [`compare`], from log-ratios that are already there. `None` for none.
 #[must_use]
-pub fn from_log_ratios(log_ratios: Vec<f64>, seed: u64) -> Option<Paired> {
+pub fn from_log_ratios(log_ratios: Vec<f64>, seed: u64, level: f64) -> Option<Paired> {
     if log_ratios.is_empty() {
         return None;
     }
-    let (low, high) = bootstrap::interval(&log_ratios, ALPHA, seed);
+    let (low, high) = bootstrap::interval(&log_ratios, level, seed);
     let deviation = standard_deviation(&log_ratios);
     Some(Paired {
         centre: mean(&log_ratios),
@@ -76,7 +77,7 @@ pub fn from_log_ratios(log_ratios: Vec<f64>, seed: u64) -> Option<Paired> {
         high,
         p_value: permutation::sign_flip(&log_ratios, seed),
         deviation,
-        detectable: power::minimum_detectable_effect(log_ratios.len(), deviation, ALPHA, POWER),
+        detectable: power::minimum_detectable_effect(log_ratios.len(), deviation, level, POWER),
         log_ratios,
     })
 }
@@ -84,6 +85,7 @@ pub fn from_log_ratios(log_ratios: Vec<f64>, seed: u64) -> Option<Paired> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::ALPHA;
     use bakeoff_crds::rng::SplitMix64;
     use proptest::prelude::*;
 
@@ -93,7 +95,7 @@ mod tests {
         #[test]
         fn comparing_with_itself_is_exactly_no_difference(values in prop::collection::vec(1e-3_f64..1e6, 2..12), seed: u64) {
             let pairs: Vec<_> = values.iter().map(|value| (*value, *value)).collect();
-            let same = compare(&pairs, seed).unwrap();
+            let same = compare(&pairs, seed, ALPHA).unwrap();
             prop_assert_eq!(same.ratio(), 1.0);
             prop_assert_eq!(same.ratio_interval(), (1.0, 1.0));
             prop_assert_eq!(same.p_value, 1.0);
@@ -102,8 +104,8 @@ mod tests {
         #[test]
         fn exchanging_the_two_inverts(pairs in prop::collection::vec((1e-3_f64..1e6, 1e-3_f64..1e6), 2..12), seed: u64) {
             let exchanged: Vec<_> = pairs.iter().map(|(a, b)| (*b, *a)).collect();
-            let there = compare(&pairs, seed).unwrap();
-            let back = compare(&exchanged, seed).unwrap();
+            let there = compare(&pairs, seed, ALPHA).unwrap();
+            let back = compare(&exchanged, seed, ALPHA).unwrap();
             prop_assert_eq!(there.centre, -back.centre);
             prop_assert_eq!((there.low, there.high), (-back.high, -back.low));
             prop_assert_eq!(there.p_value, back.p_value);
@@ -113,8 +115,13 @@ mod tests {
 
     #[test]
     fn pairs_without_a_ratio_are_left_out() {
-        assert!(compare(&[(0.0, 1.0), (f64::NAN, 1.0)], 1).is_none());
-        assert_eq!(compare(&[(2.0, 1.0), (0.0, 1.0)], 1).unwrap().blocks(), 1);
+        assert!(compare(&[(0.0, 1.0), (f64::NAN, 1.0)], 1, ALPHA).is_none());
+        assert_eq!(
+            compare(&[(2.0, 1.0), (0.0, 1.0)], 1, ALPHA)
+                .unwrap()
+                .blocks(),
+            1
+        );
     }
 
     /// Issue 4: over many resampled comparisons of a backend with itself, at most 5 % may come out
@@ -133,7 +140,7 @@ mod tests {
                         (figure(), figure())
                     })
                     .collect();
-                let paired = compare(&pairs, round).unwrap();
+                let paired = compare(&pairs, round, ALPHA).unwrap();
                 false_verdicts += u32::from(paired.p_value <= ALPHA);
             }
             // 5 % of 600 is 30; three standard errors of the simulation on top are 16.

@@ -3,6 +3,17 @@
 /// Operations below which p99.9 is not shown: fewer than ten would lie beyond it.
 pub const LEAST_FOR_P999: u64 = 10_000;
 
+/// Whether a percentile (0 to 1) of the planned operations is known when a share `missing` of them
+/// (0 to 1) has no latency, because they failed, did not finish or were never started.
+///
+/// Such operations count as slower than all others, so they take up the top `missing` of the
+/// distribution: more than 1 % of them leave p99 unknown, more than 0.1 % p99.9, more than 10 % p90.
+#[must_use]
+pub fn is_known(quantile: f64, missing: f64) -> bool {
+    // Room for the rounding of binary fractions, far below one operation.
+    missing <= 1.0 - quantile + 1e-9
+}
+
 /// Ranks (1-based, inclusive) between which the true `quantile` of a sample of `count` lies with
 /// 95 % confidence: `n q -/+ 1.96 sqrt(n q (1 - q))`, clamped to the sample.
 ///
@@ -38,6 +49,14 @@ mod tests {
     fn three_hundred_kills_without_loss_bound_the_rate_at_one_percent() {
         assert!((zero_event_bound(300) - 0.009_936).abs() < 1e-5);
         assert_eq!(zero_event_bound(0), 1.0);
+    }
+
+    #[test]
+    fn operations_without_a_latency_hide_the_top() {
+        for (quantile, share) in [(0.5, 0.5), (0.9, 0.1), (0.99, 0.01), (0.999, 0.001)] {
+            assert!(is_known(quantile, share), "{quantile}");
+            assert!(!is_known(quantile, share * 1.01), "{quantile}");
+        }
     }
 
     #[test]

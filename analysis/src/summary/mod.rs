@@ -5,10 +5,18 @@
 //! second, ratios are plain numbers with 1 as "no difference"; figures that came out of a
 //! logarithm are rounded to six digits.
 
+mod beside;
 mod build;
+mod cells;
+mod circumstances;
+mod compared;
+mod looks;
 
+pub use beside::{CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial, GeneratorSummary};
 pub use build::{Interrupted, RunData, SummaryError, summarise};
-pub(crate) use build::{estimate, finding, pairs};
+pub use compared::{Censored, Comparison, Estimate, Finding, Metric};
+pub(crate) use compared::{estimate, finding, pairs};
+pub use looks::may_stop;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::DecisionRecord;
+use crate::stats::tail;
 
 /// The version that [`Summary::schema_version`] carries.
 pub const SUMMARY_SCHEMA: &str = "summary.bakeoff.dev/v1";
@@ -41,12 +50,22 @@ pub struct Summary {
     pub ending: String,
     /// Trials, by outcome.
     pub trials: TrialCounts,
+    /// The two-sided error rate of every comparison and of the decision: 0.05, or the share of it
+    /// that was set aside for the look at which the run ended. Intervals have the confidence
+    /// `1 - level`.
+    pub level: f64,
+    /// The looks that were planned, where the run might stop early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<LookSummary>,
     /// The systems under test, in the order of the spec.
     pub backends: Vec<BackendSummary>,
     /// The measured work, in the order of the spec.
     pub workloads: Vec<WorkloadSummary>,
-    /// Attempts whose figures are used nowhere, with their reasons.
+    /// Attempts whose latencies and rates are used nowhere, with their reasons.
     pub excluded: Vec<ExcludedTrial>,
+    /// Trials that count and speak against their backend: it failed or was overloaded.
+    #[serde(default)]
+    pub flagged: Vec<FlaggedTrial>,
     /// How far the load generator can be trusted, by backend, over the valid trials.
     pub generators: Vec<GeneratorSummary>,
     /// The machines.
@@ -56,6 +75,18 @@ pub struct Summary {
     /// What the rule concluded, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionRecord>,
+}
+
+/// A look at the data that was planned before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LookSummary {
+    /// Complete blocks at which it is taken.
+    pub blocks: i32,
+    /// Its share of the error rate.
+    pub level: f64,
+    /// Whether the run ended at it.
+    pub ended_here: bool,
 }
 
 /// A system under test.
@@ -110,7 +141,7 @@ pub struct WorkloadSummary {
     pub open_load: bool,
     /// Its cells, in the order of the schedule.
     pub cells: Vec<CellSummary>,
-    /// Correctness checks, summed over valid trials, by backend and name; negative controls are left out.
+    /// Correctness checks by backend and name, summed over the trials; negative controls are left out.
     pub checks: Vec<CheckSummary>,
 }
 
@@ -146,7 +177,8 @@ pub struct CellBackend {
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
     pub counters: BTreeMap<String, i64>,
-    /// Correctness checks, summed, of a race: what its cells are to find differs, controls have to fail.
+    /// Correctness checks of a race, summed over the attempts at this cell: what its cells are to find
+    /// differs, because controls have to fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckSummary>,
     /// Figures of the backend's state over a window, by name; never summed.
@@ -235,7 +267,7 @@ pub struct OperationSummary {
     pub send_lag: Percentiles,
     /// Latencies beyond one hour.
     pub overflow: i64,
-    /// Failures, by class.
+    /// Failures, by class; operations that did not finish stand under `censored`.
     pub failures: BTreeMap<String, i64>,
     /// One message for each class of failure.
     pub failure_examples: BTreeMap<String, String>,
@@ -245,8 +277,8 @@ pub struct OperationSummary {
     pub blocks: Vec<BlockFigure>,
 }
 
-/// Percentiles of a merged histogram, microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Percentiles of a merged histogram over the planned operations, microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Percentiles {
     /// Median.
@@ -264,6 +296,19 @@ pub struct Percentiles {
     pub p99_low: i64,
     /// Upper end of the 95 % rank interval of p99.
     pub p99_high: i64,
+    /// Share of the planned operations that failed, did not finish or were never started, 0 to 1.
+    /// They count as slower than all others: a percentile above `1 - missing` is unknown, and what
+    /// stands here is a bound that it is not below.
+    #[serde(default)]
+    pub missing: f64,
+}
+
+impl Percentiles {
+    /// Whether a percentile (0 to 1) is known, and not merely bounded from below.
+    #[must_use]
+    pub fn knows(&self, quantile: f64) -> bool {
+        tail::is_known(quantile, self.missing)
+    }
 }
 
 /// A point of the latency spectrum.
@@ -284,220 +329,13 @@ pub struct BlockFigure {
     pub block: i32,
     /// Completed per second of window.
     pub per_second: f64,
-    /// Median response, microseconds.
+    /// Median response over the planned operations, microseconds.
     pub p50: i64,
-    /// 99th percentile of the response, microseconds.
+    /// 99th percentile of the same, microseconds.
     pub p99: i64,
-}
-
-/// The figure of a block that is compared.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum Metric {
-    /// Completed operations per second; more is better.
-    PerSecond,
-    /// Median response; less is better.
-    P50,
-    /// 99th percentile of the response; less is better.
-    P99,
-}
-
-impl Metric {
-    /// All of them, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::PerSecond, Self::P50, Self::P99];
-
-    /// The name for people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerSecond => "throughput",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-        }
-    }
-
-    /// Whether a ratio above 1 speaks for the subject.
-    #[must_use]
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::PerSecond)
-    }
-
-    /// The figure of a block.
-    #[must_use]
-    pub fn of(self, figure: &BlockFigure) -> f64 {
-        match self {
-            Self::PerSecond => figure.per_second,
-            Self::P50 => figure.p50 as f64,
-            Self::P99 => figure.p99 as f64,
-        }
-    }
-}
-
-/// What a comparison says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Finding {
-    /// The subject is better (Holm-adjusted p at most 0.05).
-    SubjectBetter,
-    /// The base is better.
-    BaseBetter,
-    /// Shown to be the same within the margin (TOST).
-    Equivalent,
-    /// No difference was shown; one smaller than the detectable effect may exist.
-    NotShown,
-}
-
-impl Finding {
-    /// The finding in words.
-    #[must_use]
-    pub fn describe(self, subject: &str, base: &str) -> String {
-        match self {
-            Self::SubjectBetter => format!("{subject} better"),
-            Self::BaseBetter => format!("{base} better"),
-            Self::Equivalent => "equivalent".to_owned(),
-            Self::NotShown => "no difference shown".to_owned(),
-        }
-    }
-}
-
-/// Two backends compared over the blocks in which both have a valid trial.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Comparison {
-    /// The kind of operation.
-    pub operation: String,
-    /// The figure.
-    pub metric: Metric,
-    /// The backend in the numerator.
-    pub subject: String,
-    /// The backend in the denominator.
-    pub base: String,
-    /// Ratio, interval and tests.
-    #[serde(flatten)]
-    pub estimate: Estimate,
-    /// The p-value after Holm over the cells of this workload, operation, figure and pair.
-    pub adjusted_p: f64,
-    /// What it says.
-    pub finding: Finding,
-}
-
-/// A ratio with everything that is needed to judge it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Estimate {
-    /// Geometric mean of the ratios of the blocks; 1 is no difference.
-    pub ratio: f64,
-    /// Lower end of its 95 % interval; absent below two blocks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub low: Option<f64>,
-    /// Upper end of its 95 % interval; absent below two blocks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub high: Option<f64>,
-    /// Two-sided p-value of the exact sign-flip test.
-    pub p_value: f64,
-    /// P-value of equivalence within the margin (TOST).
-    pub equivalence_p: f64,
-    /// Blocks that entered.
-    pub blocks: i32,
-    /// Standard deviation of the log-ratios between blocks.
-    pub deviation: f64,
-    /// Smallest ratio above 1 that so many blocks would have shown, 80 times in 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detectable: Option<f64>,
-}
-
-impl Estimate {
-    /// The interval as numbers, open ends as 0 and infinity.
-    #[must_use]
-    pub fn interval(&self) -> (f64, f64) {
-        (self.low.unwrap_or(0.0), self.high.unwrap_or(f64::INFINITY))
-    }
-}
-
-/// One correctness check on one backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckSummary {
-    /// The backend.
-    pub backend: String,
-    /// The check.
-    pub name: String,
-    /// Facts that were checked.
-    pub checked: i64,
-    /// Facts that were violated.
-    pub violations: i64,
-    /// Facts that an unknown outcome left open.
-    pub uncertain: i64,
-    /// Up to ten violations in words.
-    pub examples: Vec<String>,
-}
-
-/// An attempt whose figures are used nowhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExcludedTrial {
-    /// The id of the trial.
-    pub trial: String,
-    /// The attempt, from 1.
-    pub attempt: i32,
-    /// The trial in words.
-    pub describe: String,
-    /// The backend.
-    pub backend: String,
-    /// Why: the codes of the broken bounds, or `Interrupted`.
-    pub codes: Vec<String>,
-    /// The figures and the bounds in words.
-    pub details: Vec<String>,
-    /// Correctness violations that were seen in it. They enter no sum, but are not hidden either.
-    pub violations: i64,
-    /// Whether a later attempt at the same trial was valid.
-    pub made_good: bool,
-}
-
-/// How far the load generator can be trusted on one backend: the worst over its valid trials.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GeneratorSummary {
-    /// The backend.
-    pub backend: String,
-    /// Valid trials.
-    pub trials: i32,
-    /// Smallest share of planned operations that were started, thousandths; open loads only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_per_mille: Option<f64>,
-    /// Median of the send lag over all operations of open loads, microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send_lag_p50_micros: Option<i64>,
-    /// 99th percentile of the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send_lag_p99_micros: Option<i64>,
-    /// Largest share of a core that a generator used in a window; 1 is one core.
-    pub cpu_cores: f64,
-    /// Largest share of a window for which a generator was throttled, thousandths.
-    pub throttled_per_mille: f64,
-    /// Largest distance between the agreed and the actual start, microseconds.
-    pub start_skew_micros: i64,
-    /// Largest resident memory, bytes.
-    pub resident_bytes: i64,
-}
-
-/// The machines, as far as a summary needs them; the manifest has all of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EnvironmentSummary {
-    /// Nodes of the pool.
-    pub nodes: i32,
-    /// Distinct machines among them, by boot id.
-    pub machines: i32,
-    /// What could not be equalised; empty: equal as far as checked.
-    pub inequalities: Vec<String>,
-    /// The version of Kubernetes.
-    pub kubernetes_version: String,
-    /// The version of Bakeoff.
-    pub bakeoff_version: String,
-    /// The version of the generator.
-    pub generator_version: String,
+    /// Share of the planned operations without a latency, 0 to 1; see [`Percentiles::missing`].
+    #[serde(default)]
+    pub missing: f64,
 }
 
 /// One objective of the spec.
@@ -521,6 +359,11 @@ impl Summary {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
+    /// All checks of all workloads.
+    pub fn checks(&self) -> impl Iterator<Item = &CheckSummary> {
+        self.workloads.iter().flat_map(|workload| &workload.checks)
+    }
+
     /// Workloads of one kind.
     pub fn of_kind(&self, kind: WorkloadKind) -> impl Iterator<Item = &WorkloadSummary> {
         self.workloads
@@ -528,7 +371,8 @@ impl Summary {
             .filter(move |workload| workload.kind == kind)
     }
 
-    /// Violations of all checks, by backend; every backend is named, also with 0.
+    /// Violations of all checks, by backend, also those in excluded attempts but not the unsettled
+    /// ones; every backend is named, also with 0.
     #[must_use]
     pub fn violations(&self) -> BTreeMap<String, i64> {
         let mut sums: BTreeMap<String, i64> = self
@@ -536,7 +380,7 @@ impl Summary {
             .iter()
             .map(|backend| (backend.name.clone(), 0))
             .collect();
-        for check in self.workloads.iter().flat_map(|workload| &workload.checks) {
+        for check in self.checks() {
             *sums.entry(check.backend.clone()).or_default() += check.violations;
         }
         sums

@@ -162,6 +162,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             attempt: 0,
         },
         started_at: "2026-11-21T10:00:00Z".parse().unwrap(),
+        generator: None,
         generator_version: "0.1.0".into(),
         ending: Some(Ending {
             reason: "Completed".into(),
@@ -234,11 +235,13 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
     match trial.kind {
         WorkloadKind::SmallObjectPut => {
             let size = level("objectSize").unwrap();
-            let concurrency = level("concurrency").unwrap();
+            let offered = level("ratePerSecond");
+            let concurrency = level("concurrency").unwrap_or(8.0);
             let rate = 420.0 * concurrency.powf(0.55) / (1.0 + size / 48.0)
                 * behaviour.put_speed
                 * noise(&mut rng);
-            let count = (rate * 20.0) as i64;
+            let count = (offered.unwrap_or(rate) * 20.0) as i64;
+            load.offered_per_second = offered.unwrap_or(0.0);
             operations.insert(
                 "put".to_owned(),
                 operation(&mut rng, count, concurrency / rate * 0.9e6, behaviour.tail),
@@ -393,6 +396,8 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
         counters,
         checks,
         series,
+        steadiness: None,
+        baseline: None,
         generators: vec![GeneratorUsage {
             index: 0,
             node: "bench-2".into(),
@@ -402,6 +407,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             start_skew_micros: 180,
             pacer_lateness_p99_micros: 60,
             resident_bytes: 46 << 20,
+            ..GeneratorUsage::default()
         }],
         backend: Some(BackendUsage {
             process_start_seconds: 1.0,

@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 /// show that the race and the checks can find them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.faults.pauseWriterMilliseconds == 0 || self.faults.pauseWriterMilliseconds > self.leaseMilliseconds").message("faults.pauseWriterMilliseconds must be longer than leaseMilliseconds, so that a paused writer loses its lock, or 0"))]
 pub struct CasRace {
-    /// Writers of all generators together, each with a connection of its own. 1 to 64, default 8.
+    /// Writers of all generators together, each with a connection of its own. 2 to 64, default 8.
     #[serde(default = "default_writers")]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = 2, max = 64))]
     pub writers: i32,
-    /// Runs that are raced for; the fewer, the harder. 1 to 10000, default 4.
+    /// Runs that are raced for; the fewer, the harder. Several generators share them out, each with its own
+    /// writers, so that one clock orders whatever is compared. 1 to 10000, default 4.
     #[serde(default = "default_runs")]
     #[schemars(range(min = 1, max = 10_000))]
     pub runs: i32,
@@ -24,6 +26,11 @@ pub struct CasRace {
     #[serde(default = "default_transitions")]
     #[schemars(range(min = 1, max = 1_000))]
     pub transitions_per_run: i32,
+    /// Milliseconds after which the lock of a run ends by itself, whatever its holder does. 10 to 60000,
+    /// default 200.
+    #[serde(default = "default_lease")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub lease_milliseconds: i32,
     /// Factor: what keeps two writers from winning the same step. Default all four, which the decision
     /// rule CasIsBackstop needs.
     #[serde(default = "default_modes")]
@@ -44,6 +51,9 @@ fn default_runs() -> i32 {
 fn default_transitions() -> i32 {
     12
 }
+fn default_lease() -> i32 {
+    200
+}
 fn default_modes() -> Vec<GuardMode> {
     GuardMode::ALL.to_vec()
 }
@@ -54,7 +64,8 @@ fn default_modes() -> Vec<GuardMode> {
 )]
 pub enum GuardMode {
     /// The compare-and-swap, behind the lock: the UPDATE names the incarnation and the step that it
-    /// expects. This is what is to be shown right.
+    /// expects. This is what is to be shown right. In half of the turns in which the lock is held by another the
+    /// writer goes ahead all the same, as where the lock service is away: then the guard alone decides.
     Guarded,
     /// Nothing: the UPDATE names the run alone. A control that has to fail.
     Unguarded,
@@ -96,15 +107,23 @@ pub struct RaceFaults {
     #[serde(default = "default_kills")]
     #[schemars(range(min = 0, max = 6_000))]
     pub kill_connections_per_minute: i32,
-    /// Milliseconds for which a writer is paused now and then between its read and its write, longer than
-    /// its lock lasts. 0 to 600000, default 500; 0 pauses none.
+    /// Locks deleted in a minute, at random instants, whether or not they are held. 0 to 6000, default 120.
+    #[serde(default = "default_deleted")]
+    #[schemars(range(min = 0, max = 6_000))]
+    pub delete_locks_per_minute: i32,
+    /// Milliseconds for which a writer is paused between its read and its write, on average once in five
+    /// seconds, and longer than its lock lasts: what a stopped process or a long collection of garbage does.
+    /// 0 to 60000, default 500; 0 pauses none.
     #[serde(default = "default_pause")]
-    #[schemars(range(min = 0, max = 600_000))]
+    #[schemars(range(min = 0, max = 60_000))]
     pub pause_writer_milliseconds: i32,
 }
 
 fn default_kills() -> i32 {
     30
+}
+fn default_deleted() -> i32 {
+    120
 }
 fn default_pause() -> i32 {
     500
@@ -114,6 +133,7 @@ impl Default for RaceFaults {
     fn default() -> Self {
         Self {
             kill_connections_per_minute: default_kills(),
+            delete_locks_per_minute: default_deleted(),
             pause_writer_milliseconds: default_pause(),
         }
     }

@@ -4,19 +4,86 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How operations arrive. Exactly one of `closed` and `open` is set.
+/// How operations arrive. Exactly one of `closed`, `open` and `capacity` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.closed), has(self.open)].filter(x, x).size() == 1").message("load sets exactly one of closed and open"))]
+#[x_kube(validation = Rule::new("[has(self.closed), has(self.open), has(self.capacity)].filter(x, x).size() == 1").message("load sets exactly one of closed, open and capacity"))]
 pub struct Load {
     /// Each of a fixed number of clients sends its next operation when the last one has ended.
-    /// Finds throughput; its latencies say nothing about a given rate.
+    /// Finds throughput. Its latencies say nothing about a given rate: latency counts from the send, and
+    /// a server that stalls is asked less while it stalls (coordinated omission).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<ClosedLoad>,
     /// Operations are due at planned instants whether or not earlier ones have ended; latency counts
     /// from the plan. Finds latency at a rate, free of coordinated omission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<OpenLoad>,
+    /// Before the first block the highest rate that each backend sustains is searched; then all of them are
+    /// measured at the same rates, shares of the weakest one's. Finds latency below saturation
+    /// without knowing the rates beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<CapacityLoad>,
+}
+
+/// Planned arrivals at shares of what the weakest backend sustains. A search ramps the rate up by
+/// short steps until the objective breaks, then narrows it down; its result is kept with the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.start <= self.maxRatePerSecond").message("load.capacity.start must not exceed maxRatePerSecond"))]
+pub struct CapacityLoad {
+    /// Operations per second, of all generators together, of the first step. 1 to 200000, default 50.
+    #[serde(default = "default_start")]
+    #[schemars(range(min = 1, max = 200_000))]
+    pub start: i32,
+    /// By how many per cent each step of the ramp exceeds the one before. 5 to 400, default 50.
+    #[serde(default = "default_growth")]
+    #[schemars(range(min = 5, max = 400))]
+    pub growth_percent: i32,
+    /// Seconds of the window of each step, after one second of warm-up. 1 to 600, default 3.
+    #[serde(default = "default_step")]
+    #[schemars(range(min = 1, max = 600))]
+    pub step_seconds: i32,
+    /// The objective: 99 of 100 planned operations end well within so many milliseconds, at most one
+    /// in a thousand fails and at most one in a thousand is never started. 1 to 60000, default 100.
+    #[serde(default = "default_objective")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub p99_milliseconds: i32,
+    /// Operations per second beyond which the search does not go. 1 to 200000, default 20000.
+    #[serde(default = "default_max_rate")]
+    #[schemars(range(min = 1, max = 200_000))]
+    pub max_rate_per_second: i32,
+    /// Factor: shares of the weakest backend's capacity at which all are measured, per cent, each level
+    /// 1 to 100. Default 25, 50, 75, 90.
+    #[serde(default = "default_percents")]
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 100)))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("percentOfWeakest lists a level twice"))]
+    pub percent_of_weakest: Vec<i32>,
+    /// The distances between arrivals: `Poisson` (default, independent users) or `Constant`.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// Operations in flight in one generator beyond which due operations wait. 1 to 4096, default 256.
+    #[serde(default = "default_in_flight")]
+    #[schemars(range(min = 1, max = 4_096))]
+    pub max_in_flight: i32,
+}
+
+fn default_start() -> i32 {
+    50
+}
+fn default_growth() -> i32 {
+    50
+}
+fn default_step() -> i32 {
+    3
+}
+fn default_objective() -> i32 {
+    100
+}
+fn default_max_rate() -> i32 {
+    20_000
+}
+fn default_percents() -> Vec<i32> {
+    vec![25, 50, 75, 90]
 }
 
 /// A fixed number of clients.
@@ -40,8 +107,8 @@ pub struct OpenLoad {
     /// The distances between arrivals: `Poisson` (default, independent users) or `Constant`.
     #[serde(default)]
     pub arrivals: Arrivals,
-    /// Operations in flight in one generator beyond which due operations are not started but counted
-    /// as never started. 1 to 4096, default 256.
+    /// Operations in flight in one generator beyond which due operations wait; what still waits when
+    /// the drain ends counts as never started. 1 to 4096, default 256.
     #[serde(default = "default_in_flight")]
     #[schemars(range(min = 1, max = 4_096))]
     pub max_in_flight: i32,

@@ -15,7 +15,7 @@ pub use backend::{
     SecretRef, SettingValue,
 };
 pub use cas_race::{CasRace, GuardMode, RaceFaults};
-pub use load::{Arrivals, ClosedLoad, Load, OpenLoad};
+pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
@@ -74,10 +74,11 @@ fn rule_started_is_frozen() -> Rule {
 
 fn rule_trial_budget() -> Rule {
     let cells = "self.workloads.map(w, \
-        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : 1) : \
+        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : has(w.smallObjectPut.load.capacity) ? w.smallObjectPut.load.capacity.percentOfWeakest.size() : 1) : \
         has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
         has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
-        has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : 1).sum()";
+        has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : \
+        has(w.casRace) ? w.casRace.modes.size() : 1).sum()";
     Rule::new(format!("{cells} * self.backends.size() * self.trials.blocks <= {MAX_TRIALS}"))
         .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
 }
@@ -127,7 +128,10 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow needs postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow and casRace need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || (w.casRace.runs >= self.generators.replicas && w.casRace.writers >= 2 * self.generators.replicas))").message("casRace needs at least one run and two writers for each generator: raise runs and writers, or lower generators.replicas"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
+#[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
 #[serde(rename_all = "camelCase")]
@@ -344,9 +348,11 @@ impl Default for Storage {
 /// How often and for how long each cell is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.earlyStop) || self.earlyStop.minBlocks < self.blocks").message("trials.earlyStop.minBlocks must be below trials.blocks, which is the most that are run"))]
 pub struct Trials {
     /// Rounds in which each backend runs each cell once, in seeded random order; the unit of
-    /// comparison. 1 to 100, default 6: with fewer than 6 no two-sided test can reach 5 %.
+    /// comparison. 1 to 100, default 6: with fewer than 6 no two-sided test can reach 5 %. With
+    /// `earlyStop` it is the most that are run.
     #[serde(default = "default_blocks")]
     #[schemars(range(min = 1, max = 100))]
     pub blocks: i32,
@@ -363,6 +369,30 @@ pub struct Trials {
     #[serde(default = "default_drain")]
     #[schemars(range(min = 0, max = 600))]
     pub drain_seconds: i32,
+    /// Ends the measurement before the last block once the decision is settled. Default: never.
+    /// Needs `decision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
+}
+
+/// When a run may end before its last block: at looks that are fixed beforehand and share the 5 %
+/// error rate between them, so that looking early does not raise it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlyStop {
+    /// Complete blocks before the first look. 6 to 99, and below `blocks`. A look so early that
+    /// the test could not reach its share of the error rate is left out.
+    #[schemars(range(min = 6, max = 99))]
+    pub min_blocks: i32,
+    /// Looks, the one after the last block included, evenly spaced. 2 to 10, default 3. More looks
+    /// may stop a run earlier and make each of them stricter.
+    #[serde(default = "default_looks")]
+    #[schemars(range(min = 2, max = 10))]
+    pub looks: i32,
+}
+
+fn default_looks() -> i32 {
+    3
 }
 
 fn default_blocks() -> i32 {
@@ -385,6 +415,7 @@ impl Default for Trials {
             warmup_seconds: default_warmup(),
             window_seconds: default_window(),
             drain_seconds: default_drain(),
+            early_stop: None,
         }
     }
 }
@@ -429,7 +460,7 @@ impl Default for Generators {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Validity {
-    /// The least share of planned operations that must have been started, in thousandths: below it the
+    /// The least share of planned operations that must be started and ended in time, in thousandths: below it the
     /// trial is flagged `Overloaded`. It stays in the statistics, because the backend is the cause, with
     /// latencies that are lower bounds. 0 to 1000, default 990. Open loop only.
     #[serde(default = "default_started")]

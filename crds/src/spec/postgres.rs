@@ -14,6 +14,7 @@ pub const SECONDS_PER_MONTH: f64 = 365.25 * 86_400.0 / 12.0;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.load) != has(self.runsPerMonth)").message("headRow sets exactly one of load and runsPerMonth"))]
+#[x_kube(validation = Rule::new("!has(self.load) || !has(self.load.capacity)").message("headRow takes no load.capacity, whose search would load the table anew for each step: state the rates with load.open"))]
 #[x_kube(validation = Rule::new("self.minTransitions <= self.maxTransitions").message("minTransitions must not exceed maxTransitions"))]
 pub struct HeadRow {
     /// Factor: runs that are open at the same time, sleepers included, each level 1000 to 20000000. The

@@ -91,7 +91,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two loads",
             "/spec/workloads/0/smallObjectPut/load",
             json!({"closed": {"concurrency": [1]}, "open": {"ratePerSecond": [1]}}),
-            "exactly one of closed and open",
+            "exactly one of closed, open and capacity",
         ),
         (
             "empty factor",

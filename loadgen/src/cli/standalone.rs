@@ -206,8 +206,13 @@ fn line(record: &TrialRecord) -> String {
             format!(", INVALID ({})", reasons.join("; "))
         }
     };
+    let findings: String = record
+        .findings
+        .iter()
+        .map(|finding| format!(", {}: {}", finding.code.as_str(), finding.detail))
+        .collect();
     format!(
-        "{}: {} operations, {:.0}/s, {} failed{verdict}",
+        "{}: {} operations, {:.0}/s, {} failed{findings}{verdict}",
         record.trial.describe(),
         record.load.completed,
         record.load.achieved_per_second,

@@ -111,7 +111,6 @@ impl Shared {
     }
 
     async fn get(&self, connection: &mut Connection, key: &Arc<str>) {
-        let _ = connection.ready().await;
         let path = connection.target().object_path(key);
         let invoke = clock::now();
         let result = connection.get(&path).await;
@@ -154,7 +153,6 @@ impl Shared {
         let mut after: Arc<str> = "".into();
         let mut seen = Vec::new();
         loop {
-            let _ = connection.ready().await;
             let request = ListRequest {
                 prefix,
                 start_after: (token.is_none() && !after.is_empty()).then_some(&*after),
@@ -220,6 +218,9 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self) {
+        // Connections that break later are opened again on the clock of the next operation.
+        let _ = self.write.ready().await;
+        let _ = self.read.ready().await;
         let mut run = 0;
         let mut left = self.writes;
         while left > 0 {
@@ -283,7 +284,6 @@ impl Writer {
         let id = self.shared.id();
         let path = self.write.target().object_path(key);
         let body = (!delete).then(|| self.bodies.body(id));
-        let _ = self.write.ready().await;
         let invoke = clock::now();
         let result = match body {
             Some(body) => self
@@ -338,6 +338,7 @@ async fn list_while_writing(
     pages: Vec<u16>,
     lister: usize,
 ) {
+    let _ = connection.ready().await;
     let mut turn = lister;
     while shared.writers_left.get() > 0 {
         let run = {
@@ -471,6 +472,7 @@ pub async fn run(
         }
         // At rest: everything acknowledged must be there now.
         let mut connection = dialer.connection();
+        let _ = connection.ready().await;
         let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
         for run in &runs {
             shared.scan(&mut connection, run, 1_000, false).await;

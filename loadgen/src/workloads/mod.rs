@@ -102,6 +102,8 @@ pub struct Context<'a> {
     pub generator: usize,
     /// How many generators share the load.
     pub generators: usize,
+    /// The rate of a load in shares of capacity, operations per second of all generators together.
+    pub rate: Option<f64>,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
 }
@@ -224,6 +226,10 @@ impl Part {
 pub struct Usage {
     /// CPU time of the process, nanoseconds.
     pub cpu: u64,
+    /// CPU time of the thread that carries the load, nanoseconds.
+    pub thread_cpu: u64,
+    /// For how long that thread was ready to run and had no processor, nanoseconds.
+    pub run_queue: u64,
     /// CFS periods in which it was throttled.
     pub throttled_periods: u64,
     /// Time for which it was throttled, nanoseconds.
@@ -236,6 +242,8 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Meter {
     cpu: u64,
+    thread_cpu: u64,
+    run_queue: u64,
     cgroup: crate::cgroup::Throttling,
 }
 
@@ -245,6 +253,8 @@ impl Meter {
     pub fn start() -> Self {
         Self {
             cpu: clock::process_cpu(),
+            thread_cpu: clock::thread_cpu(),
+            run_queue: crate::cgroup::run_queue(),
             cgroup: crate::cgroup::throttling(),
         }
     }
@@ -255,6 +265,8 @@ impl Meter {
         let cgroup = crate::cgroup::throttling();
         Usage {
             cpu: clock::process_cpu().saturating_sub(self.cpu),
+            thread_cpu: clock::thread_cpu().saturating_sub(self.thread_cpu),
+            run_queue: crate::cgroup::run_queue().saturating_sub(self.run_queue),
             throttled_periods: cgroup.periods.saturating_sub(self.cgroup.periods),
             throttled: cgroup.nanoseconds.saturating_sub(self.cgroup.nanoseconds),
             resident: crate::cgroup::peak_resident(),
@@ -298,15 +310,15 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
 
 /// The load plan of a workload with a `load`, from the cell.
 fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, WorkloadError> {
-    match (&load.closed, &load.open) {
-        (Some(_), None) => {
+    match (&load.closed, &load.open, &load.capacity) {
+        (Some(_), None, None) => {
             let clients =
                 usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
             Ok(Plan::Closed {
                 clients: context.share(clients),
             })
         }
-        (None, Some(open)) => {
+        (None, Some(open), None) => {
             let rate = context.level(factor::RATE_PER_SECOND)? as f64 / context.generators as f64;
             let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
             Ok(Plan::Open {
@@ -315,8 +327,18 @@ fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, 
                 max_in_flight,
             })
         }
+        (None, None, Some(capacity)) => {
+            let rate = context.rate.ok_or_else(|| {
+                WorkloadError::Spec("the rate of this share of capacity is not known".into())
+            })?;
+            Ok(Plan::Open {
+                rate: rate / context.generators as f64,
+                arrivals: capacity.arrivals,
+                max_in_flight: usize::try_from(capacity.max_in_flight).unwrap_or(1),
+            })
+        }
         _ => Err(WorkloadError::Spec(
-            "load sets exactly one of closed and open".into(),
+            "load sets exactly one of closed, open and capacity".into(),
         )),
     }
 }

@@ -163,3 +163,84 @@ pub async fn run(
         ..Part::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND;
+    use crate::drive::{Counts, Timing};
+    use crate::record::Recorded;
+    use crate::s3::Target;
+    use crate::s3::conn::Dialer;
+    use crate::sigv4::Credentials;
+    use std::sync::Arc;
+
+    /// Load on a port where nobody listens.
+    fn refused(plan: Plan) -> (Counts, Recorded) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", free.local_addr().unwrap());
+        drop(free);
+        let credentials = Credentials {
+            access_key_id: "a".into(),
+            secret_access_key: "b".into(),
+            session_token: None,
+        };
+        let target = Target::new(&endpoint, "r", "b", true, credentials).unwrap();
+        let dialer =
+            Dialer::new(Arc::new(target), std::time::Duration::from_secs(5), false).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let start = clock::now();
+            let timing = Timing {
+                start,
+                window_start: start,
+                window_end: start + SECOND / 2,
+                drain_end: start + 5 * SECOND,
+            };
+            let open = matches!(plan, Plan::Open { .. });
+            let recorder =
+                Recorder::new(start, timing.window_end, 0, open, &[PUT], Arc::default()).unwrap();
+            let recorder = Rc::new(RefCell::new(recorder));
+            let workers = (0..plan.workers())
+                .map(|worker| Putter {
+                    connection: dialer.connection(),
+                    recorder: Rc::clone(&recorder),
+                    bodies: Rc::new(Bodies::new(10, 1)),
+                    rng: SplitMix64::new(1),
+                    base: "".into(),
+                    prefixes: 1,
+                    worker,
+                    sequence: 0,
+                    next: None,
+                })
+                .collect();
+            let counts = drive(plan, timing, 1, "t", workers, &recorder, PUT)
+                .await
+                .unwrap();
+            (counts, super::super::finished(recorder).unwrap())
+        })
+    }
+
+    #[test]
+    fn an_operation_that_cannot_connect_is_a_failure_and_never_lost() {
+        let (counts, recorded) = refused(Plan::Open {
+            rate: 200.0,
+            arrivals: bakeoff_crds::spec::Arrivals::Constant,
+            max_in_flight: 4,
+        });
+        assert_eq!((counts.expected, counts.failed), (100, 100), "{counts:?}");
+        assert_eq!(recorded.operations[PUT].failures["connect"].count, 100);
+    }
+
+    #[test]
+    fn a_backend_that_is_away_meets_no_storm_of_connects() {
+        let (counts, recorded) = refused(Plan::Closed { clients: 2 });
+        assert_eq!(counts.expected, counts.failed);
+        // One every 50 ms for each of two clients.
+        assert!((1..=20).contains(&counts.failed), "{counts:?}");
+        assert!(recorded.operations[PUT].failures.contains_key("connect"));
+    }
+}

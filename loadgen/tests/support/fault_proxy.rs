@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -36,6 +36,8 @@ pub enum Fault {
     LieAboutPut,
     /// Waits before it passes a request on.
     Delay(Duration),
+    /// Passes nothing for the first fifth of every second: a server that stops as a whole.
+    Stall,
 }
 
 #[derive(Default)]
@@ -77,6 +79,14 @@ async fn pass(
 ) -> Response<Full<Bytes>> {
     if let Fault::Delay(wait) = fault {
         tokio::time::sleep(wait).await;
+    }
+    if fault == Fault::Stall {
+        let into = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .subsec_millis();
+        let left = 200_u32.saturating_sub(into);
+        tokio::time::sleep(Duration::from_millis(left.into())).await;
     }
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

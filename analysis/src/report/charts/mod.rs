@@ -1,16 +1,17 @@
 //! Which charts a summary is drawn as.
 
-use std::collections::BTreeMap;
+mod forests;
+
+pub(super) use forests::forests;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ResultClass, WorkloadKind};
 
 use super::format;
 use super::model::Figure;
-use super::svg::{Axis, Chart, Forest, ForestRow, Lines, Scale, Series, Shown};
+use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
-use crate::stats::ALPHA;
-use crate::summary::{CellBackend, CellSummary, Finding, Metric, Summary, WorkloadSummary};
+use crate::summary::{CellBackend, CellSummary, Metric, Summary, WorkloadSummary};
 
 /// The figures of a workload that its forests show.
 fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
@@ -49,107 +50,6 @@ fn class(summary: &Summary) -> &'static str {
     match summary.result_class {
         ResultClass::Relative => "Relative result.",
         ResultClass::Absolute => "Absolute result.",
-    }
-}
-
-pub(super) fn forests(summary: &Summary) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for workload in &summary.workloads {
-        for (operation, metric) in headline(workload) {
-            let mut pairs: BTreeMap<(usize, usize), Vec<ForestRow>> = BTreeMap::new();
-            let position = |name: &str| {
-                summary
-                    .backends
-                    .iter()
-                    .position(|backend| backend.name == name)
-            };
-            for cell in &workload.cells {
-                for comparison in &cell.comparisons {
-                    if comparison.operation != *operation || comparison.metric != *metric {
-                        continue;
-                    }
-                    let (Some(subject), Some(base)) =
-                        (position(&comparison.subject), position(&comparison.base))
-                    else {
-                        continue;
-                    };
-                    pairs.entry((base, subject)).or_default().push(ForestRow {
-                        label: tables::short(&cell.levels),
-                        ratio: comparison.estimate.ratio,
-                        interval: comparison.estimate.low.zip(comparison.estimate.high),
-                        shown: match comparison.finding {
-                            Finding::SubjectBetter | Finding::BaseBetter => Shown::Corrected,
-                            _ if comparison.estimate.p_value <= ALPHA => Shown::Alone,
-                            Finding::Equivalent | Finding::NotShown => Shown::Not,
-                        },
-                    });
-                }
-            }
-            for ((base, subject), rows) in pairs {
-                let (Some(base), Some(subject)) =
-                    (summary.backends.get(base), summary.backends.get(subject))
-                else {
-                    continue;
-                };
-                figures.push(forest(
-                    summary,
-                    workload,
-                    operation,
-                    *metric,
-                    (&subject.name, &base.name),
-                    rows,
-                ));
-            }
-        }
-    }
-    figures
-}
-
-fn forest(
-    summary: &Summary,
-    workload: &WorkloadSummary,
-    operation: &str,
-    metric: Metric,
-    (subject, base): (&str, &str),
-    rows: Vec<ForestRow>,
-) -> Figure {
-    let least = rows
-        .iter()
-        .map(|row| row.ratio)
-        .fold(f64::INFINITY, f64::min);
-    let most = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
-    let shown = rows
-        .iter()
-        .filter(|row| row.shown == Shown::Corrected)
-        .count();
-    let alone = rows.iter().filter(|row| row.shown == Shown::Alone).count();
-    let text = format!(
-        "{} {operation} {} of {subject} divided by {base}, by {}: from {} to {} over {} cells; a difference is shown in {shown} after Holm and in {alone} more by themselves.",
-        class(summary),
-        metric.as_str(),
-        tables::factors(workload),
-        format::ratio(least),
-        format::ratio(most),
-        rows.len()
-    );
-    // Only the small-object rule compares ratios with its margin; other rules bound latencies.
-    let margin = summary
-        .decision
-        .as_ref()
-        .filter(|decision| decision.rule == bakeoff_crds::spec::DecisionRule::SmallObjectBackend)
-        .map_or(1.0, |decision| decision.margin);
-    Figure {
-        chart: Chart::Forest(Forest {
-            title: format!(
-                "{} {}, {subject} / {base}",
-                operation.to_uppercase(),
-                metric.as_str()
-            ),
-            ends: tables::ends(metric, subject, base),
-            rows,
-            margin,
-        }),
-        text,
     }
 }
 
@@ -299,11 +199,13 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
     for workload in &summary.workloads {
         match workload.kind {
             WorkloadKind::SmallObjectPut => {
-                let load = if workload.open_load {
-                    factor::RATE_PER_SECOND
-                } else {
-                    factor::CONCURRENCY
-                };
+                let load = [factor::RATE_PER_SECOND, factor::CAPACITY_PERCENT]
+                    .into_iter()
+                    .find(|name| {
+                        let mut cells = workload.cells.iter();
+                        cells.any(|cell| cell.levels.contains_key(*name))
+                    })
+                    .unwrap_or(factor::CONCURRENCY);
                 for (size, cells) in groups(workload, factor::OBJECT_SIZE) {
                     figures.extend(over_cells(
                         summary,

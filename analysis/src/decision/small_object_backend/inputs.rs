@@ -1,0 +1,358 @@
+//! What the rule reads: ratios over cells, and correctness.
+
+use std::collections::BTreeMap;
+
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::WorkloadKind;
+
+use super::super::{
+    DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
+    with_censoring,
+};
+use crate::report::format;
+use crate::stats::paired::{self, Paired};
+use crate::stats::{mean, power};
+use crate::summary::{CellSummary, Censored, Finding, Metric, Summary, WorkloadSummary};
+
+/// A figure averaged over cells within each block.
+struct Combined {
+    paired: Option<Paired>,
+    cells: usize,
+    /// Whose figure is only bounded, in any cell.
+    censored: Option<Censored>,
+}
+
+/// An input with what is needed to say how many blocks it still takes.
+pub(super) struct Judged {
+    pub(super) input: DecisionInput,
+    pub(super) more: Option<Option<i32>>,
+}
+
+impl Judged {
+    /// From what the figures say by themselves. Where a figure is only a bound that does not carry
+    /// it, it stays open, and blocks are no answer; else `more` says how many are.
+    fn new(
+        mut input: DecisionInput,
+        alone: Standing,
+        censored: Option<Censored>,
+        more: impl FnOnce() -> Option<i32>,
+    ) -> Self {
+        input.standing = with_censoring(alone, censored);
+        input.censored = censored;
+        let more = match (input.standing, alone) {
+            (Standing::Open, Standing::Open) => Some(more()),
+            (Standing::Open, _) => Some(None),
+            _ => None,
+        };
+        Self { input, more }
+    }
+}
+
+/// What is asked, of whom, and how strictly.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// The challenger, in the numerator.
+    pub(super) new: &'a str,
+    /// The incumbent, in the denominator.
+    pub(super) old: &'a str,
+    /// The ratio that counts as clearly better or worse.
+    pub(super) margin: f64,
+    /// The level of tests and intervals.
+    pub(super) level: f64,
+}
+
+pub(super) fn inputs(summary: &Summary, question: &Question<'_>) -> Vec<Judged> {
+    let puts: Vec<&WorkloadSummary> = summary.of_kind(WorkloadKind::SmallObjectPut).collect();
+    let reads: Vec<&WorkloadSummary> = summary.of_kind(WorkloadKind::ColdRead).collect();
+    let cells = |workloads: &[&'_ WorkloadSummary]| -> Vec<CellSummary> {
+        workloads
+            .iter()
+            .flat_map(|workload| workload.cells.iter().cloned())
+            .collect()
+    };
+    let open: Vec<CellSummary> = cells(
+        &puts
+            .iter()
+            .copied()
+            .filter(|w| w.open_load)
+            .collect::<Vec<_>>(),
+    );
+    let closed: Vec<CellSummary> = cells(
+        &puts
+            .iter()
+            .copied()
+            .filter(|w| !w.open_load)
+            .collect::<Vec<_>>(),
+    );
+    let all_puts = cells(&puts);
+    let all_reads = cells(&reads);
+    let objects = |cell: &CellSummary| {
+        cell.levels
+            .get(factor::OBJECTS_PER_RUN)
+            .and_then(|n| n.parse::<i64>().ok())
+    };
+    let longest = all_reads.iter().filter_map(objects).max();
+    let long_reads: Vec<CellSummary> = all_reads
+        .iter()
+        .filter(|cell| objects(cell) == longest)
+        .cloned()
+        .collect();
+
+    let mut list = Vec::new();
+    if closed.is_empty() {
+        let combined = combine(&open, "put", Metric::P99, question);
+        list.push(primary(
+            "PUT p99 at the same rate",
+            &open,
+            combined,
+            Metric::P99,
+            question,
+        ));
+    } else {
+        let combined = combine(&closed, "put", Metric::PerSecond, question);
+        list.push(primary(
+            "PUT throughput",
+            &closed,
+            combined,
+            Metric::PerSecond,
+            question,
+        ));
+        let combined = combine(&all_puts, "put", Metric::P99, question);
+        list.push(guard("PUT p99", combined, question));
+    }
+    let name = longest.map_or_else(
+        || "LIST latency".to_owned(),
+        |n| format!("LIST latency (p50) at {n} objects"),
+    );
+    list.push(guard(
+        &name,
+        combine(&long_reads, "list", Metric::P50, question),
+        question,
+    ));
+    list.push(correctness(summary, question.new, Role::Correctness));
+    list.push(correctness(summary, question.old, Role::Context));
+    let all = combine(&all_reads, "list", Metric::P50, question);
+    if let (Some(paired), true) = (&all.paired, all_reads.len() > long_reads.len()) {
+        let demand = "for the reader; decides nothing".to_owned();
+        let scope = scope(all.cells, question);
+        let input = ratio_input(
+            "LIST latency (p50) at all object counts",
+            scope,
+            Role::Context,
+            paired,
+            demand,
+            Standing::Met,
+        );
+        list.push(Judged { input, more: None });
+    }
+    list
+}
+
+fn scope(cells: usize, question: &Question<'_>) -> String {
+    format!(
+        "{} / {}, {cells} {}",
+        question.new,
+        question.old,
+        if cells == 1 { "cell" } else { "cells" }
+    )
+}
+
+/// The log-ratios of the cells, averaged within each block that has all of them.
+fn combine(
+    cells: &[CellSummary],
+    operation: &str,
+    metric: Metric,
+    question: &Question<'_>,
+) -> Combined {
+    let (new, old) = (question.new, question.old);
+    let mut blocks: BTreeMap<i32, Vec<f64>> = BTreeMap::new();
+    let mut censored = None;
+    for cell in cells {
+        let figures = |name: &str| {
+            cell.on(name)
+                .and_then(|on| on.operations.get(operation))
+                .map_or(&[][..], |operation| &operation.blocks)
+        };
+        censored = either(censored, Censored::of(metric, figures(new), figures(old)));
+        for ours in figures(new) {
+            let theirs = figures(old)
+                .iter()
+                .find(|figure| figure.block == ours.block);
+            let (Some(theirs), value) = (theirs, metric.of(ours)) else {
+                continue;
+            };
+            let other = metric.of(theirs);
+            if value > 0.0 && other > 0.0 {
+                blocks
+                    .entry(ours.block)
+                    .or_default()
+                    .push(value.ln() - other.ln());
+            }
+        }
+    }
+    let ratios: Vec<f64> = blocks
+        .into_values()
+        .filter(|ratios| ratios.len() == cells.len())
+        .map(|ratios| mean(&ratios))
+        .collect();
+    Combined {
+        paired: paired::from_log_ratios(ratios, 1, question.level),
+        cells: cells.len(),
+        censored,
+    }
+}
+
+fn either(a: Option<Censored>, b: Option<Censored>) -> Option<Censored> {
+    match (a, b) {
+        (None, other) | (other, None) => other,
+        (Some(a), Some(b)) if a == b => Some(a),
+        _ => Some(Censored::Both),
+    }
+}
+
+/// The share of operations without an answer on each, where there are any: a rate of completed
+/// operations says nothing of those that were not.
+fn unanswered(cells: &[CellSummary], new: &str, old: &str) -> String {
+    let share = |name: &str| {
+        let loads = || {
+            cells
+                .iter()
+                .filter_map(|cell| cell.on(name))
+                .map(|on| &on.load)
+        };
+        let lost: i64 = loads()
+            .map(|load| load.failed + load.unfinished + load.not_started)
+            .sum();
+        let planned: i64 = loads().map(|load| load.planned).sum();
+        lost as f64 / planned.max(1) as f64 * 100.0
+    };
+    match (share(new), share(old)) {
+        (0.0, 0.0) => String::new(),
+        (ours, theirs) => {
+            format!("; failed or not done: {new} {ours:.2} %, {old} {theirs:.2} %")
+        }
+    }
+}
+
+fn primary(
+    name: &str,
+    cells: &[CellSummary],
+    combined: Combined,
+    metric: Metric,
+    question: &Question<'_>,
+) -> Judged {
+    let Question {
+        new,
+        old,
+        margin,
+        level,
+    } = *question;
+    let least = if metric.more_is_better() {
+        format!("at least {margin:.2}x")
+    } else {
+        format!("at most {:.2}x", 1.0 / margin)
+    };
+    let demand = format!("{least}, shown with p at most {}", format::p_value(level));
+    let wins = cells
+        .iter()
+        .flat_map(|cell| &cell.comparisons)
+        .filter(|c| c.operation == "put" && c.metric == metric)
+        .filter(|c| {
+            (c.subject == new && c.base == old && c.finding == Finding::SubjectBetter)
+                || (c.subject == old && c.base == new && c.finding == Finding::BaseBetter)
+        })
+        .count();
+    let scope = format!(
+        "{}, better in {wins} of them after Holm{}",
+        scope(combined.cells, question),
+        unanswered(cells, new, old)
+    );
+    let Some(paired) = combined.paired else {
+        return Judged {
+            input: missing(name, scope, Role::Primary, Unit::Ratio, demand),
+            more: Some(None),
+        };
+    };
+    // Turned so that up is better, whichever the figure.
+    let sign = if metric.more_is_better() { 1.0 } else { -1.0 };
+    let threshold = margin.ln();
+    let (low, high) = if sign > 0.0 {
+        (paired.low, paired.high)
+    } else {
+        (-paired.high, -paired.low)
+    };
+    let least = power::least_blocks(level);
+    let enough = paired.blocks() >= least;
+    let alone = if low >= threshold && paired.p_value <= level {
+        Standing::Met
+    } else if high < threshold && enough {
+        Standing::NotMet
+    } else {
+        Standing::Open
+    };
+    let input = ratio_input(name, scope, Role::Primary, &paired, demand, alone);
+    Judged::new(input, alone, combined.censored, || {
+        if low >= threshold && !enough {
+            return Some(count(least - paired.blocks()));
+        }
+        let distance = sign * paired.centre - threshold;
+        more_blocks(distance, paired.deviation, paired.blocks(), level)
+    })
+}
+
+fn guard(name: &str, combined: Combined, question: &Question<'_>) -> Judged {
+    let demand = format!("shown to be at most {:.2}x", question.margin);
+    let scope = scope(combined.cells, question);
+    let Some(paired) = combined.paired else {
+        return Judged {
+            input: missing(name, scope, Role::Guard, Unit::Ratio, demand),
+            more: Some(None),
+        };
+    };
+    let threshold = question.margin.ln();
+    // An interval over a handful of blocks is far too narrow: with so few nothing is shown either way.
+    let least = power::least_blocks(question.level);
+    let enough = paired.blocks() >= least;
+    let alone = match at_most(paired.low, paired.high, threshold) {
+        standing if enough => standing,
+        _ => Standing::Open,
+    };
+    let input = ratio_input(name, scope, Role::Guard, &paired, demand, alone);
+    Judged::new(input, alone, combined.censored, || {
+        if !enough {
+            return Some(count(least - paired.blocks()));
+        }
+        let distance = paired.centre - threshold;
+        more_blocks(distance, paired.deviation, paired.blocks(), question.level)
+    })
+}
+
+fn correctness(summary: &Summary, backend: &str, role: Role) -> Judged {
+    let name = format!("Correctness of {backend}");
+    let wrong = Wrong::of(summary, backend);
+    let demand = match role {
+        Role::Context => "for the reader; decides nothing".to_owned(),
+        _ => "no violation, and something checked".to_owned(),
+    };
+    let standing = match (wrong.checked, wrong.violations, wrong.unsettled) {
+        (_, 1.., _) => Standing::NotMet,
+        (1.., _, 0) => Standing::Met,
+        _ => Standing::Open,
+    };
+    let mut scope = format!(
+        "{} checks, {} facts",
+        wrong.checks,
+        format::whole(wrong.checked)
+    );
+    if wrong.violations + wrong.unsettled > 0 {
+        scope = format!("{scope}; {}", wrong.text());
+    }
+    let mut input = missing(&name, scope, role, Unit::Violations, demand);
+    input.standing = standing;
+    let seen = wrong.violations + wrong.unsettled;
+    input.value = (wrong.checked > 0 || seen > 0).then_some(seen as f64);
+    Judged {
+        input,
+        more: (standing == Standing::Open && role != Role::Context).then_some(None),
+    }
+}

@@ -1,0 +1,407 @@
+//! Objectives: conditions in CEL over the summary of a run.
+//!
+//! ```text
+//! consistency.listMisses == 0
+//! put.p99 < 50000 && put.failures == 0
+//! cold_read.list.p99 < 200000
+//! backends.minio.put.p99 < 50000
+//! put.cells["concurrency=8 objectSize=4Ki"].perSecond > 500
+//! ```
+//!
+//! **Names.** A workload stands under its name in the spec; `cold-read` is written `cold_read` or
+//! `coldRead`, because a dash is a minus in CEL. Below it are its operations (`put`, `get`, `list`,
+//! …), its correctness checks (violations) and its counters. The figures of an operation are `p50`,
+//! `p90`, `p99`, `p999`, `max` (integer microseconds of the response), `perSecond` (a decimal
+//! number), `count` and `failures`; those of the main operation also stand directly below the
+//! workload, so `put.p99` is `put.put.p99`. `backends.NAME.WORKLOAD…` is the same for one backend.
+//!
+//! **Over several cells and backends** the worst one counts: the largest latency, the smallest
+//! rate; counts are summed. `WORKLOAD.cells["LABEL"]` is one cell.
+//!
+//! **Missing is not satisfied.** A figure that a cell, a backend or the whole run lacks (no valid
+//! trial, `p999` below 10 000 operations, a check that nothing performed) makes the objective
+//! `Missing`, also where CEL's `||` would not have looked at it. So does a latency that is only
+//! bounded from below, because more operations have no answer than lie above the percentile, and a
+//! check with violations that the loss of a backend may explain. Other violations count also where
+//! they were seen in an excluded attempt.
+
+mod names;
+mod paths;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bakeoff_crds::spec::ExperimentSpec;
+use cel::{Context, Program, Value};
+
+use crate::summary::Summary;
+use names::{Node, figures_tree, vocabulary_tree};
+use paths::{check_path, collect, find, names};
+
+/// An objective that compiles and names only what the experiment measures.
+#[derive(Debug)]
+pub struct Objective {
+    expression: String,
+    program: Program,
+    paths: BTreeSet<Vec<String>>,
+}
+
+/// What an objective says of a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evaluation {
+    /// The condition holds; with the figures that it read.
+    Met(String),
+    /// It does not; with the figures that it read.
+    NotMet(String),
+    /// It cannot be evaluated, and so is not satisfied; with what is missing or wrong.
+    Missing(String),
+}
+
+impl Evaluation {
+    /// Whether the objective is satisfied.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        matches!(self, Self::Met(_))
+    }
+
+    /// The figures, or what is missing.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Met(detail) | Self::NotMet(detail) | Self::Missing(detail) => detail,
+        }
+    }
+}
+
+/// Why an expression is not an objective of this experiment.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ObjectiveError {
+    /// Not CEL.
+    #[error("{expression:?} is not a CEL expression: {message}")]
+    Syntax {
+        /// The expression.
+        expression: String,
+        /// What the parser says.
+        message: String,
+    },
+    /// A name that the experiment does not have at this place.
+    #[error(
+        "{expression:?} names {path:?}, which this experiment does not measure; {at} has: {known}"
+    )]
+    UnknownName {
+        /// The expression.
+        expression: String,
+        /// The path up to the unknown name.
+        path: String,
+        /// Where the known names stand.
+        at: String,
+        /// The known names.
+        known: String,
+    },
+    /// A path that ends at a group of figures.
+    #[error("{expression:?} uses {path:?} as a figure, but it is a group; add one of: {known}")]
+    Group {
+        /// The expression.
+        expression: String,
+        /// The path.
+        path: String,
+        /// What may follow.
+        known: String,
+    },
+    /// No figure at all: such a condition is not about the results.
+    #[error("{expression:?} names no figure of the experiment; begin with one of: {known}")]
+    NoFigure {
+        /// The expression.
+        expression: String,
+        /// The roots.
+        known: String,
+    },
+    /// Does not yield true or false.
+    #[error(
+        "{expression:?} yields {found}, not true or false; compare the figure with a bound, for example {expression} < 50000"
+    )]
+    NotBoolean {
+        /// The expression.
+        expression: String,
+        /// What it yields.
+        found: String,
+    },
+    /// Fails whatever the figures, for example because a function does not exist.
+    #[error("{expression:?} cannot be evaluated: {message}")]
+    Evaluation {
+        /// The expression.
+        expression: String,
+        /// What the interpreter says.
+        message: String,
+    },
+}
+
+impl ObjectiveError {
+    /// A short word for conditions, events and metric labels.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "ObjectiveSyntax",
+            Self::UnknownName { .. } => "ObjectiveUnknownName",
+            Self::Group { .. } => "ObjectiveGroup",
+            Self::NoFigure { .. } => "ObjectiveNoFigure",
+            Self::NotBoolean { .. } => "ObjectiveNotBoolean",
+            Self::Evaluation { .. } => "ObjectiveEvaluation",
+        }
+    }
+}
+
+/// Compiles an expression against what the experiment will measure.
+///
+/// # Errors
+/// When it is not CEL, names what the experiment does not measure (the known names are listed),
+/// names nothing at all, or does not yield a boolean.
+pub fn compile(expression: &str, spec: &ExperimentSpec) -> Result<Objective, ObjectiveError> {
+    let text = || expression.to_owned();
+    // The parser is a large piece of foreign code that reads user input: a panic in it must not
+    // take the operator down.
+    let program = catch_unwind(AssertUnwindSafe(|| Program::compile(expression)))
+        .map_err(|_| ObjectiveError::Syntax {
+            expression: text(),
+            message: "the parser gave up".to_owned(),
+        })?
+        .map_err(|errors| ObjectiveError::Syntax {
+            expression: text(),
+            message: errors.to_string().replace('\n', " "),
+        })?;
+    let mut paths = BTreeSet::new();
+    collect(program.expression(), &mut Vec::new(), &mut paths);
+    let known = vocabulary_tree(spec);
+    if paths.is_empty() {
+        return Err(ObjectiveError::NoFigure {
+            expression: text(),
+            known: names(&known),
+        });
+    }
+    for path in &paths {
+        check_path(expression, &known, path)?;
+    }
+    let objective = Objective {
+        expression: text(),
+        program,
+        paths,
+    };
+    match run(&objective, &known) {
+        Ok(Value::Bool(_)) => Ok(objective),
+        Ok(other) => Err(ObjectiveError::NotBoolean {
+            expression: text(),
+            found: format!("a value of type {}", other.type_of()),
+        }),
+        Err(message) => Err(ObjectiveError::Evaluation {
+            expression: text(),
+            message,
+        }),
+    }
+}
+
+/// Evaluates an objective over a summary.
+#[must_use]
+pub fn evaluate(objective: &Objective, summary: &Summary) -> Evaluation {
+    let tree = figures_tree(summary);
+    let mut read = Vec::new();
+    let mut missing = Vec::new();
+    for path in &objective.paths {
+        match find(&tree, path) {
+            Some(Node::Count(value)) => read.push(format!("{} = {value}", path.join("."))),
+            Some(Node::Rate(value)) => read.push(format!("{} = {value}", path.join("."))),
+            Some(Node::Unknown(why)) => missing.push(format!("{} ({why})", path.join("."))),
+            Some(Node::Group(_)) => {}
+            None => missing.push(path.join(".")),
+        }
+    }
+    if !missing.is_empty() {
+        return Evaluation::Missing(format!("not known: {}", missing.join(", ")));
+    }
+    match run(objective, &tree) {
+        Ok(Value::Bool(true)) => Evaluation::Met(read.join(", ")),
+        Ok(Value::Bool(false)) => Evaluation::NotMet(read.join(", ")),
+        Ok(other) => Evaluation::Missing(format!(
+            "{} yields a value of type {}",
+            objective.expression,
+            other.type_of()
+        )),
+        Err(message) => Evaluation::Missing(message),
+    }
+}
+
+/// Compiles and evaluates: whether it is met, and the figures or what is wrong.
+#[must_use]
+pub fn judge(expression: &str, spec: &ExperimentSpec, summary: &Summary) -> (bool, String) {
+    match compile(expression, spec) {
+        Ok(objective) => {
+            let evaluation = evaluate(&objective, summary);
+            (evaluation.is_met(), evaluation.detail().to_owned())
+        }
+        Err(error) => (false, error.to_string()),
+    }
+}
+
+/// The roots and everything below that an objective of this experiment may name, one path a line.
+#[must_use]
+pub fn known_names(spec: &ExperimentSpec) -> Vec<String> {
+    fn walk(node: &Node, path: &str, list: &mut Vec<String>) {
+        match node {
+            Node::Group(members) => {
+                for (name, member) in members {
+                    walk(
+                        member,
+                        &if path.is_empty() {
+                            name.clone()
+                        } else {
+                            format!("{path}.{name}")
+                        },
+                        list,
+                    );
+                }
+            }
+            Node::Count(_) | Node::Rate(_) | Node::Unknown(_) => list.push(path.to_owned()),
+        }
+    }
+    let mut list = Vec::new();
+    walk(&vocabulary_tree(spec), "", &mut list);
+    list
+}
+
+fn run(objective: &Objective, tree: &Node) -> Result<Value, String> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut context = Context::default();
+        if let Node::Group(members) = tree {
+            for (name, member) in members {
+                context.add_variable_from_value(name.clone(), value(member));
+            }
+        }
+        objective
+            .program
+            .execute(&context)
+            .map_err(|error| error.to_string())
+    }))
+    .unwrap_or_else(|_| Err("the interpreter gave up".to_owned()))
+}
+
+fn value(node: &Node) -> Value {
+    match node {
+        Node::Count(number) => Value::Int(*number),
+        Node::Rate(number) => Value::Float(*number),
+        // Never read: an expression that names it is not evaluated.
+        Node::Unknown(_) => Value::Null,
+        Node::Group(members) => {
+            let map: std::collections::HashMap<String, Value> = members
+                .iter()
+                .map(|(name, member)| (name.clone(), value(member)))
+                .collect();
+            Value::from(map)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use crate::summary::{RunData, summarise};
+    use proptest::prelude::*;
+
+    fn phase1_c() -> (ExperimentSpec, Summary) {
+        let (manifest, records) = sample::phase1_c();
+        let summary = summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+        })
+        .unwrap();
+        (manifest.plan.spec, summary)
+    }
+
+    #[test]
+    fn evaluates_figures_checks_cells_and_backends() {
+        let (spec, summary) = phase1_c();
+        let judged = |expression: &str| {
+            let objective = compile(expression, &spec).unwrap_or_else(|error| panic!("{error}"));
+            evaluate(&objective, &summary)
+        };
+        for met in [
+            "consistency.listMisses == 0",
+            "put.p99 < 60000000",
+            "put.put.p99 == put.p99",
+            "cold_read.list.p99 == coldRead.list.p99",
+            "backends.minio.put.p99 <= put.p99",
+            "backends.seaweedfs.put.perSecond > backends.minio.put.perSecond",
+            "put.cells[\"concurrency=8 objectSize=4Ki\"].perSecond > 100.0",
+            "put.perSecond > 1 && put.failures == 0",
+            "[put.p50, put.p99].all(x, x > 0)",
+        ] {
+            assert!(judged(met).is_met(), "{met}: {:?}", judged(met));
+        }
+        let not_met = judged("put.p99 < 1");
+        assert!(
+            matches!(&not_met, Evaluation::NotMet(detail) if detail.starts_with("put.p99 = ")),
+            "{not_met:?}"
+        );
+    }
+
+    #[test]
+    fn a_missing_figure_is_not_satisfied_even_behind_an_or() {
+        let (spec, mut summary) = phase1_c();
+        let missing = |summary: &Summary, expression: &str| {
+            matches!(
+                evaluate(&compile(expression, &spec).unwrap(), summary),
+                Evaluation::Missing(_)
+            )
+        };
+        // Too few LISTs for p99.9.
+        assert!(missing(&summary, "coldRead.list.p999 < 1000000000"));
+        assert!(missing(
+            &summary,
+            "consistency.listMisses == 0 || coldRead.list.p999 < 1000000000"
+        ));
+        summary.workloads[2]
+            .checks
+            .retain(|check| check.backend != "minio");
+        assert!(missing(&summary, "consistency.listMisses == 0"));
+        assert!(!missing(
+            &summary,
+            "backends.seaweedfs.consistency.listMisses == 0"
+        ));
+        summary.workloads[0].cells[1].backends[0].blocks = 0;
+        assert!(missing(&summary, "put.p99 < 1000000000"));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong_and_what_is_known() {
+        let (spec, _) = phase1_c();
+        let error = |expression: &str| compile(expression, &spec).unwrap_err();
+        let unknown = error("putt.p99 < 1");
+        assert_eq!(unknown.reason(), "ObjectiveUnknownName");
+        assert!(
+            unknown
+                .to_string()
+                .contains("backends, coldRead, cold_read, consistency, put"),
+            "{unknown}"
+        );
+        let metric = error("put.p98 < 1").to_string();
+        assert!(
+            metric.contains("put.p98") && metric.contains("p99"),
+            "{metric}"
+        );
+        assert_eq!(error("put.p99 <").reason(), "ObjectiveSyntax");
+        assert_eq!(error("put.p99 + 1").reason(), "ObjectiveNotBoolean");
+        assert_eq!(error("put < 1").reason(), "ObjectiveGroup");
+        assert_eq!(error("1 < 2").reason(), "ObjectiveNoFigure");
+        assert_eq!(error("nonsense(put.p99)").reason(), "ObjectiveEvaluation");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn no_expression_panics(text in "[a-z0-9.()\\[\\]\"<>=&|?: +*/%,!{}'-]{0,40}") {
+            let spec = sample::spec(1);
+            let _ = compile(&text, &spec);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The names that objectives may use: those that a spec will measure, and their figures in a summary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bakeoff_crds::schedule;
+use bakeoff_crds::spec::{ExperimentSpec, WorkloadKind};
+
+use crate::stats::tail;
+use crate::summary::{CellBackend, CheckSummary, Percentiles, Summary, WorkloadSummary};
+use crate::vocabulary::{self, METRICS};
+
+/// Figures under names; the shape that expressions see.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Group(BTreeMap<String, Node>),
+    Count(i64),
+    Rate(f64),
+    /// A figure that exists by its name but may not be relied on; why.
+    Unknown(String),
+}
+
+/// The ways to write a name of the spec in CEL: as it is, `cold_read` and `coldRead`.
+fn spellings(name: &str) -> BTreeSet<String> {
+    let mut camel = String::new();
+    let mut upper = false;
+    for character in name.chars() {
+        if character == '-' {
+            upper = true;
+        } else if upper {
+            camel.extend(character.to_uppercase());
+            upper = false;
+        } else {
+            camel.push(character);
+        }
+    }
+    BTreeSet::from([name.replace('-', "_"), camel])
+}
+
+fn insert(members: &mut BTreeMap<String, Node>, name: &str, node: &Node) {
+    for spelling in spellings(name) {
+        members.insert(spelling, node.clone());
+    }
+}
+
+/// The names that a spec will measure, with placeholders for figures.
+pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
+    let mut roots = BTreeMap::new();
+    for workload in &spec.workloads {
+        let Some(kind) = workload.kind() else {
+            continue;
+        };
+        let mut group = vocabulary_group(kind);
+        let cells = schedule::cells(workload)
+            .iter()
+            .map(|cell| (label(cell), Node::Group(vocabulary_group(kind))))
+            .collect();
+        group.insert("cells".to_owned(), Node::Group(cells));
+        insert(&mut roots, &workload.name, &Node::Group(group));
+    }
+    let mut backends = BTreeMap::new();
+    for backend in &spec.backends {
+        insert(&mut backends, &backend.name, &Node::Group(roots.clone()));
+    }
+    roots.insert("backends".to_owned(), Node::Group(backends));
+    Node::Group(roots)
+}
+
+fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
+    let words = vocabulary::of(kind);
+    let metrics: BTreeMap<String, Node> = METRICS
+        .iter()
+        // 1 and not 0, so that the trial evaluation of a quotient does not divide by zero.
+        .map(|metric| {
+            (
+                (*metric).to_owned(),
+                if *metric == "perSecond" {
+                    Node::Rate(1.0)
+                } else {
+                    Node::Count(1)
+                },
+            )
+        })
+        .collect();
+    let mut group = metrics.clone();
+    for name in words.checks.iter().chain(words.counters) {
+        group.insert((*name).to_owned(), Node::Count(1));
+    }
+    for name in words.figures {
+        group.insert((*name).to_owned(), Node::Rate(1.0));
+    }
+    for operation in words.operations {
+        group.insert((*operation).to_owned(), Node::Group(metrics.clone()));
+    }
+    group
+}
+
+fn label(levels: &schedule::Cell) -> String {
+    levels
+        .iter()
+        .map(|(factor, level)| format!("{factor}={level}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The figures of a summary under the same names.
+pub(super) fn figures_tree(summary: &Summary) -> Node {
+    let everywhere: Vec<&str> = summary
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let mut roots = workloads_group(summary, &everywhere);
+    let mut backends = BTreeMap::new();
+    for name in &everywhere {
+        insert(
+            &mut backends,
+            name,
+            &Node::Group(workloads_group(summary, &[name])),
+        );
+    }
+    roots.insert("backends".to_owned(), Node::Group(backends));
+    Node::Group(roots)
+}
+
+fn workloads_group(summary: &Summary, backends: &[&str]) -> BTreeMap<String, Node> {
+    let mut roots = BTreeMap::new();
+    for workload in &summary.workloads {
+        let parts = |cells: &mut dyn Iterator<Item = &crate::summary::CellSummary>| -> Option<Vec<CellBackend>> {
+            let mut list = Vec::new();
+            for cell in cells {
+                for backend in backends {
+                    list.push(cell.on(backend)?.clone());
+                }
+            }
+            Some(list)
+        };
+        let mut group = parts(&mut workload.cells.iter())
+            .map(|all| worst(workload.kind, &all))
+            .unwrap_or_default();
+        let mut cells = BTreeMap::new();
+        for cell in &workload.cells {
+            let one = parts(&mut std::iter::once(cell))
+                .map(|one| worst(workload.kind, &one))
+                .unwrap_or_default();
+            cells.insert(cell.label.clone(), Node::Group(one));
+        }
+        group.insert("cells".to_owned(), Node::Group(cells));
+        add_checks(workload, backends, &mut group);
+        insert(&mut roots, &workload.name, &Node::Group(group));
+    }
+    roots
+}
+
+/// A check is a figure only where every backend asked about performed it. Violations count wherever
+/// they were seen; those that the loss of a backend may explain leave the figure unknown.
+fn add_checks(workload: &WorkloadSummary, backends: &[&str], group: &mut BTreeMap<String, Node>) {
+    let names: BTreeSet<&str> = workload
+        .checks
+        .iter()
+        .map(|check| check.name.as_str())
+        .collect();
+    for name in names {
+        let found: Vec<&CheckSummary> = workload
+            .checks
+            .iter()
+            .filter(|check| {
+                check.name == name
+                    && (check.checked > 0 || check.violations > 0 || check.violations_unsettled > 0)
+                    && backends.contains(&check.backend.as_str())
+            })
+            .collect();
+        let unsettled: i64 = found.iter().map(|check| check.violations_unsettled).sum();
+        let node = if unsettled > 0 {
+            Node::Unknown(format!(
+                "{unsettled} violations in attempts in which a backend restarted or went away"
+            ))
+        } else if found.len() == backends.len() {
+            Node::Count(found.iter().map(|check| check.violations).sum())
+        } else {
+            continue;
+        };
+        group.insert(name.to_owned(), node);
+    }
+}
+
+/// The worst figure of each operation over cells and backends; absent when one of them lacks it.
+fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
+    let words = vocabulary::of(kind);
+    let mut group = BTreeMap::new();
+    if parts.iter().any(|part| part.blocks == 0) {
+        return group;
+    }
+    for counter in words.counters {
+        let values: Option<Vec<i64>> = parts
+            .iter()
+            .map(|part| part.counters.get(*counter).copied())
+            .collect();
+        if let Some(values) = values {
+            let total = values
+                .into_iter()
+                .fold(0, |sum, part| vocabulary::add_counter(counter, sum, part));
+            group.insert((*counter).to_owned(), Node::Count(total));
+        }
+    }
+    for name in words.figures {
+        let values: Option<Vec<f64>> = parts
+            .iter()
+            .map(|part| part.figures.get(*name).map(|figure| figure.value))
+            .collect();
+        let worse = if vocabulary::more_is_better(name) {
+            f64::min
+        } else {
+            f64::max
+        };
+        if let Some(value) = values.and_then(|values| values.into_iter().reduce(worse)) {
+            group.insert((*name).to_owned(), Node::Rate(value));
+        }
+    }
+    for name in words.operations {
+        let all: Option<Vec<_>> = parts
+            .iter()
+            .map(|part| part.operations.get(*name))
+            .collect();
+        let Some(all) = all.filter(|all| !all.is_empty()) else {
+            continue;
+        };
+        let failures = all
+            .iter()
+            .flat_map(|operation| operation.failures.values())
+            .sum();
+        let count = all.iter().map(|operation| operation.count).sum();
+        let mut metrics = BTreeMap::from([
+            ("count".to_owned(), Node::Count(count)),
+            ("failures".to_owned(), Node::Count(failures)),
+        ]);
+        // Without a completed operation there is no latency and no rate to compare with a bound.
+        if all.iter().all(|operation| operation.count > 0) {
+            let slowest = all
+                .iter()
+                .map(|operation| operation.per_second)
+                .fold(f64::INFINITY, f64::min);
+            metrics.insert("perSecond".to_owned(), Node::Rate(slowest));
+            let shares: Vec<f64> = all.iter().map(|o| o.response.missing).collect();
+            // Without an answer an operation is slower than all others: the percentile of the
+            // completed ones would flatter.
+            let known = |quantile: f64| shares.iter().all(|share| tail::is_known(quantile, *share));
+            let mut latency = |metric: &str, quantile: f64, values: Option<Vec<i64>>| {
+                let Some(largest) = values.and_then(|values| values.into_iter().max()) else {
+                    return;
+                };
+                let node = if known(quantile) {
+                    Node::Count(largest)
+                } else {
+                    Node::Unknown(format!(
+                        "at least {largest}: too many operations failed, did not finish or were never started"
+                    ))
+                };
+                metrics.insert(metric.to_owned(), node);
+            };
+            let of = |figure: fn(&Percentiles) -> i64| {
+                Some(all.iter().map(|o| figure(&o.response)).collect())
+            };
+            latency("p50", 0.5, of(|response| response.p50));
+            latency("p90", 0.9, of(|response| response.p90));
+            latency("p99", 0.99, of(|response| response.p99));
+            let rare = all.iter().map(|o| o.response.p999).collect();
+            latency("p999", 0.999, rare);
+            latency("max", 1.0, of(|response| response.max));
+        }
+        if *name == words.main {
+            group.extend(metrics.clone());
+        }
+        group.insert((*name).to_owned(), Node::Group(metrics));
+    }
+    group
+}

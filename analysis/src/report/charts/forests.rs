@@ -1,0 +1,117 @@
+//! Ratios by cell.
+
+use std::collections::BTreeMap;
+
+use super::super::format;
+use super::super::model::Figure;
+use super::super::svg::{Chart, Forest, ForestRow, Shown};
+use super::super::tables;
+use super::{class, headline};
+use crate::summary::{Finding, Metric, Summary, WorkloadSummary};
+
+pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (w, workload) in summary.workloads.iter().enumerate() {
+        for (operation, metric) in headline(workload) {
+            let mut pairs: BTreeMap<(usize, usize), Vec<ForestRow>> = BTreeMap::new();
+            let position = |name: &str| {
+                summary
+                    .backends
+                    .iter()
+                    .position(|backend| backend.name == name)
+            };
+            for (c, cell) in workload.cells.iter().enumerate() {
+                for (index, comparison) in cell.comparisons.iter().enumerate() {
+                    if comparison.operation != *operation || comparison.metric != *metric {
+                        continue;
+                    }
+                    let (Some(subject), Some(base)) =
+                        (position(&comparison.subject), position(&comparison.base))
+                    else {
+                        continue;
+                    };
+                    pairs.entry((base, subject)).or_default().push(ForestRow {
+                        label: tables::short(&cell.levels),
+                        ratio: comparison.estimate.ratio,
+                        interval: comparison.estimate.low.zip(comparison.estimate.high),
+                        shown: match comparison.finding {
+                            Finding::SubjectBetter | Finding::BaseBetter => Shown::Corrected,
+                            _ if comparison.estimate.p_value <= summary.level
+                                && comparison.censored.is_none() =>
+                            {
+                                Shown::Alone
+                            }
+                            Finding::Equivalent | Finding::NotShown => Shown::Not,
+                        },
+                        sign: comparison.censored.map_or("", |c| c.sign(*metric)),
+                        from: format!("/workloads/{w}/cells/{c}/comparisons/{index}/ratio"),
+                    });
+                }
+            }
+            for ((base, subject), rows) in pairs {
+                let (Some(base), Some(subject)) =
+                    (summary.backends.get(base), summary.backends.get(subject))
+                else {
+                    continue;
+                };
+                figures.push(forest(
+                    summary,
+                    workload,
+                    operation,
+                    *metric,
+                    (&subject.name, &base.name),
+                    rows,
+                ));
+            }
+        }
+    }
+    figures
+}
+
+fn forest(
+    summary: &Summary,
+    workload: &WorkloadSummary,
+    operation: &str,
+    metric: Metric,
+    (subject, base): (&str, &str),
+    rows: Vec<ForestRow>,
+) -> Figure {
+    let least = rows
+        .iter()
+        .map(|row| row.ratio)
+        .fold(f64::INFINITY, f64::min);
+    let most = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
+    let shown = rows
+        .iter()
+        .filter(|row| row.shown == Shown::Corrected)
+        .count();
+    let alone = rows.iter().filter(|row| row.shown == Shown::Alone).count();
+    let text = format!(
+        "{} {operation} {} of {subject} divided by {base}, by {}: from {} to {} over {} cells; a difference is shown in {shown} after Holm and in {alone} more by themselves.",
+        class(summary),
+        metric.as_str(),
+        tables::factors(workload),
+        format::ratio(least),
+        format::ratio(most),
+        rows.len()
+    );
+    // Only the small-object rule compares ratios with its margin; other rules bound latencies.
+    let margin = summary
+        .decision
+        .as_ref()
+        .filter(|decision| decision.rule == bakeoff_crds::spec::DecisionRule::SmallObjectBackend)
+        .map_or(1.0, |decision| decision.margin);
+    Figure {
+        chart: Chart::Forest(Forest {
+            title: format!(
+                "{} {}, {subject} / {base}",
+                operation.to_uppercase(),
+                metric.as_str()
+            ),
+            ends: tables::ends(metric, subject, base),
+            rows,
+            margin,
+        }),
+        text,
+    }
+}

@@ -1,0 +1,356 @@
+//! The sections of the page: what each says, of which tables and charts it is made.
+
+use bakeoff_crds::spec::WorkloadKind;
+
+use super::datum::Datum;
+use super::model::Section;
+use super::{ReportInput, charts, format, tables};
+use crate::stats::{power, tail};
+use crate::summary::{CheckSummary, Summary};
+
+pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
+    let violations: i64 = summary.violations().values().sum();
+    let unsettled: i64 = summary.checks().map(|c| c.violations_unsettled).sum();
+    let checked: i64 = summary.checks().map(|check| check.checked).sum();
+    let met = summary
+        .objectives
+        .iter()
+        .filter(|objective| objective.met)
+        .count();
+    let operations: i64 = summary
+        .workloads
+        .iter()
+        .flat_map(|workload| &workload.cells)
+        .flat_map(|cell| &cell.backends)
+        .map(|on| on.load.completed)
+        .sum();
+    let ended = summary.looks.iter().find(|look| look.ended_here);
+    let mut facts: Vec<(String, Datum)> = vec![
+        (
+            "Blocks".to_owned(),
+            match ended {
+                Some(look) if look.blocks < blocks => {
+                    format!("{} of at most {blocks}", look.blocks)
+                }
+                _ => blocks.to_string(),
+            }
+            .into(),
+        ),
+        (
+            "Trials done".to_owned(),
+            Datum {
+                text: format!("{} of {}", summary.trials.done, summary.trials.planned),
+                from: vec!["/trials/done".to_owned(), "/trials/planned".to_owned()],
+            },
+        ),
+        (
+            "Measured operations".to_owned(),
+            format::whole(operations).into(),
+        ),
+        (
+            "Invalid attempts".to_owned(),
+            Datum::figure(summary.trials.invalid.to_string(), "/trials/invalid"),
+        ),
+        (
+            "Violations".to_owned(),
+            match (checked, violations, unsettled) {
+                (0, 0, 0) => "not checked".into(),
+                (_, _, 0) => format::whole(violations).into(),
+                _ => format!("{violations}, {unsettled} unsettled").into(),
+            },
+        ),
+    ];
+    if !summary.objectives.is_empty() {
+        facts.push((
+            "Objectives met".to_owned(),
+            format!("{met} of {}", summary.objectives.len()).into(),
+        ));
+    }
+    if summary.ending != "Completed" {
+        facts.push(("Ending".to_owned(), summary.ending.as_str().into()));
+    }
+    facts
+}
+
+/// The looks that were planned, where the run might stop early.
+fn looks_text(summary: &Summary) -> Option<String> {
+    if summary.looks.is_empty() {
+        return None;
+    }
+    let planned: Vec<String> = summary
+        .looks
+        .iter()
+        .map(|look| format!("{} blocks at {:.4}", look.blocks, look.level))
+        .collect();
+    let ended = summary
+        .looks
+        .iter()
+        .find(|look| look.ended_here)
+        .map_or_else(
+            || "The run ended between two looks, so the strictest level holds.".to_owned(),
+            |look| format!("It ended after {} blocks.", look.blocks),
+        );
+    Some(format!(
+        "The run might end early at looks that were fixed before it and that share the error rate of 0.05: {}. {ended} Tests and intervals below are taken at the level {:.4}.",
+        planned.join(", "),
+        summary.level
+    ))
+}
+
+pub(super) fn decided_by(summary: &Summary) -> Section {
+    let mut section = Section {
+        heading: "What decided".to_owned(),
+        ..Section::default()
+    };
+    if let Some(decision) = &summary.decision {
+        section.intro.push(format!(
+            "The rule, stated beforehand: {}",
+            decision.criterion
+        ));
+        section.intro.extend(looks_text(summary));
+        section.tables.push(tables::inputs(summary, decision));
+    }
+    if !summary.objectives.is_empty() {
+        section.tables.push(tables::objectives(summary));
+    }
+    section
+}
+
+pub(super) fn comparison(summary: &Summary) -> Section {
+    let figures = charts::forests(summary);
+    if figures.is_empty() {
+        return Section::default();
+    }
+    Section {
+        heading: "Ratios by cell".to_owned(),
+        intro: vec![
+            format!(
+                "Geometric mean over blocks with its {} interval (bootstrap over blocks). Filled: a difference is shown, also after Holm over the cells of the chart. Ring with a dot: only by itself. Ring: none is shown. The shaded band is the margin of the decision.",
+                format::confidence(summary.level)
+            ),
+        ]
+        .into_iter()
+        .chain(reach(summary))
+        .collect(),
+        figures,
+        tables: tables::comparisons(summary),
+        ..Section::default()
+    }
+}
+
+/// What so few blocks cannot show for single cells, where that is so.
+fn reach(summary: &Summary) -> Option<String> {
+    let cells = summary
+        .workloads
+        .iter()
+        .map(|workload| workload.cells.len())
+        .max()?;
+    let comparisons = summary
+        .workloads
+        .iter()
+        .flat_map(|w| &w.cells)
+        .flat_map(|cell| &cell.comparisons);
+    let blocks = comparisons
+        .map(|comparison| comparison.estimate.blocks)
+        .max()?;
+    let needed = power::least_blocks(summary.level / cells as f64);
+    (usize::try_from(blocks).unwrap_or(0) < needed).then(|| {
+        format!(
+            "With {blocks} blocks no single one of {cells} cells can be told apart after that correction, whatever the figures; it takes {needed}. The decision averages the cells within each block first and is not affected."
+        )
+    })
+}
+
+pub(super) fn latency(summary: &Summary) -> Section {
+    Section {
+        heading: "Latency and throughput".to_owned(),
+        intro: vec![load_text(summary)],
+        figures: charts::spectra(summary),
+        legend: charts::legend(summary),
+        tables: tables::percentiles(summary),
+        dense: true,
+        ..Section::default()
+    }
+}
+
+fn load_text(summary: &Summary) -> String {
+    let open = summary.workloads.iter().any(|workload| workload.open_load);
+    let closed = summary.workloads.iter().any(|workload| !workload.open_load);
+    let mut text = String::new();
+    if closed {
+        text.push_str("In a closed load the clients wait for each other's answers: its latencies hold at that concurrency, not at a given rate. ");
+    }
+    if open {
+        text.push_str("In an open load latency counts from the planned instant. ");
+    }
+    text.push_str(&format!(
+        "Percentiles are read from histograms added over all valid trials, over all operations that were planned: one that failed, did not finish or was never started counts as slower than any other, and \u{2265} marks what is therefore only a lower bound. p99.9 is shown from {} operations up.",
+        format::whole(tail::LEAST_FOR_P999.cast_signed())
+    ));
+    text
+}
+
+pub(super) fn scaling(summary: &Summary) -> Section {
+    let figures = charts::scaling(summary);
+    if figures.is_empty() {
+        return Section::default();
+    }
+    Section {
+        heading: "How it scales".to_owned(),
+        legend: charts::legend(summary),
+        intro: vec!["Each point is a cell over all its valid blocks; both ends of a line are the smallest and the largest load point.".to_owned()],
+        figures,
+        ..Section::default()
+    }
+}
+
+pub(super) fn correctness(summary: &Summary) -> Section {
+    let mut section = Section {
+        heading: "Correctness".to_owned(),
+        ..Section::default()
+    };
+    match tables::checks(summary) {
+        Some(table) => {
+            let checked: i64 = summary.checks().map(|check| check.checked).sum();
+            let seen = |c: &CheckSummary| c.violations + c.violations_unsettled;
+            if summary.checks().map(seen).sum::<i64>() == 0 && checked > 0 {
+                section.intro.push(format!(
+                    "No violation in {} checked facts. That bounds the rate of violations at {:.4} % (95 %, if the facts were independent); it does not prove their absence.",
+                    format::whole(checked),
+                    tail::zero_event_bound(checked.unsigned_abs()) * 100.0
+                ));
+            }
+            section.tables.push(table);
+            section.list = summary
+                .checks()
+                .flat_map(|check| {
+                    check
+                        .examples
+                        .iter()
+                        .map(move |text| format!("{}, {}: {text}", check.backend, check.name))
+                })
+                .take(12)
+                .collect();
+        }
+        None => section
+            .intro
+            .push("Nothing was checked for correctness.".to_owned()),
+    }
+    section.list.extend(observed(summary));
+    section
+}
+
+/// What a consistency workload counted beside its checks, such as how long a key stayed unseen.
+fn observed(summary: &Summary) -> Vec<String> {
+    let cells = summary
+        .of_kind(WorkloadKind::Consistency)
+        .flat_map(|workload| &workload.cells);
+    cells
+        .flat_map(|cell| &cell.backends)
+        .filter_map(|on| {
+            let counts: Vec<String> = on
+                .counters
+                .iter()
+                .map(|(name, count)| format!("{name} {}", format::whole(*count)))
+                .collect();
+            (!counts.is_empty()).then(|| format!("{} counted: {}", on.backend, counts.join(", ")))
+        })
+        .collect()
+}
+
+pub(super) fn validity(summary: &Summary) -> Section {
+    let mut section = Section {
+        heading: "Can the figures be trusted".to_owned(),
+        ..Section::default()
+    };
+    section.intro.push(match (summary.trials.invalid, summary.trials.interrupted) {
+        (0, 0) => "No attempt was invalid or interrupted.".to_owned(),
+        (invalid, interrupted) => format!(
+            "{invalid} invalid and {interrupted} interrupted attempts are listed and enter no latency and no rate; repetitions: {}.",
+            summary.trials.repeated
+        ),
+    });
+    section.tables.push(tables::generators(summary));
+    section.tables.extend(tables::flagged(summary));
+    section.tables.extend(tables::drift(summary));
+    section.tables.extend(tables::excluded(summary));
+    section.figures = charts::series(summary);
+    if !section.figures.is_empty() {
+        section.legend = charts::legend(summary);
+    }
+    section
+}
+
+pub(super) fn environment(input: &ReportInput<'_>) -> Section {
+    let summary = input.summary;
+    let mut section = Section {
+        heading: "Environment and operation".to_owned(),
+        ..Section::default()
+    };
+    if let Some(stated) = &input.manifest.plan.spec.environment {
+        section.intro.push(format!(
+            "Stated: {}; {}; durability: {}.",
+            stated.hardware, stated.region, stated.durability
+        ));
+    }
+    section
+        .intro
+        .push(if summary.environment.inequalities.is_empty() {
+            "The nodes are equal as far as checked.".to_owned()
+        } else {
+            format!(
+                "Not equal or not separate: {}",
+                summary.environment.inequalities.join(" ")
+            )
+        });
+    section.tables.push(tables::operation(summary));
+    section.tables.extend(tables::nodes(input.manifest));
+    section.list = summary
+        .backends
+        .iter()
+        .flat_map(|backend| {
+            let caveats = backend
+                .caveats
+                .iter()
+                .map(move |caveat| format!("{}: {caveat}", backend.name));
+            let durability = (!backend.durability.is_empty()).then(|| {
+                format!(
+                    "{}: \"acknowledged\" means {}",
+                    backend.name, backend.durability
+                )
+            });
+            let settings: Vec<String> = backend
+                .settings
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            let settings = (!settings.is_empty())
+                .then(|| format!("{}: settings {}", backend.name, settings.join(", ")));
+            durability.into_iter().chain(caveats).chain(settings)
+        })
+        .collect();
+    section
+}
+
+pub(super) fn repeat(input: &ReportInput<'_>) -> Section {
+    let plan = &input.manifest.plan;
+    let resource = serde_json::json!({
+        "apiVersion": "bakeoff.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": plan.experiment.name, "namespace": plan.experiment.namespace},
+        "spec": plan.spec,
+    });
+    // Built from values that serialise: cannot fail.
+    let spec = serde_json::to_string_pretty(&resource).unwrap_or_default();
+    let file = format!("{}.json", plan.experiment.name);
+    Section {
+        heading: "Repeat it".to_owned(),
+        intro: vec![format!(
+            "Save the experiment below as {file} and run: kubectl create -f {file}. The same spec and seed give the same schedule. To rebuild this page from the raw data: loadgen report {}",
+            plan.results.url()
+        )],
+        code: vec![("The experiment".to_owned(), spec)],
+        tables: tables::files(input.files).into_iter().collect(),
+        ..Section::default()
+    }
+}

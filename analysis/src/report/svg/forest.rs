@@ -1,0 +1,182 @@
+//! Ratios with intervals, one row for each cell.
+
+use super::{WIDTH, escape, label, n};
+use crate::report::format;
+
+/// Ratios with intervals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forest {
+    /// What is compared.
+    pub title: String,
+    /// Words at the ends of the axis: who is better there.
+    pub ends: (String, String),
+    /// One row for each cell.
+    pub rows: Vec<ForestRow>,
+    /// The margin of the decision, as a ratio above 1; 1 draws none.
+    pub margin: f64,
+}
+
+/// One ratio with its interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForestRow {
+    /// The cell.
+    pub label: String,
+    /// The ratio.
+    pub ratio: f64,
+    /// Its interval, where there is one.
+    pub interval: Option<(f64, f64)>,
+    /// How far a difference was shown.
+    pub shown: Shown,
+    /// A sign before the ratio where it is only a bound: "≥ ", "≤ " or "? "; else empty.
+    pub sign: &'static str,
+    /// The place of the ratio in `summary.json`, a JSON pointer.
+    pub from: String,
+}
+
+/// How far a difference was shown; each has its own marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Also after correction for the other cells: filled.
+    Corrected,
+    /// Only when the cell is looked at by itself: a ring with a dot.
+    Alone,
+    /// Not at all: a ring.
+    Not,
+}
+
+impl Forest {
+    const ROW: f64 = 17.0;
+    const TOP: f64 = 8.0;
+
+    pub(super) fn height(&self) -> f64 {
+        Self::TOP + Self::ROW * self.rows.len() as f64 + 36.0
+    }
+
+    pub(super) fn body(&self) -> String {
+        let left = 8.0
+            + 5.6
+                * self
+                    .rows
+                    .iter()
+                    .map(|row| row.label.chars().count())
+                    .max()
+                    .unwrap_or(0) as f64;
+        let left = left.clamp(56.0, 150.0);
+        let right = WIDTH - 44.0;
+        // Symmetric around 1, so that a glance sees which side the rows lie on; the margin is inside.
+        let reach = self
+            .rows
+            .iter()
+            .flat_map(|row| {
+                let (low, high) = row.interval.unwrap_or((row.ratio, row.ratio));
+                [
+                    row.ratio,
+                    low.max(row.ratio / 4.0),
+                    high.min(row.ratio * 4.0),
+                ]
+            })
+            .chain([self.margin, 1.2])
+            .filter(|value| *value > 0.0 && value.is_finite())
+            .map(|value| value.ln().abs())
+            .fold(0.0, f64::max)
+            .min(64.0_f64.ln())
+            * 1.06;
+        let x = |value: f64| {
+            left + (right - left) * (value.ln().clamp(-reach, reach) + reach) / (2.0 * reach)
+        };
+        let bottom = Self::TOP + Self::ROW * self.rows.len() as f64;
+        let mut body = String::new();
+        if self.margin > 1.0 {
+            let (from, to) = (x(1.0 / self.margin), x(self.margin));
+            body.push_str(&format!(
+                "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"band\"/>",
+                n(from),
+                n(Self::TOP - 4.0),
+                n(to - from),
+                n(bottom - Self::TOP + 4.0)
+            ));
+        }
+        for tick in ratio_ticks(reach, right - left) {
+            let at = x(tick);
+            let class = if tick == 1.0 { "unity" } else { "grid" };
+            body.push_str(&format!(
+                "<path d=\"M{} {}V{}\" class=\"{class}\"/>",
+                n(at),
+                n(Self::TOP - 4.0),
+                n(bottom)
+            ));
+            body.push_str(&label(
+                at,
+                bottom + 12.0,
+                "middle",
+                "tick",
+                &format!("{tick}×"),
+            ));
+        }
+        for (index, row) in self.rows.iter().enumerate() {
+            let y = Self::TOP + Self::ROW * (index as f64 + 0.5);
+            body.push_str(&label(left - 8.0, y + 3.5, "end", "row", &row.label));
+            if let Some((low, high)) = row.interval {
+                body.push_str(&format!(
+                    "<path d=\"M{} {}H{}\" class=\"whisker\"/>",
+                    n(x(low.max(1e-9))),
+                    n(y),
+                    n(x(high))
+                ));
+            }
+            let class = if row.shown == Shown::Corrected {
+                "point"
+            } else {
+                "point hollow"
+            };
+            let at = x(row.ratio);
+            body.push_str(&format!(
+                "<circle cx=\"{}\" cy=\"{}\" r=\"3.8\" class=\"{class}\"/>",
+                n(at),
+                n(y)
+            ));
+            if row.shown == Shown::Alone {
+                body.push_str(&format!(
+                    "<circle cx=\"{}\" cy=\"{}\" r=\"1.3\" class=\"point\"/>",
+                    n(at),
+                    n(y)
+                ));
+            }
+            let text = format!("{}{}", row.sign, format::ratio(row.ratio));
+            let class = format!("value\" data-from=\"{}", escape(&row.from));
+            body.push_str(&label(WIDTH - 2.0, y + 3.5, "end", &class, &text));
+        }
+        body.push_str(&label(
+            2.0,
+            bottom + 28.0,
+            "start",
+            "end",
+            &format!("← {}", self.ends.0),
+        ));
+        body.push_str(&label(
+            WIDTH - 2.0,
+            bottom + 28.0,
+            "end",
+            "end",
+            &format!("{} →", self.ends.1),
+        ));
+        body
+    }
+}
+
+fn ratio_ticks(reach: f64, width: f64) -> Vec<f64> {
+    let candidates: &[f64] = if reach < 0.6 && width < 190.0 {
+        &[0.67, 1.0, 1.5]
+    } else if reach < 0.6 {
+        &[0.67, 0.8, 1.0, 1.25, 1.5]
+    } else if reach < 1.2 {
+        &[0.33, 0.5, 1.0, 2.0, 3.0]
+    } else {
+        &[0.02, 0.1, 0.25, 1.0, 4.0, 10.0, 50.0]
+    };
+    candidates
+        .iter()
+        .copied()
+        .filter(|tick| tick.ln().abs() <= reach)
+        .collect()
+}

@@ -1,0 +1,137 @@
+//! Where it ran, what it ran on, and the raw data.
+
+use bakeoff_crds::run::Manifest;
+
+use super::super::datum::Datum;
+use super::super::format;
+use super::super::model::Table;
+use super::{dash, drop_empty};
+use crate::index::Entry;
+use crate::summary::Summary;
+
+pub(in super::super) fn operation(summary: &Summary) -> Table {
+    let mut table = Table::new(
+        "The backends in operation",
+        &[
+            ("Backend", false),
+            ("Version", false),
+            ("Time to ready", true),
+            ("Memory", true),
+            ("CPU per operation", true),
+            ("CPU time", true),
+            ("Restarts", true),
+            ("Node", false),
+            ("Image that ran", false),
+        ],
+    );
+    for (index, backend) in summary.backends.iter().enumerate() {
+        let at = |name: &str| format!("/backends/{index}/{name}");
+        let name = if backend.provisioned {
+            backend.name.clone()
+        } else {
+            format!("{} (external)", backend.name)
+        };
+        table.rows.push(vec![
+            name.into(),
+            backend.version.as_str().into(),
+            dash(
+                backend
+                    .time_to_ready_seconds
+                    .map(|seconds| format!("{seconds} s")),
+                &at("timeToReadySeconds"),
+            ),
+            dash(
+                backend.resident_bytes.map(format::bytes),
+                &at("residentBytes"),
+            ),
+            dash(
+                backend.cpu_micros_per_operation.map(format::duration),
+                &at("cpuMicrosPerOperation"),
+            ),
+            dash(
+                backend.cpu_micros.map(|cpu| format::duration(cpu as f64)),
+                &at("cpuMicros"),
+            ),
+            Datum::figure(backend.restarts.to_string(), at("restarts")),
+            backend.node.as_str().into(),
+            digest(&backend.image, &backend.image_id).into(),
+        ]);
+    }
+    drop_empty(&mut table);
+    table
+}
+
+/// The image with enough of its digest to tell it from others; the manifest has all of it.
+fn digest(image: &str, id: &str) -> String {
+    match id.rsplit_once("sha256:") {
+        Some((_, digest)) => format!("{image} @ {}", digest.chars().take(12).collect::<String>()),
+        None => image.to_owned(),
+    }
+}
+
+pub(in super::super) fn nodes(manifest: &Manifest) -> Option<Table> {
+    let mut table = Table::new(
+        "The nodes",
+        &[
+            ("Node", false),
+            ("Cores", false),
+            ("Memory", false),
+            ("CPU", false),
+            ("Governor", false),
+            ("SHA-256 MiB/s", false),
+            ("fsync p50 / p99", false),
+            ("File system", false),
+            ("Kernel", false),
+            ("Runtime", false),
+        ],
+    )
+    .described();
+    let known = |text: Option<&String>| match text {
+        Some(text) if !text.is_empty() => Datum::from(text),
+        _ => Datum::none(),
+    };
+    for node in &manifest.plan.environment.nodes {
+        let calibration = node.calibration.as_ref();
+        table.rows.push(vec![
+            node.name.as_str().into(),
+            format::three(node.allocatable_cpu_millis as f64 / 1_000.0).into(),
+            format::bytes(node.allocatable_memory_bytes).into(),
+            known(calibration.map(|c| &c.cpu_model)),
+            known(calibration.map(|c| &c.cpu_governor)),
+            calibration.map_or_else(Datum::none, |c| {
+                format::three(c.sha256_mib_per_second).into()
+            }),
+            calibration.map_or_else(Datum::none, |c| {
+                let fsync = |micros: i64| format::duration(micros as f64);
+                format!(
+                    "{} / {}",
+                    fsync(c.fsync_p50_micros),
+                    fsync(c.fsync_p99_micros)
+                )
+                .into()
+            }),
+            known(calibration.map(|c| &c.file_system)),
+            node.kernel_version.as_str().into(),
+            node.container_runtime.as_str().into(),
+        ]);
+    }
+    drop_empty(&mut table);
+    (!table.rows.is_empty()).then_some(table)
+}
+
+pub(in super::super) fn files(files: &[Entry]) -> Option<Table> {
+    let mut table = Table::new(
+        "Raw data",
+        &[("File", false), ("Size", false), ("SHA-256", false)],
+    )
+    .folded()
+    .described();
+    for file in files {
+        table.rows.push(vec![
+            file.name.as_str().into(),
+            format::bytes(i64::try_from(file.bytes).unwrap_or(i64::MAX)).into(),
+            file.sha256.as_str().into(),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}

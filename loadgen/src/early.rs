@@ -1,0 +1,48 @@
+//! Whether a run may end before its last block, from what is in the results store.
+//!
+//! Only complete blocks are looked at, and only at the looks that the spec plans, so a generator
+//! that resumes comes to the same answer as the one that was lost.
+
+use bakeoff_analysis::decision::DecisionRecord;
+use bakeoff_analysis::summary::{RunData, may_stop};
+use bakeoff_crds::result::TrialRecord;
+use bakeoff_crds::run::Manifest;
+
+use crate::report::ReportError;
+use crate::run::attempt_file;
+use crate::store::Store;
+
+/// The decision of a run whose first `blocks` blocks settle it, `None` while they do not.
+///
+/// # Errors
+/// When the store cannot be read or holds what is no run.
+pub async fn settled(store: &Store, blocks: i32) -> Result<Option<DecisionRecord>, ReportError> {
+    let read = |file: &str, source| ReportError::Json {
+        file: file.to_owned(),
+        source,
+    };
+    let bytes = store
+        .get("manifest.json")
+        .await?
+        .ok_or(ReportError::NoManifest)?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|source| read("manifest.json", source))?;
+    if manifest.plan.spec.trials.early_stop.is_none() {
+        return Ok(None);
+    }
+    let mut records: Vec<TrialRecord> = Vec::new();
+    for name in store.list("trials/").await? {
+        if attempt_file(&name).is_none_or(|(_, _, file)| file != "trial.json") {
+            continue;
+        }
+        if let Some(bytes) = store.get(&name).await? {
+            records.push(serde_json::from_slice(&bytes).map_err(|source| read(&name, source))?);
+        }
+    }
+    let data = RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+    };
+    Ok(may_stop(&data, blocks)?)
+}

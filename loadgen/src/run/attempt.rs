@@ -1,0 +1,292 @@
+//! One attempt at a trial: observed, measured, judged and made durable.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bakeoff_analysis::stats::steady::steadiness;
+use bakeoff_crds::result::{InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window};
+use bakeoff_crds::schedule::Trial;
+use jiff::Timestamp;
+
+use super::baseline::Baselines;
+use super::gates::LeaderGate;
+use super::{Backend, Run, RunError, STORE_PATIENCE, attempt_folder, stoppable};
+use crate::assemble::{self, PartRecord};
+use crate::backend_metrics;
+use crate::clock;
+use crate::judge::{Circumstances, Judgement, judge};
+use crate::workloads::{self, Context, Part, WorkloadError};
+
+/// How long a backend may be away between two trials before the trial is called invalid.
+const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
+/// Removing the objects of a trial may take this long; what is left goes with the backend's volume
+/// or with the cleanup at the end.
+const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
+
+impl Run {
+    /// Runs one attempt and makes its outcome durable.
+    pub(super) async fn trial(
+        &self,
+        trial: &Trial,
+        attempt: i32,
+        rate: Result<Option<f64>, String>,
+        baselines: &mut Baselines,
+    ) -> Result<TrialRecord, RunError> {
+        let folder = attempt_folder(trial, attempt);
+        let started_at = Timestamp::now();
+        let marker = serde_json::json!({
+            "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
+        });
+        self.put_json(&format!("{folder}started.json"), &marker)
+            .await?;
+        let mut reasons = Vec::new();
+        let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
+        let mut outcome = Measured::default();
+        let baseline = match &rate {
+            Ok(rate) => baselines.of(self, trial, *rate).await?,
+            Err(_) => None,
+        };
+        let backend = self.backend(trial)?;
+        let at = &backend.resolved;
+        self.control
+            .announce(&trial.id, attempt, rate.clone().ok().flatten());
+        let access = &backend.access;
+        let mut before = None;
+        match access.wait(at, BACKEND_PATIENCE).await {
+            Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
+            Ok(()) => {
+                before = access.observe(at).await;
+                let gate = LeaderGate {
+                    control: &self.control,
+                    others: self.generators - 1,
+                };
+                let measured = match rate {
+                    Ok(rate) => {
+                        let context = self.context(trial, attempt, backend, rate);
+                        stoppable(workloads::run(&context, &gate), self.stop.clone()).await?
+                    }
+                    Err(unknown) => Err(WorkloadError::Spec(unknown)),
+                };
+                match measured {
+                    Ok(part) => outcome = self.collect(&folder, part).await?,
+                    Err(WorkloadError::Gate(detail)) => {
+                        invalid(InvalidCode::GeneratorMissing, detail)
+                    }
+                    Err(error) => invalid(InvalidCode::PreparationFailed, error.to_string()),
+                }
+            }
+        }
+        let after = access.observe(at).await;
+        let usage = match (&before, &after) {
+            (Some(before), Some(after)) => {
+                if backend_metrics::restarted(before, after) {
+                    let detail = format!(
+                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
+                        after.start_seconds, before.start_seconds
+                    );
+                    invalid(InvalidCode::BackendRestarted, detail);
+                }
+                access.usage(before, after)
+            }
+            (Some(_), None) => {
+                let detail =
+                    "the backend could be observed before the trial and not after it".to_owned();
+                invalid(InvalidCode::BackendUnavailable, detail);
+                None
+            }
+            (None, _) if access.observable(at) => {
+                let detail = "the backend could not be observed before the trial, so a restart would not be seen"
+                    .to_owned();
+                invalid(InvalidCode::BackendUnavailable, detail);
+                None
+            }
+            (None, _) => None,
+        };
+        let Measured {
+            whole,
+            window,
+            files,
+            figures,
+            ..
+        } = outcome;
+        let generators = outcome.generators;
+        let mut circumstances = Circumstances {
+            reasons,
+            generators: generators.clone(),
+        };
+        circumstances.missing(outcome.missing, self.generators);
+        let Judgement { verdict, findings } =
+            judge(&whole, circumstances, &self.plan.spec.validity)?;
+        let record = TrialRecord {
+            schema_version: TRIAL_SCHEMA.to_owned(),
+            trial: trial.clone(),
+            attempt,
+            started_at,
+            ended_at: Timestamp::now(),
+            window: window.unwrap_or(Window {
+                start: started_at,
+                end: started_at,
+                micros: 0,
+            }),
+            verdict,
+            findings,
+            load: whole.load,
+            operations: whole.operations,
+            counters: whole.counters,
+            checks: whole.checks,
+            steadiness: steadiness(&whole.series, self.plan.spec.seed.unsigned_abs()),
+            baseline,
+            series: whole.series,
+            generators,
+            backend: usage,
+            figures,
+            files,
+        };
+        self.put_json(&format!("{folder}trial.json"), &record)
+            .await?;
+        self.clean(backend, trial, attempt).await;
+        Ok(record)
+    }
+
+    pub(super) fn context<'a>(
+        &'a self,
+        trial: &'a Trial,
+        attempt: i32,
+        backend: &Backend,
+        rate: Option<f64>,
+    ) -> Context<'a> {
+        Context {
+            spec: &self.plan.spec,
+            trial,
+            attempt,
+            access: backend.access.clone(),
+            prefix: backend.prefix(),
+            generator: self.index,
+            generators: self.generators,
+            rate,
+            live: self.control.live(),
+        }
+    }
+
+    /// Writes this generator's raw files; answers their names.
+    pub(super) async fn raw(&self, folder: &str, part: &Part) -> Result<Vec<String>, RunError> {
+        let suffix = if self.generators > 1 {
+            format!("-{}", self.index)
+        } else {
+            String::new()
+        };
+        let mut files = vec![format!("intervals{suffix}.hlog")];
+        let name = format!("{folder}{}", files[0]);
+        self.store
+            .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
+            .await?;
+        if !part.samples.is_empty() {
+            let mut lines = Vec::new();
+            for sample in &part.samples {
+                serde_json::to_writer(&mut lines, sample)?;
+                lines.push(b'\n');
+            }
+            let file = "samples.jsonl".to_owned();
+            self.store
+                .put_durably(&format!("{folder}{file}"), lines, STORE_PATIENCE)
+                .await?;
+            files.push(file);
+        }
+        if !part.history.is_empty() {
+            let file = format!("history{suffix}.jsonl.gz");
+            self.store
+                .put_durably(
+                    &format!("{folder}{file}"),
+                    part.history.clone(),
+                    STORE_PATIENCE,
+                )
+                .await?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// The parts of all generators, merged.
+    pub(super) async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
+        let own = PartRecord::new(&part, self.index, &self.node, Default::default());
+        let window = Some(wall_window(part.window));
+        let figures = part.figures.clone();
+        let mut files = self.raw(folder, &part).await?;
+        let mut logs = vec![part.recorded.intervals];
+        let mut parts = vec![own];
+        let drain =
+            Duration::from_secs(u64::try_from(self.plan.spec.trials.drain_seconds).unwrap_or(0));
+        let deadline = Instant::now() + drain + Duration::from_secs(60);
+        let mut missing = 0;
+        for index in 1..self.generators {
+            let name = format!("part-{index}.json");
+            let bytes = loop {
+                if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
+                    break Some(bytes);
+                }
+                if Instant::now() >= deadline {
+                    break None;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            };
+            let Some(bytes) = bytes else {
+                missing += 1;
+                continue;
+            };
+            parts.push(serde_json::from_slice(&bytes)?);
+            files.push(name);
+            let log = format!("intervals-{index}.hlog");
+            if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
+                logs.push(bytes);
+                files.push(log);
+            }
+        }
+        let whole = assemble::merge(&parts, &logs)?;
+        let generators = parts.into_iter().map(|part| part.usage).collect();
+        Ok(Measured {
+            whole,
+            generators,
+            window,
+            files,
+            figures,
+            missing,
+        })
+    }
+
+    pub(super) async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
+        let prefix = self.context(trial, attempt, backend, None).attempt_prefix();
+        match tokio::time::timeout(CLEANUP_PATIENCE, backend.remove(&prefix)).await {
+            Ok(Ok(removed)) => tracing::debug!(removed, prefix, "objects of the trial removed"),
+            Ok(Err(error)) => tracing::warn!(%error, prefix, "objects of the trial are left"),
+            Err(_) => tracing::warn!(
+                prefix,
+                "removing the objects of the trial took too long; some are left"
+            ),
+        }
+    }
+}
+
+/// What the generators measured in one attempt.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    pub(super) whole: PartRecord,
+    pub(super) generators: Vec<bakeoff_crds::result::GeneratorUsage>,
+    window: Option<Window>,
+    files: Vec<String>,
+    figures: BTreeMap<String, f64>,
+    pub(super) missing: usize,
+}
+
+fn wall_window((start, end): (u64, u64)) -> Window {
+    let (monotonic, wall) = (clock::now(), clock::wall());
+    let at = |instant: u64| {
+        let nanos = i128::from(wall) - i128::from(monotonic) + i128::from(instant);
+        Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
+    };
+    let micros = i64::try_from(end.saturating_sub(start) / 1_000).unwrap_or(i64::MAX);
+    Window {
+        start: at(start),
+        end: at(end),
+        micros,
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the generators of a trial meet before its load begins.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::clock;
+use crate::control::{ClockOffset, Control, Follower, Step};
+use crate::workloads::{self, Gate, Opening, WorkloadError};
+
+/// How long generators wait for each other; they prepare data meanwhile.
+const BARRIER_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Where generator 0 waits for the others.
+pub(super) struct LeaderGate<'a> {
+    pub(super) control: &'a Control,
+    pub(super) others: usize,
+}
+
+impl Gate for LeaderGate<'_> {
+    fn open(&self) -> Opening<'_> {
+        Box::pin(async move {
+            if self.others == 0 {
+                return workloads::Alone.open().await;
+            }
+            match self.control.gather(self.others, BARRIER_PATIENCE).await {
+                Some(wall) => Ok(clock::monotonic_at_wall(wall)),
+                None => {
+                    let detail = format!(
+                        "not all of {} other generators were prepared in time",
+                        self.others
+                    );
+                    Err(WorkloadError::Gate(detail))
+                }
+            }
+        })
+    }
+}
+
+/// Where any other generator waits for generator 0.
+pub(super) struct FollowerGate<'a> {
+    pub(super) follower: &'a Follower,
+    /// Set when the gate opens.
+    pub(super) clock: Cell<ClockOffset>,
+    pub(super) step: &'a Step,
+}
+
+impl Gate for FollowerGate<'_> {
+    fn open(&self) -> Opening<'_> {
+        Box::pin(async move {
+            let ready = self.follower.ready(self.step.number).await;
+            let (start, clock) = ready.map_err(|error| WorkloadError::Gate(error.to_string()))?;
+            self.clock.set(clock);
+            Ok(start)
+        })
+    }
+}
