@@ -1,5 +1,6 @@
 mod machine;
 mod planted;
+mod planting;
 
 use bakeoff_crds::rng::SplitMix64;
 use machine::{Shape, history, linearizable, outcome_of, span};

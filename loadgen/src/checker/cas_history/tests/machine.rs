@@ -236,15 +236,13 @@ pub(super) fn span(event: &mut Event) -> &mut Span {
     }
 }
 
+/// The operations done, and the row after them.
+type Tried = (u32, Option<(u64, u64, u64)>);
+
 /// Whether the history of one run is linearizable, by trying all orders (Wing and Gong, "Testing and
 /// verifying concurrent objects", 1993), with the states that were tried before left out.
 pub(super) fn linearizable(events: &[Event]) -> bool {
-    fn go(
-        events: &[Event],
-        done: u32,
-        current: Option<Row>,
-        tried: &mut HashSet<(u32, Option<(u64, u64, u64)>)>,
-    ) -> bool {
+    fn go(events: &[Event], done: u32, current: Option<Row>, tried: &mut HashSet<Tried>) -> bool {
         let definite = |event: &Event| outcome(event) != Some(Outcome::Unknown);
         let left = || (0..events.len()).filter(move |index| done & (1 << index) == 0);
         if left().all(|index| !definite(&events[index])) {
