@@ -285,19 +285,32 @@ fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
 #[must_use]
 pub fn markdown(comparison: &RunComparison) -> String {
     let mut text = format!("# {} against {}\n\n", comparison.subject, comparison.base);
+    let differs = |row: &RunRow| row.comparison.adjusted_p <= ALPHA;
+    let (shown, same): (Vec<&RunRow>, Vec<&RunRow>) =
+        comparison.rows.iter().partition(|row| differs(row));
+    let _ = writeln!(
+        text,
+        "{} of {} figures differ after Holm over all of them; they come first. A ratio is the first run's figure over the \
+         second's.\n",
+        shown.len(),
+        comparison.rows.len()
+    );
     for remark in &comparison.remarks {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "- {remark}");
     }
+    if !comparison.remarks.is_empty() {
+        text.push('\n');
+    }
     let _ = writeln!(
         text,
-        "\n| Cell | Backend | Operation | Figure | Ratio | 95 % interval | p (Holm) | Detectable | Blocks | Finding |"
+        "| Cell | Backend | Operation | Figure | Ratio | 95 % interval | p (Holm) | Detectable | Blocks | Finding |"
     );
     let _ = writeln!(
         text,
         "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
     );
-    for row in &comparison.rows {
+    for row in shown.into_iter().chain(same) {
         let estimate = &row.comparison.estimate;
         let interval = match (estimate.low, estimate.high) {
             (Some(low), Some(high)) => format!("{} – {}", format::ratio(low), format::ratio(high)),
@@ -320,16 +333,6 @@ pub fn markdown(comparison: &RunComparison) -> String {
             row.comparison.finding.describe("subject", "base"),
         );
     }
-    let shown = comparison
-        .rows
-        .iter()
-        .filter(|row| row.comparison.adjusted_p <= ALPHA)
-        .count();
-    let _ = writeln!(
-        text,
-        "\n{shown} of {} figures differ after Holm over all of them.",
-        comparison.rows.len()
-    );
     text
 }
 

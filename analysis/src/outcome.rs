@@ -66,7 +66,8 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
                         (WorkloadKind::SmallObjectPut, "put")
                         | (WorkloadKind::ColdRead, "list")
                         | (WorkloadKind::Batching, "append")
-                        | (WorkloadKind::HeadRow, "operation") => 0,
+                        | (WorkloadKind::HeadRow, "operation")
+                        | (WorkloadKind::Retention, "insertDuring") => 0,
                         (_, name) if name == main => 1,
                         _ => 2,
                     };

@@ -26,6 +26,12 @@ pub const LOST_WRITES: &str = "lostWrites";
 
 /// A statement that did not touch exactly the one row that its connection owned.
 pub const ROWS_MISSED: &str = "rowsMissed";
+/// Runs that retention must keep and that are not there exactly once, unchanged.
+pub const ROWS_LOST: &str = "rowsLost";
+/// Runs that retention must remove and that are still there.
+pub const ROWS_LEFT: &str = "rowsLeft";
+/// A retention of which the server refused a step.
+pub const RETENTION_FAILED: &str = "retentionFailed";
 
 /// Steps that more than one writer was told to have won.
 pub const DUPLICATE_WINNERS: &str = "duplicateWinners";
@@ -171,6 +177,47 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
             checks: CAS_CHECKS,
             figures: &[],
         },
+        WorkloadKind::Retention => Vocabulary {
+            main: "insert",
+            operations: &[
+                "operation",
+                "insert",
+                "transition",
+                "insertBefore",
+                "insertDuring",
+                "insertAfter",
+            ],
+            counters: &[],
+            checks: &[ROWS_MISSED, ROWS_LOST, ROWS_LEFT, RETENTION_FAILED],
+            figures: &[
+                "reclaimMilliseconds",
+                "reclaimComplete",
+                "detachMilliseconds",
+                "detachFinalized",
+                "dropMilliseconds",
+                "rowsMoved",
+                "microsecondsPerRowMoved",
+                "rowsDeleted",
+                "microsecondsPerRowDeleted",
+                "deleteMilliseconds",
+                "deleteStatements",
+                "longestLockWaitMilliseconds",
+                "actionLockWaitMilliseconds",
+                "strongestLock",
+                "lockLooks",
+                "bytesReclaimed",
+                "bytesReturned",
+                "tableBloatPercent",
+                "indexLeafDensityPercent",
+                "tableBytes",
+                "indexBytes",
+                "insertsDuring",
+                "vacuumingRisePercent",
+                "autovacuums",
+                "checkpoints",
+                "oldestTransactionMillis",
+            ],
+        },
         WorkloadKind::Batching => Vocabulary {
             main: "append",
             operations: &["append", "put"],
@@ -197,7 +244,16 @@ pub fn add_counter(name: &str, sum: i64, part: i64) -> i64 {
 pub fn more_is_better(figure: &str) -> bool {
     matches!(
         figure,
-        "hotPercent" | "indexLeafDensityPercent" | "cacheHitPercent" | "autovacuums" | "turnovers"
+        "hotPercent"
+            | "indexLeafDensityPercent"
+            | "cacheHitPercent"
+            | "autovacuums"
+            | "turnovers"
+            | "reclaimComplete"
+            | "bytesReclaimed"
+            | "bytesReturned"
+            | "insertsDuring"
+            | "lockLooks"
     )
 }
 
@@ -214,6 +270,9 @@ pub fn describe_check(name: &str) -> &str {
         TORN_OBJECTS => "a body was none that was written",
         TAIL_GAPS => "a write was seen without its predecessor",
         ROWS_MISSED => "a statement did not touch exactly its one row",
+        ROWS_LOST => "a run that had to stay was lost, doubled or changed",
+        ROWS_LEFT => "a run that had to go was still there",
+        RETENTION_FAILED => "the server refused a step of the retention",
         LOST_WRITES => "an acknowledged write was gone at the end",
         DUPLICATE_WINNERS => "a step had more than one winner",
         GAPS => "a step is missing that must have been written",

@@ -54,6 +54,13 @@ fn charts_of_experiment_c() {
 }
 
 #[test]
+fn charts_of_a_head_table() {
+    let spec = common::head_spec();
+    let manifest = common::manifest(&spec);
+    check("a0", &manifest, &common::records(&spec, |_| common::QUICK));
+}
+
+#[test]
 fn charts_of_batching_in_an_open_load() {
     let spec = common::batching_spec(600);
     let manifest = common::manifest(&spec);

@@ -110,6 +110,11 @@ fn reports_of_every_outcome() {
     let manifest = common::manifest(&spec);
     let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));
     check("batching", &html, &markdown);
+
+    let spec = common::head_spec();
+    let manifest = common::manifest(&spec);
+    let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));
+    check("head-table", &html, &markdown);
 }
 
 #[test]

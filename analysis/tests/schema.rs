@@ -115,7 +115,7 @@ fn problems(value: &Value) -> Vec<String> {
         "/../docs/reference/summary.schema.json"
     );
     let published: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    assert_eq!(published, json_schema(), "out of date: run make gen");
+    assert!(published == json_schema(), "out of date: run make gen");
     let mut wrong = Vec::new();
     validate(&published, &published, value, "", &mut wrong);
     wrong

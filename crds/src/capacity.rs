@@ -88,6 +88,7 @@ pub fn load(workload: &Workload) -> Option<&CapacityLoad> {
         WorkloadSpec::SmallObjectPut(put) => put.load.capacity.as_ref(),
         // Refused at admission: a search would load the table anew for each of its steps.
         WorkloadSpec::HeadRow(_)
+        | WorkloadSpec::Retention(_)
         | WorkloadSpec::ColdRead(_)
         | WorkloadSpec::Consistency(_)
         | WorkloadSpec::Batching(_)

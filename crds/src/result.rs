@@ -5,6 +5,7 @@
 
 use crate::schedule::Trial;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -74,9 +75,26 @@ pub struct TrialRecord {
     /// the workload's. Absent where nothing could be asked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, f64>,
+    /// How the backend's state went over the window, thinned for charts; the samples themselves are in
+    /// `samples.jsonl`. Absent where nothing could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateSeries>,
     /// Further files of this attempt, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,
+}
+
+/// How a backend's state went over a window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateSeries {
+    /// The instants of the points, seconds since the window opened.
+    pub at_seconds: Vec<f64>,
+    /// The values at these instants, by name, for example `deadRows`.
+    pub lines: BTreeMap<String, Vec<f64>>,
+    /// Instants at which something happened, by name, for example `autovacuum`; seconds since the window
+    /// opened.
+    pub marks: BTreeMap<String, Vec<f64>>,
 }
 
 /// The measured window, by the clock of generator 0.

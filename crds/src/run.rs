@@ -75,6 +75,9 @@ pub struct ResolvedBackend {
     /// The image that runs, by digest.
     #[serde(default)]
     pub image_id: String,
+    /// Its size as its node reports it, bytes; unknown where no node lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<i64>,
     /// `http://host:port` or `https://host`; `postgres://host:port` of a Postgres server.
     pub endpoint: String,
     /// The region that requests are signed for.

@@ -91,6 +91,8 @@ pub mod factor {
     pub const FILLFACTOR: &str = "fillfactor";
     /// Runs that begin in a month.
     pub const RUNS_PER_MONTH: &str = "runsPerMonth";
+    /// How old runs leave the table.
+    pub const METHOD: &str = "method";
 }
 
 /// The cells of a workload, in the order of the spec; empty when the workload names no kind.
@@ -136,15 +138,16 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
                 (None, Some(load)) => load_levels(load),
                 (None, None) => return Vec::new(),
             };
-            let with = |table: &Cell, level: &String| {
-                let mut cell = table.clone();
-                cell.insert(name.to_owned(), level.clone());
-                cell
-            };
-            tables
-                .iter()
-                .flat_map(|table| levels.iter().map(move |level| with(table, level)))
-                .collect()
+            with_levels(&tables, name, &levels)
+        }
+        Some(WorkloadSpec::Retention(retention)) => {
+            let methods: Vec<&str> = retention.methods.iter().map(|one| one.as_str()).collect();
+            let tables = cross(
+                (factor::ACTIVE_RUNS, &retention.active_runs),
+                (factor::METHOD, &methods),
+            );
+            let (name, levels) = load_levels(&retention.load);
+            with_levels(&tables, name, &levels)
         }
         Some(WorkloadSpec::CasRace(race)) => race
             .modes
@@ -153,6 +156,19 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
             .collect(),
         None => Vec::new(),
     }
+}
+
+/// Each cell at each level of one more factor.
+fn with_levels(cells: &[Cell], factor: &str, levels: &[String]) -> Vec<Cell> {
+    let with = |cell: &Cell, level: &String| {
+        let mut cell = cell.clone();
+        cell.insert(factor.to_owned(), level.clone());
+        cell
+    };
+    cells
+        .iter()
+        .flat_map(|cell| levels.iter().map(move |level| with(cell, level)))
+        .collect()
 }
 
 fn texts<T: ToString>(levels: &[T]) -> Vec<String> {
@@ -293,6 +309,7 @@ pub(crate) mod tests {
             batching: None,
             head_row: None,
             cas_race: None,
+            retention: None,
         };
         ExperimentSpec {
             result_class: Default::default(),

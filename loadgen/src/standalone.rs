@@ -121,6 +121,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             version: String::new(),
             image: String::new(),
             image_id: String::new(),
+            image_bytes: None,
             endpoint: (*url).to_owned(),
             region: on.region.clone(),
             bucket: if url.starts_with("postgres://") {

@@ -9,83 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
-use bakeoff_crds::run::{Environment, ExperimentId, Manifest, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::result::{InvalidCode, Verdict};
+use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
 use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::record::decode;
-use bakeoff_loadgen::run::{Backend, Run};
-use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
-use tokio::sync::watch;
-
-fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Backend) -> RunPlan {
-    let spec = json!({
-        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
-        "workloads": [workload],
-        "trials": trials,
-        "validity": {"maxSendLagP99Microseconds": 1_000_000},
-    });
-    RunPlan {
-        schema_version: RUN_SCHEMA.into(),
-        experiment: ExperimentId {
-            namespace: "n".into(),
-            name: "e".into(),
-            uid: "u".into(),
-        },
-        spec: serde_json::from_value(spec).unwrap(),
-        backends: vec![backend.resolved.clone()],
-        results: StoreTarget {
-            endpoint: String::new(),
-            region: String::new(),
-            bucket: "unused".into(),
-            prefix: String::new(),
-            path_style: true,
-            credentials_dir: String::new(),
-        },
-        environment: Environment::default(),
-        attempt: 0,
-    }
-}
-
-struct Ran {
-    records: Vec<TrialRecord>,
-    folder: tempfile::TempDir,
-}
-
-fn measured(plan: RunPlan, backend: Backend, on_trial: &dyn Fn(&TrialRecord)) -> Ran {
-    let folder = tempfile::tempdir().unwrap();
-    let records = std::cell::RefCell::new(Vec::new());
-    let (_sender, stop) = watch::channel(false);
-    let mut run = Run {
-        plan,
-        backends: vec![backend],
-        store: Store::Folder(folder.path().into()),
-        index: 0,
-        generators: 1,
-        node: String::new(),
-        control: Arc::new(Control::default()),
-        stop,
-    };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(run.lead(&|record| {
-            on_trial(record);
-            records.borrow_mut().push(record.clone());
-        }))
-        .unwrap();
-    Ran {
-        records: records.into_inner(),
-        folder,
-    }
-}
-
-fn backend(server: &Postgres) -> Backend {
-    Backend::new(server.resolved("pg"), support::credentials()).unwrap()
-}
+use support::runner::{backend, measured, plan, shown};
 
 #[test]
 fn runs_live_and_the_server_says_how() {
@@ -153,6 +84,9 @@ fn runs_live_and_the_server_says_how() {
         }
         assert!(record.figures["bytesPerActiveRun"] > 100.0);
         assert!(record.files.contains(&"samples.jsonl".to_owned()));
+        // What the generator itself costs, on a server that answers at once.
+        let floor = record.baseline.unwrap();
+        assert!(floor.operations > 100 && floor.cpu_micros_per_operation > 0.0);
         hot.insert(
             record.trial.cell["fillfactor"].clone(),
             record.figures["hotPercent"],
@@ -196,10 +130,14 @@ fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
         "activeRuns": [1_000], "fillfactor": [90, 80], "load": {"closed": {"concurrency": [2]}}}});
     let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2});
     let plan = plan(workload, trials, &on);
+    let control = Arc::new(Control::default());
     let killer = {
-        let pid = server.borrow().pid();
+        let (pid, control) = (server.borrow().pid(), Arc::clone(&control));
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(2_500));
+            // In the midst of a window, whatever went before it.
+            while control.live().read().0 < 100 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             support::postgres::kill(pid);
         })
     };
@@ -210,7 +148,7 @@ fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
             let again = server.borrow().again();
             move || again.when_gone(pid)
         });
-        let ran = measured(plan, on, &|_| {});
+        let ran = shown(plan, on, control, &|_| {});
         killer.join().unwrap();
         (ran, restarter.join().unwrap())
     });

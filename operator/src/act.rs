@@ -2,14 +2,15 @@
 
 use crate::build::backend;
 use crate::context::Context;
-use crate::error::{Error, api, exists_already, is_missing};
+use crate::error::{Error, api, exists_already, is_going_away, is_missing};
 use crate::facts::Pool;
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
-use crate::plan::{Action, Child, Kind, Plan};
+use crate::plan::{self, Action, Child, Kind, Plan};
 use crate::queue;
 use crate::validate::{self, Validated};
 use bakeoff_crds::{Experiment, ExperimentStatus, names};
+use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
@@ -69,8 +70,11 @@ pub async fn execute(
     let valid = validate::spec(experiment, &ctx.settings)
         .ok()
         .or_else(|| validate::salvage(experiment));
-    for action in plan.actions {
-        act(experiment, valid.as_ref(), action, ctx).await?;
+    for step in plan::steps(plan.actions) {
+        let acts = step
+            .into_iter()
+            .map(|action| act(experiment, valid.as_ref(), action, ctx));
+        try_join_all(acts).await?;
     }
     Ok(wait)
 }
@@ -280,7 +284,14 @@ where
             &Patch::Apply(object),
         )
         .await
-        .map_err(api(what))?;
+        .or_else(|error| {
+            if !is_going_away(&error) {
+                return Err(api(what)(error));
+            }
+            // The experiment is being deleted with its namespace: there is nothing left to do well there.
+            tracing::info!(%name, "not made: its namespace is being deleted");
+            Ok(object.clone())
+        })?;
     Ok(())
 }
 

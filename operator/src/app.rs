@@ -161,8 +161,8 @@ fn on_error(experiment: Arc<Experiment>, error: &Error, ctx: Arc<Context>) -> Ac
         return Action::requeue(Duration::from_millis(250));
     }
     tracing::warn!(
-        %error, reason = error.reason(), cause = ?std::error::Error::source(error).map(ToString::to_string),
-        experiment = %experiment.name_any(), namespace = ?experiment.namespace(), "reconcile failed"
+        %error, reason = error.reason(), experiment = %experiment.name_any(),
+        namespace = experiment.namespace().unwrap_or_default(), "reconcile failed"
     );
     let mut memory = ctx.memory();
     let failures = memory

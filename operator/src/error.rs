@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or did not answer.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", said(source))]
     Api {
         /// What was tried.
         what: String,
@@ -40,6 +40,16 @@ impl Error {
     }
 }
 
+/// What the API server said, without the rest of its answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => {
+            format!("{} ({} {})", status.message, status.code, status.reason)
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Names what was tried when a call to the API server fails.
 pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     move |source| {
@@ -58,6 +68,15 @@ pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
 #[must_use]
 pub fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether the API server said that nothing can be made in a namespace because that is being deleted.
+#[must_use]
+pub fn is_going_away(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403
+    && status.details.as_ref().is_some_and(|details| {
+        details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }))
 }
 
 /// Whether the API server said that the object exists already.

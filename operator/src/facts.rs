@@ -20,6 +20,8 @@ pub struct Observed {
     pub now: Timestamp,
     /// The nodes of the pool, sorted by name; unschedulable ones are left out.
     pub nodes: Vec<NodeFacts>,
+    /// The size of each image that they hold, by each of its names, bytes.
+    pub image_bytes: BTreeMap<String, i64>,
     /// The experiment's own children.
     pub children: Children,
     /// The keys of each Secret that the experiment refers to or owns; absent: no such Secret.
@@ -43,6 +45,22 @@ pub enum Pool {
         /// How many are before this one, the holder included.
         ahead: usize,
     },
+}
+
+/// The sizes of the images that a node holds, by each of their names.
+pub fn image_sizes(node: &Node) -> impl Iterator<Item = (String, i64)> {
+    let images = node
+        .status
+        .iter()
+        .filter_map(|status| status.images.as_ref());
+    images
+        .flatten()
+        .flat_map(|image| {
+            let size = image.size_bytes.unwrap_or(0);
+            let names = image.names.iter().flatten();
+            names.map(move |name| (name.clone(), size))
+        })
+        .filter(|(_, size)| *size > 0)
 }
 
 /// The objects that carry the experiment's uid.

@@ -3,7 +3,7 @@
 use crate::build::{backend, jobs};
 use crate::context::Context;
 use crate::error::{Error, api};
-use crate::facts::{Children, Observed, Pool, is_ready, node_facts};
+use crate::facts::{Children, Observed, Pool, image_sizes, is_ready, node_facts};
 use crate::queue::{self, NodeLabels};
 use crate::validate::{self, Validated};
 use bakeoff_crds::run::Progress;
@@ -32,14 +32,10 @@ pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed,
     let children = ctx.caches.children(&namespace, &uid);
     let labels = node_labels(ctx);
     let pool = queue::pool(experiment, &labels);
-    let mut nodes: Vec<_> = ctx
-        .caches
-        .nodes
-        .state()
-        .iter()
-        .filter(|node| pool.contains(&node.name_any()))
-        .filter_map(|node| node_facts(node))
-        .collect();
+    let mut members = ctx.caches.nodes.state();
+    members.retain(|node| pool.contains(&node.name_any()));
+    let image_bytes = members.iter().flat_map(|node| image_sizes(node)).collect();
+    let mut nodes: Vec<_> = members.iter().filter_map(|node| node_facts(node)).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let status = experiment.status.clone().unwrap_or_default();
     if status.completion_time.is_some() {
@@ -65,6 +61,7 @@ pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed,
     Ok(Observed {
         now: Timestamp::now(),
         nodes,
+        image_bytes,
         children,
         secrets,
         pool: queue_state(experiment, ctx, &labels),

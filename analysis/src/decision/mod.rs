@@ -13,8 +13,10 @@
 //! - What is missing is not satisfied: it leads to `Inconclusive`, never to a pass.
 
 mod batching_tolerable;
+mod bounded;
 mod cas_is_backstop;
 mod cold_read_cap;
+mod drop_or_delete;
 mod simple_schema;
 mod small_object_backend;
 #[cfg(test)]
@@ -148,6 +150,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
         DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
         DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, summary),
+        DecisionRule::DropOrDelete => drop_or_delete::decide(decision, summary),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);
@@ -159,7 +162,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
     }
     if matches!(
         decision.rule,
-        DecisionRule::BatchingTolerable | DecisionRule::ColdReadCap
+        DecisionRule::BatchingTolerable | DecisionRule::ColdReadCap | DecisionRule::DropOrDelete
     ) {
         withhold(&mut record, summary, &subject(decision, summary));
     }

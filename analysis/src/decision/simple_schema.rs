@@ -12,8 +12,9 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
+use super::bounded::{Bound, Named, bounded, values};
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing};
-use crate::stats::{interval, mean, round};
+use crate::stats::{mean, round};
 use crate::summary::{CellBackend, CellSummary, CheckSummary, Summary};
 use crate::vocabulary;
 
@@ -212,8 +213,10 @@ fn correctness(summary: &Summary, subject: &str) -> DecisionInput {
 }
 
 fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -> Variant {
-    let bounded =
-        |on: &_, figure, name, scope: &str, bound| bounded(on, figure, name, scope, bound, alpha);
+    let unit = Unit::Percent;
+    let bounded = |on: &_, figure, name, scope: &str, bound| {
+        bounded(on, Named { figure, name, unit }, scope, bound, alpha)
+    };
     let mut mine: Vec<(i64, &CellBackend)> = cells
         .iter()
         .filter(|cell| level(cell, factor::FILLFACTOR) == Some(fillfactor))
@@ -250,56 +253,6 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
     }
     inputs.push(tracking(fillfactor, &mine));
     Variant { fillfactor, inputs }
-}
-
-#[derive(Clone, Copy)]
-enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
-    on.figures
-        .get(figure)
-        .map(|figure| figure.blocks.iter().map(|point| point.value).collect())
-        .unwrap_or_default()
-}
-
-/// A figure against a bound: shown when its whole interval lies on one side.
-fn bounded(
-    on: &CellBackend,
-    figure: &str,
-    name: &str,
-    scope: &str,
-    bound: Bound,
-    alpha: f64,
-) -> DecisionInput {
-    let demand = match bound {
-        Bound::AtLeast(bound) => format!("shown to be at least {bound}"),
-        Bound::AtMost(bound) => format!("shown to be at most {bound}"),
-    };
-    let mut input = missing(name, scope.to_owned(), Role::Primary, Unit::Percent, demand);
-    let values = values(on, figure);
-    input.blocks = count(values.len());
-    if values.is_empty() {
-        return input;
-    }
-    input.value = Some(round(mean(&values)));
-    let Some((_, low, high)) = interval::student(&values, alpha) else {
-        return input;
-    };
-    input.low = Some(round(low));
-    input.high = Some(round(high));
-    let (met, not) = match bound {
-        Bound::AtLeast(bound) => (low >= bound, high < bound),
-        Bound::AtMost(bound) => (high <= bound, low > bound),
-    };
-    input.standing = match (met, not) {
-        (true, _) => Standing::Met,
-        (_, true) => Standing::NotMet,
-        _ => Standing::Open,
-    };
-    input
 }
 
 /// A window must cover what it is to say something about: one in which autovacuum never ran does not

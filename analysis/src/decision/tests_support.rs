@@ -1,11 +1,11 @@
-//! Summaries of head-row runs with known figures, for tests.
+//! Summaries of runs on Postgres with known figures, for tests.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
 use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, Verdict};
 use bakeoff_crds::schedule;
-use bakeoff_crds::spec::{ExperimentSpec, GuardMode};
+use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
 use serde_json::json;
 
 use crate::sample::{self, PLAIN};
@@ -54,6 +54,85 @@ pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigu
             );
             for check in &mut record.checks {
                 check.violations = figures.missed;
+            }
+            record
+        })
+        .collect();
+    summarise(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+    })
+    .unwrap()
+}
+
+/// What one method of retention shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetentionFigures {
+    /// p99 of inserts before, microseconds.
+    pub before: f64,
+    /// And while retention goes on.
+    pub during: f64,
+    pub inserts: f64,
+    /// Milliseconds of detaching and dropping.
+    pub drop: Option<f64>,
+    pub wait: f64,
+    pub lock: f64,
+    pub looks: f64,
+    pub rise: f64,
+    pub complete: f64,
+    pub lost: i64,
+}
+
+/// A run of experiment A1 with these figures by method; they scatter a little over blocks. The margin is
+/// 50 %.
+pub(super) fn retention_summary(
+    blocks: i32,
+    of: impl Fn(RetentionMethod) -> RetentionFigures,
+) -> Summary {
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "old", "retention": {
+            "activeRuns": [60_000], "load": {"open": {"ratePerSecond": [300]}}}}],
+        "trials": {"blocks": blocks},
+        "decision": {"rule": "DropOrDelete", "marginPercent": 50}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let records: Vec<_> = schedule::trials(&spec)
+        .iter()
+        .map(|trial| {
+            let method = RetentionMethod::parse(&trial.cell["method"]).unwrap();
+            let figures = of(method);
+            let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
+            let mut record = sample::record(trial, PLAIN, 7);
+            for (name, p99) in [
+                ("insertBefore", figures.before),
+                ("insertDuring", figures.during * jitter),
+            ] {
+                let part = record.operations.get_mut(name).unwrap();
+                // One latency for all: the p99 is that and nothing else.
+                part.response = sample::histogram(vec![p99 as u64; 500]);
+                part.count = 500;
+            }
+            let mut put = |name: &str, value: f64| {
+                record.figures.insert(name.to_owned(), value);
+            };
+            put("insertsDuring", figures.inserts);
+            put("longestLockWaitMilliseconds", figures.wait * jitter);
+            put("vacuumingRisePercent", figures.rise);
+            put("reclaimComplete", figures.complete);
+            put("strongestLock", figures.lock);
+            put("lockLooks", figures.looks);
+            if let Some(drop) = figures.drop {
+                put("dropMilliseconds", drop * jitter);
+            }
+            if method == RetentionMethod::DropPartition {
+                put("rowsMoved", 900.0);
+                put("microsecondsPerRowMoved", 25.0);
+            }
+            for check in &mut record.checks {
+                check.violations = figures.lost;
             }
             record
         })

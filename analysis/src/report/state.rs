@@ -1,10 +1,12 @@
 //! What the servers say of their own state over the windows.
 
+use super::charts;
 use super::datum::Datum;
 use super::format;
 use super::model::{Section, Table};
 use super::tables::short;
 use crate::summary::{FigureSummary, Summary};
+use bakeoff_crds::spec::WorkloadKind;
 
 /// How a figure is written.
 #[derive(Clone, Copy)]
@@ -12,10 +14,14 @@ enum Shape {
     Percent,
     Number,
     Bytes,
+    Millis,
 }
 
+/// A figure by name, the head of its column, how it is written.
+type Column = (&'static str, &'static str, Shape);
+
 /// The figures of a head row, in the order of the plan's questions.
-const HEAD_ROW: [(&str, &str, Shape); 10] = [
+const HEAD_ROW: [Column; 10] = [
     ("hotPercent", "HOT updates", Shape::Percent),
     ("tableBloatPercent", "Table bloat", Shape::Percent),
     ("indexLeafDensityPercent", "Index density", Shape::Percent),
@@ -28,6 +34,39 @@ const HEAD_ROW: [(&str, &str, Shape); 10] = [
     ("cacheHitPercent", "Cache hits", Shape::Percent),
 ];
 
+/// The figures of a retention, in the order of the plan's questions.
+const RETENTION: [Column; 10] = [
+    ("reclaimMilliseconds", "Reclaimed in", Shape::Millis),
+    ("dropMilliseconds", "Detach, drop", Shape::Millis),
+    ("deleteMilliseconds", "Delete", Shape::Millis),
+    ("longestLockWaitMilliseconds", "Lock wait", Shape::Millis),
+    ("strongestLock", "Lock", Shape::Number),
+    ("bytesReclaimed", "Reclaimed", Shape::Bytes),
+    ("tableBloatPercent", "Bloat after", Shape::Percent),
+    ("rowsMoved", "Rows moved", Shape::Number),
+    ("microsecondsPerRowMoved", "µs each", Shape::Number),
+    ("vacuumingRisePercent", "Vacuum, rise", Shape::Percent),
+];
+
+/// What a kind of workload says of its server, and what there is to know about the columns.
+fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
+    match kind {
+        WorkloadKind::HeadRow => Some((
+            &HEAD_ROW,
+            "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows).",
+        )),
+        WorkloadKind::Retention => Some((
+            &RETENTION,
+            "From the start of retention until the space is back (reclaimed in; where that did not end in the window, at least so long), the longest that others were seen to wait for a lock, the strongest lock on the table in use (1 ACCESS SHARE, 3 ROW EXCLUSIVE, 4 SHARE UPDATE EXCLUSIVE, 8 ACCESS EXCLUSIVE; 0 none seen at a look every 5 to 15 ms), bytes given back to the file system or free in it, percentage points more of the time with autovacuum at the table.",
+        )),
+        WorkloadKind::SmallObjectPut
+        | WorkloadKind::ColdRead
+        | WorkloadKind::Consistency
+        | WorkloadKind::Batching
+        | WorkloadKind::CasRace => None,
+    }
+}
+
 /// The section; empty when no workload states such figures.
 pub(super) fn section(summary: &Summary) -> Section {
     let tables: Vec<Table> = summary
@@ -35,20 +74,21 @@ pub(super) fn section(summary: &Summary) -> Section {
         .iter()
         .enumerate()
         .filter_map(|(w, workload)| {
+            let (shown, _) = columns(workload.kind)?;
             let caption = format!(
                 "{}: the server over the windows, mean of the blocks",
                 workload.name
             );
-            let mut columns = vec![("Cell", false), ("Backend", false)];
-            columns.extend(HEAD_ROW.map(|(_, head, _)| (head, true)));
-            let mut table = Table::new(&caption, &columns);
+            let mut heads = vec![("Cell", false), ("Backend", false)];
+            heads.extend(shown.iter().map(|(_, head, _)| (*head, true)));
+            let mut table = Table::new(&caption, &heads);
             for (c, cell) in workload.cells.iter().enumerate() {
                 for (b, on) in cell.backends.iter().enumerate() {
                     if on.figures.is_empty() {
                         continue;
                     }
                     let mut row = vec![short(&cell.levels).into(), on.backend.as_str().into()];
-                    row.extend(HEAD_ROW.map(|(name, _, shape)| {
+                    row.extend(shown.iter().map(|&(name, _, shape)| {
                         let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
                         datum(on.figures.get(name), shape, &place)
                     }));
@@ -58,14 +98,28 @@ pub(super) fn section(summary: &Summary) -> Section {
             (!table.rows.is_empty()).then_some(table)
         })
         .collect();
-    if tables.is_empty() {
+    let figures = charts::state(summary);
+    if tables.is_empty() && figures.is_empty() {
         return Section::default();
     }
+    let mut intro: Vec<String> = Vec::new();
+    for workload in &summary.workloads {
+        if let Some((_, words)) = columns(workload.kind)
+            && !intro.iter().any(|known| known == words)
+        {
+            intro.push(words.to_owned());
+        }
+    }
+    intro.push("Half widths of 95 % intervals over the blocks follow the figures.".to_owned());
     Section {
         heading: "State of the server".to_owned(),
-        intro: vec![
-            "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows). Half widths of 95 % intervals over the blocks follow the figures.".to_owned(),
-        ],
+        intro,
+        legend: if figures.is_empty() {
+            Vec::new()
+        } else {
+            charts::legend(summary)
+        },
+        figures,
         tables,
         ..Section::default()
     }
@@ -92,16 +146,18 @@ fn text(figure: Option<&FigureSummary>, shape: Shape) -> String {
         .map(|high| high - figure.value)
         .filter(|half| *half > 0.0);
     let one = |value: f64| match shape {
-        Shape::Percent | Shape::Number if value >= 100.0 || value.fract() == 0.0 => {
+        Shape::Percent | Shape::Number | Shape::Millis
+            if value >= 100.0 || value.fract() == 0.0 =>
+        {
             format!("{value:.0}")
         }
-        Shape::Percent | Shape::Number => format!("{value:.1}"),
+        Shape::Percent | Shape::Number | Shape::Millis => format!("{value:.1}"),
         Shape::Bytes => format::whole(value.round() as i64),
     };
-    let unit = if matches!(shape, Shape::Percent) {
-        " %"
-    } else {
-        ""
+    let unit = match shape {
+        Shape::Percent => " %",
+        Shape::Millis => " ms",
+        Shape::Number | Shape::Bytes => "",
     };
     match half {
         Some(half) => format!("{} ± {}{unit}", one(figure.value), one(half)),

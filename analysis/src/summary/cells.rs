@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::{
     BlockFigure, CellBackend, Drift, FigurePoint, FigureSummary, LoadSummary, OperationSummary,
-    Percentiles, SpectrumPoint, SummaryError,
+    Percentiles, SpectrumPoint, StateOfBlock, SummaryError,
 };
 use crate::merge::{self, MergeError};
 use crate::stats::{self, tail, trend};
@@ -68,6 +68,11 @@ pub(super) fn cell_on_backend(
         counters,
         checks: Vec::new(),
         figures: figures(trials),
+        state: trials.iter().find_map(|record| {
+            let series = record.state.clone()?;
+            let block = record.trial.block;
+            Some(StateOfBlock { block, series })
+        }),
         drift: drift(&completed_by_second, seed),
         completed_by_second,
     })

@@ -78,7 +78,7 @@ pub(super) fn excluded(
         }
     }
     for lost in interrupted {
-        let detail = "the generator was lost before the trial ended".to_owned();
+        let detail = "the generator ended before the trial did: it was lost, or the experiment was suspended or cancelled".to_owned();
         list.push(entry(
             &lost.trial,
             lost.attempt,
@@ -278,6 +278,7 @@ pub(super) fn backend_summary(
         version: backend.version.clone(),
         image: backend.image.clone(),
         image_id: backend.image_id.clone(),
+        image_bytes: backend.image_bytes,
         durability: backend.durability.clone(),
         node: backend.node.clone(),
         time_to_ready_seconds: backend.time_to_ready_seconds,

@@ -20,6 +20,7 @@ pub use looks::may_stop;
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::result::StateSeries;
 use bakeoff_crds::schedule::Cell;
 use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
 use bakeoff_crds::status::TrialCounts;
@@ -105,6 +106,9 @@ pub struct BackendSummary {
     pub image: String,
     /// The image that ran, by digest.
     pub image_id: String,
+    /// Its size as its node reports it, bytes; unknown where no node lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<i64>,
     /// What "acknowledged" means there.
     pub durability: String,
     /// The node it ran on.
@@ -184,11 +188,24 @@ pub struct CellBackend {
     /// Figures of the backend's state over a window, by name; never summed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, FigureSummary>,
+    /// How the backend's state went in one block: series of several blocks are not added or averaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateOfBlock>,
     /// Completed operations in each second of the window: the sum over blocks, divided by their number.
     pub completed_by_second: Vec<f64>,
     /// Whether the rate drifted over the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+}
+
+/// How a backend's state went over the window of its first valid block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateOfBlock {
+    /// The block, from 0.
+    pub block: i32,
+    /// Lines and marks over the window.
+    pub series: StateSeries,
 }
 
 /// A figure that each trial states of its whole window, such as the share of HOT updates.

@@ -71,6 +71,17 @@ pub fn batching_spec(bound: i32) -> ExperimentSpec {
     .unwrap()
 }
 
+pub fn head_spec() -> ExperimentSpec {
+    serde_json::from_value(json!({
+        "backends": [{"name": "postgres", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "head", "headRow": {
+            "activeRuns": [5_000, 20_000], "fillfactor": [100, 70], "load": {"closed": {"concurrency": [8]}}}}],
+        "trials": {"blocks": 4},
+        "decision": {"rule": "SimpleSchema"}
+    }))
+    .unwrap()
+}
+
 pub fn manifest(spec: &ExperimentSpec) -> Manifest {
     let node = |name: &str| NodeFacts {
         name: name.into(),
@@ -105,6 +116,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             ),
             image_id: "sha256:3f1e7c9a40d2b58c6e90f2a17b3d4c5e6f708192a3b4c5d6e7f8091a2b3c4d5e"
                 .into(),
+            image_bytes: Some(98_400_000),
             endpoint: format!("http://{}:9000", backend.name),
             region: "us-east-1".into(),
             bucket: "bakeoff".into(),
@@ -366,6 +378,32 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             });
             load.completed = i64::from(count);
         }
+        WorkloadKind::Retention => {
+            let count = (level("ratePerSecond").unwrap() * 20.0) as i64;
+            for (name, share) in [
+                ("operation", 1.0),
+                ("insert", 0.17),
+                ("transition", 0.83),
+                ("insertBefore", 0.06),
+                ("insertDuring", 0.04),
+                ("insertAfter", 0.07),
+            ] {
+                let part = (count as f64 * share) as i64;
+                operations.insert(
+                    name.to_owned(),
+                    operation(&mut rng, part, 900.0, behaviour.tail),
+                );
+            }
+            checks.push(CheckRecord {
+                name: "rowsLost".to_owned(),
+                checked: 10_000,
+                violations: behaviour.violations,
+                uncertain: 0,
+                examples: Vec::new(),
+            });
+            load.completed = count;
+            load.offered_per_second = level("ratePerSecond").unwrap();
+        }
     }
     load.planned = load.completed;
     load.achieved_per_second = load.completed as f64 / 20.0;
@@ -419,7 +457,31 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             },
         }),
         figures: BTreeMap::new(),
+        state: (trial.kind == WorkloadKind::HeadRow).then(sawtooth),
         files: Vec::new(),
+    }
+}
+
+/// Dead rows that autovacuum takes away every six seconds, and a checkpoint in the middle.
+fn sawtooth() -> StateSeries {
+    let seconds = || (0..20).map(f64::from);
+    StateSeries {
+        at_seconds: seconds().collect(),
+        lines: BTreeMap::from([
+            (
+                "deadRows".to_owned(),
+                seconds().map(|second| second % 6.0 * 400.0).collect(),
+            ),
+            (
+                "tableBytes".to_owned(),
+                seconds().map(|second| 4e6 + second * 1e4).collect(),
+            ),
+            ("indexBytes".to_owned(), seconds().map(|_| 5e5).collect()),
+        ]),
+        marks: BTreeMap::from([
+            ("autovacuum".to_owned(), vec![6.0, 12.0, 18.0]),
+            ("checkpoint".to_owned(), vec![10.0]),
+        ]),
     }
 }
 

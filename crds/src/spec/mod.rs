@@ -8,6 +8,7 @@ mod backend;
 mod cas_race;
 mod load;
 mod postgres;
+mod retention;
 mod workload;
 
 pub use backend::{
@@ -17,6 +18,7 @@ pub use backend::{
 pub use cas_race::{CasRace, GuardMode, RaceFaults};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
+pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
     WorkloadKind, WorkloadSpec,
@@ -78,7 +80,8 @@ fn rule_trial_budget() -> Rule {
         has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
         has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
         has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : \
-        has(w.casRace) ? w.casRace.modes.size() : 1).sum()";
+        has(w.casRace) ? w.casRace.modes.size() : \
+        has(w.retention) ? w.retention.methods.size() * w.retention.activeRuns.size() * (has(w.retention.load.open) ? w.retention.load.open.ratePerSecond.size() : 1) : 1).sum()";
     Rule::new(format!("{cells} * self.backends.size() * self.trials.blocks <= {MAX_TRIALS}"))
         .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
 }
@@ -128,9 +131,10 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow and casRace need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace and retention need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || (w.casRace.runs >= self.generators.replicas && w.casRace.writers >= 2 * self.generators.replicas))").message("casRace needs at least one run and two writers for each generator: raise runs and writers, or lower generators.replicas"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
+#[x_kube(validation = Rule::new("self.generators.replicas == 1 || self.workloads.all(w, !has(w.retention))").message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1"))]
 #[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
@@ -559,8 +563,8 @@ pub struct Decision {
     #[serde(default = "default_margin")]
     #[schemars(range(min = 0, max = 1_000))]
     pub margin_percent: i32,
-    /// The latency in milliseconds that the rule calls tolerable, where it asks for one
-    /// (`BatchingTolerable`, `ColdReadCap`). 1 to 3600000, default 1000.
+    /// The time in milliseconds that the rule calls tolerable, where it asks for one: a latency
+    /// (`BatchingTolerable`, `ColdReadCap`), detaching and dropping a partition (`DropOrDelete`). 1 to 3600000, default 1000.
     #[serde(default = "default_bound")]
     #[schemars(range(min = 1, max = 3_600_000))]
     pub bound_milliseconds: i32,
@@ -588,6 +592,8 @@ pub enum DecisionRule {
     SimpleSchema,
     /// Experiment A2: is the compare-and-swap a backstop that holds when the lock does not?
     CasIsBackstop,
+    /// Experiment A1: do old runs leave by dropping a partition, or does a bulk delete do?
+    DropOrDelete,
 }
 
 impl DecisionRule {
@@ -600,6 +606,7 @@ impl DecisionRule {
             Self::ColdReadCap => "ColdReadCap",
             Self::SimpleSchema => "SimpleSchema",
             Self::CasIsBackstop => "CasIsBackstop",
+            Self::DropOrDelete => "DropOrDelete",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The measured work: one kind, with its parameters, for each experiment of the plan.
 
-use super::{CasRace, HeadRow, Load};
+use super::{CasRace, HeadRow, Load, Retention};
 use crate::quantity::Quantity;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Measured work with its factors. Exactly one of the kinds is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow and casRace"))]
+#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace), has(self.retention)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow, casRace and retention"))]
 pub struct Workload {
     /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
     #[schemars(
@@ -36,6 +36,9 @@ pub struct Workload {
     /// A2: lets writers race for the same runs and checks what they were told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cas_race: Option<CasRace>,
+    /// A1: how old runs leave the table, Postgres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 /// B1: puts small objects of incompressible bytes, each under a new key, across many prefixes.
@@ -287,6 +290,8 @@ pub enum WorkloadKind {
     HeadRow,
     /// A2
     CasRace,
+    /// A1
+    Retention,
 }
 
 impl WorkloadKind {
@@ -295,7 +300,7 @@ impl WorkloadKind {
     pub fn on_postgres(self) -> bool {
         match self {
             Self::SmallObjectPut | Self::ColdRead | Self::Consistency | Self::Batching => false,
-            Self::HeadRow | Self::CasRace => true,
+            Self::HeadRow | Self::CasRace | Self::Retention => true,
         }
     }
 }
@@ -315,6 +320,8 @@ pub enum WorkloadSpec<'a> {
     HeadRow(&'a HeadRow),
     /// A2
     CasRace(&'a CasRace),
+    /// A1
+    Retention(&'a Retention),
 }
 
 impl Workload {
@@ -330,6 +337,7 @@ impl Workload {
             self.batching.as_ref().map(WorkloadSpec::Batching),
             self.head_row.as_ref().map(WorkloadSpec::HeadRow),
             self.cas_race.as_ref().map(WorkloadSpec::CasRace),
+            self.retention.as_ref().map(WorkloadSpec::Retention),
         ];
         let mut set = members.into_iter().flatten();
         let first = set.next()?;
@@ -346,6 +354,7 @@ impl Workload {
             WorkloadSpec::Batching(_) => WorkloadKind::Batching,
             WorkloadSpec::HeadRow(_) => WorkloadKind::HeadRow,
             WorkloadSpec::CasRace(_) => WorkloadKind::CasRace,
+            WorkloadSpec::Retention(_) => WorkloadKind::Retention,
         })
     }
 }

@@ -41,13 +41,13 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a backend",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
-            "exactly one of minio, seaweedfs and s3",
+            "exactly one of minio, seaweedfs, postgres and s3",
         ),
         (
             "no member of a backend",
             "/spec/backends",
             backend(json!({"name": "m"})),
-            "exactly one of minio, seaweedfs and s3",
+            "exactly one of minio, seaweedfs, postgres and s3",
         ),
         (
             "duplicate backends",
@@ -79,7 +79,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a workload",
             "/spec/workloads/0/coldRead",
             json!({}),
-            "exactly one of smallObjectPut, coldRead, consistency and batching",
+            "a workload sets exactly one of smallObjectPut, coldRead",
         ),
         (
             "duplicate workloads",
@@ -223,7 +223,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "S3 work on Postgres",
             "/spec/backends",
             json!([{"name": "pg", "postgres": {"version": "18.4"}}]),
-            "headrow needs postgres backends",
+            "need postgres backends",
         ),
         (
             "unknown Postgres",
@@ -232,10 +232,34 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "postgres 9.6",
         ),
         (
+            "a workload of S3 on Postgres",
+            "/spec/backends/0",
+            json!({"name": "pg", "postgres": {"version": "18.4"}}),
+            "every workload must fit every backend",
+        ),
+        (
             "two ways of arriving",
             "/spec/workloads/0",
             json!({"name": "h", "headRow": {"runsPerMonth": [1_000_000], "load": {"closed": {"concurrency": [1]}}}}),
             "exactly one of load and runsPerMonth",
+        ),
+        (
+            "a pause that no lock outlasts",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"leaseMilliseconds": 500, "faults": {"pauseWriterMilliseconds": 400}}}),
+            "longer than leaseMilliseconds",
+        ),
+        (
+            "a race against oneself",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"writers": 1}}),
+            "greater than or equal to 2",
+        ),
+        (
+            "a mode twice",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"modes": ["Guarded", "Guarded"]}}),
+            "lists a mode twice",
         ),
         (
             "long name",
@@ -273,6 +297,11 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
             let mut fixture = Fixture::tiny("bad").set(place, value);
             if what == "too many trials" {
                 fixture = fixture.set("/spec/trials/blocks", json!(20));
+            }
+            if what == "unknown Postgres" {
+                let head =
+                    json!([{"name": "h", "headRow": {"load": {"closed": {"concurrency": [1]}}}}]);
+                fixture = fixture.set("/spec/workloads", head);
             }
             // A decision that names backends which are gone would be refused for another reason.
             match dry_run(lab, fixture.manifest()).await {

@@ -11,8 +11,9 @@ use bakeoff_crds::status::TrialCounts;
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::run::{self, Run, RunError};
 use bakeoff_loadgen::sigv4::Credentials;
+use bakeoff_loadgen::stall::Stall;
 use bakeoff_loadgen::store::Store;
-use bakeoff_loadgen::{calibrate as node, null_s3 as null, report as reporting};
+use bakeoff_loadgen::{calibrate as node, null_postgres, null_s3, report as reporting};
 use tokio::sync::watch;
 
 use super::{Ended, Failed, RunArgs, StoreArgs};
@@ -89,9 +90,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         stop,
     };
     if args.index == 0 {
-        control::serve(control, args.listen).map_err(|error| {
-            Failed::new("PortUnavailable", format!("{}: {error}", args.listen), true)
-        })?;
+        control::serve(control, args.listen).map_err(|error| unavailable(args.listen, &error))?;
         let counts = run
             .lead(&|record| {
                 tracing::info!(
@@ -128,7 +127,7 @@ pub fn calibrate(directory: &Path) -> Ended {
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     let text = serde_json::to_string(&found)
         .map_err(|error| Failed::new("Json", error.to_string(), false))?;
-    println!("{text}");
+    super::print(&text);
     Ok((Some(Termination::Calibrated(found)), 0))
 }
 
@@ -183,7 +182,7 @@ pub async fn report(
     };
     let ending: Option<Ending> = ending.map(read).transpose()?;
     let reported = reporting::report(&store, ending).await?;
-    println!("{}", reported.markdown);
+    super::print(&reported.markdown);
     let termination = outcome::termination(&reported.outcome)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     Ok((Some(termination), 0))
@@ -195,7 +194,7 @@ pub async fn cleanup(plan: &Path) -> Ended {
     // Provisioned backends are gone by now, and so may their credentials be.
     external.backends.retain(|backend| !backend.provisioned);
     let removed = run::cleanup(&run::backends(&external)?).await?;
-    println!("{removed} objects removed");
+    super::print(&format!("{removed} objects removed"));
     Ok((
         Some(Termination::CleanedUp(
             i64::try_from(removed).unwrap_or(i64::MAX),
@@ -238,7 +237,10 @@ pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
     } else {
         "no index.json: not complete"
     };
-    println!("{copied} files copied to {}, {complete}", folder.display());
+    super::print(&format!(
+        "{copied} files copied to {}, {complete}",
+        folder.display()
+    ));
     Ok((None, 0))
 }
 
@@ -267,13 +269,26 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     };
     let compared = comparison::compare(base, subject)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
-    println!("{}", comparison::markdown(&compared));
+    super::print(&comparison::markdown(&compared));
     Ok((None, 0))
 }
 
-pub async fn null_s3(listen: SocketAddr, body: usize) -> Ended {
-    null::serve(listen, body, |address| println!("http://{address}"))
+pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize, stall: Stall) -> Ended {
+    let said = |address| super::print(&format!("http://{address}"));
+    null_s3::serve(listen, body, objects, stall, said)
         .await
-        .map_err(|error| Failed::new("PortUnavailable", format!("{listen}: {error}"), true))?;
+        .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))
+}
+
+pub async fn null_postgres(listen: SocketAddr, stall: Stall) -> Ended {
+    let said = |address| super::print(&format!("postgres://{address}"));
+    null_postgres::serve(listen, stall, said)
+        .await
+        .map_err(|error| unavailable(listen, &error))?;
+    Ok((None, 0))
+}
+
+fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
+    Failed::new("PortUnavailable", format!("{listen}: {error}"), true)
 }

@@ -3,12 +3,15 @@
 mod commands;
 mod standalone;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bakeoff_crds::names::GENERATOR_PORT;
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
+use bakeoff_loadgen::stall::Stall;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -86,6 +89,19 @@ enum Command {
         /// Bytes of every object.
         #[arg(long, default_value_t = 4_096)]
         body: usize,
+        /// Objects that every listing shows under its prefix.
+        #[arg(long, default_value_t = 0)]
+        objects: usize,
+        #[command(flatten)]
+        stall: StallArgs,
+    },
+    /// Serves a null Postgres target: answers every statement at once and keeps nothing.
+    NullPostgres {
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1:9998")]
+        listen: SocketAddr,
+        #[command(flatten)]
+        stall: StallArgs,
     },
 }
 
@@ -94,6 +110,26 @@ struct TerminationArgs {
     /// Where the outcome is written for the operator, at most 4096 bytes.
     #[arg(long)]
     termination_log: Option<PathBuf>,
+}
+
+/// A planted fault: the server stops as a whole.
+#[derive(Clone, Copy, Debug, Args)]
+struct StallArgs {
+    /// For how long it stops, milliseconds; 0: never.
+    #[arg(long, default_value_t = 0)]
+    stall_millis: u64,
+    /// How often it stops, milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    stall_every_millis: u64,
+}
+
+impl StallArgs {
+    fn of(self) -> Stall {
+        Stall {
+            length: Duration::from_millis(self.stall_millis),
+            every: Duration::from_millis(self.stall_every_millis),
+        }
+    }
 }
 
 /// How results are reached where they lie in a bucket.
@@ -239,6 +275,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Writes a line to the standard output. Whoever reads it may stop reading, as `head` does; that is no error of
+/// ours.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
 type Ended = Result<(Option<Termination>, u8), Failed>;
 
 async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
@@ -284,7 +327,18 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             subject,
             store,
         } => (None, commands::compare(&base, &subject, &store).await),
-        Command::NullS3 { listen, body } => (None, commands::null_s3(listen, body).await),
+        Command::NullS3 {
+            listen,
+            body,
+            objects,
+            stall,
+        } => (
+            None,
+            commands::null_s3(listen, body, objects, stall.of()).await,
+        ),
+        Command::NullPostgres { listen, stall } => {
+            (None, commands::null_postgres(listen, stall.of()).await)
+        }
     }
 }
 

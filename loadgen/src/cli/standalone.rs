@@ -82,28 +82,33 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     };
     let reported = reporting::report(&store, Some(ending)).await?;
     let records = records.into_inner();
-    println!("{}", table(&records));
-    println!("{}", cost(&records));
+    super::print(&table(&records));
+    super::print(&cost(&records));
     for check in records
         .iter()
         .flat_map(|record| &record.checks)
         .filter(|check| check.violations > 0)
     {
-        println!(
+        super::print(&format!(
             "{}: {} of {} violated, for example: {}",
             check.name,
             check.violations,
             check.checked,
             check.examples.first().map_or("", String::as_str)
-        );
+        ));
     }
     if let Some(decision) = &reported.outcome.decision {
-        println!("Decision: {decision:?}");
+        super::print(&format!(
+            "{} is {}: {}",
+            decision.rule,
+            decision.outcome.as_str(),
+            decision.reason
+        ));
     }
-    println!(
+    super::print(&format!(
         "Results: {} (report.html, report.md, summary.json)",
         args.out.display()
-    );
+    ));
     let unmet = reported
         .outcome
         .objectives

@@ -1,6 +1,10 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
+pub mod locks;
 pub mod observe;
+pub mod partitions;
+pub mod series;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +68,7 @@ impl Connector {
             .connect_timeout(CONNECT_PATIENCE);
         Ok(Self {
             config: Arc::new(config),
-            address: address.into(),
+            address: address.trim_end_matches('/').into(),
             timeout,
         })
     }
@@ -79,6 +83,25 @@ impl Connector {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Opens a connection for the measured path: prepared statements only, one at a time.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the user.
+    pub async fn wire(&self) -> Result<wire::Wire, Failure> {
+        let unusable = || Failure::new(FailureClass::Client, "no host and port");
+        let (host, port) = self.address.rsplit_once(':').ok_or_else(unusable)?;
+        let port = port.parse().map_err(|_| unusable())?;
+        match tokio::time::timeout(
+            CONNECT_PATIENCE,
+            wire::Wire::open(&self.config, (host, port)),
+        )
+        .await
+        {
+            Ok(opened) => opened,
+            Err(_) => Err(Failure::new(FailureClass::Connect, "no answer within 10 s")),
+        }
     }
 
     /// Opens a connection. It ends when the client is dropped.
@@ -121,7 +144,12 @@ pub fn failure(error: &tokio_postgres::Error) -> Failure {
             std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         return Failure::new(FailureClass::Transport, cause);
     };
-    let class = match server.code() {
+    refused(server.code(), server.message())
+}
+
+/// What an error that the server answered is, for the record.
+fn refused(code: &SqlState, message: &str) -> Failure {
+    let class = match code {
         &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             FailureClass::Client
         }
@@ -136,8 +164,8 @@ pub fn failure(error: &tokio_postgres::Error) -> Failure {
         }
         _ => FailureClass::Server,
     };
-    let mut failure = Failure::new(class, server.message());
-    failure.code = Some(server.code().code().to_owned());
+    let mut failure = Failure::new(class, message);
+    failure.code = Some(code.code().to_owned());
     failure
 }
 

@@ -218,7 +218,7 @@ impl Observer {
     }
 }
 
-/// The query of a sample. Version 16 counts updates that left their page, version 17 moved the
+/// The query of a sample, summed over the partitions where the table has some. Version 16 counts updates that left their page, version 17 moved the
 /// checkpoints to a view of their own.
 fn sample_query(version: i32) -> String {
     let new_page = if version >= 160_000 {
@@ -232,9 +232,8 @@ fn sample_query(version: i32) -> String {
         "SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter"
     };
     format!(
-        "SELECT pg_relation_size('bakeoff.runs'), pg_indexes_size('bakeoff.runs'), \
-         t.n_live_tup, t.n_dead_tup, t.n_tup_upd, t.n_tup_hot_upd, t.n_tup_del, t.{new_page}, \
-         t.autovacuum_count, t.autoanalyze_count, coalesce(t.seq_scan, 0), coalesce(t.idx_scan, 0), \
+        "SELECT t.table_bytes, t.index_bytes, t.live, t.dead, t.updates, t.hot, t.deletes, t.new_page, \
+         t.autovacuums, t.autoanalyzes, t.seq_scans, t.idx_scans, \
          d.blks_hit, d.blks_read, \
          pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, ({checkpoints}), \
          (SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'), \
@@ -242,11 +241,19 @@ fn sample_query(version: i32) -> String {
             FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
             AND backend_type = 'client backend'), \
          (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()), \
-         EXISTS (SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = t.relid) \
-         FROM pg_stat_user_tables t, pg_stat_database d \
-         WHERE t.schemaname = 'bakeoff' AND t.relname = 'runs' AND d.datname = current_database()"
+         EXISTS (SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = ANY (t.relids)) \
+         FROM (SELECT array_agg(relid) AS relids, \
+            coalesce(sum(pg_relation_size(relid)), 0)::bigint AS table_bytes, \
+            coalesce(sum(pg_indexes_size(relid)), 0)::bigint AS index_bytes, \
+            sum(n_live_tup)::bigint AS live, sum(n_dead_tup)::bigint AS dead, \
+            sum(n_tup_upd)::bigint AS updates, sum(n_tup_hot_upd)::bigint AS hot, \
+            sum(n_tup_del)::bigint AS deletes, sum({new_page})::bigint AS new_page, \
+            sum(autovacuum_count)::bigint AS autovacuums, sum(autoanalyze_count)::bigint AS autoanalyzes, \
+            coalesce(sum(seq_scan), 0)::bigint AS seq_scans, coalesce(sum(idx_scan), 0)::bigint AS idx_scans \
+            FROM pg_stat_user_tables WHERE relid = 'bakeoff.runs'::regclass \
+            OR relid IN (SELECT relid FROM pg_partition_tree('bakeoff.runs'))) t, pg_stat_database d \
+         WHERE d.datname = current_database()"
     )
-    .replace("t.0::bigint", "0::bigint")
 }
 
 fn sample(row: &Row, at_millis: i64) -> Sample {
@@ -385,7 +392,7 @@ mod tests {
     fn the_query_follows_the_version() {
         assert!(sample_query(160_004).contains("pg_stat_bgwriter"));
         let query = sample_query(180_001);
-        assert!(query.contains("pg_stat_checkpointer") && query.contains("t.n_tup_newpage_upd"));
-        assert!(sample_query(150_000).contains(", 0::bigint,"));
+        assert!(query.contains("pg_stat_checkpointer") && query.contains("sum(n_tup_newpage_upd)"));
+        assert!(sample_query(150_000).contains("sum(0::bigint)"));
     }
 }

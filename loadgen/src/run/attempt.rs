@@ -107,6 +107,7 @@ impl Run {
             window,
             files,
             figures,
+            state,
             ..
         } = outcome;
         let generators = outcome.generators;
@@ -140,6 +141,7 @@ impl Run {
             generators,
             backend: usage,
             figures,
+            state,
             files,
         };
         self.put_json(&format!("{folder}trial.json"), &record)
@@ -211,6 +213,7 @@ impl Run {
         let own = PartRecord::new(&part, self.index, &self.node, Default::default());
         let window = Some(wall_window(part.window));
         let figures = part.figures.clone();
+        let state = part.state.clone();
         let mut files = self.raw(folder, &part).await?;
         let mut logs = vec![part.recorded.intervals];
         let mut parts = vec![own];
@@ -249,6 +252,7 @@ impl Run {
             window,
             files,
             figures,
+            state,
             missing,
         })
     }
@@ -274,6 +278,7 @@ pub(super) struct Measured {
     window: Option<Window>,
     files: Vec<String>,
     figures: BTreeMap<String, f64>,
+    state: Option<bakeoff_crds::result::StateSeries>,
     pub(super) missing: usize,
 }
 

@@ -5,33 +5,40 @@
 //! trials would be spent for nothing.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bakeoff_analysis::stats::round;
 use bakeoff_crds::result::Baseline;
-use bakeoff_crds::schedule::Trial;
+use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::{Run, RunError, stoppable};
 use crate::access::Access;
-use crate::null_s3;
+use crate::pg::Connector;
 use crate::record::decode;
 use crate::s3::Target;
 use crate::s3::conn::Dialer;
 use crate::sigv4::Credentials;
+use crate::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
+use crate::{null_postgres, null_s3};
 
 /// How long an operation may take; nothing takes long there.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds of the window.
 const SECONDS: i32 = 1;
+/// Open runs of a baseline at most: their number costs a generator next to nothing, and loading many would
+/// take longer than the baseline.
+const MAX_RUNS: u64 = 20_000;
 
 /// The baselines of this start of the generator.
 #[derive(Debug, Default)]
 pub(super) struct Baselines {
-    server: Option<SocketAddr>,
+    s3: Option<SocketAddr>,
+    postgres: Option<SocketAddr>,
     known: BTreeMap<(String, i32), Option<Baseline>>,
 }
 
@@ -51,83 +58,114 @@ impl Baselines {
         if let Some(known) = self.known.get(&cell) {
             return Ok(*known);
         }
-        let baseline = match trial.kind {
-            WorkloadKind::SmallObjectPut | WorkloadKind::Batching => {
-                self.measure(run, trial, rate).await?
-            }
-            // They read back what they wrote, which a server that keeps nothing cannot answer, or
-            // speak another protocol.
-            WorkloadKind::ColdRead
-            | WorkloadKind::Consistency
-            | WorkloadKind::HeadRow
-            | WorkloadKind::CasRace => None,
+        let baseline = match self.access(trial.kind)? {
+            Some(access) => measure(run, trial, rate, access).await?,
+            None => None,
         };
         self.known.insert(cell, baseline);
         Ok(baseline)
     }
 
-    async fn measure(
-        &mut self,
-        run: &Run,
-        trial: &Trial,
-        rate: Option<f64>,
-    ) -> Result<Option<Baseline>, RunError> {
-        let Some(server) = self.server() else {
-            return Ok(None);
-        };
+    /// Connections to the null server of a workload; starts it when it is the first that asks.
+    fn access(&mut self, kind: WorkloadKind) -> Result<Option<Access>, RunError> {
         let credentials = Credentials {
             access_key_id: "null".to_owned(),
             secret_access_key: "null".to_owned(),
             session_token: None,
         };
-        let endpoint = format!("http://{server}");
-        let target = Target::new(&endpoint, "null", "null", true, credentials)?;
-        let mut spec = run.plan.spec.clone();
-        spec.trials.warmup_seconds = 0;
-        spec.trials.window_seconds = SECONDS;
-        spec.trials.drain_seconds = SECONDS;
-        let context = Context {
-            spec: &spec,
-            trial,
-            attempt: 0,
-            access: Access::S3(Dialer::new(Arc::new(target), TIMEOUT, false)?),
-            prefix: String::new(),
-            generator: run.index,
-            generators: run.generators,
-            rate,
-            live: Arc::default(),
-        };
-        match stoppable(workloads::run(&context, &Alone), run.stop.clone()).await? {
-            Ok(part) => Ok(figures(&part)),
-            Err(error) => {
-                tracing::warn!(%error, trial = trial.id, "no baseline");
-                Ok(None)
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        match kind {
+            WorkloadKind::SmallObjectPut | WorkloadKind::Batching => {
+                let server = start(&mut self.s3, "null-s3", move |started| {
+                    null_s3::serve(local, 0, 0, Stall::default(), started)
+                });
+                let Some(server) = server else {
+                    return Ok(None);
+                };
+                let endpoint = format!("http://{server}");
+                let target = Target::new(&endpoint, "null", "null", true, credentials)?;
+                let dialer = Dialer::new(Arc::new(target), TIMEOUT, false)?;
+                Ok(Some(Access::S3(dialer)))
             }
+            WorkloadKind::HeadRow => {
+                let server = start(&mut self.postgres, "null-postgres", move |started| {
+                    null_postgres::serve(local, Stall::default(), started)
+                });
+                let connector = server.and_then(|server| {
+                    let endpoint = format!("postgres://{server}");
+                    Connector::new(&endpoint, "null", &credentials, TIMEOUT).ok()
+                });
+                Ok(connector.map(Access::Postgres))
+            }
+            // They read back what they wrote or act on the server's own state, which one that keeps nothing
+            // cannot answer.
+            WorkloadKind::ColdRead
+            | WorkloadKind::Consistency
+            | WorkloadKind::CasRace
+            | WorkloadKind::Retention => Ok(None),
         }
     }
+}
 
-    /// The null server, on a thread of its own, so that its CPU time is not the generator's.
-    fn server(&mut self) -> Option<SocketAddr> {
-        if self.server.is_none() {
-            let (sender, receiver) = std::sync::mpsc::channel();
-            let started = std::thread::Builder::new()
-                .name("null-s3".into())
-                .spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()?;
-                    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-                    runtime.block_on(null_s3::serve(listen, 0, |address| {
-                        let _ = sender.send(address);
-                    }))
-                });
-            if let Err(error) = started {
-                tracing::warn!(%error, "no null server, so no baselines");
-                return None;
-            }
-            self.server = receiver.recv_timeout(TIMEOUT).ok();
+/// The address of a null server, on a thread of its own, so that its CPU time is not the generator's.
+fn start<F: Future<Output = std::io::Result<()>>>(
+    server: &mut Option<SocketAddr>,
+    name: &str,
+    serve: impl FnOnce(Box<dyn FnOnce(SocketAddr)>) -> F + Send + 'static,
+) -> Option<SocketAddr> {
+    if server.is_none() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let started = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(serve(Box::new(move |address| {
+                    // Whoever asked has given up waiting.
+                    let _ = sender.send(address);
+                })))
+            });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no null server, so no baselines");
+            return None;
         }
-        self.server
+        *server = receiver.recv_timeout(TIMEOUT).ok();
+    }
+    *server
+}
+
+async fn measure(
+    run: &Run,
+    trial: &Trial,
+    rate: Option<f64>,
+    access: Access,
+) -> Result<Option<Baseline>, RunError> {
+    let mut spec = run.plan.spec.clone();
+    spec.trials.warmup_seconds = 0;
+    spec.trials.window_seconds = SECONDS;
+    spec.trials.drain_seconds = SECONDS;
+    let mut trial = trial.clone();
+    if let Some(runs) = trial.cell.get_mut(factor::ACTIVE_RUNS) {
+        *runs = runs.parse().unwrap_or(MAX_RUNS).min(MAX_RUNS).to_string();
+    }
+    let context = Context {
+        spec: &spec,
+        trial: &trial,
+        attempt: 0,
+        access,
+        prefix: String::new(),
+        generator: run.index,
+        generators: run.generators,
+        rate,
+        live: Arc::default(),
+    };
+    match stoppable(workloads::run(&context, &Alone), run.stop.clone()).await? {
+        Ok(part) => Ok(figures(&part)),
+        Err(error) => {
+            tracing::warn!(%error, trial = trial.id, "no baseline");
+            Ok(None)
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 use futures::pin_mut;
+use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Statement};
 
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
@@ -24,7 +24,8 @@ use crate::clock;
 use crate::drive::{Worker, drive};
 use crate::pacer::Due;
 use crate::pg::observe::{self, Observer};
-use crate::pg::{Connector, failure};
+use crate::pg::wire::{Value, Wire};
+use crate::pg::{Connector, failure, series};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Failure, FailureClass};
 
@@ -172,13 +173,6 @@ impl Lives {
     }
 }
 
-struct Statements {
-    client: Client,
-    create: Statement,
-    transition: Statement,
-    complete: Statement,
-}
-
 /// Missed rows of all workers, with examples.
 #[derive(Debug, Default)]
 struct Missed {
@@ -189,7 +183,7 @@ struct Missed {
 
 struct Mover {
     connector: Connector,
-    open: Option<Statements>,
+    open: Option<Wire>,
     lives: Lives,
     step: Option<Step>,
     payload: Vec<u8>,
@@ -200,40 +194,24 @@ struct Mover {
 impl Mover {
     /// Opens the connection unless it is open.
     async fn ready(&mut self) -> Result<(), Failure> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| !open.client.is_closed())
-        {
+        if self.open.as_mut().is_some_and(|open| !open.is_closed()) {
             return Ok(());
         }
         self.open = None;
-        let client = self.connector.connect().await?;
-        let prepare = async |sql: &str, types: &[Type]| {
-            client
-                .prepare_typed(sql, types)
-                .await
-                .map_err(|error| failure(&error))
-        };
-        let create = prepare(CREATE_SQL, &[Type::INT8, Type::BYTEA]).await?;
-        let transition = prepare(
-            TRANSITION_SQL,
-            &[Type::INT8, Type::INT4, Type::INT2, Type::BYTEA],
-        )
-        .await?;
-        let complete = prepare(COMPLETE_SQL, &[Type::INT8, Type::INT4]).await?;
-        self.open = Some(Statements {
-            client,
-            create,
-            transition,
-            complete,
-        });
+        let mut open = self.connector.wire().await?;
+        open.prepare(CREATE, CREATE_SQL, &[Type::INT8, Type::BYTEA])
+            .await?;
+        let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
+        open.prepare(TRANSITION, TRANSITION_SQL, &types).await?;
+        open.prepare(COMPLETE, COMPLETE_SQL, &[Type::INT8, Type::INT4])
+            .await?;
+        self.open = Some(open);
         Ok(())
     }
 
     async fn execute(&mut self, step: Step) -> Result<u64, Failure> {
         self.ready().await?;
-        let Some(open) = &self.open else {
+        let Some(open) = &mut self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
         let run = match step {
@@ -241,22 +219,17 @@ impl Mover {
             Step::Transition(position) | Step::Complete(position) => self.lives.runs[position],
         };
         let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
-        let (statement, parameters): (_, &[&(dyn ToSql + Sync)]) = match step {
-            Step::Create(_) => (&open.create, &[&run.id, &self.payload]),
-            Step::Transition(_) => (
-                &open.transition,
-                &[&run.id, &run.seq, &state, &self.payload],
-            ),
-            Step::Complete(_) => (&open.complete, &[&run.id, &run.seq]),
+        let (id, seq) = (Value::Int8(run.id), Value::Int4(run.seq));
+        let payload = Value::Bytes(&self.payload);
+        let values: &[Value<'_>] = match step {
+            Step::Create(_) => &[id, payload],
+            Step::Transition(_) => &[id, seq, Value::Int2(state), payload],
+            Step::Complete(_) => &[id, seq],
         };
-        match tokio::time::timeout(
-            self.connector.timeout(),
-            open.client.execute(statement, parameters),
-        )
-        .await
+        match tokio::time::timeout(self.connector.timeout(), open.execute(step.kind(), values))
+            .await
         {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(failure(&error)),
+            Ok(result) => result,
             Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
         }
     }
@@ -318,7 +291,7 @@ impl Worker for Mover {
                 recorder.failure(kind, planned, planned, ended, &failure);
                 if matches!(
                     failure.class,
-                    FailureClass::Timeout | FailureClass::Transport
+                    FailureClass::Timeout | FailureClass::Transport | FailureClass::Malformed
                 ) {
                     // A late answer would be taken for that of the next statement's caller.
                     self.open = None;
@@ -534,6 +507,7 @@ pub async fn run(
         start_skew,
         usage,
         figures,
+        state: series::series(&samples),
         samples,
         ..Part::default()
     })

@@ -7,6 +7,7 @@ pub mod cas_race;
 pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
+pub mod retention;
 pub mod small_object_put;
 
 use std::collections::BTreeMap;
@@ -210,6 +211,8 @@ pub struct Part {
     pub usage: Usage,
     /// Figures of the backend's state over the window, by name; of generator 0 only, so nothing is merged.
     pub figures: BTreeMap<String, f64>,
+    /// How the backend's state went over the window, for charts; of generator 0 only as well.
+    pub state: Option<bakeoff_crds::result::StateSeries>,
     /// What the backend said of itself each second of the window.
     pub samples: Vec<pg::observe::Sample>,
 }
@@ -304,6 +307,7 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
         WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
         WorkloadSpec::CasRace(spec) => cas_race::run(context, spec, gate).await,
+        WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
     }
 }
 
@@ -356,3 +360,6 @@ fn finished(
     };
     Ok(recorder.finish()?)
 }
+
+#[cfg(test)]
+mod omission;

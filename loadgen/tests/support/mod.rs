@@ -5,6 +5,7 @@
 
 pub mod fault_proxy;
 pub mod postgres;
+pub mod runner;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -167,6 +168,7 @@ pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backe
         version: String::new(),
         image: String::new(),
         image_id: String::new(),
+        image_bytes: None,
         endpoint: endpoint.into(),
         region: "us-east-1".into(),
         bucket: "bakeoff".into(),

@@ -115,6 +115,7 @@ impl Postgres {
             version: String::new(),
             image: String::new(),
             image_id: String::new(),
+            image_bytes: None,
             endpoint: format!("postgres://127.0.0.1:{}", self.port),
             region: String::new(),
             bucket: "postgres".into(),

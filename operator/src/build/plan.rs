@@ -66,6 +66,7 @@ fn resolve(
             version: String::new(),
             image: String::new(),
             image_id: String::new(),
+            image_bytes: None,
             endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
             region: s3.region.clone(),
             bucket: s3.bucket.clone(),
@@ -97,6 +98,7 @@ fn resolve(
         kind: backend.kind,
         version: backend.version.clone(),
         image: backend.image.clone(),
+        image_bytes: image_bytes(pod, &backend.image, observed),
         image_id: pod.and_then(image_id).unwrap_or_default(),
         endpoint: endpoint(valid, backend, profile.scheme, profile.port),
         region: "us-east-1".to_owned(),
@@ -154,6 +156,16 @@ pub fn store(valid: &Validated, settings: &Settings) -> StoreTarget {
 pub fn image_id(pod: &Pod) -> Option<String> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     statuses.first().map(|container| container.image_id.clone())
+}
+
+/// The size of the image that a pod runs, as a node lists it by digest or by the name that was asked for.
+fn image_bytes(pod: Option<&Pod>, image: &str, observed: &Observed) -> Option<i64> {
+    let id = pod.and_then(image_id);
+    let names = id.as_deref().into_iter().chain([image]);
+    names
+        .filter_map(|name| observed.image_bytes.get(name))
+        .next()
+        .copied()
 }
 
 /// The node that a pod runs on.

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
+use std::collections::BTreeMap;
 
 /// What is to be done about an experiment now.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Plan {
     /// Whether the status carries a new fact (start, ending, …) that later actions depend on. It is then
     /// written against the version that was read, and nothing else is done before it stands.
     pub remember: bool,
-    /// What is to be done to the cluster, in order.
+    /// What is to be done to the cluster, in the order of [`steps`].
     pub actions: Vec<Action>,
     /// What people are to be told.
     pub events: Vec<Note>,
@@ -46,6 +47,32 @@ pub enum Action {
     Finalizer(bool),
     /// Delete the experiment itself: its time to live is over.
     DeleteExperiment,
+}
+
+impl Action {
+    /// Actions of one rank may be done at once; a lower rank comes first. What pods need and what guards
+    /// them (policies, Secrets, names) stands before the pods, what must not run beside them is gone, and the
+    /// finalizer goes last.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Finalizer(true) => 0,
+            Self::DrawCredentials { .. } | Self::CopyResultsSecret { .. } => 1,
+            Self::Apply(Child::StatefulSet(_) | Child::Job(_)) => 3,
+            Self::Apply(_) | Self::Delete(..) => 2,
+            Self::Finalizer(false) | Self::DeleteExperiment => 4,
+        }
+    }
+}
+
+/// Puts the actions into steps: those of a step may be done at once, and the steps one after the other. One
+/// request after the other would make a reconcile as long as the sum of a dozen answers of the API server.
+#[must_use]
+pub fn steps(actions: Vec<Action>) -> Vec<Vec<Action>> {
+    let mut ranked = BTreeMap::<u8, Vec<Action>>::new();
+    for action in actions {
+        ranked.entry(action.rank()).or_default().push(action);
+    }
+    ranked.into_values().collect()
 }
 
 /// A kind of child that can be deleted by name.

@@ -78,6 +78,10 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     let secrets = ending::own_secrets(&draft, Some(valid));
     if draft.observed.children.is_empty() && secrets.is_empty() {
         draft.status.start_time = None;
+        if let Some(progress) = &mut draft.status.progress {
+            progress.current = None;
+            progress.estimated_end_time = None;
+        }
         draft.stage(
             Truth::Unknown,
             "Suspended",

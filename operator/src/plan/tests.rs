@@ -1,7 +1,7 @@
 //! Simulation: random experiments in a simulated cluster, with failures, crashes between any two actions,
 //! stale observations, clock jumps, and people who cancel, suspend and delete.
 
-use super::{Action, Child, Kind, Plan, plan};
+use super::{Action, Child, Kind, Plan, plan, steps};
 use crate::build::jobs;
 use crate::catalogue::Catalogue;
 use crate::facts::{Children, JobState, Observed, Pool, job_state};
@@ -120,6 +120,7 @@ impl World {
         Observed {
             now: self.now,
             nodes: vec![node("bench-1"), node("bench-2")],
+            image_bytes: BTreeMap::new(),
             children: self.children.clone(),
             secrets: self.secrets.clone(),
             pool: Pool::Free,
@@ -139,7 +140,8 @@ impl World {
         }
     }
 
-    /// Executes a plan like `act`: the status first, then the actions, and may die after any of them.
+    /// Executes a plan like `act`: the status first, then the steps. It may die in any of them, and then any of
+    /// the actions of that step, which are under way at once, may have been done.
     fn execute(&mut self, plan: Plan, may_crash: bool) {
         let bytes = serde_json::to_vec(&plan.status).unwrap().len();
         assert!(bytes <= MAX_STATUS_BYTES, "a status of {bytes} bytes");
@@ -150,11 +152,16 @@ impl World {
             );
         }
         self.experiment.status = Some(plan.status);
-        for action in plan.actions {
-            if may_crash && self.chance(10) {
+        for step in steps(plan.actions) {
+            let dies = may_crash && self.chance(20);
+            for action in step {
+                if !dies || self.chance(50) {
+                    self.act(action);
+                }
+            }
+            if dies {
                 return;
             }
-            self.act(action);
         }
     }
 

@@ -1,8 +1,10 @@
 //! Which charts a summary is drawn as.
 
 mod forests;
+mod state;
 
 pub(super) use forests::forests;
+pub(super) use state::state;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ResultClass, WorkloadKind};
@@ -23,6 +25,7 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::ColdRead => &[("list", Metric::P50)],
         WorkloadKind::Batching => &[("append", Metric::P99)],
         WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
+        WorkloadKind::Retention => &[("insertBefore", Metric::P99), ("insertDuring", Metric::P99)],
         WorkloadKind::Consistency | WorkloadKind::CasRace => &[],
     }
 }
@@ -33,6 +36,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
         WorkloadKind::HeadRow | WorkloadKind::CasRace => "transition",
+        WorkloadKind::Retention => "insertDuring",
     }
 }
 
@@ -180,7 +184,11 @@ fn figure(
     if series.is_empty() {
         return None;
     }
-    let text = format!("{} {title}: {words}.", class(summary));
+    let text = if words.is_empty() {
+        format!("{} {title}.", class(summary))
+    } else {
+        format!("{} {title}: {words}.", class(summary))
+    };
     Some(Figure {
         chart: Chart::Lines(Lines {
             title,
@@ -188,6 +196,7 @@ fn figure(
             y,
             series,
             markers,
+            events: Vec::new(),
         }),
         text,
     })
@@ -253,7 +262,7 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
-            WorkloadKind::Consistency | WorkloadKind::CasRace => {}
+            WorkloadKind::Retention | WorkloadKind::Consistency | WorkloadKind::CasRace => {}
         }
     }
     figures
@@ -355,7 +364,10 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
         .filter(|workload| {
             matches!(
                 workload.kind,
-                WorkloadKind::SmallObjectPut | WorkloadKind::Batching | WorkloadKind::HeadRow
+                WorkloadKind::SmallObjectPut
+                    | WorkloadKind::Batching
+                    | WorkloadKind::HeadRow
+                    | WorkloadKind::Retention
             )
         })
         .filter_map(|workload| {

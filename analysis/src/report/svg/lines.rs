@@ -15,7 +15,21 @@ pub struct Lines {
     pub series: Vec<Series>,
     /// Whether to mark each point.
     pub markers: bool,
+    /// What happened at instants of the horizontal axis.
+    pub events: Vec<Events>,
 }
+
+/// Instants at which something happened, drawn as upright strokes with a letter above.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Events {
+    /// The letter, which the axis label explains.
+    pub letter: char,
+    /// Where on the horizontal axis.
+    pub at: Vec<f64>,
+}
+
+/// Strokes of one kind at most that carry their letter: more would run into each other.
+const LETTERS: usize = 24;
 
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +66,8 @@ impl Lines {
     pub(super) fn body(&self) -> String {
         let (left, right, top, bottom) = (44.0, WIDTH - 8.0, 18.0, 160.0);
         let all = || self.series.iter().flat_map(|series| &series.points);
-        let across = Range::over(self.x.scale, all().map(|point| point.0));
+        let events = self.events.iter().flat_map(|events| &events.at).copied();
+        let across = Range::over(self.x.scale, all().map(|point| point.0).chain(events));
         let up = Range::over(self.y.scale, all().map(|point| point.1));
         let x = |value: f64| left + (right - left) * across.share(value);
         let y = |value: f64| bottom - (bottom - top) * up.share(value);
@@ -90,6 +105,21 @@ impl Lines {
         ));
         body.push_str(&label(2.0, 9.0, "start", "end", &self.y.label));
         body.push_str(&label(right, bottom + 31.0, "end", "end", &self.x.label));
+        for events in &self.events {
+            for &value in &events.at {
+                let at = x(value);
+                body.push_str(&format!(
+                    "<path d=\"M{} {}V{}\" class=\"event\"/>",
+                    n(at),
+                    n(top),
+                    n(bottom)
+                ));
+                if events.at.len() <= LETTERS {
+                    let letter = events.letter.to_string();
+                    body.push_str(&label(at, top - 1.0, "middle", "tick", &letter));
+                }
+            }
+        }
         for series in &self.series {
             let path: Vec<String> = series
                 .points

@@ -8,7 +8,7 @@ mod forest;
 mod lines;
 
 pub use forest::{Forest, ForestRow, Shown};
-pub use lines::{Axis, Lines, Scale, Series};
+pub use lines::{Axis, Events, Lines, Scale, Series};
 
 /// A chart of the report.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +136,7 @@ mod tests {
                     points,
                 }],
                 markers: true,
+                events: Vec::new(),
             })
         };
         for points in [

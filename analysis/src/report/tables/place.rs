@@ -20,6 +20,7 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
             ("CPU per operation", true),
             ("CPU time", true),
             ("Restarts", true),
+            ("Image size", true),
             ("Node", false),
             ("Image that ran", false),
         ],
@@ -53,6 +54,7 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
                 &at("cpuMicros"),
             ),
             Datum::figure(backend.restarts.to_string(), at("restarts")),
+            dash(backend.image_bytes.map(format::bytes), &at("imageBytes")),
             backend.node.as_str().into(),
             digest(&backend.image, &backend.image_id).into(),
         ]);
@@ -61,8 +63,13 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
     table
 }
 
-/// The image with enough of its digest to tell it from others; the manifest has all of it.
+/// The image with enough of its digest to tell it from others; the manifest has all of it. Its tag is the version,
+/// which stands beside it.
 fn digest(image: &str, id: &str) -> String {
+    let image = match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    };
     match id.rsplit_once("sha256:") {
         Some((_, digest)) => format!("{image} @ {}", digest.chars().take(12).collect::<String>()),
         None => image.to_owned(),

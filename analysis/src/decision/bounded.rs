@@ -1,0 +1,107 @@
+//! Figures of a window against a bound, as several rules read them.
+
+use super::{DecisionInput, Role, Standing, Unit, count, missing};
+use crate::stats::{interval, mean, round};
+use crate::summary::CellBackend;
+
+/// What a rule demands of a figure.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Whether an interval is shown to keep the bound, or to break it.
+    fn judge(self, low: f64, high: f64) -> Standing {
+        let (met, not) = match self {
+            Self::AtLeast(bound) => (low >= bound, high < bound),
+            Self::AtMost(bound) => (high <= bound, low > bound),
+        };
+        match (met, not) {
+            (true, _) => Standing::Met,
+            (_, true) => Standing::NotMet,
+            _ => Standing::Open,
+        }
+    }
+}
+
+/// The values of a figure, one for each block in which it was measured.
+pub(super) fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
+    on.figures
+        .get(figure)
+        .map(|figure| figure.blocks.iter().map(|point| point.value).collect())
+        .unwrap_or_default()
+}
+
+/// What a figure is called, and in what unit it is printed.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    pub figure: &'static str,
+    pub name: &'static str,
+    pub unit: Unit,
+}
+
+/// A figure against a bound: shown when its whole interval over the blocks (Student's t) lies on one side.
+pub(super) fn bounded(
+    on: &CellBackend,
+    named: Named,
+    scope: &str,
+    bound: Bound,
+    alpha: f64,
+) -> DecisionInput {
+    let demand = match bound {
+        Bound::AtLeast(bound) => format!("shown to be at least {bound}"),
+        Bound::AtMost(bound) => format!("shown to be at most {bound}"),
+    };
+    let mut input = missing(
+        named.name,
+        scope.to_owned(),
+        Role::Primary,
+        named.unit,
+        demand,
+    );
+    let values = values(on, named.figure);
+    input.blocks = count(values.len());
+    if values.is_empty() {
+        return input;
+    }
+    input.value = Some(round(mean(&values)));
+    let Some((_, low, high)) = interval::student(&values, alpha) else {
+        return input;
+    };
+    input.low = Some(round(low));
+    input.high = Some(round(high));
+    input.standing = bound.judge(low, high);
+    input
+}
+
+/// A figure that is the extreme of its window, such as the longest wait: met when every block keeps the
+/// bound, not met when the interval over the blocks breaks it, so that one window in which a neighbour
+/// was busy leaves the question open. `value` is the worst block.
+pub(super) fn in_every_window(
+    on: &CellBackend,
+    named: Named,
+    scope: &str,
+    bound: Bound,
+    alpha: f64,
+) -> DecisionInput {
+    let mut input = bounded(on, named, scope, bound, alpha);
+    let values = values(on, named.figure).into_iter();
+    let (worst, demand) = match bound {
+        Bound::AtLeast(bound) => (values.reduce(f64::min), format!("at least {bound}")),
+        Bound::AtMost(bound) => (values.reduce(f64::max), format!("at most {bound}")),
+    };
+    input.role = Role::Guard;
+    input.demand = format!("{demand} in every window");
+    if let Some(worst) = worst {
+        input.value = Some(round(worst));
+        // One block has no interval, and its value is all there is.
+        input.standing = match (bound.judge(worst, worst), input.standing) {
+            (Standing::Met, _) => Standing::Met,
+            (_, Standing::NotMet) => Standing::NotMet,
+            _ => Standing::Open,
+        };
+    }
+    input
+}

@@ -1,0 +1,123 @@
+//! How a server's state went over a window, with what it did meanwhile.
+
+use bakeoff_crds::result::StateSeries;
+
+use super::{axis, class, lines, typical};
+use crate::report::model::Figure;
+use crate::report::svg::{Chart, Events, Lines, Scale};
+use crate::report::tables;
+use crate::summary::{CellBackend, Summary};
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+/// What is drawn: a title, the axis, and the value at a point.
+type Drawn = (&'static str, &'static str, fn(&StateSeries, usize) -> f64);
+
+const DRAWN: [Drawn; 2] = [
+    ("Dead rows", "dead rows", |series, index| {
+        value(series, "deadRows", index)
+    }),
+    ("Size of table and indexes", "MiB", |series, index| {
+        (value(series, "tableBytes", index) + value(series, "indexBytes", index)) / MEBIBYTE
+    }),
+];
+
+/// The letters of the marks, as the axis explains them.
+const MARKS: [(&str, char); 2] = [("autovacuum", 'v'), ("checkpoint", 'c')];
+
+fn value(series: &StateSeries, line: &str, index: usize) -> f64 {
+    let line = series.lines.get(line);
+    line.and_then(|line| line.get(index))
+        .copied()
+        .unwrap_or(0.0)
+}
+
+/// The charts, for the typical cell of each workload whose backends were asked.
+pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for workload in &summary.workloads {
+        let Some(cell) = typical(workload) else {
+            continue;
+        };
+        let asked: Vec<(&CellBackend, &StateSeries)> = cell
+            .backends
+            .iter()
+            .filter_map(|on| Some((on, &on.state.as_ref()?.series)))
+            .collect();
+        let Some((first, _)) = asked.first() else {
+            continue;
+        };
+        let block = first.state.as_ref().map_or(0, |state| state.block) + 1;
+        // Marks of several servers could not be told apart; each server's are in the words.
+        let events: Vec<Events> = if asked.len() == 1 {
+            MARKS
+                .iter()
+                .map(|&(name, letter)| Events {
+                    letter,
+                    at: marks(asked[0].1, name).to_vec(),
+                })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        for (what, unit, of) in DRAWN {
+            let series = lines(cell, summary, |on| {
+                let series = &on.state.as_ref()?.series;
+                let at = series.at_seconds.iter().enumerate();
+                Some(
+                    at.map(|(index, second)| (*second, of(series, index)))
+                        .collect(),
+                )
+            });
+            let title = format!(
+                "{what}, {} {}, block {block}",
+                workload.name,
+                tables::short(&cell.levels)
+            );
+            let words: Vec<String> = asked
+                .iter()
+                .map(|(on, series)| words(on, series, unit, of))
+                .collect();
+            figures.push(Figure {
+                text: format!("{} {title}: {}.", class(summary), words.join("; ")),
+                chart: Chart::Lines(Lines {
+                    title,
+                    x: axis(
+                        if events.is_empty() {
+                            "second of the window"
+                        } else {
+                            "second of the window; v: autovacuum, c: checkpoint"
+                        },
+                        Scale::Linear,
+                    ),
+                    y: axis(unit, Scale::Linear),
+                    series,
+                    markers: false,
+                    events: events.clone(),
+                }),
+            });
+        }
+    }
+    figures
+}
+
+fn marks<'a>(series: &'a StateSeries, name: &str) -> &'a [f64] {
+    series.marks.get(name).map_or(&[], Vec::as_slice)
+}
+
+fn words(
+    on: &CellBackend,
+    series: &StateSeries,
+    unit: &str,
+    of: fn(&StateSeries, usize) -> f64,
+) -> String {
+    let values = || (0..series.at_seconds.len()).map(|index| of(series, index));
+    let most = values().fold(f64::NEG_INFINITY, f64::max);
+    let last = values().next_back().unwrap_or(0.0);
+    format!(
+        "{} at most {most:.0} {unit}, {last:.0} at the end, {} autovacuums and {} checkpoints ended",
+        on.backend,
+        marks(series, "autovacuum").len(),
+        marks(series, "checkpoint").len()
+    )
+}

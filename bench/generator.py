@@ -1,0 +1,390 @@
+"""What the generator costs, beside pgbench, and whether the two agree. Called by `bench/run generator`.
+
+Every round measures every row once, so that a slow minute of the machine falls on all of them. A row is the median
+of the rounds with the smallest and the largest; a ratio is the median of the ratios within the rounds. CPU is that of
+the client process, all threads, user and system. `loadgen` runs as users run it: `loadgen run` with all it records and
+checks, and its CPU is that of the window; pgbench's is that of its whole life (it has no preparation here).
+"""
+
+import argparse
+import base64
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+CONNECTIONS = 16
+RUNS = 100_000
+STATE_BYTES = 100
+RATE = 2_000
+LAG_RATE = 5_000
+
+# Like the table of the workload headRow, and updated by the same statement.
+TABLE = """
+CREATE SCHEMA IF NOT EXISTS bakeoff; DROP TABLE IF EXISTS bakeoff.peer;
+CREATE TABLE bakeoff.peer (run_id bigint PRIMARY KEY, seq integer NOT NULL, state smallint NOT NULL,
+  created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, payload bytea NOT NULL) WITH (fillfactor = 90);
+ALTER TABLE bakeoff.peer ALTER COLUMN payload SET STORAGE PLAIN;
+INSERT INTO bakeoff.peer SELECT n, 0, 0, now(), now(), decode(repeat('07', %d), 'hex') FROM generate_series(0, %d) n;
+VACUUM (ANALYZE, FREEZE) bakeoff.peer; CHECKPOINT;
+""" % (STATE_BYTES, RUNS - 1)
+
+# Each client moves its own rows, in an order that looks random, and knows their seq: every compare-and-swap hits.
+EACH = RUNS // CONNECTIONS
+SCRIPT = r"""
+\set run :client_id + %d * ((:n * 7919) %% %d)
+\set seq :n / %d
+\set n :n + 1
+UPDATE bakeoff.peer SET seq = seq + 1, state = :state, updated_at = now(), payload = :payload WHERE run_id = :run AND seq = :seq;
+""" % (CONNECTIONS, EACH, EACH)
+
+
+def percentile(values, share):
+    """The nearest-rank percentile of sorted values."""
+    return values[max(0, min(len(values) - 1, int(share * len(values) + 0.5) - 1))] if values else 0
+
+
+def histogram(encoded):
+    """(value, count) of an HDR histogram in V2 deflate form with three digits."""
+    raw = base64.b64decode(encoded)
+    body = zlib.decompress(raw[8:])
+    length, unit = struct.unpack(">i", body[4:8])[0], struct.unpack(">q", body[16:24])[0]
+    assert unit == 1, "microseconds"
+    at, index, found = 40, 0, []
+    while at < 40 + length:
+        shift = word = 0
+        while True:
+            byte = body[at]
+            at += 1
+            word |= (byte if shift == 56 else byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80 or shift > 56:
+                break
+        count = (word >> 1) ^ -(word & 1)
+        if count < 0:
+            index += -count
+            continue
+        if count:
+            bucket, sub = (index >> 10) - 1, (index & 1023) + 1024
+            found.append((sub << bucket if bucket >= 0 else index, count))
+        index += 1
+    return found
+
+
+def quantile(encoded, share):
+    if not encoded:
+        return 0
+    found = histogram(encoded)
+    need = share * sum(count for _, count in found)
+    for value, count in found:
+        need -= count
+        if need <= 0:
+            return value
+    return found[-1][0]
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.dir = tempfile.mkdtemp(prefix="bakeoff-bench-")
+        os.chmod(self.dir, 0o755)
+        self.children = []
+        self.number = 0
+
+    # Servers.
+
+    def spawn(self, name, command, **options):
+        log = open(f"{self.dir}/{name}.log", "w")
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+        self.children.append(child)
+        return child
+
+    def postgres(self):
+        home, data, port = f"{self.dir}/postgres", f"{self.dir}/data", 15432
+        # It refuses to run as root, and others may not look into root's home.
+        shutil.copytree(self.args.postgres, home, symlinks=True)
+        as_nobody = {}
+        if os.getuid() == 0:
+            as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            os.mkdir(data)
+            shutil.chown(data, "nobody", "nogroup")
+        subprocess.run([f"{home}/bin/initdb", "-D", data, "-U", "bench", "--auth=trust", "--no-sync", "--encoding=UTF8",
+                        "--locale=C"], check=True, stdout=subprocess.DEVNULL, env={"TZ": "UTC"}, **as_nobody)
+        settings = ["fsync=off", "full_page_writes=off", "autovacuum=off", "shared_buffers=512MB", "max_wal_size=8GB",
+                    "checkpoint_timeout=1h", f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={data}"]
+        self.spawn("postgres", [f"{home}/bin/postgres", "-D", data] + [word for s in settings for word in ("-c", s)],
+                   env={"TZ": "UTC"}, **as_nobody)
+        self.wait_port(port)
+        return port
+
+    def wait_port(self, port):
+        import socket
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.1)
+        sys.exit(f"nothing answers on port {port}; logs were in {self.dir}")
+
+    def servers(self):
+        self.real = self.postgres()
+        self.spawn("null-postgres", [self.args.loadgen, "null-postgres", "--listen", "127.0.0.1:19998"])
+        self.spawn("null-s3", [self.args.loadgen, "null-s3", "--listen", "127.0.0.1:19999", "--objects", "2000"])
+        weed = f"{self.dir}/weed"
+        os.mkdir(weed)
+        self.spawn("weed", [self.args.weed, "server", f"-dir={weed}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.port=19333",
+                            "-volume.port=19080", "-filer", "-filer.port=19888", "-s3", "-s3.port=18333", "-s3.port.iceberg=0",
+                            "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
+                            "-volume.max=50"])
+        for port in (19998, 19999, 18333):
+            self.wait_port(port)
+        time.sleep(3)
+
+    def close(self):
+        for child in self.children:
+            child.send_signal(signal.SIGINT)
+        for child in self.children:
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # Clients.
+
+    def loadgen(self, endpoint, workload, kind, unprivileged=False):
+        self.number += 1
+        out, file = f"{self.dir}/out-{self.number}", f"{self.dir}/work.json"
+        trials = {"blocks": 1, "warmupSeconds": 1, "windowSeconds": self.args.seconds, "drainSeconds": 5}
+        # Every trial counts here, also one in which the generator used its whole core, as it shall.
+        validity = {"maxGeneratorCpuPerMille": 1000, "maxSendLagP99Microseconds": 1_000_000, "repeatBudget": 0}
+        with open(file, "w") as to:
+            json.dump({"workloads": [workload], "trials": trials, "validity": validity}, to)
+        command = [self.args.loadgen, "run", "-f", file, "--endpoint", f"target={endpoint}", "--create-bucket", "--out", out]
+        if unprivileged:
+            command = ["setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice"] + command
+        keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "benchbench"}
+        with open(f"{self.dir}/run.log", "w") as log:
+            subprocess.run(command, env={**os.environ, **keys}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        found = glob.glob(out + "/trials/*/*/trial.json")
+        if len(found) != 1:
+            sys.exit(f"no result of {endpoint}:\n" + open(f"{self.dir}/run.log").read())
+        record = json.load(open(found[0]))
+        manifest = json.load(open(out + "/manifest.json"))
+        operation = record["operations"][kind]
+        done = operation["count"]
+        if record["load"]["failed"] or not done:
+            sys.exit(f"failures on {endpoint}: {json.dumps(record['load'])}\n" + open(f"{self.dir}/run.log").read())
+        result = {
+            "rate": done / (record["window"]["micros"] / 1e6),
+            "cpu": sum(g["cpuMicros"] for g in record["generators"]) / done,
+            "p50": quantile(operation["response"], 0.5), "p99": quantile(operation["response"], 0.99),
+            "lag50": quantile(operation["sendLag"], 0.5), "lag99": quantile(operation["sendLag"], 0.99),
+            "lag999": quantile(operation["sendLag"], 0.999),
+            "resident": max(g["residentBytes"] for g in record["generators"]) / 1024 / 1024,
+            "operations": done, "realTime": manifest["generator"]["realTimePacer"],
+        }
+        if kind == "operation":
+            result["updates"] = record["operations"]["transition"]["count"] / done
+            result["missed"] = sum(check["violations"] for check in record["checks"])
+        shutil.rmtree(out)
+        return result
+
+    def head_row(self, port, load):
+        spec = {"activeRuns": [RUNS], "fillfactor": [90], "stateBytes": STATE_BYTES, "sleeperPercent": 0,
+                "minTransitions": 1000, "maxTransitions": 1000, "load": load}
+        return self.loadgen(f"postgres://127.0.0.1:{port}", {"name": "update", "headRow": spec}, "operation")
+
+    def pgbench(self, port, threads, *options):
+        if port == self.real:
+            subprocess.run([self.args.psql, "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "bench", "-d", "postgres"],
+                           input=TABLE, text=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(f"{self.dir}/update.sql", "w") as to:
+            to.write(SCRIPT)
+        command = [self.args.pgbench, "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", str(threads), "-T",
+                   str(self.args.seconds + 1), "-f", f"{self.dir}/update.sql", "-D", "n=0", "-D", "state=3",
+                   "-D", "payload=\\x" + "07" * STATE_BYTES, "-h", "127.0.0.1", "-p", str(port), "-U", "bench", *options, "postgres"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ran = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=self.dir)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = re.search(r"transactions actually processed: (\d+)", ran.stdout)
+        if ran.returncode or not done or int(done[1]) == 0:
+            sys.exit("pgbench: " + ran.stdout + ran.stderr)
+        done = int(done[1])
+        if port == self.real:
+            hit = subprocess.run([self.args.psql, "-Atq", "-h", "127.0.0.1", "-p", str(port), "-U", "bench", "-d", "postgres",
+                                  "-c", "SELECT sum(seq) FROM bakeoff.peer"], capture_output=True, text=True, check=True).stdout
+            if int(hit) != done:
+                sys.exit(f"pgbench says {done} updates, and {hit.strip()} rows were hit")
+        used = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+        tps = float(re.search(r"tps = ([\d.]+) \(without", ran.stdout)[1])
+        return {"rate": tps, "cpu": used * 1e6 / done}
+
+    def pgbench_open(self, port):
+        result = self.pgbench(port, 2, "-R", str(RATE), "-l", "--log-prefix", "log")
+        rows = []
+        for path in glob.glob(f"{self.dir}/log.*"):
+            rows += [line.split() for line in open(path)]
+            os.remove(path)
+        ended = [float(row[4]) + float(row[5]) / 1e6 for row in rows]
+        window = [row for row, at in zip(rows, ended) if at >= min(ended) + 1]
+        latency, lag = sorted(int(row[2]) for row in window), sorted(int(row[6]) for row in window)
+        result.update(p50=percentile(latency, 0.5), p99=percentile(latency, 0.99), lag50=percentile(lag, 0.5),
+                      lag99=percentile(lag, 0.99))
+        return result
+
+    def recording(self):
+        said = subprocess.run(self.args.record, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+        found = {line.rsplit(None, 2)[0].strip(): float(line.rsplit(None, 2)[1]) for line in said.splitlines() if line.endswith(" ns")}
+        return {"closed": found["one operation, closed load"], "open": found["one operation, open load, with service and lags"]}
+
+    # A round.
+
+    def round(self):
+        closed, opened = {"closed": {"concurrency": [CONNECTIONS]}}, {"open": {"ratePerSecond": [RATE], "arrivals": "Poisson", "maxInFlight": CONNECTIONS}}
+        put = lambda load: {"name": "put", "smallObjectPut": {"objectSize": ["4Ki"], "load": load}}
+        get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
+        at = lambda rate: {"open": {"ratePerSecond": [rate], "arrivals": "Poisson", "maxInFlight": 64}}
+        s3, weed = "http://127.0.0.1:19999", "http://127.0.0.1:18333"
+        return {
+            "update loadgen": self.head_row(self.real, closed),
+            "update pgbench": self.pgbench(self.real, 2),
+            "update pgbench 1": self.pgbench(self.real, 1),
+            "null update loadgen": self.head_row(19998, closed),
+            "null update pgbench": self.pgbench(19998, 2),
+            "null update pgbench 1": self.pgbench(19998, 1),
+            "open loadgen": self.head_row(self.real, opened),
+            "open pgbench": self.pgbench_open(self.real),
+            "null put": self.loadgen(s3, put(closed), "put"),
+            "null get": self.loadgen(s3, get, "get"),
+            "weed put": self.loadgen(weed, put(closed), "put"),
+            "weed get": self.loadgen(weed, get, "get"),
+            "lag": self.loadgen(s3, put(at(LAG_RATE)), "put", unprivileged=True),
+            "lag real-time": self.loadgen(s3, put(at(LAG_RATE)), "put"),
+            "memory": self.loadgen(s3, put(at(1_000)), "put"),
+            "memory 4": self.loadgen(s3, put(at(4_000)), "put"),
+            "record": self.recording(),
+        }
+
+
+def report(rounds):
+    def values(row, figure):
+        return [one[row][figure] for one in rounds]
+
+    def shown(found, digits=1):
+        return f"{statistics.median(found):.{digits}f} ({min(found):.{digits}f}-{max(found):.{digits}f})"
+
+    def goal(what, met):
+        return f"goal {what}: {'met' if met else 'MISSED'}"
+
+    def ratio(row, other, figure="cpu"):
+        return [one[row][figure] / one[other][figure] for one in rounds]
+
+    print(f"{len(rounds)} rounds; median (smallest-largest); CPU of the client in us an operation\n")
+    print(f"{'':52} {'operations/s':>24} {'client CPU us':>18}")
+    for row, words in [
+        ("update loadgen", "UPDATE, 16 connections, Postgres: loadgen"),
+        ("update pgbench", "    pgbench -j 2"),
+        ("update pgbench 1", "    pgbench -j 1"),
+        ("null update loadgen", "UPDATE, 16 connections, null Postgres: loadgen"),
+        ("null update pgbench", "    pgbench -j 2"),
+        ("null update pgbench 1", "    pgbench -j 1"),
+        ("open loadgen", f"UPDATE, {RATE}/s Poisson, Postgres: loadgen"),
+        ("open pgbench", f"    pgbench -j 2 -R {RATE}"),
+        ("null put", "PUT 4 KiB, 16 connections, null S3: loadgen"),
+        ("null get", "GET 4 KiB, 16 connections, null S3: loadgen"),
+        ("weed put", "PUT 4 KiB, 16 connections, SeaweedFS: loadgen"),
+        ("weed get", "GET 4 KiB, 16 connections, SeaweedFS: loadgen"),
+    ]:
+        print(f"{words:52} {shown(values(row, 'rate'), 0):>24} {shown(values(row, 'cpu'), 2):>18}")
+    print()
+    share, missed = min(values("update loadgen", "updates")), sum(values("update loadgen", "missed"))
+    print(f"updates among loadgen's operations: at least {100 * share:.2f} %; statements that missed their row: {missed}")
+    for words, row, other, bound, text in [
+        ("UPDATE, Postgres, to pgbench -j 2", "update loadgen", "update pgbench", 1.05, "<= 1.0 (noise 5 %; stretch 0.9)"),
+        ("UPDATE, Postgres, to pgbench -j 1", "update loadgen", "update pgbench 1", None, ""),
+        ("UPDATE, null Postgres, to pgbench -j 2", "null update loadgen", "null update pgbench", None, ""),
+        ("UPDATE, null Postgres, to pgbench -j 1", "null update loadgen", "null update pgbench 1", None, ""),
+        (f"UPDATE at {RATE}/s, to pgbench -R", "open loadgen", "open pgbench", 1.15, "<= 1.15"),
+        ("PUT, null S3, to pgbench's UPDATE", "null put", "update pgbench", 1.5, "<= 1.5"),
+        ("GET, null S3, to pgbench's UPDATE", "null get", "update pgbench", 1.5, "<= 1.5"),
+        ("PUT, SeaweedFS, to pgbench's UPDATE", "weed put", "update pgbench", 4, "<= 4"),
+        ("GET, SeaweedFS, to pgbench's UPDATE", "weed get", "update pgbench", 4, "<= 4"),
+    ]:
+        found = ratio(row, other)
+        verdict = goal(text, statistics.median(found) <= bound) if bound else ""
+        print(f"{'CPU, ' + words:52} {shown(found, 2):>24}   {verdict}")
+    print(f"\nlatency from the plan at {RATE}/s, us:")
+    for row in ("loadgen", "pgbench"):
+        found = [f"{figure} {shown(values('open ' + row, key), 0)}" for figure, key in
+                 [("p50", "p50"), ("p99", "p99"), ("send lag p50", "lag50"), ("send lag p99", "lag99")]]
+        print(f"    {row:8} " + "   ".join(found))
+    lag = {key: statistics.median(values("open pgbench", key)) - statistics.median(values("open loadgen", key)) for key in ("lag50", "lag99")}
+    for figure in ("p50", "p99"):
+        peer, found = values("open pgbench", figure), ratio("open loadgen", "open pgbench", figure)
+        spread, middle = (max(peer) - min(peer)) / statistics.median(peer), statistics.median(found)
+        if spread > 0.3:
+            verdict = f"no verdict: pgbench's own spread is {100 * spread:.0f} %"
+        elif middle < 0.85:
+            explained = lag["lag" + figure[1:]]
+            verdict = goal(f"within 15 %, or lower with the send lag to explain it (pgbench sends {explained:.0f} us later)", explained > 0)
+        else:
+            verdict = goal("within 15 %", middle <= 1.15)
+        print(f"{'    ' + figure + ', loadgen to pgbench':52} {shown(found, 2):>24}   {verdict}")
+    print(f"\nsend lag at {LAG_RATE}/s, us:")
+    for row, words, p50, p99 in [("lag", "an ordinary pacer", 50, 250), ("lag real-time", "a pacer in real time", None, 100)]:
+        if row == "lag real-time" and not all(values(row, "realTime")):
+            print("    a pacer in real time: not allowed here (CAP_SYS_NICE)")
+            continue
+        if row == "lag" and any(values(row, "realTime")):
+            print("    an ordinary pacer: not measured, the privilege could not be dropped")
+            continue
+        a, b = values(row, "lag50"), values(row, "lag99")
+        met = statistics.median(b) <= p99 and (p50 is None or statistics.median(a) <= p50)
+        text = f"p50 <= {p50}, p99 <= {p99}" if p50 else f"p99 <= {p99}"
+        print(f"    {words:22} p50 {shown(a, 0)}   p99 {shown(b, 0)}   p99.9 {shown(values(row, 'lag999'), 0)}   {goal(text, met)}")
+    a, b = values("record", "closed"), values("record", "open")
+    print(f"\nrecording one operation, ns: closed load {shown(a)}, open load {shown(b)}   {goal('< 100', max(statistics.median(a), statistics.median(b)) < 100)}")
+    a, b = values("memory", "resident"), values("memory 4", "resident")
+    n, m = statistics.median(values("memory", "operations")), statistics.median(values("memory 4", "operations"))
+    print(f"largest resident memory, MiB: {shown(a)} after {n:.0f} operations, {shown(b)} after {m:.0f} in the same time   "
+          + goal("no growth beyond 5 %", statistics.median(b) <= 1.05 * statistics.median(a)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("loadgen", "postgres", "pgbench", "psql", "weed"):
+        parser.add_argument(f"--{name}", required=True, help="the program" if name != "postgres" else "a folder with bin, lib and share")
+    parser.add_argument("--record", nargs="+", required=True, help="the command that measures recording")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="length of each window")
+    parser.add_argument("--keep", help="a file that collects rounds over several calls")
+    args = parser.parse_args()
+    rounds = []
+    if args.keep and os.path.exists(args.keep):
+        rounds = json.load(open(args.keep))
+    bench = Bench(args)
+    try:
+        bench.servers()
+        for number in range(args.rounds):
+            print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
+            rounds.append(bench.round())
+            if args.keep:
+                json.dump(rounds, open(args.keep, "w"))
+    finally:
+        bench.close()
+    report(rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,516 @@
+//! A null Postgres server: answers every statement at once and keeps nothing. What a generator measures
+//! against it is the generator's own cost, as with [`crate::null_s3`].
+//!
+//! It speaks as much of the protocol (version 3.0, the chapter "Frontend/Backend Protocol" of the
+//! PostgreSQL manual) as `pgbench` and this project's workloads use: start without a password, the simple
+//! and the extended query, and COPY from the client. INSERT, UPDATE and DELETE are said to have touched one
+//! row. The few queries by which the instrument observes a server are answered with zeros; any other
+//! SELECT is an error, because an answer would have to be invented.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::stall::Stall;
+
+/// Longer messages end the connection; a row of COPY is the longest that is expected.
+const MAX_MESSAGE: usize = 1 << 24;
+
+const STARTUP_CANCEL: u32 = 80_877_102;
+const STARTUP_TLS: u32 = 80_877_103;
+const STARTUP_GSS: u32 = 80_877_104;
+
+/// Types of columns and parameters, by their object id in `pg_type`.
+const BOOL: u32 = 16;
+const INT8: u32 = 20;
+const INT4: u32 = 23;
+const TEXT: u32 = 25;
+const FLOAT8: u32 = 701;
+
+/// What a statement is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// A command tag and no rows.
+    Tag(&'static str),
+    /// `rows` rows of zeros, with columns of these types.
+    Rows { columns: &'static [u32], rows: u8 },
+    /// COPY from the client.
+    CopyIn,
+    /// Not known here.
+    Refused,
+}
+
+/// The queries by which the instrument observes a server: a word that only that query has, and its
+/// columns. They are in `pg::observe`; a test runs them all.
+const KNOWN: [(&str, Answer); 6] = [
+    ("'server_version_num'", rows(&[INT4], 1)),
+    ("pg_settings", rows(&[TEXT, TEXT], 0)),
+    ("'server_version'", rows(&[TEXT], 1)),
+    ("pg_postmaster_start_time", rows(&[FLOAT8], 1)),
+    (
+        "pgstattuple(",
+        rows(&[INT8, INT8, INT8, INT8, INT8, FLOAT8, FLOAT8], 1),
+    ),
+    (
+        "pg_stat_user_tables",
+        rows(
+            &[
+                INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8,
+                INT8, INT8, INT8, INT8, INT8, BOOL,
+            ],
+            1,
+        ),
+    ),
+];
+
+const fn rows(columns: &'static [u32], rows: u8) -> Answer {
+    Answer::Rows { columns, rows }
+}
+
+/// The answer to a statement, or to several of a simple query. (Pure.)
+fn answer(sql: &str) -> Answer {
+    let word = sql.split_whitespace().next().unwrap_or("");
+    let starts = |with: &str| word.eq_ignore_ascii_case(with);
+    if starts("select") {
+        let known = KNOWN.iter().find(|(mark, _)| sql.contains(mark));
+        return known.map_or(Answer::Refused, |(_, answer)| *answer);
+    }
+    for (verb, tag) in [
+        ("insert", "INSERT 0 1"),
+        ("update", "UPDATE 1"),
+        ("delete", "DELETE 1"),
+    ] {
+        if starts(verb) {
+            return Answer::Tag(tag);
+        }
+    }
+    if starts("copy") {
+        return Answer::CopyIn;
+    }
+    Answer::Tag("OK")
+}
+
+/// Serves until the process ends. `stall` is a planted fault. `started` is told the address, which differs from `listen` when that
+/// asks for a free port.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    listen: SocketAddr,
+    stall: Stall,
+    started: impl FnOnce(SocketAddr),
+) -> std::io::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    started(listener.local_addr()?);
+    loop {
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, for example: others still need serving.
+                tracing::warn!(%error, "accept");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(async move {
+            if let Err(error) = converse(stream, stall).await {
+                tracing::debug!(%error, "connection");
+            }
+        });
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    stall: Stall,
+) -> std::io::Result<()> {
+    let mut input = Vec::with_capacity(1 << 14);
+    let mut session = Session::default();
+    loop {
+        let mut used = 0;
+        while let Some(length) = session.take(&input[used..])? {
+            used += length;
+        }
+        input.drain(..used);
+        if !session.output.is_empty() {
+            stall.pass().await;
+            stream.write_all(&session.output).await?;
+            session.output.clear();
+        }
+        if session.over || stream.read_buf(&mut input).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// One connection: takes what the client says and collects what is to be answered. (Pure.)
+#[derive(Debug, Default)]
+struct Session {
+    begun: bool,
+    over: bool,
+    /// In COPY everything but its own messages is ignored.
+    copying: bool,
+    /// After an error everything up to the next Sync is ignored.
+    failed: bool,
+    /// The prepared statements: answer and the types of parameters that the client named.
+    statements: HashMap<Vec<u8>, (Answer, Vec<u8>)>,
+    /// The portal that was bound last; nobody here binds two.
+    bound: Option<Answer>,
+    output: Vec<u8>,
+}
+
+fn broken(what: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what)
+}
+
+/// The four bytes at `at` as a number.
+fn number(input: &[u8], at: usize) -> Option<u32> {
+    let bytes = input.get(at..at + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// A text that ends with a zero, and what follows it.
+fn text(input: &[u8]) -> std::io::Result<(&[u8], &[u8])> {
+    let end = input
+        .iter()
+        .position(|&byte| byte == 0)
+        .ok_or_else(|| broken("a text without end"))?;
+    Ok((&input[..end], &input[end + 1..]))
+}
+
+impl Session {
+    /// Takes one whole message from the front of the input; answers its length, `None` when there is none.
+    fn take(&mut self, input: &[u8]) -> std::io::Result<Option<usize>> {
+        let head = usize::from(self.begun);
+        let Some(length) = number(input, head) else {
+            return Ok(None);
+        };
+        let length = head + usize::try_from(length).unwrap_or(usize::MAX);
+        if !(head + 4..=MAX_MESSAGE).contains(&length) {
+            return Err(broken("a message of an impossible length"));
+        }
+        let Some(body) = input.get(head + 4..length) else {
+            return Ok(None);
+        };
+        if self.begun {
+            self.message(input[0], body)?;
+        } else {
+            self.start(body)?;
+        }
+        Ok(Some(length))
+    }
+
+    fn start(&mut self, body: &[u8]) -> std::io::Result<()> {
+        match number(body, 0) {
+            Some(STARTUP_TLS | STARTUP_GSS) => self.output.push(b'N'),
+            Some(STARTUP_CANCEL) => self.over = true,
+            Some(version) if version >> 16 == 3 => {
+                self.begun = true;
+                self.put(b'R', &0_u32.to_be_bytes());
+                for status in [
+                    "server_version\x0018.0\0",
+                    "client_encoding\0UTF8\0",
+                    "standard_conforming_strings\0on\0",
+                    "integer_datetimes\0on\0",
+                ] {
+                    self.put(b'S', status.as_bytes());
+                }
+                self.put(b'K', &[0; 8]);
+                self.ready();
+            }
+            _ => return Err(broken("not the protocol of Postgres, version 3")),
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, kind: u8, body: &[u8]) -> std::io::Result<()> {
+        if self.copying {
+            match kind {
+                b'c' => {
+                    self.copying = false;
+                    self.tag("COPY 0");
+                }
+                b'f' => {
+                    self.copying = false;
+                    self.refuse("COPY was given up");
+                }
+                _ => {}
+            }
+            return Ok(());
+        }
+        if self.failed && kind != b'S' && kind != b'X' {
+            return Ok(());
+        }
+        match kind {
+            b'P' => {
+                let (name, rest) = text(body)?;
+                let (sql, types) = text(rest)?;
+                let answer = answer(std::str::from_utf8(sql).unwrap_or(""));
+                if answer == Answer::Refused {
+                    self.refuse("the null server does not know this query");
+                    return Ok(());
+                }
+                self.statements
+                    .insert(name.to_vec(), (answer, types.to_vec()));
+                self.put(b'1', &[]);
+            }
+            b'B' => {
+                let (_portal, rest) = text(body)?;
+                let (name, _parameters) = text(rest)?;
+                let Some((answer, _)) = self.statements.get(name) else {
+                    self.refuse("no such statement");
+                    return Ok(());
+                };
+                self.bound = Some(*answer);
+                self.put(b'2', &[]);
+            }
+            b'D' => self.describe(body)?,
+            b'E' => match self.bound {
+                Some(answer) => self.execute(answer),
+                None => self.refuse("no such portal"),
+            },
+            b'Q' => {
+                let (sql, _) = text(body)?;
+                match answer(std::str::from_utf8(sql).unwrap_or("")) {
+                    Answer::Tag(tag) => self.tag(tag),
+                    _ => self.refuse("the null server answers queries with rows prepared only"),
+                }
+                self.ready();
+            }
+            b'S' => self.ready(),
+            b'C' => self.put(b'3', &[]),
+            b'H' => {}
+            b'X' => self.over = true,
+            _ => return Err(broken("a message of unknown kind")),
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, body: &[u8]) -> std::io::Result<()> {
+        let answer = match body.split_first() {
+            Some((b'S', rest)) => {
+                let (name, _) = text(rest)?;
+                let Some((answer, types)) = self.statements.get(name) else {
+                    self.refuse("no such statement");
+                    return Ok(());
+                };
+                let (answer, types) = (*answer, types.clone());
+                self.put(b't', &types);
+                answer
+            }
+            _ => self.bound.unwrap_or(Answer::Refused),
+        };
+        match answer {
+            Answer::Rows { columns, .. } => {
+                let mut row = u16::try_from(columns.len())
+                    .unwrap_or(0)
+                    .to_be_bytes()
+                    .to_vec();
+                for column in columns {
+                    // A name, no table, the type, its size unknown, no modifier, binary.
+                    row.extend_from_slice(b"c\0\0\0\0\0\0\0");
+                    row.extend_from_slice(&column.to_be_bytes());
+                    row.extend_from_slice(&[0xFF; 6]);
+                    row.extend_from_slice(&[0, 1]);
+                }
+                self.put(b'T', &row);
+            }
+            _ => self.put(b'n', &[]),
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, answer: Answer) {
+        match answer {
+            Answer::Tag(tag) => self.tag(tag),
+            Answer::Rows { columns, rows } => {
+                for _ in 0..rows {
+                    let mut row = u16::try_from(columns.len())
+                        .unwrap_or(0)
+                        .to_be_bytes()
+                        .to_vec();
+                    for &column in columns {
+                        let width = match column {
+                            BOOL => 1,
+                            INT4 => 4,
+                            TEXT => 0,
+                            _ => 8,
+                        };
+                        row.extend_from_slice(&u32::to_be_bytes(width));
+                        row.resize(row.len() + width as usize, 0);
+                    }
+                    self.put(b'D', &row);
+                }
+                self.tag("SELECT 1");
+            }
+            Answer::CopyIn => {
+                self.copying = true;
+                // Binary, the number of columns not said.
+                self.put(b'G', &[1, 0, 0]);
+            }
+            Answer::Refused => self.refuse("the null server does not know this query"),
+        }
+    }
+
+    fn put(&mut self, kind: u8, body: &[u8]) {
+        self.output.push(kind);
+        let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+        self.output.extend_from_slice(&length.to_be_bytes());
+        self.output.extend_from_slice(body);
+    }
+
+    fn tag(&mut self, tag: &str) {
+        let mut body = tag.as_bytes().to_vec();
+        body.push(0);
+        self.put(b'C', &body);
+    }
+
+    fn ready(&mut self) {
+        self.failed = false;
+        self.put(b'Z', b"I");
+    }
+
+    fn refuse(&mut self, why: &str) {
+        self.failed = true;
+        let body = format!("SERROR\0VERROR\0C0A000\0M{why}\0\0");
+        self.put(b'E', body.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+    use crate::pg::{Connector, observe};
+    use crate::s3::FailureClass;
+    use crate::sigv4::Credentials;
+    use crate::workloads::{self, Alone, Context};
+    use bakeoff_crds::schedule;
+    use bakeoff_crds::spec::ExperimentSpec;
+    use std::time::Duration;
+
+    /// A connector to a server of its own, on a thread.
+    fn null() -> Connector {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            runtime().block_on(serve(
+                SocketAddr::from(([127, 0, 0, 1], 0)),
+                Stall::default(),
+                |address| sender.send(address).unwrap(),
+            ))
+        });
+        let credentials = Credentials {
+            access_key_id: "null".into(),
+            secret_access_key: "null".into(),
+            session_token: None,
+        };
+        let endpoint = format!("postgres://{}", receiver.recv().unwrap());
+        Connector::new(&endpoint, "null", &credentials, Duration::from_secs(5)).unwrap()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_the_instrument_asks_a_server_is_answered() {
+        runtime().block_on(async {
+            let connector = null();
+            let client = connector.connect().await.unwrap();
+            assert_eq!(observe::started(&client).await.unwrap(), 0.0);
+            assert!(
+                observe::identity(&client)
+                    .await
+                    .unwrap()
+                    .contains_key("server_version")
+            );
+            let observer = observe::Observer::new(client).await.unwrap();
+            assert_eq!(observer.sample(0).await.unwrap().updates, 0);
+            assert_eq!(observer.inspect().await.unwrap().table_bytes, 0);
+        });
+    }
+
+    #[test]
+    fn an_unknown_query_is_an_error_and_the_next_statement_is_served() {
+        runtime().block_on(async {
+            let client = null().connect().await.unwrap();
+            let error = client.query("SELECT 7", &[]).await.unwrap_err();
+            assert_eq!(crate::pg::failure(&error).class, FailureClass::Server);
+            assert!(client.simple_query("SELECT 7").await.is_err());
+            for (sql, rows) in [
+                ("UPDATE t SET a = 1", 1),
+                ("DELETE FROM t", 1),
+                ("VACUUM", 0),
+            ] {
+                assert_eq!(client.execute(sql, &[]).await.unwrap(), rows, "{sql}");
+            }
+        });
+    }
+
+    /// The floor of a Postgres workload: prepared, driven, observed and recorded as on a real server.
+    #[test]
+    fn a_whole_trial_of_runs_passes() {
+        let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
+            "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+            "workloads": [{"name": "head", "headRow": {"activeRuns": [1000], "fillfactor": [90],
+                "minTransitions": 1000, "maxTransitions": 1000, "load": {"closed": {"concurrency": [4]}}}}],
+            "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1},
+        }))
+        .unwrap();
+        let trials = schedule::trials(&spec);
+        let context = Context {
+            spec: &spec,
+            trial: &trials[0],
+            attempt: 1,
+            access: Access::Postgres(null()),
+            prefix: String::new(),
+            generator: 0,
+            generators: 1,
+            rate: None,
+            live: std::sync::Arc::default(),
+        };
+        let part = tokio::task::LocalSet::new()
+            .block_on(&runtime(), workloads::run(&context, &Alone))
+            .unwrap();
+        assert!(part.counts.completed > 100, "{:?}", part.counts);
+        assert_eq!(part.counts.expected, part.counts.completed);
+        assert_eq!(part.checks[0].violations, 0);
+        // With as many transitions, next to all of it is the compare-and-swap.
+        let transitions = part.recorded.operations["transition"].count as f64;
+        assert!(transitions / part.counts.completed as f64 > 0.99);
+        assert!(!part.samples.is_empty());
+    }
+
+    #[test]
+    fn messages_come_in_any_pieces() {
+        let mut whole = Session::default();
+        let mut input = vec![0, 0, 0, 8, 4, 210, 22, 47, 0, 0, 0, 9, 0, 3, 0, 0, 0];
+        let statement = b"a\0UPDATE t SET a = 1\0\0\0";
+        input.push(b'P');
+        input.extend_from_slice(&(statement.len() as u32 + 4).to_be_bytes());
+        input.extend_from_slice(statement);
+        let mut at = 0;
+        while let Some(used) = whole.take(&input[at..]).unwrap() {
+            at += used;
+        }
+        assert_eq!(at, input.len());
+        let (mut pieces, mut held, mut seen) = (Session::default(), Vec::new(), 0);
+        for byte in input {
+            held.push(byte);
+            while let Some(used) = pieces.take(&held).unwrap() {
+                held.drain(..used);
+                seen += 1;
+            }
+        }
+        assert_eq!((seen, pieces.output), (3, whole.output));
+        assert!(whole.statements.contains_key(b"a".as_slice()));
+        let broken = Session::default().take(&[0xFF; 8]).unwrap_err();
+        assert_eq!(broken.kind(), std::io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,436 @@
+//! A1: the oldest range of a table is reclaimed while runs are inserted and moved.
+//!
+//! The action begins one third into the window, on a connection of its own, and a second one looks at the
+//! locks while it goes on. Inserts are recorded a second time by the phase in which they were due, so
+//! that what retention does to them can be read from their own histograms.
+
+mod action;
+mod lives;
+mod mover;
+mod table;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::rc::Rc;
+
+use bakeoff_analysis::vocabulary;
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Retention, RetentionMethod};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use self::action::{Action, Done};
+use self::lives::{Lives, Population};
+use self::mover::{INSERT, Missed, Mover, OPERATION, PHASES, Phases, TRANSITION};
+use self::table::Look;
+use super::{Context, Gate, Meter, Part, WorkloadError};
+use crate::arrivals::Plan;
+use crate::clock::{self, SECOND};
+use crate::drive::{Timing, drive};
+use crate::pg::locks::{self, Locks};
+use crate::pg::observe::{Observer, Sample};
+use crate::pg::{Connector, series};
+use crate::record::Recorder;
+use crate::s3::{Failure, FailureClass};
+
+/// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
+/// that fall into a drop of fifty milliseconds would be their maximum.
+const LEAST_DURING: u64 = 5 * SECOND;
+
+/// When the action begins.
+fn begins(timing: &Timing) -> u64 {
+    timing.window_start + (timing.window_end - timing.window_start) / 3
+}
+
+/// What the trial found beside its latencies.
+struct Acted {
+    done: Done,
+    locks: Locks,
+}
+
+/// Acts at `at` and watches the locks meanwhile.
+async fn act(
+    connector: &Connector,
+    population: &Population,
+    method: RetentionMethod,
+    spec: &Retention,
+    phases: &Phases,
+    deadline: u64,
+) -> Result<Acted, Failure> {
+    let (client, watcher) = (connector.connect().await?, connector.connect().await?);
+    let pid = Cell::new(0);
+    action::announce(&client, &pid).await?;
+    let (finished, done) = (Cell::new(false), RefCell::new(Done::default()));
+    clock::sleep_until(phases.start).await;
+    let acting = async {
+        let action = Action {
+            connector,
+            population,
+            method,
+            spec,
+            pid: &pid,
+            done: &done,
+        };
+        action.run(client, deadline).await;
+        phases.end.set(done.borrow().ended);
+        finished.set(true);
+    };
+    let ((), locks) = tokio::join!(
+        acting,
+        locks::watch(&watcher, &pid, phases.start, &finished)
+    );
+    Ok(Acted {
+        done: done.into_inner(),
+        locks: locks?,
+    })
+}
+
+fn method(context: &Context<'_>) -> Result<RetentionMethod, WorkloadError> {
+    let name = context.trial.cell.get(factor::METHOD);
+    name.and_then(|name| RetentionMethod::parse(name))
+        .ok_or_else(|| WorkloadError::Spec(format!("{name:?} is no method of retention")))
+}
+
+/// Runs the trial.
+///
+/// # Errors
+/// When the trial does not fit the spec, the table cannot be loaded or looked at, or recording or pacing fails.
+pub async fn run(
+    context: &Context<'_>,
+    spec: &Retention,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
+    let plan = super::plan(context, &spec.load)?;
+    let Plan::Open { rate, .. } = plan else {
+        return Err(WorkloadError::Spec("retention takes load.open".into()));
+    };
+    if context.generators != 1 {
+        return Err(WorkloadError::Spec("retention takes one generator".into()));
+    }
+    let connector = context.access.postgres()?;
+    let method = method(context)?;
+    let population = Population {
+        seed: context.seed(),
+        active: context.level(factor::ACTIVE_RUNS)?,
+        ranges: u64::try_from(spec.partitions).unwrap_or(2),
+        sleeper_percent: u64::try_from(spec.sleeper_percent).unwrap_or(0),
+        transitions: spec.transitions_per_run,
+        base: i64::try_from(clock::wall() / SECOND).unwrap_or(0) * 1_000_000,
+    };
+    let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
+    let client = connector.connect().await?;
+    table::load(&client, method, &population, state_bytes).await?;
+    let before = table::look(&client).await?;
+    let observer = Observer::new(connector.connect().await?).await?;
+
+    let slots = plan.workers() as u64;
+    let prepared: Vec<Lives> = (0..slots)
+        .map(|slot| Lives {
+            transitions: spec.transitions_per_run,
+            rng: SplitMix64::stream(
+                context.seed(),
+                &format!("{}/{slot}", context.label("lives")),
+            ),
+            runs: population.share(slot, slots),
+            owed: 0,
+            next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
+            stride: i64::try_from(slots).unwrap_or(1),
+        })
+        .collect();
+
+    let start = gate.open().await?;
+    let timing = context.timing(start);
+    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
+    let [first, second, third] = PHASES;
+    let recorder = Recorder::new(
+        timing.window_start,
+        timing.window_end,
+        wall,
+        true,
+        &[OPERATION, INSERT, TRANSITION, first, second, third],
+        context.live.clone(),
+    )?;
+    let recorder = Rc::new(RefCell::new(recorder));
+    let missed = Rc::new(RefCell::new(Missed::default()));
+    let phases = Rc::new(Phases {
+        start: begins(&timing),
+        end: Cell::new(0),
+        least: LEAST_DURING.min((timing.window_end - timing.window_start) / 4),
+    });
+    let workers = prepared
+        .into_iter()
+        .map(|lives| {
+            Mover::new(
+                connector.clone(),
+                method,
+                lives,
+                state_bytes,
+                Rc::clone(&phases),
+                Rc::clone(&recorder),
+                Rc::clone(&missed),
+            )
+        })
+        .collect();
+    let start_skew = clock::now().saturating_sub(start);
+    let label = context.label("arrivals");
+    let (counts, usage, samples, acted) = tokio::join!(
+        drive(
+            plan,
+            timing,
+            context.seed(),
+            &label,
+            workers,
+            &recorder,
+            OPERATION
+        ),
+        Meter::over(timing.window_start, timing.window_end),
+        observer.watch(timing.window_start, timing.window_end),
+        act(
+            connector,
+            &population,
+            method,
+            spec,
+            &phases,
+            timing.window_end
+        )
+    );
+    let acted = acted?;
+    let after = table::look(&client).await?;
+    let kept = table::checks(&client, &population, acted.done.complete).await?;
+    let recorded = super::finished(recorder)?;
+    let inserts = recorded
+        .operations
+        .get(second)
+        .map_or(0, |operation| operation.count);
+    let action_millis = since(timing.window_start, acted.done.began);
+    let mut figures = figures(method, &acted, &before, &after);
+    figures.insert("insertsDuring".to_owned(), inserts as f64);
+    figures.extend(vacuuming(&samples, action_millis));
+    let missed = std::mem::take(&mut *missed.borrow_mut());
+    let mut checks = vec![
+        CheckRecord {
+            name: vocabulary::ROWS_MISSED.to_owned(),
+            checked: missed.checked,
+            violations: missed.violations,
+            uncertain: 0,
+            examples: missed.examples,
+        },
+        failed(&acted.done),
+    ];
+    checks.extend(kept);
+    Ok(Part {
+        counts: counts?,
+        offered_per_second: rate,
+        recorded,
+        checks,
+        history: history(&acted.locks)?,
+        window: (timing.window_start, timing.window_end),
+        planned_kind: OPERATION,
+        open_loop: true,
+        start_skew,
+        usage,
+        figures,
+        state: series::series(&samples),
+        samples,
+    })
+}
+
+fn since(from: u64, to: u64) -> i64 {
+    i64::try_from(to.saturating_sub(from) / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// Whether the server refused a step of the action.
+fn failed(done: &Done) -> CheckRecord {
+    CheckRecord {
+        name: vocabulary::RETENTION_FAILED.to_owned(),
+        checked: 1,
+        violations: i64::from(done.error.is_some()),
+        uncertain: 0,
+        examples: done.error.iter().cloned().collect(),
+    }
+}
+
+/// What was seen of locks, a JSON line for each kind.
+fn history(locks: &Locks) -> Result<Vec<u8>, WorkloadError> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    for line in locks.lines() {
+        let mut text = serde_json::to_string(line).map_err(|error| {
+            WorkloadError::Preparation(Failure::new(FailureClass::Client, error.to_string()))
+        })?;
+        text.push('\n');
+        encoder.write_all(text.as_bytes())?;
+    }
+    Ok(encoder.finish()?)
+}
+
+/// The figures of the action, by name. (Pure.)
+fn figures(
+    method: RetentionMethod,
+    acted: &Acted,
+    before: &Look,
+    after: &Look,
+) -> BTreeMap<String, f64> {
+    let Acted { done, locks } = acted;
+    let mut figures = BTreeMap::new();
+    let mut put = |name: &str, value: f64| {
+        if value.is_finite() {
+            figures.insert(name.to_owned(), (value * 1e6).round() / 1e6);
+        }
+    };
+    let millis = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+    put("reclaimComplete", f64::from(u8::from(done.complete)));
+    // Of one that was given up: at least so long.
+    put(
+        "reclaimMilliseconds",
+        millis(done.ended.saturating_sub(done.began)),
+    );
+    let each = |nanoseconds: u64, rows: u64| nanoseconds as f64 / 1e3 / rows.max(1) as f64;
+    match method {
+        RetentionMethod::DropPartition => {
+            put("rowsMoved", done.moved as f64);
+            if done.moved > 0 {
+                put("microsecondsPerRowMoved", each(done.moving, done.moved));
+            }
+            if let Some(nanoseconds) = done.detaching {
+                put("detachMilliseconds", millis(nanoseconds));
+                put("detachFinalized", f64::from(u8::from(done.finalized)));
+            }
+            if let Some(nanoseconds) = done.dropping {
+                put("dropMilliseconds", millis(nanoseconds));
+            }
+        }
+        RetentionMethod::BulkDelete => {
+            put("rowsDeleted", done.deleted as f64);
+            if let Some(nanoseconds) = done.deleting {
+                put("deleteMilliseconds", millis(nanoseconds));
+                put("microsecondsPerRowDeleted", each(nanoseconds, done.deleted));
+                put("deleteStatements", done.statements as f64);
+            }
+        }
+    }
+    let oldest = table::partition(0);
+    // Only of its own kind: autovacuum of younger partitions is not the work of a drop.
+    let (with_autovacuum, except) = match method {
+        RetentionMethod::DropPartition => (false, oldest.trim_start_matches("bakeoff.")),
+        RetentionMethod::BulkDelete => (true, ""),
+    };
+    put(
+        "strongestLock",
+        f64::from(locks.strongest(with_autovacuum, except)),
+    );
+    put(
+        "longestLockWaitMilliseconds",
+        locks.longest_wait_of_others(),
+    );
+    put("actionLockWaitMilliseconds", locks.longest_wait_of_action());
+    put("lockLooks", locks.looks() as f64);
+    let returned = (done.bytes.0 - done.bytes.1).max(0) as f64;
+    put("bytesReturned", returned);
+    put(
+        "bytesReclaimed",
+        returned + (after.free_bytes - before.free_bytes).max(0) as f64,
+    );
+    put("tableBloatPercent", after.bloat_percent());
+    put("indexLeafDensityPercent", after.leaf_density);
+    put("tableBytes", after.table_bytes as f64);
+    put("indexBytes", after.index_bytes as f64);
+    figures
+}
+
+/// How autovacuum and the server did over the window, `action_millis` after its opening being when
+/// retention began. (Pure.)
+fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<String, f64> {
+    let mut figures = BTreeMap::new();
+    let share = |of: &mut dyn Iterator<Item = &Sample>| {
+        let (all, busy) = of.fold((0_u32, 0_u32), |(all, busy), sample| {
+            (all + 1, busy + u32::from(sample.vacuuming))
+        });
+        (all > 0).then(|| f64::from(busy) / f64::from(all) * 100.0)
+    };
+    let before = share(&mut samples.iter().filter(|s| s.at_millis < action_millis));
+    let after = share(&mut samples.iter().filter(|s| s.at_millis >= action_millis));
+    if let (Some(before), Some(after)) = (before, after) {
+        figures.insert("vacuumingRisePercent".to_owned(), after - before);
+    }
+    // Counts of a partition go with it, so only the rises count.
+    let rises = |of: fn(&Sample) -> i64| {
+        samples
+            .windows(2)
+            .map(|pair| (of(&pair[1]) - of(&pair[0])).max(0))
+            .sum::<i64>() as f64
+    };
+    figures.insert("autovacuums".to_owned(), rises(|s| s.autovacuums));
+    figures.insert("checkpoints".to_owned(), rises(|s| s.checkpoints));
+    let oldest = samples.iter().map(|s| s.oldest_transaction_millis).max();
+    figures.insert(
+        "oldestTransactionMillis".to_owned(),
+        oldest.unwrap_or(0) as f64,
+    );
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reclaimed_is_what_the_files_gave_back_and_what_became_free_in_them() {
+        let acted = Acted {
+            done: Done {
+                began: 1_000_000_000,
+                ended: 1_250_000_000,
+                complete: true,
+                moved: 100,
+                moving: 2_000_000,
+                detaching: Some(30_000_000),
+                dropping: Some(40_000_000),
+                bytes: (10_000, 7_000),
+                ..Done::default()
+            },
+            locks: Locks::default(),
+        };
+        let look = |table_bytes, free_bytes| Look {
+            table_bytes,
+            free_bytes,
+            ..Look::default()
+        };
+        let drop = RetentionMethod::DropPartition;
+        let of = figures(drop, &acted, &look(9_000, 100), &look(6_000, 600));
+        assert_eq!(of["reclaimMilliseconds"], 250.0);
+        assert_eq!(of["microsecondsPerRowMoved"], 20.0);
+        assert_eq!(
+            (of["detachMilliseconds"], of["dropMilliseconds"]),
+            (30.0, 40.0)
+        );
+        assert_eq!(
+            (of["bytesReturned"], of["bytesReclaimed"]),
+            (3_000.0, 3_500.0)
+        );
+        assert_eq!(of["tableBloatPercent"], 10.0);
+        assert!(!of.contains_key("rowsDeleted"));
+    }
+
+    #[test]
+    fn vacuuming_is_compared_with_before_and_lost_counts_are_no_fall() {
+        let at = |second: i64, vacuuming, autovacuums| Sample {
+            at_millis: second * 1_000,
+            vacuuming,
+            autovacuums,
+            ..Sample::default()
+        };
+        let samples = [
+            at(0, false, 5),
+            at(1, true, 6),
+            at(2, true, 7),
+            at(3, true, 3),
+            at(4, true, 4),
+        ];
+        let figures = vacuuming(&samples, 2_000);
+        assert_eq!(figures["vacuumingRisePercent"], 50.0);
+        assert_eq!(figures["autovacuums"], 3.0);
+        assert!(!vacuuming(&[], 0).contains_key("vacuumingRisePercent"));
+    }
+}

@@ -1,0 +1,340 @@
+//! The table of a trial: made and loaded before it, looked at closely before and after.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::spec::RetentionMethod;
+use futures::pin_mut;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::lives::{ENDED, Expected, Population};
+use crate::pg::failure;
+use crate::s3::Failure;
+
+/// The table; its partitions are called after it.
+pub(super) const TABLE: &str = "bakeoff.runs";
+
+/// Partitions that are made ahead: the one that new runs fall into, and the next.
+const AHEAD: u64 = 2;
+
+/// The partition of a range, 0 being the oldest.
+pub(super) fn partition(range: u64) -> String {
+    format!("{TABLE}_p{range:03}")
+}
+
+/// Microseconds since the epoch as the client library sends them.
+pub(super) fn instant(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+const COLUMNS: &str = "run_id bigint NOT NULL, seq integer NOT NULL, state smallint NOT NULL, \
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, payload bytea NOT NULL";
+
+/// What makes the table anew. A partition that was detached and not dropped is a table of its own, so all
+/// of that name go.
+fn definition(method: RetentionMethod, population: &Population) -> String {
+    let mut sql = "CREATE SCHEMA IF NOT EXISTS bakeoff; CREATE EXTENSION IF NOT EXISTS pgstattuple; \
+         DROP TABLE IF EXISTS bakeoff.runs; \
+         DO $$ DECLARE left_over regclass; BEGIN FOR left_over IN SELECT oid::regclass FROM pg_class \
+         WHERE relnamespace = 'bakeoff'::regnamespace AND relkind = 'r' AND relname ~ '^runs_p[0-9]+$' \
+         LOOP EXECUTE 'DROP TABLE ' || left_over; END LOOP; END $$; "
+        .to_owned();
+    match method {
+        RetentionMethod::BulkDelete => {
+            sql.push_str(&format!(
+                "CREATE TABLE {TABLE} ({COLUMNS}, CONSTRAINT runs_pkey PRIMARY KEY (run_id)); \
+                 ALTER TABLE {TABLE} ALTER COLUMN payload SET STORAGE PLAIN"
+            ));
+        }
+        RetentionMethod::DropPartition => {
+            // Every unique constraint of a partitioned table contains the key of the partitions, so run_id
+            // alone is not unique any more and is not the whole address of a run.
+            sql.push_str(&format!(
+                "CREATE TABLE {TABLE} ({COLUMNS}, CONSTRAINT runs_pkey PRIMARY KEY (created_at, run_id)) \
+                 PARTITION BY RANGE (created_at); \
+                 ALTER TABLE {TABLE} ALTER COLUMN payload SET STORAGE PLAIN"
+            ));
+            for range in 0..population.ranges + AHEAD {
+                let bound = |range| population.begins(range) / 1_000_000;
+                sql.push_str(&format!(
+                    "; CREATE TABLE {} PARTITION OF {TABLE} FOR VALUES FROM (to_timestamp({})) TO (to_timestamp({}))",
+                    partition(range),
+                    bound(range),
+                    bound(range + 1)
+                ));
+            }
+        }
+    }
+    sql
+}
+
+/// Makes the table anew and loads the population by binary COPY.
+pub(super) async fn load(
+    client: &Client,
+    method: RetentionMethod,
+    population: &Population,
+    state_bytes: usize,
+) -> Result<(), Failure> {
+    let fail = |error: tokio_postgres::Error| failure(&error);
+    client
+        .batch_execute(&definition(method, population))
+        .await
+        .map_err(fail)?;
+    let sink = client
+        .copy_in(
+            "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
+        )
+        .await
+        .map_err(fail)?;
+    let types = [
+        Type::INT8,
+        Type::INT4,
+        Type::INT2,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
+        Type::BYTEA,
+    ];
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let mut payload = vec![0_u8; state_bytes];
+    let mut rng = SplitMix64::new(population.seed);
+    for id in 0..population.active {
+        let run = population.run(id);
+        for chunk in payload.chunks_mut(8) {
+            let word = rng.next_u64().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        let (created, state) = (instant(run.created), run.state());
+        let row: [&(dyn ToSql + Sync); 6] =
+            [&run.id, &run.seq, &state, &created, &created, &payload];
+        writer.as_mut().write(&row).await.map_err(fail)?;
+    }
+    writer.finish().await.map_err(fail)?;
+    // As a table that has lived: hint bits, visibility map, statistics; and nothing of the load left for
+    // the checkpointer to write in the window.
+    client
+        .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
+        .await
+        .map_err(fail)?;
+    client.batch_execute("CHECKPOINT").await.map_err(fail)
+}
+
+/// Bytes of the table with its partitions and indexes, as files.
+pub(super) async fn bytes(client: &Client) -> Result<i64, Failure> {
+    client
+        .query_one(
+            "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
+             WHERE relnamespace = 'bakeoff'::regnamespace AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'",
+            &[],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(|error| failure(&error))
+}
+
+/// A close look at the table with all its partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Look {
+    pub table_bytes: i64,
+    pub dead_bytes: i64,
+    pub free_bytes: i64,
+    pub index_bytes: i64,
+    /// How full the leaf pages of the indexes are, percent; 0 without any.
+    pub leaf_density: f64,
+}
+
+impl Look {
+    /// Dead and free bytes in percent of the table. Rows are loaded with fillfactor 100, so nothing of it
+    /// is a reserve.
+    pub fn bloat_percent(&self) -> f64 {
+        if self.table_bytes <= 0 {
+            return 0.0;
+        }
+        (self.dead_bytes + self.free_bytes) as f64 / self.table_bytes as f64 * 100.0
+    }
+}
+
+/// Reads tables and indexes whole: outside the window only.
+pub(super) async fn look(client: &Client) -> Result<Look, Failure> {
+    let row = client
+        .query_one(
+            "WITH tables AS MATERIALIZED (SELECT oid FROM pg_class WHERE relnamespace = 'bakeoff'::regnamespace \
+               AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'), \
+             heap AS (SELECT sum(t.table_len) AS bytes, sum(t.dead_tuple_len) AS dead, sum(t.free_space) AS free \
+               FROM tables, LATERAL pgstattuple(tables.oid::regclass) t), \
+             leaves AS (SELECT i.index_size, i.leaf_pages, \
+                 CASE WHEN i.leaf_pages > 0 THEN i.avg_leaf_density ELSE 0 END AS density \
+               FROM tables JOIN pg_index x ON x.indrelid = tables.oid, \
+               LATERAL pgstatindex(x.indexrelid::regclass) i) \
+             SELECT coalesce(bytes, 0)::bigint, coalesce(dead, 0)::bigint, coalesce(free, 0)::bigint, \
+               (SELECT coalesce(sum(index_size), 0)::bigint FROM leaves), \
+               (SELECT coalesce(sum(density * leaf_pages) / nullif(sum(leaf_pages), 0), 0)::float8 FROM leaves) \
+             FROM heap",
+            &[],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    Ok(Look {
+        table_bytes: row.get(0),
+        dead_bytes: row.get(1),
+        free_bytes: row.get(2),
+        index_bytes: row.get(3),
+        leaf_density: row.get(4),
+    })
+}
+
+/// What is there of a stretch of runs.
+struct Found {
+    rows: i64,
+    distinct: i64,
+    sums: Expected,
+}
+
+async fn found(client: &Client, from: u64, to: u64, open_only: bool) -> Result<Found, Failure> {
+    let number = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
+    let row = client
+        .query_one(
+            "SELECT count(*), count(DISTINCT run_id), coalesce(sum(run_id), 0)::text, coalesce(sum(seq), 0)::text \
+             FROM bakeoff.runs WHERE run_id >= $1 AND run_id < $2 AND (state <> $3 OR NOT $4)",
+            &[&number(from), &number(to), &ENDED, &open_only],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    let sum = |column: usize| row.get::<_, String>(column).parse().unwrap_or(i128::MIN);
+    Ok(Found {
+        rows: row.get(0),
+        distinct: row.get(1),
+        sums: Expected {
+            rows: row.get(0),
+            ids: sum(2),
+            seqs: sum(3),
+        },
+    })
+}
+
+/// How far what is there is from what must be there: rows missing or too many, doubled ones, and one more
+/// where the numbers agree and the rows do not. (Pure.)
+fn astray(found: &Found, expected: &Expected) -> i64 {
+    let off = (expected.rows - found.distinct).abs() + (found.rows - found.distinct);
+    if off == 0 && found.sums != *expected {
+        1
+    } else {
+        off
+    }
+}
+
+/// Whether retention kept what it must keep and, when it was `complete`, took what it should: each
+/// run that was open or of a younger range is there exactly once and unchanged, no other of the oldest is.
+pub(super) async fn checks(
+    client: &Client,
+    population: &Population,
+    complete: bool,
+) -> Result<[CheckRecord; 2], Failure> {
+    let border = population.first_of(1);
+    let newest = population.first_of(population.ranges - 1);
+    let mut kept = CheckRecord {
+        name: bakeoff_analysis::vocabulary::ROWS_LOST.to_owned(),
+        checked: 0,
+        violations: 0,
+        uncertain: 0,
+        examples: Vec::new(),
+    };
+    for (what, from, to, open_only, expected) in [
+        (
+            "open runs of the oldest range",
+            0,
+            border,
+            true,
+            population.sleepers(),
+        ),
+        (
+            "runs of younger ranges",
+            border,
+            newest,
+            false,
+            population.untouched(),
+        ),
+    ] {
+        let found = found(client, from, to, open_only).await?;
+        let off = astray(&found, &expected);
+        kept.checked += expected.rows;
+        kept.violations += off;
+        if off > 0 {
+            kept.examples.push(format!(
+                "{what}: {} rows of {} runs, expected {} of each",
+                found.rows, found.distinct, expected.rows
+            ));
+        }
+    }
+    let ended = i64::try_from(border).unwrap_or(i64::MAX) - population.sleepers().rows;
+    let mut left = CheckRecord {
+        name: bakeoff_analysis::vocabulary::ROWS_LEFT.to_owned(),
+        checked: 0,
+        violations: 0,
+        uncertain: 0,
+        examples: Vec::new(),
+    };
+    if complete {
+        let all = found(client, 0, border, false).await?.rows;
+        let open = found(client, 0, border, true).await?.rows;
+        left.checked = ended;
+        left.violations = all - open;
+        if left.violations > 0 {
+            left.examples.push(format!(
+                "{} ended runs of the oldest range are still there",
+                all - open
+            ));
+        }
+    } else {
+        left.uncertain = ended;
+    }
+    Ok([kept, left])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_doubled_or_changed_is_astray() {
+        let expected = Expected {
+            rows: 10,
+            ids: 45,
+            seqs: 20,
+        };
+        let found = |rows, distinct, seqs| Found {
+            rows,
+            distinct,
+            sums: Expected {
+                rows,
+                ids: 45,
+                seqs,
+            },
+        };
+        assert_eq!(astray(&found(10, 10, 20), &expected), 0);
+        assert_eq!(astray(&found(9, 9, 18), &expected), 1);
+        assert_eq!(astray(&found(11, 10, 22), &expected), 1);
+        assert_eq!(astray(&found(10, 10, 21), &expected), 1, "another step");
+    }
+
+    #[test]
+    fn partitions_are_made_for_every_range_and_ahead() {
+        let population = Population {
+            seed: 1,
+            active: 1_000,
+            ranges: 3,
+            sleeper_percent: 0,
+            transitions: 5,
+            base: 1_800_000_000_000_000,
+        };
+        let sql = definition(RetentionMethod::DropPartition, &population);
+        assert_eq!(sql.matches("PARTITION OF").count(), 5);
+        assert!(sql.contains("FROM (to_timestamp(1800000000))"), "{sql}");
+        assert!(!sql.contains("DEFAULT"));
+        let plain = definition(RetentionMethod::BulkDelete, &population);
+        assert!(plain.contains("PRIMARY KEY (run_id)") && !plain.contains("PARTITION"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs an experiment on a real Postgres server as `loadgen` does, into a folder.
+
+use std::sync::Arc;
+
+use bakeoff_crds::result::TrialRecord;
+use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::{Backend, Run};
+use bakeoff_loadgen::store::Store;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::postgres::Postgres;
+
+/// The plan of an experiment with this workload and these trials.
+pub fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Backend) -> RunPlan {
+    let spec = json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [workload],
+        "trials": trials,
+        // What is tested here is built without optimisation and shares its cores with other tests.
+        "validity": {"maxSendLagP99Microseconds": 1_000_000, "maxGeneratorCpuPerMille": 16_000},
+    });
+    RunPlan {
+        schema_version: RUN_SCHEMA.into(),
+        experiment: ExperimentId {
+            namespace: "n".into(),
+            name: "e".into(),
+            uid: "u".into(),
+        },
+        spec: serde_json::from_value(spec).unwrap(),
+        backends: vec![backend.resolved.clone()],
+        results: StoreTarget {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: "unused".into(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+        },
+        environment: Environment::default(),
+        attempt: 0,
+    }
+}
+
+/// What a run yields.
+pub struct Ran {
+    pub records: Vec<TrialRecord>,
+    pub folder: tempfile::TempDir,
+}
+
+/// Runs it to its end.
+pub fn measured(plan: RunPlan, backend: Backend, on_trial: &dyn Fn(&TrialRecord)) -> Ran {
+    shown(plan, backend, Arc::default(), on_trial)
+}
+
+/// The same, with what is shown while it runs.
+pub fn shown(
+    plan: RunPlan,
+    backend: Backend,
+    control: Arc<Control>,
+    on_trial: &dyn Fn(&TrialRecord),
+) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let (_sender, stop) = watch::channel(false);
+    let mut run = Run {
+        plan,
+        backends: vec![backend],
+        store: Store::Folder(folder.path().into()),
+        index: 0,
+        generators: 1,
+        node: String::new(),
+        control,
+        stop,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run.lead(&|record| {
+            on_trial(record);
+            records.borrow_mut().push(record.clone());
+        }))
+        .unwrap();
+    Ran {
+        records: records.into_inner(),
+        folder,
+    }
+}
+
+/// The server as a backend.
+pub fn backend(server: &Postgres) -> Backend {
+    Backend::new(server.resolved("pg"), super::credentials()).unwrap()
+}
