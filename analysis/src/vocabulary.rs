@@ -33,6 +33,40 @@ pub const ROWS_LEFT: &str = "rowsLeft";
 /// A retention of which the server refused a step.
 pub const RETENTION_FAILED: &str = "retentionFailed";
 
+/// Steps that more than one writer was told to have won.
+pub const DUPLICATE_WINNERS: &str = "duplicateWinners";
+/// Steps that must have been there though nobody wrote them.
+pub const GAPS: &str = "gaps";
+/// Rows read that continue one step in two ways, or that nobody wrote.
+pub const FORKS: &str = "forks";
+/// Attempts that were told to have lost though they took effect, or though nothing was in their way.
+pub const PHANTOM_FAILURES: &str = "phantomFailures";
+/// Runs that were written or read after their delete was acknowledged.
+pub const RESURRECTED_RUNS: &str = "resurrectedRuns";
+/// Writers that won on another incarnation of a run than the one that they had read.
+pub const ABA_WINS: &str = "abaWins";
+/// Runs whose answers no order of the operations explains.
+pub const IMPOSSIBLE_ORDERS: &str = "impossibleOrders";
+
+/// Counter: steps that were won while another writer's attempt at the same step was under way.
+pub const CONTENDED_STEPS: &str = "contendedSteps";
+/// Counter: locks that had run out and been taken by another, or been deleted, when their holder had written
+/// and was about to let them go.
+pub const LOCKS_EXPIRED: &str = "locksExpired";
+
+/// The checks of a race, in the order of the report.
+pub const CAS_CHECKS: &[&str] = &[
+    DUPLICATE_WINNERS,
+    GAPS,
+    FORKS,
+    PHANTOM_FAILURES,
+    LOST_WRITES,
+    STALE_READS,
+    RESURRECTED_RUNS,
+    ABA_WINS,
+    IMPOSSIBLE_ORDERS,
+];
+
 /// The names that one kind of workload records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
@@ -126,6 +160,22 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 "lockWaitsPeak",
                 "oldestTransactionMillis",
             ],
+        },
+        WorkloadKind::CasRace => Vocabulary {
+            main: "transition",
+            operations: &["transition", "create", "complete", "read", "operation"],
+            counters: &[
+                CONTENDED_STEPS,
+                LOCKS_EXPIRED,
+                "steps",
+                "lostRaces",
+                "unknownOutcomes",
+                "connectionsKilled",
+                "locksDeleted",
+                "writersPaused",
+            ],
+            checks: CAS_CHECKS,
+            figures: &[],
         },
         WorkloadKind::Retention => Vocabulary {
             main: "insert",
@@ -224,6 +274,13 @@ pub fn describe_check(name: &str) -> &str {
         ROWS_LEFT => "a run that had to go was still there",
         RETENTION_FAILED => "the server refused a step of the retention",
         LOST_WRITES => "an acknowledged write was gone at the end",
+        DUPLICATE_WINNERS => "a step had more than one winner",
+        GAPS => "a step is missing that must have been written",
+        FORKS => "a step went on in two ways, or nobody wrote what was read",
+        PHANTOM_FAILURES => "an attempt was told to have lost without having lost",
+        RESURRECTED_RUNS => "a run came back after its delete",
+        ABA_WINS => "a writer won on a later incarnation than it had read",
+        IMPOSSIBLE_ORDERS => "no order of a run's operations explains the answers",
         other => other,
     }
 }

@@ -91,7 +91,8 @@ pub fn load(workload: &Workload) -> Option<&CapacityLoad> {
         | WorkloadSpec::Retention(_)
         | WorkloadSpec::ColdRead(_)
         | WorkloadSpec::Consistency(_)
-        | WorkloadSpec::Batching(_) => None,
+        | WorkloadSpec::Batching(_)
+        | WorkloadSpec::CasRace(_) => None,
     }
 }
 

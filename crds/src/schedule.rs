@@ -6,7 +6,7 @@
 //! Brecht, ICPE 2017).
 
 use crate::rng::SplitMix64;
-use crate::spec::{ExperimentSpec, Load, Workload, WorkloadKind, WorkloadSpec};
+use crate::spec::{ExperimentSpec, GuardMode, Load, Workload, WorkloadKind, WorkloadSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +37,14 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// Whether the trial is a negative control: the violations that it finds show that the checks can find
+    /// them, and say nothing against the backend.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.kind == WorkloadKind::CasRace
+            && self.cell.get(factor::MODE).map(String::as_str) != Some(GuardMode::Guarded.as_str())
+    }
+
     /// The cell for people: `put objectSize=4Ki concurrency=8`.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -71,7 +79,7 @@ pub mod factor {
     pub const CAPACITY_PERCENT: &str = "capacityPercent";
     /// Objects of one run.
     pub const OBJECTS_PER_RUN: &str = "objectsPerRun";
-    /// How a cold read lists.
+    /// How a cold read lists, and what guards the steps of a race.
     pub const MODE: &str = "mode";
     /// Snapshots per object.
     pub const SNAPSHOTS_PER_OBJECT: &str = "snapshotsPerObject";
@@ -141,6 +149,11 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
             let (name, levels) = load_levels(&retention.load);
             with_levels(&tables, name, &levels)
         }
+        Some(WorkloadSpec::CasRace(race)) => race
+            .modes
+            .iter()
+            .map(|mode| Cell::from([(factor::MODE.to_owned(), mode.as_str().to_owned())]))
+            .collect(),
         None => Vec::new(),
     }
 }
@@ -295,6 +308,7 @@ pub(crate) mod tests {
             consistency: None,
             batching: None,
             head_row: None,
+            cas_race: None,
             retention: None,
         };
         ExperimentSpec {

@@ -147,6 +147,7 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
         WorkloadKind::Consistency,
         WorkloadKind::Batching,
         WorkloadKind::HeadRow,
+        WorkloadKind::CasRace,
         WorkloadKind::Retention,
     ];
     assert_eq!(kinds, BTreeSet::from(all));

@@ -305,6 +305,7 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
             needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
         }
         DecisionRule::SimpleSchema => needs(WorkloadKind::HeadRow, "headRow"),
+        DecisionRule::CasIsBackstop => needs(WorkloadKind::CasRace, "casRace"),
         DecisionRule::DropOrDelete => needs(WorkloadKind::Retention, "retention"),
         DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
         DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),

@@ -14,6 +14,7 @@
 
 mod batching_tolerable;
 mod bounded;
+mod cas_is_backstop;
 mod cold_read_cap;
 mod drop_or_delete;
 mod simple_schema;
@@ -148,6 +149,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, summary),
         DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
         DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
+        DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, summary),
         DecisionRule::DropOrDelete => drop_or_delete::decide(decision, summary),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);

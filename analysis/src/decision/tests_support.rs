@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, Verdict};
 use bakeoff_crds::schedule;
-use bakeoff_crds::spec::{ExperimentSpec, RetentionMethod};
+use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
 use serde_json::json;
 
 use crate::sample::{self, PLAIN};
 use crate::summary::{RunData, Summary, summarise};
+use crate::vocabulary::{CAS_CHECKS, CONTENDED_STEPS, LOCKS_EXPIRED};
 
 #[derive(Clone, Copy)]
 pub(super) struct HeadRowFigures {
@@ -131,6 +133,78 @@ pub(super) fn retention_summary(
             }
             for check in &mut record.checks {
                 check.violations = figures.lost;
+            }
+            record
+        })
+        .collect();
+    summarise(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+    })
+    .unwrap()
+}
+
+/// What one trial of a race says.
+#[derive(Clone, Copy)]
+pub(super) struct Race {
+    /// Facts of each check, how many of them are uncertain, and violations of the faulty one.
+    pub checked: i64,
+    pub violations: i64,
+    pub uncertain: i64,
+    pub faulty: Option<&'static str>,
+    pub contended: i64,
+    pub expired: i64,
+    /// Why the trials are void, if they are.
+    pub void: Option<InvalidCode>,
+}
+
+/// A run of experiment A2 of two blocks, by mode.
+pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) -> Summary {
+    let names: Vec<&str> = modes.iter().map(|mode| mode.as_str()).collect();
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "race", "casRace": {"modes": names}}],
+        "trials": {"blocks": 2},
+        "decision": {"rule": "CasIsBackstop"}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let records: Vec<_> = schedule::trials(&spec)
+        .iter()
+        .map(|trial| {
+            let mode = modes
+                .iter()
+                .find(|mode| mode.as_str() == trial.cell["mode"])
+                .unwrap();
+            let race = of(*mode);
+            let mut record = sample::record(trial, PLAIN, 7);
+            record.counters = BTreeMap::from([
+                (CONTENDED_STEPS.to_owned(), race.contended),
+                (LOCKS_EXPIRED.to_owned(), race.expired),
+            ]);
+            record.checks = CAS_CHECKS
+                .iter()
+                .map(|name| {
+                    let faulty = race.faulty == Some(name);
+                    CheckRecord {
+                        name: (*name).to_owned(),
+                        checked: race.checked,
+                        violations: if faulty { race.violations } else { 0 },
+                        uncertain: race.uncertain,
+                        examples: if faulty {
+                            vec!["planted".to_owned()]
+                        } else {
+                            Vec::new()
+                        },
+                    }
+                })
+                .collect();
+            if let Some(code) = race.void {
+                record.verdict = Verdict::Invalid(vec![InvalidReason {
+                    code,
+                    detail: "planted".to_owned(),
+                }]);
             }
             record
         })

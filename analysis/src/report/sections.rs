@@ -209,8 +209,10 @@ pub(super) fn correctness(summary: &Summary) -> Section {
         heading: "Correctness".to_owned(),
         ..Section::default()
     };
-    match tables::checks(summary) {
-        Some(table) => {
+    let mut found: Vec<_> = tables::checks(summary).into_iter().collect();
+    found.extend(tables::races(summary));
+    match found.is_empty() {
+        false => {
             let checked: i64 = summary.checks().map(|check| check.checked).sum();
             let seen = |c: &CheckSummary| c.violations + c.violations_unsettled;
             if summary.checks().map(seen).sum::<i64>() == 0 && checked > 0 {
@@ -220,7 +222,7 @@ pub(super) fn correctness(summary: &Summary) -> Section {
                     tail::zero_event_bound(checked.unsigned_abs()) * 100.0
                 ));
             }
-            section.tables.push(table);
+            section.tables.extend(found);
             section.list = summary
                 .checks()
                 .flat_map(|check| {
@@ -232,7 +234,7 @@ pub(super) fn correctness(summary: &Summary) -> Section {
                 .take(12)
                 .collect();
         }
-        None => section
+        true => section
             .intro
             .push("Nothing was checked for correctness.".to_owned()),
     }

@@ -65,7 +65,8 @@ fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
         WorkloadKind::SmallObjectPut
         | WorkloadKind::ColdRead
         | WorkloadKind::Consistency
-        | WorkloadKind::Batching => None,
+        | WorkloadKind::Batching
+        | WorkloadKind::CasRace => None,
     }
 }
 

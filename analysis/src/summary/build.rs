@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::{Workload, WorkloadSpec};
+use bakeoff_crds::spec::{Workload, WorkloadKind, WorkloadSpec};
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
@@ -125,6 +125,11 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             .copied()
             .filter(|record| record.trial.workload == workload.name)
             .collect();
+        let attempts: Vec<&TrialRecord> = records
+            .iter()
+            .copied()
+            .filter(|record| record.trial.workload == workload.name)
+            .collect();
         let mut cells = Vec::new();
         for (index, levels) in (0_i32..).zip(schedule::cells(workload)) {
             let mut backends = Vec::new();
@@ -136,7 +141,16 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                         record.trial.cell_index == index && record.trial.backend == *backend
                     })
                     .collect();
-                backends.push(cell_on_backend(backend, &trials, seed)?);
+                let mut on = cell_on_backend(backend, &trials, seed)?;
+                if kind == WorkloadKind::CasRace {
+                    let attempts: Vec<&TrialRecord> = attempts
+                        .iter()
+                        .copied()
+                        .filter(|record| record.trial.cell_index == index)
+                        .collect();
+                    on.checks = checks(&attempts, &trials, &[backend]);
+                }
+                backends.push(on);
             }
             let label: Vec<String> = levels
                 .iter()
@@ -152,19 +166,16 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             });
         }
         adjust(&mut cells, level);
+        let judged: Vec<&TrialRecord> = attempts
+            .into_iter()
+            .filter(|record| !record.trial.is_control())
+            .collect();
         workloads.push(WorkloadSummary {
             name: workload.name.clone(),
             kind,
             open_load: is_open(workload),
             cells,
-            checks: {
-                let attempts: Vec<&TrialRecord> = records
-                    .iter()
-                    .copied()
-                    .filter(|record| record.trial.workload == workload.name)
-                    .collect();
-                checks(&attempts, &own, &names)
-            },
+            checks: checks(&judged, &own, &names),
         });
     }
 
@@ -223,7 +234,10 @@ fn is_open(workload: &Workload) -> bool {
         Some(WorkloadSpec::SmallObjectPut(put)) => put.load.closed.is_none(),
         Some(WorkloadSpec::Batching(_) | WorkloadSpec::Retention(_)) => true,
         Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
-        Some(WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_)) | None => false,
+        Some(
+            WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_) | WorkloadSpec::CasRace(_),
+        )
+        | None => false,
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn cell_on_backend(
         load,
         operations,
         counters,
+        checks: Vec::new(),
         figures: figures(trials),
         state: trials.iter().find_map(|record| {
             let series = record.state.clone()?;

@@ -63,7 +63,11 @@ pub(super) fn excluded(
                 .map(|reason| reason.code.as_str().to_owned())
                 .collect();
             let details = reasons.iter().map(|reason| reason.detail.clone()).collect();
-            let violations = record.checks.iter().map(|check| check.violations).sum();
+            let violations = if record.trial.is_control() {
+                0
+            } else {
+                record.checks.iter().map(|check| check.violations).sum()
+            };
             list.push(entry(
                 &record.trial,
                 record.attempt,

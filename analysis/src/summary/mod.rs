@@ -145,7 +145,7 @@ pub struct WorkloadSummary {
     pub open_load: bool,
     /// Its cells, in the order of the schedule.
     pub cells: Vec<CellSummary>,
-    /// Correctness checks by backend and name, summed over the trials.
+    /// Correctness checks by backend and name, summed over the trials; negative controls are left out.
     pub checks: Vec<CheckSummary>,
 }
 
@@ -181,6 +181,10 @@ pub struct CellBackend {
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
     pub counters: BTreeMap<String, i64>,
+    /// Correctness checks of a race, summed over the attempts at this cell: what its cells are to find
+    /// differs, because controls have to fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckSummary>,
     /// Figures of the backend's state over a window, by name; never summed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, FigureSummary>,

@@ -347,6 +347,14 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             load.completed = count;
             load.offered_per_second = rate;
         }
+        WorkloadKind::CasRace => {
+            let count = 4_000;
+            operations.insert(
+                "transition".to_owned(),
+                operation(&mut rng, count, 900.0, behaviour.tail),
+            );
+            load.completed = count;
+        }
         WorkloadKind::HeadRow => {
             let count = 40_000;
             for (name, share) in [

@@ -1,6 +1,6 @@
 //! The measured work: one kind, with its parameters, for each experiment of the plan.
 
-use super::{HeadRow, Load, Retention};
+use super::{CasRace, HeadRow, Load, Retention};
 use crate::quantity::Quantity;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Measured work with its factors. Exactly one of the kinds is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.retention)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow and retention"))]
+#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace), has(self.retention)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow, casRace and retention"))]
 pub struct Workload {
     /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
     #[schemars(
@@ -33,6 +33,9 @@ pub struct Workload {
     /// A0: creates, moves and completes runs in one head table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_row: Option<HeadRow>,
+    /// A2: lets writers race for the same runs and checks what they were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cas_race: Option<CasRace>,
     /// A1: how old runs leave the table, Postgres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
@@ -285,6 +288,8 @@ pub enum WorkloadKind {
     Batching,
     /// A0
     HeadRow,
+    /// A2
+    CasRace,
     /// A1
     Retention,
 }
@@ -295,7 +300,7 @@ impl WorkloadKind {
     pub fn on_postgres(self) -> bool {
         match self {
             Self::SmallObjectPut | Self::ColdRead | Self::Consistency | Self::Batching => false,
-            Self::HeadRow | Self::Retention => true,
+            Self::HeadRow | Self::CasRace | Self::Retention => true,
         }
     }
 }
@@ -313,6 +318,8 @@ pub enum WorkloadSpec<'a> {
     Batching(&'a Batching),
     /// A0
     HeadRow(&'a HeadRow),
+    /// A2
+    CasRace(&'a CasRace),
     /// A1
     Retention(&'a Retention),
 }
@@ -329,6 +336,7 @@ impl Workload {
             self.consistency.as_ref().map(WorkloadSpec::Consistency),
             self.batching.as_ref().map(WorkloadSpec::Batching),
             self.head_row.as_ref().map(WorkloadSpec::HeadRow),
+            self.cas_race.as_ref().map(WorkloadSpec::CasRace),
             self.retention.as_ref().map(WorkloadSpec::Retention),
         ];
         let mut set = members.into_iter().flatten();
@@ -345,6 +353,7 @@ impl Workload {
             WorkloadSpec::Consistency(_) => WorkloadKind::Consistency,
             WorkloadSpec::Batching(_) => WorkloadKind::Batching,
             WorkloadSpec::HeadRow(_) => WorkloadKind::HeadRow,
+            WorkloadSpec::CasRace(_) => WorkloadKind::CasRace,
             WorkloadSpec::Retention(_) => WorkloadKind::Retention,
         })
     }

@@ -223,7 +223,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "S3 work on Postgres",
             "/spec/backends",
             json!([{"name": "pg", "postgres": {"version": "18.4"}}]),
-            "headrow needs postgres backends",
+            "need postgres backends",
         ),
         (
             "unknown Postgres",
@@ -242,6 +242,24 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "/spec/workloads/0",
             json!({"name": "h", "headRow": {"runsPerMonth": [1_000_000], "load": {"closed": {"concurrency": [1]}}}}),
             "exactly one of load and runsPerMonth",
+        ),
+        (
+            "a pause that no lock outlasts",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"leaseMilliseconds": 500, "faults": {"pauseWriterMilliseconds": 400}}}),
+            "longer than leaseMilliseconds",
+        ),
+        (
+            "a race against oneself",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"writers": 1}}),
+            "greater than or equal to 2",
+        ),
+        (
+            "a mode twice",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"modes": ["Guarded", "Guarded"]}}),
+            "lists a mode twice",
         ),
         (
             "long name",

@@ -84,18 +84,22 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     let records = records.into_inner();
     super::print(&table(&records));
     super::print(&cost(&records));
-    for check in records
-        .iter()
-        .flat_map(|record| &record.checks)
-        .filter(|check| check.violations > 0)
-    {
-        super::print(&format!(
-            "{}: {} of {} violated, for example: {}",
-            check.name,
-            check.violations,
-            check.checked,
-            check.examples.first().map_or("", String::as_str)
-        ));
+    for record in &records {
+        let wanted = if record.trial.is_control() {
+            " (a control: wanted)"
+        } else {
+            ""
+        };
+        for check in record.checks.iter().filter(|check| check.violations > 0) {
+            super::print(&format!(
+                "{}{wanted}, {}: {} of {} violated, for example: {}",
+                record.trial.describe(),
+                check.name,
+                check.violations,
+                check.checked,
+                check.examples.first().map_or("", String::as_str)
+            ));
+        }
     }
     if let Some(decision) = &reported.outcome.decision {
         super::print(&format!(

@@ -99,9 +99,10 @@ impl Baselines {
             }
             // They read back what they wrote or act on the server's own state, which one that keeps nothing
             // cannot answer.
-            WorkloadKind::ColdRead | WorkloadKind::Consistency | WorkloadKind::Retention => {
-                Ok(None)
-            }
+            WorkloadKind::ColdRead
+            | WorkloadKind::Consistency
+            | WorkloadKind::CasRace
+            | WorkloadKind::Retention => Ok(None),
         }
     }
 }

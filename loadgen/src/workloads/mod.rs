@@ -3,6 +3,7 @@
 
 pub mod batching;
 pub mod body;
+pub mod cas_race;
 pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
@@ -305,6 +306,7 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
         WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
         WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
+        WorkloadSpec::CasRace(spec) => cas_race::run(context, spec, gate).await,
         WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
     }
 }

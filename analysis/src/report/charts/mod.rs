@@ -26,7 +26,7 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::Batching => &[("append", Metric::P99)],
         WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
         WorkloadKind::Retention => &[("insertBefore", Metric::P99), ("insertDuring", Metric::P99)],
-        WorkloadKind::Consistency => &[],
+        WorkloadKind::Consistency | WorkloadKind::CasRace => &[],
     }
 }
 
@@ -35,7 +35,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
-        WorkloadKind::HeadRow => "transition",
+        WorkloadKind::HeadRow | WorkloadKind::CasRace => "transition",
         WorkloadKind::Retention => "insertDuring",
     }
 }
@@ -262,7 +262,7 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
-            WorkloadKind::Retention | WorkloadKind::Consistency => {}
+            WorkloadKind::Retention | WorkloadKind::Consistency | WorkloadKind::CasRace => {}
         }
     }
     figures

@@ -3,11 +3,13 @@
 mod decision;
 mod latency;
 mod place;
+mod race;
 mod trust;
 
 pub(super) use decision::{comparisons, inputs, objectives};
 pub(super) use latency::percentiles;
 pub(super) use place::{files, nodes, operation};
+pub(super) use race::races;
 pub(super) use trust::{checks, drift, excluded, flagged, generators};
 
 use bakeoff_crds::schedule::{Cell, factor};

@@ -11,7 +11,7 @@ use super::{dash, drop_empty, short};
 use crate::summary::{CheckSummary, Summary};
 use crate::vocabulary;
 
-fn check(check: &CheckSummary, place: &str) -> Datum {
+pub(super) fn check(check: &CheckSummary, place: &str) -> Datum {
     let mark = if check.violations + check.violations_unsettled > 0 {
         "✗ "
     } else {
@@ -65,6 +65,10 @@ pub(in super::super) fn checks(summary: &Summary) -> Option<Table> {
         &columns,
     );
     for (w, workload) in summary.workloads.iter().enumerate() {
+        // Races have tables of their own, by mode.
+        if workload.kind == WorkloadKind::CasRace {
+            continue;
+        }
         let names: BTreeSet<&str> = workload
             .checks
             .iter()

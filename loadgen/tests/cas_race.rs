@@ -1,0 +1,246 @@
+//! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::{Backend, Run};
+use bakeoff_loadgen::store::Store;
+use serde_json::json;
+use support::postgres::Postgres;
+use tokio::sync::watch;
+
+fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
+    let spec = json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "race", "casRace": race}],
+        "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": seconds, "drainSeconds": 3},
+        // A machine that does other things as well voids no trial here.
+        "validity": {"maxGeneratorCpuPerMille": 1000, "maxThrottledPerMille": 1000, "maxSendLagP99Microseconds": 1_000_000},
+    });
+    RunPlan {
+        schema_version: RUN_SCHEMA.into(),
+        experiment: ExperimentId {
+            namespace: "n".into(),
+            name: "e".into(),
+            uid: "u".into(),
+        },
+        spec: serde_json::from_value(spec).unwrap(),
+        backends: vec![backend.resolved.clone()],
+        results: StoreTarget {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: "unused".into(),
+            prefix: String::new(),
+            path_style: true,
+            credentials_dir: String::new(),
+        },
+        environment: Environment::default(),
+        attempt: 0,
+    }
+}
+
+/// The records, each with its history.
+fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let (_sender, stop) = watch::channel(false);
+    let mut run = Run {
+        plan,
+        backends: vec![backend],
+        store: Store::Folder(folder.path().into()),
+        index: 0,
+        generators: 1,
+        node: String::new(),
+        control: Arc::new(Control::default()),
+        stop,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run.lead(&|record| records.borrow_mut().push(record.clone())))
+        .unwrap();
+    records
+        .into_inner()
+        .into_iter()
+        .map(|record| {
+            let path = folder.path().join(format!(
+                "trials/{}/{}/history.jsonl.gz",
+                record.trial.id, record.attempt
+            ));
+            let mut text = String::new();
+            if let Ok(file) = std::fs::File::open(&path) {
+                flate2::read::GzDecoder::new(file)
+                    .read_to_string(&mut text)
+                    .unwrap();
+            }
+            let history = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            (record, history)
+        })
+        .collect()
+}
+
+fn violations(record: &TrialRecord) -> Vec<String> {
+    record
+        .checks
+        .iter()
+        .filter(|check| check.violations > 0)
+        .map(|check| format!("{} {}: {:?}", check.name, check.violations, check.examples))
+        .collect()
+}
+
+fn backend(server: &Postgres) -> Backend {
+    Backend::new(server.resolved("pg"), support::credentials()).unwrap()
+}
+
+#[test]
+fn the_guard_holds_under_faults_and_each_control_is_caught() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    let race = json!({
+        "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+        "faults": {"killConnectionsPerMinute": 120, "deleteLocksPerMinute": 300, "pauseWriterMilliseconds": 300}});
+    let ran = raced(plan(race, 12, &on), on);
+    assert_eq!(ran.len(), 4);
+    for (record, history) in &ran {
+        let mode = record.trial.cell["mode"].as_str();
+        assert_eq!(record.verdict, Verdict::Valid, "{mode}");
+        let counter = |name: &str| record.counters[name];
+        assert!(counter("steps") > 100, "{mode}: {:?}", record.counters);
+        assert!(
+            counter("connectionsKilled") > 3,
+            "{mode}: {:?}",
+            record.counters
+        );
+        assert!(
+            counter("writersPaused") > 3,
+            "{mode}: {:?}",
+            record.counters
+        );
+        assert!(history.len() > 200, "{mode}");
+        // What is kept is what was checked.
+        assert_eq!(cas_history::check(history).checks, record.checks, "{mode}");
+        let found = violations(record);
+        if mode == "Guarded" {
+            assert_eq!(found, Vec::<String>::new());
+            assert!(counter("contendedSteps") > 50, "{:?}", record.counters);
+            assert!(counter("locksExpired") > 0, "{:?}", record.counters);
+            for check in &record.checks {
+                assert!(check.checked > check.uncertain, "{check:?}");
+            }
+            let read_back = history.iter().filter(|event| {
+                matches!(
+                    event,
+                    Event::Read {
+                        read_back: true,
+                        ..
+                    }
+                )
+            });
+            assert_eq!(read_back.count(), 2, "each run is read back");
+        } else {
+            assert!(!found.is_empty(), "{mode} was not caught");
+        }
+    }
+}
+
+#[test]
+fn a_killed_connection_leaves_an_unknown_outcome() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    let race = json!({
+        "writers": 4, "runs": 2, "modes": ["Guarded"],
+        "faults": {"killConnectionsPerMinute": 600, "deleteLocksPerMinute": 0, "pauseWriterMilliseconds": 0}});
+    let ran = raced(plan(race, 6, &on), on);
+    let (record, history) = &ran[0];
+    assert_eq!(violations(record), Vec::<String>::new());
+    let unknown = history
+        .iter()
+        .filter(|event| {
+            matches!(
+                event,
+                Event::Insert {
+                    outcome: Outcome::Unknown,
+                    ..
+                } | Event::Cas {
+                    outcome: Outcome::Unknown,
+                    ..
+                } | Event::Delete {
+                    outcome: Outcome::Unknown,
+                    ..
+                }
+            )
+        })
+        .count();
+    assert!(unknown > 0, "{:?}", record.counters);
+    assert_eq!(record.counters["unknownOutcomes"], unknown as i64);
+    assert_eq!(record.counters["writersPaused"], 0);
+    assert!(
+        record.load.failed > 0 && record.load.completed > 0,
+        "{:?}",
+        record.load
+    );
+}
+
+#[test]
+fn a_server_killed_in_the_middle_is_survived() {
+    let server = Postgres::start(&[]);
+    let on = backend(&server);
+    let race = json!({"writers": 4, "runs": 2, "modes": ["Guarded"]});
+    let plan = plan(race, 8, &on);
+    let pid = server.pid();
+    let again = server.again();
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(4_000));
+            support::postgres::kill(pid);
+        });
+        let restarter = scope.spawn(move || again.when_gone(pid));
+        let ran = raced(plan, on);
+        drop(restarter.join().unwrap());
+        ran
+    });
+    // The trial in which it was killed is void and kept, another one took its place.
+    assert_eq!(ran.len(), 2);
+    let (void, history) = &ran[0];
+    let Verdict::Invalid(reasons) = &void.verdict else {
+        panic!("the kill went unseen: {:?}", void.counters)
+    };
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.code == InvalidCode::BackendRestarted),
+        "{reasons:?}"
+    );
+    assert!(void.load.failed > 0, "{:?}", void.load);
+    // What it had acknowledged is still there, for it flushes before it answers.
+    assert_eq!(violations(void), Vec::<String>::new());
+    let read_back = history.iter().filter(|event| {
+        matches!(
+            event,
+            Event::Read {
+                read_back: true,
+                ..
+            }
+        )
+    });
+    assert_eq!(
+        read_back.count(),
+        2,
+        "read back from the server that came again"
+    );
+    assert_eq!(ran[1].0.verdict, Verdict::Valid);
+    assert_eq!(violations(&ran[1].0), Vec::<String>::new());
+}
