@@ -227,8 +227,8 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ),
         (
             "unknown Postgres",
-            "/spec/backends/0",
-            json!({"name": "pg", "postgres": {"version": "9.6"}}),
+            "/spec/backends",
+            backend(json!({"name": "pg", "postgres": {"version": "9.6"}})),
             "postgres 9.6",
         ),
         (
