@@ -332,7 +332,7 @@ def report(rounds, stall):
     ]:
         found = ratio(row, other)
         verdict = goal(text, statistics.median(found) <= bound) if bound else ""
-        print(f"{'CPU, ' + words:52} {shown(found, 2):>24}   {verdict}")
+        print(f"{'CPU, ' + words:52} {shown(found, 3):>24}   {verdict}")
     print(f"\nlatency from the plan at {RATE}/s, us:")
     for row in ("loadgen", "pgbench"):
         found = [f"{figure} {shown(values('open ' + row, key), 0)}" for figure, key in
