@@ -37,20 +37,28 @@ fn figure(record: &TrialRecord, name: &str) -> f64 {
         .unwrap_or_else(|| panic!("{} lacks {name}: {:?}", record.trial.id, record.figures))
 }
 
-/// One answer of the server.
+/// One answer of the server. On a thread of its own, so that a runtime of the caller's does not mind.
 fn ask(server: &Postgres, sql: &str) -> String {
     let on = backend(server);
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            let bakeoff_loadgen::access::Access::Postgres(connector) = &on.access else {
-                panic!("no Postgres")
-            };
-            let client = connector.connect().await.unwrap();
-            client.query_one(sql, &[]).await.unwrap().get(0)
-        })
+    let bakeoff_loadgen::access::Access::Postgres(connector) = &on.access else {
+        panic!("no Postgres")
+    };
+    let asked = async {
+        let client = connector.connect().await.unwrap();
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(asked)
+            })
+            .join()
+            .unwrap()
+    })
 }
 
 #[test]

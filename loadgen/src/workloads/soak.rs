@@ -134,7 +134,7 @@ async fn set_server(
         client.batch_execute(&sql).await.map_err(fail)?;
     }
     client
-        .batch_execute("SELECT pg_reload_conf()")
+        .query_one("SELECT pg_reload_conf()", &[])
         .await
         .map_err(fail)?;
     let names: Vec<&str> = profile.server.keys().map(String::as_str).collect();
