@@ -137,17 +137,18 @@ async fn set_server(
         .query_one("SELECT pg_reload_conf()", &[])
         .await
         .map_err(fail)?;
-    let names: Vec<&str> = profile.server.keys().map(String::as_str).collect();
+    if profile.server.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = profile.server.keys().map(|name| literal(name)).collect();
+    let unheard = format!(
+        "SELECT name FROM pg_settings WHERE name IN ({}) \
+         AND (sourcefile IS NULL OR sourcefile NOT LIKE '%postgresql.auto.conf' OR pending_restart)",
+        names.join(", ")
+    );
     let deadline = clock::now() + u64::try_from(RELOAD_PATIENCE.as_nanos()).unwrap_or(0);
     loop {
-        let others = client
-            .query(
-                "SELECT name FROM pg_settings WHERE name = ANY($1) \
-                 AND (sourcefile IS NULL OR sourcefile NOT LIKE '%postgresql.auto.conf' OR pending_restart)",
-                &[&names],
-            )
-            .await
-            .map_err(fail)?;
+        let others = client.query(&unheard, &[]).await.map_err(fail)?;
         let Some(first) = others.first() else {
             return Ok(());
         };
