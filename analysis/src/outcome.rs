@@ -66,7 +66,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
                         (WorkloadKind::SmallObjectPut, "put")
                         | (WorkloadKind::ColdRead, "list")
                         | (WorkloadKind::Batching, "append")
-                        | (WorkloadKind::HeadRow, "operation")
+                        | (WorkloadKind::HeadRow | WorkloadKind::Soak, "operation")
                         | (WorkloadKind::Retention, "insertDuring") => 0,
                         (_, name) if name == main => 1,
                         _ => 2,

@@ -89,6 +89,7 @@ pub fn load(workload: &Workload) -> Option<&CapacityLoad> {
         // Refused at admission: a search would load the table anew for each of its steps.
         WorkloadSpec::HeadRow(_)
         | WorkloadSpec::Retention(_)
+        | WorkloadSpec::Soak(_)
         | WorkloadSpec::ColdRead(_)
         | WorkloadSpec::Consistency(_)
         | WorkloadSpec::Batching(_)

@@ -4,6 +4,9 @@
 //! cells within a block and of the backends within a cell is random, so that drift of the machine,
 //! caches and neighbours falls on all backends alike (randomised multiple interleaved trials, Abedi and
 //! Brecht, ICPE 2017).
+//!
+//! The segments of a soak are the exception: each goes on with the table that the one before it left, so
+//! those of a cell follow each other.
 
 use crate::rng::SplitMix64;
 use crate::spec::{ExperimentSpec, GuardMode, Load, Workload, WorkloadKind, WorkloadSpec};
@@ -93,6 +96,10 @@ pub mod factor {
     pub const RUNS_PER_MONTH: &str = "runsPerMonth";
     /// How old runs leave the table.
     pub const METHOD: &str = "method";
+    /// The profile of autovacuum settings.
+    pub const AUTOVACUUM: &str = "autovacuum";
+    /// Whether another transaction holds a snapshot.
+    pub const SNAPSHOT: &str = "snapshot";
 }
 
 /// The cells of a workload, in the order of the spec; empty when the workload names no kind.
@@ -149,6 +156,23 @@ pub fn cells(workload: &Workload) -> Vec<Cell> {
             let (name, levels) = load_levels(&retention.load);
             with_levels(&tables, name, &levels)
         }
+        Some(WorkloadSpec::Soak(soak)) => {
+            let profiles: Vec<&str> = soak
+                .autovacuum
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect();
+            let tables = cross(
+                (factor::FILLFACTOR, &soak.fillfactor),
+                (factor::AUTOVACUUM, &profiles),
+            );
+            let held: Vec<String> = soak
+                .snapshots
+                .iter()
+                .map(|one| one.as_str().to_owned())
+                .collect();
+            with_levels(&tables, factor::SNAPSHOT, &held)
+        }
         Some(WorkloadSpec::CasRace(race)) => race
             .modes
             .iter()
@@ -201,34 +225,58 @@ pub fn trials(spec: &ExperimentSpec) -> Vec<Trial> {
                 .map(move |(index, cell)| (workload, kind, index, cell))
         })
         .collect();
+    let (soaks, others): (Vec<_>, Vec<_>) = cells
+        .iter()
+        .partition(|(_, kind, ..)| *kind == WorkloadKind::Soak);
     let mut rng = SplitMix64::stream(spec.seed.unsigned_abs(), "schedule");
     let mut trials = Vec::with_capacity(total(spec));
-    for block in 0..spec.trials.blocks.max(0) {
-        let mut order: Vec<usize> = (0..cells.len()).collect();
+    let names: Vec<&str> = spec
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let blocks = 0..spec.trials.blocks.max(0);
+    for block in blocks.clone() {
+        let mut order = others.clone();
         rng.shuffle(&mut order);
-        for cell in order.into_iter().filter_map(|position| cells.get(position)) {
-            let (workload, kind, cell_index, levels) = cell;
-            let mut backends: Vec<&str> = spec
-                .backends
-                .iter()
-                .map(|backend| backend.name.as_str())
-                .collect();
+        for cell in order {
+            let mut backends = names.clone();
             rng.shuffle(&mut backends);
             for backend in backends {
-                trials.push(Trial {
-                    index: i32::try_from(trials.len()).unwrap_or(i32::MAX),
-                    block,
-                    workload: workload.name.clone(),
-                    kind: *kind,
-                    cell_index: *cell_index,
-                    cell: levels.clone(),
-                    backend: backend.to_owned(),
-                    id: format!("b{block:02}-{}-c{cell_index:02}-{backend}", workload.name),
-                });
+                trials.push(trial(cell, block, backend, trials.len()));
+            }
+        }
+    }
+    let mut order = soaks;
+    rng.shuffle(&mut order);
+    for cell in order {
+        let mut backends = names.clone();
+        rng.shuffle(&mut backends);
+        for backend in backends {
+            for block in blocks.clone() {
+                trials.push(trial(cell, block, backend, trials.len()));
             }
         }
     }
     trials
+}
+
+fn trial(
+    (workload, kind, cell_index, levels): &(&Workload, WorkloadKind, i32, Cell),
+    block: i32,
+    backend: &str,
+    index: usize,
+) -> Trial {
+    Trial {
+        index: i32::try_from(index).unwrap_or(i32::MAX),
+        block,
+        workload: workload.name.clone(),
+        kind: *kind,
+        cell_index: *cell_index,
+        cell: levels.clone(),
+        backend: backend.to_owned(),
+        id: format!("b{block:02}-{}-c{cell_index:02}-{backend}", workload.name),
+    }
 }
 
 /// How many trials the experiment plans, without building them.
@@ -310,6 +358,7 @@ pub(crate) mod tests {
             head_row: None,
             cas_race: None,
             retention: None,
+            soak: None,
         };
         ExperimentSpec {
             result_class: Default::default(),
@@ -410,5 +459,26 @@ pub(crate) mod tests {
                 "b00-check-c00-b0"
             ]
         );
+    }
+
+    #[test]
+    fn segments_of_a_soak_follow_each_other() {
+        let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
+            "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+            "workloads": [{"name": "long", "soak": {"ratePerSecond": 100, "fillfactor": [100, 80],
+                "snapshots": ["None", "WholeSegment"]}}],
+            "trials": {"blocks": 5},
+        }))
+        .unwrap();
+        let trials = trials(&spec);
+        assert_eq!(trials.len(), total(&spec));
+        assert_eq!(trials.len(), 20);
+        for cell in trials.chunks(5) {
+            assert!(cell.iter().all(|trial| trial.cell == cell[0].cell));
+            assert!((0..).zip(cell).all(|(block, trial)| trial.block == block));
+        }
+        let ids: std::collections::BTreeSet<&str> =
+            trials.iter().map(|trial| trial.id.as_str()).collect();
+        assert_eq!(ids.len(), 20);
     }
 }

@@ -76,6 +76,32 @@ impl Fixture {
             .set("/spec/decision", json!({"rule": "SimpleSchema"}))
     }
 
+    /// Writers that race in two modes, one of them a control.
+    #[must_use]
+    pub fn cas_race(name: &str) -> Self {
+        Self::head_row(name)
+            .set("/spec/workloads", json!([{"name": "race", "casRace": {
+                "modes": ["Guarded", "Unguarded"], "writers": 4, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+                "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 120, "pauseWriterMilliseconds": 300}}}]))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 10, "drainSeconds": 3}))
+            .set("/spec/objectives", json!([{"name": "one-winner", "expression": "race.duplicateWinners == 0"}]))
+            .set("/spec/decision", json!({"rule": "CasIsBackstop"}))
+    }
+
+    /// Old runs that leave in both ways, once each.
+    #[must_use]
+    pub fn retention(name: &str) -> Self {
+        Self::head_row(name)
+            .set("/spec/workloads", json!([{"name": "old", "retention": {
+                "activeRuns": [12_000], "partitions": 4, "load": {"open": {"ratePerSecond": [100], "maxInFlight": 4}}}}]))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 15, "drainSeconds": 3}))
+            .set("/spec/objectives", json!([
+                {"name": "none-lost", "expression": "old.rowsLost == 0"},
+                {"name": "none-left", "expression": "old.rowsLeft == 0"},
+            ]))
+            .set("/spec/decision", json!({"rule": "DropOrDelete"}))
+    }
+
     /// The same, with an end: six trials of three seconds.
     #[must_use]
     pub fn short(name: &str) -> Self {

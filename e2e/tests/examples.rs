@@ -149,6 +149,7 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
         WorkloadKind::HeadRow,
         WorkloadKind::CasRace,
         WorkloadKind::Retention,
+        WorkloadKind::Soak,
     ];
     assert_eq!(kinds, BTreeSet::from(all));
 }

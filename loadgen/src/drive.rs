@@ -3,12 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::arrivals::{Instants, Plan};
 use crate::clock::{self, SECOND};
-use crate::pacer::{self, Due, Handoff};
+use crate::pacer::{self, Due, Handoff, RealTime};
 use crate::record::Recorder;
 use crate::s3::{Failure, FailureClass};
 
@@ -86,13 +85,13 @@ pub trait Worker: 'static {
 }
 
 /// Starts what hands over the planned instants: [`pacer::start`], but for tests of broken ones.
-type Pacer = fn(Handoff, Instants, u64, u64) -> std::io::Result<JoinHandle<()>>;
+type Pacer = fn(Handoff, Instants, u64, u64) -> std::io::Result<()>;
 
 /// Runs the workers until the drain ends or all have finished. `kind` is the kind of operation
 /// that the load plans. To be called inside a `LocalSet`.
 ///
 /// # Errors
-/// When the pacing thread cannot be started.
+/// When the pacer cannot be started.
 pub async fn drive<W: Worker>(
     plan: Plan,
     timing: Timing,
@@ -119,6 +118,7 @@ async fn drive_paced<W: Worker>(
 ) -> std::io::Result<Counts> {
     let under_way: Rc<[Cell<u64>]> = workers.iter().map(|_| Cell::new(0)).collect();
     let sent = Rc::new(Cell::new(0));
+    let _real_time = instants.is_some().then(RealTime::begin);
     let handoff = match &instants {
         None => None,
         Some(instants) => {

@@ -43,8 +43,11 @@ enum Answer {
 }
 
 /// The queries by which the instrument observes a server: a word that only that query has, and its
-/// columns. They are in `pg::observe`; a test runs them all.
-const KNOWN: [(&str, Answer); 6] = [
+/// columns. They are in `pg::observe` and in the workloads; tests run them all.
+const KNOWN: [(&str, Answer); 9] = [
+    ("obj_description", rows(&[TEXT], 1)),
+    ("pg_reload_conf", rows(&[BOOL], 1)),
+    ("SELECT run_id, seq FROM", rows(&[INT8, INT4], 0)),
     ("'server_version_num'", rows(&[INT4], 1)),
     ("pg_settings", rows(&[TEXT, TEXT], 0)),
     ("'server_version'", rows(&[TEXT], 1)),
@@ -58,7 +61,7 @@ const KNOWN: [(&str, Answer); 6] = [
         rows(
             &[
                 INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8,
-                INT8, INT8, INT8, INT8, INT8, BOOL,
+                INT8, INT8, INT8, INT8, INT8, INT8, INT8, BOOL,
             ],
             1,
         ),
@@ -453,13 +456,11 @@ mod tests {
         });
     }
 
-    /// The floor of a Postgres workload: prepared, driven, observed and recorded as on a real server.
-    #[test]
-    fn a_whole_trial_of_runs_passes() {
+    /// One trial of a workload, as on a real server: prepared, driven, observed and recorded.
+    fn trial_of(workload: serde_json::Value) -> workloads::Part {
         let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
             "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
-            "workloads": [{"name": "head", "headRow": {"activeRuns": [1000], "fillfactor": [90],
-                "minTransitions": 1000, "maxTransitions": 1000, "load": {"closed": {"concurrency": [4]}}}}],
+            "workloads": [workload],
             "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1},
         }))
         .unwrap();
@@ -475,9 +476,17 @@ mod tests {
             rate: None,
             live: std::sync::Arc::default(),
         };
-        let part = tokio::task::LocalSet::new()
+        tokio::task::LocalSet::new()
             .block_on(&runtime(), workloads::run(&context, &Alone))
-            .unwrap();
+            .unwrap()
+    }
+
+    /// The floor of a Postgres workload.
+    #[test]
+    fn a_whole_trial_of_runs_passes() {
+        let part = trial_of(serde_json::json!({"name": "head", "headRow": {
+            "activeRuns": [1000], "fillfactor": [90], "minTransitions": 1000, "maxTransitions": 1000,
+            "load": {"closed": {"concurrency": [4]}}}}));
         assert!(part.counts.completed > 100, "{:?}", part.counts);
         assert_eq!(part.counts.expected, part.counts.completed);
         assert_eq!(part.checks[0].violations, 0);
@@ -485,6 +494,17 @@ mod tests {
         let transitions = part.recorded.operations["transition"].count as f64;
         assert!(transitions / part.counts.completed as f64 > 0.99);
         assert!(!part.samples.is_empty());
+    }
+
+    #[test]
+    fn a_segment_of_a_soak_passes() {
+        let part = trial_of(serde_json::json!({"name": "long", "soak": {
+            "activeRuns": 1000, "ratePerSecond": 500, "connections": 2, "snapshots": ["WholeSegment"],
+            "autovacuum": [{"name": "Eager", "server": {"autovacuum_naptime": "1s"},
+                "table": {"autovacuum_vacuum_scale_factor": "0.01"}}]}}));
+        assert!(part.counts.completed > 100, "{:?}", part.counts);
+        assert_eq!(part.checks[0].violations, 0);
+        assert!(part.figures.contains_key("tableAgeHours"));
     }
 
     #[test]

@@ -1,26 +1,31 @@
-//! The pacer: a thread of its own that waits for each planned instant and hands it over.
+//! The pacer: hands each planned instant to a worker when it is due.
 //!
-//! Tokio's timer is a millisecond wheel and would report its own lateness as the backend's
-//! latency, so instants come from `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns. The
-//! thread wakes an idle worker directly: one hand-off between plan and send. What is due while
-//! all workers are busy waits in line with its planned instant, so that the wait is part of its
-//! response time; nothing is skipped.
+//! Tokio's timer is a millisecond wheel and would report its own lateness as the backend's latency, so what
+//! wakes the runtime is a timer of the kernel that is set to the absolute instant (`timerfd`, which has no slack), on the
+//! thread that carries the workers: one wake between plan and send, where a pacing thread takes
+//! two. A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread
+//! is late by no more than what it is doing. What is due while all workers are busy waits in line with its planned
+//! instant, so that the wait is part of its response time; nothing is skipped.
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::num::NonZeroU64;
+use std::iter::Peekable;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 
 use hdrhistogram::Histogram;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
-
-use rustix::thread::{ClockId, Timespec, clock_nanosleep_absolute, set_current_timer_slack};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::arrivals::Instants;
 use crate::clock::{self, SECOND};
@@ -40,8 +45,26 @@ pub struct Due {
     pub queued: bool,
 }
 
+/// What is still to become due.
+#[derive(Debug)]
+struct Schedule {
+    offsets: Peekable<Instants>,
+    start: u64,
+    end: u64,
+}
+
+impl Schedule {
+    /// The next planned instant, unless the window closes before it.
+    fn peek(&mut self) -> Option<u64> {
+        let offset = *self.offsets.peek()?;
+        let planned = self.start.saturating_add(offset);
+        (planned < self.end).then_some(planned)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Line {
+    schedule: Option<Schedule>,
     due: VecDeque<Due>,
     idle: Vec<Waker>,
     /// Nothing more will be offered; what waits is still served.
@@ -54,8 +77,8 @@ struct Line {
     lateness: Option<Histogram<u64>>,
 }
 
-/// The line between the pacer and the workers. Its lock is held for a few instructions, and only
-/// the pacer and the one runtime thread ever ask for it.
+/// The line between the plan and the workers. Its lock is held for a few instructions, and only the one
+/// runtime thread ever asks for it.
 #[derive(Clone, Debug, Default)]
 pub struct Handoff {
     line: Arc<Mutex<Line>>,
@@ -80,26 +103,27 @@ impl Handoff {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a planned instant to an idle worker, or puts it in line. `now` says how late the pacer is.
+    /// Hands a planned instant to an idle worker, or puts it in line. `now` says how late that is.
     pub fn offer(&self, planned: u64, now: u64) {
-        let waker = {
-            let mut line = self.lock();
-            if planned >= line.counted_from
-                && let Some(lateness) = &mut line.lateness
-            {
-                lateness.saturating_record(now.saturating_sub(planned).div_ceil(1_000).max(1));
-            }
-            if line.closed || line.due.len() >= MAX_WAITING {
-                line.dropped += u64::from(planned >= line.counted_from);
-                return;
-            }
-            let waker = line.idle.pop();
-            let queued = waker.is_none();
-            line.due.push_back(Due { planned, queued });
-            waker
-        };
+        let waker = self.lock().offer(planned, now, true);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// Hands over what has become due by `now`; answers the next planned instant, `None` after the last.
+    fn release(&self, now: u64) -> Option<u64> {
+        loop {
+            let mut line = self.lock();
+            let planned = line.schedule.as_mut()?.peek()?;
+            if planned > now {
+                return Some(planned);
+            }
+            let waker = line.take_next(planned, now, true);
+            drop(line);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -159,6 +183,32 @@ pub struct Next<'a> {
     handoff: &'a Handoff,
 }
 
+impl Line {
+    /// Puts an instant that is due in line. Answers who is to be woken for it: an idle worker, where `wake` asks
+    /// for one.
+    fn offer(&mut self, planned: u64, now: u64, wake: bool) -> Option<Waker> {
+        if planned >= self.counted_from
+            && let Some(lateness) = &mut self.lateness
+        {
+            lateness.saturating_record(now.saturating_sub(planned).div_ceil(1_000).max(1));
+        }
+        if self.closed || self.due.len() >= MAX_WAITING {
+            self.dropped += u64::from(planned >= self.counted_from);
+            return None;
+        }
+        let queued = self.idle.is_empty();
+        self.due.push_back(Due { planned, queued });
+        if wake { self.idle.pop() } else { None }
+    }
+
+    fn take_next(&mut self, planned: u64, now: u64, wake: bool) -> Option<Waker> {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.offsets.next();
+        }
+        self.offer(planned, now, wake)
+    }
+}
+
 impl Future for Next<'_> {
     type Output = Option<Due>;
 
@@ -166,6 +216,16 @@ impl Future for Next<'_> {
         let mut line = self.handoff.lock();
         if line.closed {
             return Poll::Ready(None);
+        }
+        // The worker that asks is awake already: it takes what has become due since the timer was set, and
+        // nobody else needs to be woken for it.
+        if line.due.is_empty()
+            && let Some(planned) = line.schedule.as_mut().and_then(Schedule::peek)
+        {
+            let now = clock::now();
+            if planned <= now {
+                line.take_next(planned, now, false);
+            }
         }
         if let Some(due) = line.due.pop_front() {
             return Poll::Ready(Some(due));
@@ -180,44 +240,117 @@ impl Future for Next<'_> {
     }
 }
 
-/// Starts the pacing thread: hands over each planned instant, which lie `instants` after `start`
-/// on the monotonic clock, until the first at or after `end`.
+/// A timer of the kernel for absolute instants of the monotonic clock.
+struct Timer {
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Timer {
+    // The constructor that replaces this one is unsafe, because a type may change the descriptor that it answers
+    // with; an OwnedFd keeps its own.
+    #[expect(deprecated)]
+    fn new() -> std::io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        Ok(Self {
+            fd: AsyncFd::with_interest(fd, Interest::READABLE)?,
+        })
+    }
+
+    /// Waits until the instant; one that is past is waited for no longer.
+    async fn until(&self, instant: u64) -> std::io::Result<()> {
+        if clock::now() >= instant {
+            return Ok(());
+        }
+        let spec = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: Timespec {
+                tv_sec: i64::try_from(instant / SECOND).unwrap_or(i64::MAX),
+                tv_nsec: i64::try_from(instant % SECOND).unwrap_or(0),
+            },
+        };
+        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec)?;
+        loop {
+            // Setting it anew takes back an expiry that nobody read, but not one that was announced.
+            self.fd.readable().await?.clear_ready();
+            if clock::now() >= instant {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Gives the handoff its plan, instants that lie `instants` after `start` on the monotonic clock, until the
+/// first at or after `end`. To be called inside a `LocalSet`: the pacer is a task of it.
 ///
 /// # Errors
-/// When the thread cannot be started.
-pub fn start(
-    handoff: Handoff,
-    instants: Instants,
-    start: u64,
-    end: u64,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("pacer".into())
-        .spawn(move || {
-            if let Err(error) = real_time() {
-                tracing::debug!(%error, "the pacer is an ordinary thread");
-            }
-            // Best effort: with the default slack of 50 µs the run is valid, only its send lag larger.
-            if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
-                tracing::debug!(%error, "timer slack not set");
-            }
-            for offset in instants {
-                let planned = start.saturating_add(offset);
-                if planned >= end {
-                    break;
-                }
-                sleep_until(planned);
-                handoff.offer(planned, clock::now());
-            }
-            // The line takes nothing before the window has passed, however few the instants are.
-            sleep_until(end);
-            handoff.end();
-        })
+/// When the kernel gives no timer.
+pub fn start(handoff: Handoff, instants: Instants, start: u64, end: u64) -> std::io::Result<()> {
+    let timer = Timer::new()?;
+    handoff.lock().schedule = Some(Schedule {
+        offsets: instants.peekable(),
+        start,
+        end,
+    });
+    tokio::task::spawn_local(async move {
+        if let Err(error) = pace(&handoff, &timer, end).await {
+            // What was planned and is not offered is missed by the count of the window.
+            tracing::error!(%error, "the pacer's timer failed");
+        }
+        handoff.end();
+    });
+    Ok(())
+}
+
+async fn pace(handoff: &Handoff, timer: &Timer, end: u64) -> std::io::Result<()> {
+    while let Some(next) = handoff.release(clock::now()) {
+        timer.until(next).await?;
+    }
+    // The line takes nothing before the window has passed, however few the instants are.
+    timer.until(end).await
+}
+
+/// While it lives, the calling thread runs before all ordinary ones, where the process may.
+#[derive(Debug)]
+pub struct RealTime {
+    granted: bool,
+}
+
+impl RealTime {
+    /// For as long as this is kept: the thread that paces and sends waits for no other. An open load leaves it
+    /// idle most of the time, so nothing starves; a process that may not goes on as an ordinary thread, and
+    /// the send lag shows by how much.
+    #[must_use]
+    pub fn begin() -> Self {
+        let granted = real_time();
+        if let Err(error) = &granted {
+            tracing::debug!(%error, "the generator is an ordinary thread");
+        }
+        Self {
+            granted: granted.is_ok(),
+        }
+    }
+}
+
+impl Drop for RealTime {
+    fn drop(&mut self) {
+        if self.granted
+            && let Err(error) = set_thread_priority_and_policy(
+                thread_native_id(),
+                ThreadPriority::Min,
+                ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other),
+            )
+        {
+            tracing::warn!(%error, "the generator stays a real-time thread");
+        }
+    }
 }
 
 /// Makes the calling thread run before all ordinary ones (`SCHED_FIFO`, lowest priority), which needs
-/// CAP_SYS_NICE or an RLIMIT_RTPRIO. The pacer sleeps nearly always, so nothing starves; without it
-/// the pacer waits its turn on a busy machine, and the send lag shows by how much.
+/// CAP_SYS_NICE or an RLIMIT_RTPRIO.
 ///
 /// # Errors
 /// When the process may not.
@@ -230,51 +363,62 @@ pub fn real_time() -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-fn sleep_until(instant: u64) {
-    while clock::now() < instant {
-        let at = Timespec {
-            tv_sec: i64::try_from(instant / SECOND).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(instant % SECOND).unwrap_or(0),
-        };
-        // An interrupted sleep sleeps on; the deadline is absolute.
-        if clock_nanosleep_absolute(ClockId::Monotonic, &at).is_ok() {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bakeoff_crds::spec::Arrivals;
 
-    #[test]
-    fn every_instant_is_handed_over_in_order_and_not_early() {
+    fn local<T>(work: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
             .build()
             .unwrap();
-        let handoff = Handoff::default();
-        let begin = clock::now() + 2_000_000;
-        let end = begin + 50_000_000;
-        let pacer = start(
-            handoff.clone(),
-            Instants::new(4_000.0, Arrivals::Constant, 1, "t"),
-            begin,
-            end,
-        )
-        .unwrap();
-        let got = runtime.block_on(async {
+        tokio::task::LocalSet::new().block_on(&runtime, work)
+    }
+
+    #[test]
+    fn every_instant_is_handed_over_in_order_and_not_early() {
+        let (got, handoff) = local(async {
+            let handoff = Handoff::default();
+            let begin = clock::now() + 2_000_000;
+            let instants = Instants::new(4_000.0, Arrivals::Constant, 1, "t");
+            start(handoff.clone(), instants, begin, begin + 50_000_000).unwrap();
             let mut got = Vec::new();
-            while got.len() < 200 {
-                let due = handoff.next().await.unwrap();
+            while let Some(due) = handoff.next().await {
                 assert!(clock::now() >= due.planned);
                 got.push(due.planned);
             }
-            got
+            // The line ends with the window and not before it.
+            assert!(clock::now() >= begin + 50_000_000);
+            (got, handoff)
         });
-        pacer.join().unwrap();
+        assert_eq!(got.len(), 200);
         assert!(got.windows(2).all(|pair| pair[1] - pair[0] == 250_000));
         assert_eq!(handoff.never_started(), 0);
+    }
+
+    #[test]
+    fn what_became_due_while_the_thread_was_busy_is_taken_without_the_timer() {
+        local(async {
+            let handoff = Handoff::new(0);
+            let begin = clock::now();
+            let instants = Instants::new(1_000.0, Arrivals::Constant, 1, "t");
+            start(handoff.clone(), instants, begin, begin + SECOND).unwrap();
+            // The pacer's task has had no turn yet, and this one takes its time.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            for expected in 0..20 {
+                // No await that would let the pacer run: the first poll has to answer.
+                let mut next = std::pin::pin!(handoff.next());
+                let context = &mut Context::from_waker(Waker::noop());
+                let Poll::Ready(Some(due)) = next.as_mut().poll(context) else {
+                    panic!("instant {expected} was not there")
+                };
+                assert_eq!(due.planned, begin + expected * 1_000_000);
+                // Nobody was idle when it became due.
+                assert!(due.queued);
+            }
+            assert!(handoff.lateness_p99() >= 19_000);
+        });
     }
 
     #[test]

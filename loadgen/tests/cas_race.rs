@@ -96,7 +96,11 @@ fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
 /// What became of each trial, for a test that counts them.
 fn verdicts(ran: &[(TrialRecord, Vec<Event>)]) -> String {
     let line = |(record, _): &(TrialRecord, Vec<Event>)| {
-        format!("{} {:?}", record.trial.cell["mode"].as_str(), record.verdict)
+        format!(
+            "{} {:?}",
+            record.trial.cell["mode"].as_str(),
+            record.verdict
+        )
     };
     ran.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -307,6 +307,7 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
         DecisionRule::SimpleSchema => needs(WorkloadKind::HeadRow, "headRow"),
         DecisionRule::CasIsBackstop => needs(WorkloadKind::CasRace, "casRace"),
         DecisionRule::DropOrDelete => needs(WorkloadKind::Retention, "retention"),
+        DecisionRule::SoakPlateau => needs(WorkloadKind::Soak, "soak"),
         DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
         DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),
     }

@@ -19,8 +19,10 @@ mod cold_read_cap;
 mod drop_or_delete;
 mod simple_schema;
 mod small_object_backend;
+mod soak_plateau;
 #[cfg(test)]
 mod tests_support;
+mod variants;
 
 use bakeoff_crds::spec::{Decision, DecisionRule, ExperimentSpec, ResultClass};
 use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
@@ -124,6 +126,8 @@ pub enum Unit {
     Percent,
     /// A number of events.
     Count,
+    /// Hours.
+    Hours,
     /// A count of violations.
     Violations,
     /// Money for a month, in the currency of the price list.
@@ -151,6 +155,7 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
         DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
         DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, summary),
         DecisionRule::DropOrDelete => drop_or_delete::decide(decision, summary),
+        DecisionRule::SoakPlateau => soak_plateau::decide(decision, summary),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);

@@ -13,10 +13,10 @@ use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::bounded::{Bound, Named, bounded, values};
-use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing};
+use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
+use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
 use crate::stats::{mean, round};
-use crate::summary::{CellBackend, CellSummary, CheckSummary, Summary};
-use crate::vocabulary;
+use crate::summary::{CellBackend, CellSummary, Summary};
 
 /// "Near 100 %": the share of updates that add no index entry.
 const HOT_PERCENT: f64 = 90.0;
@@ -37,43 +37,8 @@ const COVERED: [(&str, &str); 2] = [
     ),
 ];
 
-/// What one fillfactor shows.
-struct Variant {
-    fillfactor: i64,
-    inputs: Vec<DecisionInput>,
-}
-
-impl Variant {
-    fn standing(&self) -> Standing {
-        let decides = |input: &&DecisionInput| input.role != Role::Context;
-        let of = |standing| {
-            self.inputs
-                .iter()
-                .filter(decides)
-                .any(|input| input.standing == standing)
-        };
-        if of(Standing::NotMet) {
-            Standing::NotMet
-        } else if of(Standing::Open) || self.inputs.is_empty() {
-            Standing::Open
-        } else {
-            Standing::Met
-        }
-    }
-
-    fn first(&self, standing: Standing) -> Option<&DecisionInput> {
-        self.inputs
-            .iter()
-            .find(|input| input.role != Role::Context && input.standing == standing)
-    }
-}
-
 pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
-    let subject = decision
-        .incumbent
-        .clone()
-        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
-        .unwrap_or_default();
+    let subject = subject(decision, summary);
     let cells: Vec<&CellSummary> = summary
         .of_kind(WorkloadKind::HeadRow)
         .flat_map(|workload| &workload.cells)
@@ -88,30 +53,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .rev()
         .map(|fillfactor| variant(fillfactor, &cells, &subject, summary.level))
         .collect();
-    let missed = correctness(summary, &subject);
-
-    let holds = variants
-        .iter()
-        .find(|variant| variant.standing() == Standing::Met);
-    let fails = !variants.is_empty()
-        && variants
-            .iter()
-            .all(|variant| variant.standing() == Standing::NotMet);
-    let describe = |input: &DecisionInput| {
-        let unit = if input.unit == Unit::Percent {
-            " %"
-        } else {
-            ""
-        };
-        let value = input.value.map_or_else(
-            || "not measured".to_owned(),
-            |value| format!("{value:.1}{unit}"),
-        );
-        format!(
-            "{} with {} is {value}, and the rule demands: {}{unit}",
-            input.name, input.scope, input.demand
-        )
-    };
+    let missed = rows_missed(summary, WorkloadKind::HeadRow, &subject);
     let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
         (
             DecisionOutcome::NoGo,
@@ -121,35 +63,23 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
             ),
             "The compare-and-swap is not what the design takes it for: settle that before any schema.".to_owned(),
         )
-    } else if let Some(variant) = holds.filter(|_| missed.standing == Standing::Met) {
+    } else if let Some(variant) = holding(&variants).filter(|_| missed.standing == Standing::Met) {
         (
             DecisionOutcome::Go,
             format!(
-                "With fillfactor {} updates stay HOT, the size is flat and tracks the active set, and autovacuum keeps up, at every number of active runs measured.",
-                variant.fillfactor
+                "With {} updates stay HOT, the size is flat and tracks the active set, and autovacuum keeps up, at every number of active runs measured.",
+                variant.name
             ),
             "Leave partitioning out of the design: the plain head table with delete on completion holds.".to_owned(),
         )
-    } else if fails {
-        let why: Vec<String> = variants
-            .iter()
-            .filter_map(|variant| variant.first(Standing::NotMet).map(describe))
-            .collect();
+    } else if all_fail(&variants) {
         (
             DecisionOutcome::NoGo,
-            format!("Every fillfactor measured fails. {}.", why.join("; ")),
+            format!("Every fillfactor measured fails. {}.", failures(&variants)),
             "Partitioning is justified: experiment A1 picks dropping or deleting and the handling of sleepers.".to_owned(),
         )
     } else {
-        let open = variants
-            .iter()
-            .filter_map(|variant| variant.first(Standing::Open))
-            .chain(std::iter::once(&missed).filter(|input| input.standing == Standing::Open))
-            .next()
-            .map_or_else(
-                || "No head table was measured. What is missing is not satisfied".to_owned(),
-                |input| format!("Not settled: {}", describe(input)),
-            );
+        let open = unsettled(&variants, &missed, "No head table was measured.");
         (
             DecisionOutcome::Inconclusive,
             format!("{open}."),
@@ -178,38 +108,6 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
 
 fn level(cell: &CellSummary, factor: &str) -> Option<i64> {
     cell.levels.get(factor)?.parse().ok()
-}
-
-fn correctness(summary: &Summary, subject: &str) -> DecisionInput {
-    let mut input = missing(
-        "Rows missed by their owner",
-        subject.to_owned(),
-        Role::Correctness,
-        Unit::Violations,
-        "none".to_owned(),
-    );
-    let checks: Vec<_> = summary
-        .of_kind(WorkloadKind::HeadRow)
-        .flat_map(|workload| &workload.checks)
-        .filter(|check| check.backend == subject && check.name == vocabulary::ROWS_MISSED)
-        .collect();
-    let sum = |of: fn(&CheckSummary) -> i64| checks.iter().map(|check| of(check)).sum::<i64>();
-    let violations = sum(|check| check.violations);
-    let unsettled = sum(|check| check.violations_unsettled);
-    if sum(|check| check.checked) + violations + unsettled > 0 {
-        input.value = Some((violations + unsettled) as f64);
-        input.standing = match (violations, unsettled) {
-            (0, 0) => Standing::Met,
-            (0, _) => Standing::Open,
-            _ => Standing::NotMet,
-        };
-    }
-    if unsettled > 0 {
-        input.scope = format!(
-            "{subject}; {unsettled} in attempts in which the backend restarted or went away"
-        );
-    }
-    input
 }
 
 fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -> Variant {
@@ -252,7 +150,10 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
         }
     }
     inputs.push(tracking(fillfactor, &mine));
-    Variant { fillfactor, inputs }
+    Variant {
+        name: format!("fillfactor {fillfactor}"),
+        inputs,
+    }
 }
 
 /// A window must cover what it is to say something about: one in which autovacuum never ran does not

@@ -216,3 +216,78 @@ pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) 
     })
     .unwrap()
 }
+
+/// What the segments of a soak show; each lasts a quarter of an hour.
+#[derive(Clone, Copy)]
+pub(super) struct SoakFigures {
+    pub dead: f64,
+    pub dead_per_hour: f64,
+    pub peak: f64,
+    pub index_mib: f64,
+    pub index_mib_per_hour: f64,
+    pub turnovers: f64,
+    pub autovacuums: f64,
+    pub missed: i64,
+}
+
+/// A soak with these figures by fillfactor and by whether a snapshot is held; they scatter a little. The
+/// first `lost` segments are on a table that was loaded before, four times as large.
+pub(super) fn soak_summary(
+    blocks: i32,
+    lost: i32,
+    of: impl Fn(i64, bool) -> SoakFigures,
+) -> Summary {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "long", "soak": {
+            "ratePerSecond": 500, "fillfactor": [100, 80], "snapshots": ["None", "WholeSegment"]}}],
+        "trials": {"blocks": blocks},
+        "decision": {"rule": "SoakPlateau"}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let records: Vec<_> = schedule::trials(&spec)
+        .iter()
+        .map(|trial| {
+            let held = trial.cell["snapshot"] == "WholeSegment";
+            let soak = of(trial.cell["fillfactor"].parse().unwrap(), held);
+            let gone = trial.block < lost;
+            let hours = 0.25 * (f64::from(trial.block - if gone { 0 } else { lost }) + 0.5);
+            let size = if gone { 4.0 } else { 1.0 };
+            let jitter = 1.0 + 0.004 * f64::from(trial.block * 7 % 5 - 2);
+            let mut record = sample::record(trial, PLAIN, 7);
+            record.figures = BTreeMap::from(
+                [
+                    ("tableAgeHours", hours),
+                    ("tableLoadedAtSeconds", if gone { 1_000.0 } else { 9_000.0 }),
+                    (
+                        "deadMeanPercent",
+                        (soak.dead + soak.dead_per_hour * hours) * jitter,
+                    ),
+                    ("deadPeakPercent", soak.peak),
+                    (
+                        "indexBytes",
+                        (soak.index_mib + soak.index_mib_per_hour * hours) * MIB * size * jitter,
+                    ),
+                    ("tableBytes", 300.0 * MIB * size * jitter),
+                    ("turnovers", soak.turnovers),
+                    ("autovacuums", soak.autovacuums),
+                    ("frozenAgeMost", 1e6 * hours),
+                    ("freezes", 0.0),
+                ]
+                .map(|(name, value)| (name.to_owned(), value)),
+            );
+            for check in &mut record.checks {
+                check.violations = soak.missed;
+            }
+            record
+        })
+        .collect();
+    summarise(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+    })
+    .unwrap()
+}

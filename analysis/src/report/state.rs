@@ -51,6 +51,29 @@ const RETENTION: [Column; 10] = [
     ("vacuumingRisePercent", "Vacuum, rise", Shape::Percent),
 ];
 
+/// The figures of a soak, in the order of the plan's questions.
+const SOAK: [Column; 15] = [
+    ("deadMeanPercent", "Dead rows, mean", Shape::Percent),
+    ("deadPeakPercent", "Dead rows, most", Shape::Percent),
+    ("vacuumingPercent", "Vacuuming", Shape::Percent),
+    ("autovacuums", "Autovacuums", Shape::Number),
+    ("autovacuumSeconds", "Their seconds", Shape::Number),
+    ("tableBytes", "Table", Shape::Bytes),
+    ("tableBloatPercent", "Table bloat", Shape::Percent),
+    ("indexBytes", "Index", Shape::Bytes),
+    ("indexLeafDensityPercent", "Index density", Shape::Percent),
+    ("hotPercent", "HOT updates", Shape::Percent),
+    ("frozenAgeMost", "Frozen age, most", Shape::Number),
+    ("freezes", "Freezes", Shape::Number),
+    ("turnovers", "Turnovers", Shape::Number),
+    ("walBytesPerUpdate", "WAL per update", Shape::Bytes),
+    (
+        "oldestTransactionMillis",
+        "Oldest transaction",
+        Shape::Millis,
+    ),
+];
+
 /// What a kind of workload says of its server, and what there is to know about the columns.
 fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
     match kind {
@@ -61,6 +84,10 @@ fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
         WorkloadKind::Retention => Some((
             &RETENTION,
             "From the start of retention until the space is back (reclaimed in; where that did not end in the window, at least so long), the longest that others were seen to wait for a lock, the strongest lock on the table in use (1 ACCESS SHARE, 3 ROW EXCLUSIVE, 4 SHARE UPDATE EXCLUSIVE, 8 ACCESS EXCLUSIVE; 0 none seen at a look every 5 to 15 ms), bytes given back to the file system or free in it, percentage points more of the time with autovacuum at the table.",
+        )),
+        WorkloadKind::Soak => Some((
+            &SOAK,
+            "Percent of: updates (HOT), active runs (dead rows), the time with autovacuum at the table (vacuuming), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density). Frozen age: transactions since the oldest row that is not frozen; a freeze is a fall of it.",
         )),
         WorkloadKind::SmallObjectPut
         | WorkloadKind::ColdRead

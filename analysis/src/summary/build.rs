@@ -232,7 +232,9 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
 fn is_open(workload: &Workload) -> bool {
     match workload.member() {
         Some(WorkloadSpec::SmallObjectPut(put)) => put.load.closed.is_none(),
-        Some(WorkloadSpec::Batching(_) | WorkloadSpec::Retention(_)) => true,
+        Some(WorkloadSpec::Batching(_) | WorkloadSpec::Retention(_) | WorkloadSpec::Soak(_)) => {
+            true
+        }
         Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
         Some(
             WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_) | WorkloadSpec::CasRace(_),

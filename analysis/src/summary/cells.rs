@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::result::{EncodedHistogram, OperationRecord, TrialRecord};
+use bakeoff_crds::spec::WorkloadKind;
 use hdrhistogram::Histogram;
 
 use super::{
@@ -68,13 +69,71 @@ pub(super) fn cell_on_backend(
         counters,
         checks: Vec::new(),
         figures: figures(trials),
-        state: trials.iter().find_map(|record| {
-            let series = record.state.clone()?;
-            let block = record.trial.block;
-            Some(StateOfBlock { block, series })
-        }),
+        state: state(trials),
         drift: drift(&completed_by_second, seed),
         completed_by_second,
+    })
+}
+
+/// Points of a line over a whole soak: what a chart can show.
+const SOAK_POINTS: usize = 240;
+
+/// How the state went: over the window of the first block, whose series nobody adds to another's; over all
+/// segments of a soak, which are one series.
+fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
+    let mut with = trials
+        .iter()
+        .filter_map(|record| Some((*record, record.state.as_ref()?)));
+    let (first, series) = with.next()?;
+    let block = first.trial.block;
+    if first.trial.kind != WorkloadKind::Soak {
+        let series = series.clone();
+        return Some(StateOfBlock { block, series });
+    }
+    let mut whole = series.clone();
+    for (record, series) in with {
+        let later = record.window.start.duration_since(first.window.start);
+        let later = later.as_secs_f64();
+        let moved = |at: &[f64]| -> Vec<f64> { at.iter().map(|one| one + later).collect() };
+        whole.at_seconds.extend(moved(&series.at_seconds));
+        for (name, line) in &series.lines {
+            whole.lines.entry(name.clone()).or_default().extend(line);
+        }
+        for (name, marks) in &series.marks {
+            whole
+                .marks
+                .entry(name.clone())
+                .or_default()
+                .extend(moved(marks));
+        }
+    }
+    let stretch = whole.at_seconds.len().div_ceil(SOAK_POINTS).max(1);
+    if stretch > 1 {
+        // Of each stretch the point with the most dead rows, as within a window.
+        let dead = whole.lines.get("deadRows").cloned().unwrap_or_default();
+        let chosen: Vec<usize> = (0..whole.at_seconds.len())
+            .step_by(stretch)
+            .filter_map(|from| {
+                (from..(from + stretch).min(whole.at_seconds.len())).max_by(|&a, &b| {
+                    let of = |at: usize| dead.get(at).copied().unwrap_or(0.0);
+                    of(a).total_cmp(&of(b))
+                })
+            })
+            .collect();
+        let thin = |line: &[f64]| -> Vec<f64> {
+            chosen
+                .iter()
+                .filter_map(|&at| line.get(at).copied())
+                .collect()
+        };
+        whole.at_seconds = thin(&whole.at_seconds);
+        for line in whole.lines.values_mut() {
+            *line = thin(line);
+        }
+    }
+    Some(StateOfBlock {
+        block,
+        series: whole,
     })
 }
 

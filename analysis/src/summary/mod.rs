@@ -198,13 +198,13 @@ pub struct CellBackend {
     pub drift: Option<Drift>,
 }
 
-/// How a backend's state went over the window of its first valid block.
+/// How a backend's state went over the window of its first valid block, or over all segments of a soak.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateOfBlock {
     /// The block, from 0.
     pub block: i32,
-    /// Lines and marks over the window.
+    /// Lines and marks over the window; those of a soak go on over all segments.
     pub series: StateSeries,
 }
 

@@ -378,6 +378,30 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             });
             load.completed = i64::from(count);
         }
+        WorkloadKind::Soak => {
+            let count = 20 * 500;
+            for (name, share) in [
+                ("operation", 1.0),
+                ("create", 0.07),
+                ("transition", 0.86),
+                ("complete", 0.07),
+            ] {
+                let part = (f64::from(count) * share) as i64;
+                operations.insert(
+                    name.to_owned(),
+                    operation(&mut rng, part, 600.0, behaviour.tail),
+                );
+            }
+            checks.push(CheckRecord {
+                name: "rowsMissed".to_owned(),
+                checked: i64::from(count),
+                violations: behaviour.violations,
+                uncertain: 0,
+                examples: Vec::new(),
+            });
+            load.completed = i64::from(count);
+            load.offered_per_second = 500.0;
+        }
         WorkloadKind::Retention => {
             let count = (level("ratePerSecond").unwrap() * 20.0) as i64;
             for (name, share) in [

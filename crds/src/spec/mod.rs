@@ -9,6 +9,7 @@ mod cas_race;
 mod load;
 mod postgres;
 mod retention;
+mod soak;
 mod workload;
 
 pub use backend::{
@@ -19,6 +20,7 @@ pub use cas_race::{CasRace, GuardMode, RaceFaults};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use retention::{Retention, RetentionCleanup, RetentionMethod};
+pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
     WorkloadKind, WorkloadSpec,
@@ -81,6 +83,7 @@ fn rule_trial_budget() -> Rule {
         has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
         has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : \
         has(w.casRace) ? w.casRace.modes.size() : \
+        has(w.soak) ? w.soak.fillfactor.size() * w.soak.autovacuum.size() * w.soak.snapshots.size() : \
         has(w.retention) ? w.retention.methods.size() * w.retention.activeRuns.size() * (has(w.retention.load.open) ? w.retention.load.open.ratePerSecond.size() : 1) : 1).sum()";
     Rule::new(format!("{cells} * self.backends.size() * self.trials.blocks <= {MAX_TRIALS}"))
         .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
@@ -131,10 +134,13 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace and retention need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention) || has(w.soak)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention) && !has(w.soak)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace, retention and soak need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || (w.casRace.runs >= self.generators.replicas && w.casRace.writers >= 2 * self.generators.replicas))").message("casRace needs at least one run and two writers for each generator: raise runs and writers, or lower generators.replicas"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
 #[x_kube(validation = Rule::new("self.generators.replicas == 1 || self.workloads.all(w, !has(w.retention))").message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.workloads.size() == 1 && self.generators.replicas == 1)").message("a soak stands alone: its table lives on from segment to segment, so give it an experiment of its own with generators.replicas 1"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.trials.windowSeconds <= 3600 && !has(self.trials.earlyStop))").message("a segment of a soak takes at most 3600 windowSeconds, because it is held in memory until it ends, and trials.earlyStop does not apply: take more blocks, each goes on where the last one ended"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak) || w.soak.autovacuum.all(p, !has(p.server) || p.server.all(name, self.backends.all(b, !has(b.postgres) || !has(b.postgres.settings) || !(name in b.postgres.settings)))))").message("an autovacuum profile of a soak sets a server setting that backends[].postgres.settings fixes: name it in one of the two"))]
 #[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
@@ -594,6 +600,8 @@ pub enum DecisionRule {
     CasIsBackstop,
     /// Experiment A1: do old runs leave by dropping a partition, or does a bulk delete do?
     DropOrDelete,
+    /// Soak: do dead rows and index size plateau, so that the simple schema holds for good?
+    SoakPlateau,
 }
 
 impl DecisionRule {
@@ -607,6 +615,7 @@ impl DecisionRule {
             Self::SimpleSchema => "SimpleSchema",
             Self::CasIsBackstop => "CasIsBackstop",
             Self::DropOrDelete => "DropOrDelete",
+            Self::SoakPlateau => "SoakPlateau",
         }
     }
 }

@@ -88,7 +88,13 @@ impl HeadRow {
     /// Operations of a run on average: its creation, its transitions and its completion.
     #[must_use]
     pub fn operations_per_run(&self) -> f64 {
-        2.0 + f64::from(self.min_transitions + self.max_transitions) / 2.0
+        Self::operations_of(f64::from(self.min_transitions + self.max_transitions) / 2.0)
+    }
+
+    /// Operations of a run with so many transitions.
+    #[must_use]
+    pub fn operations_of(transitions: f64) -> f64 {
+        2.0 + transitions
     }
 
     /// Operations per second that follow from runs per month.

@@ -1,6 +1,6 @@
 //! The measured work: one kind, with its parameters, for each experiment of the plan.
 
-use super::{CasRace, HeadRow, Load, Retention};
+use super::{CasRace, HeadRow, Load, Retention, Soak};
 use crate::quantity::Quantity;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Measured work with its factors. Exactly one of the kinds is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace), has(self.retention)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow, casRace and retention"))]
+#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace), has(self.retention), has(self.soak)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow, casRace, retention and soak"))]
 pub struct Workload {
     /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
     #[schemars(
@@ -39,6 +39,9 @@ pub struct Workload {
     /// A1: how old runs leave the table, Postgres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Soak: one head table over hours or days, in segments that follow each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Soak>,
 }
 
 /// B1: puts small objects of incompressible bytes, each under a new key, across many prefixes.
@@ -292,6 +295,8 @@ pub enum WorkloadKind {
     CasRace,
     /// A1
     Retention,
+    /// Soak
+    Soak,
 }
 
 impl WorkloadKind {
@@ -300,7 +305,7 @@ impl WorkloadKind {
     pub fn on_postgres(self) -> bool {
         match self {
             Self::SmallObjectPut | Self::ColdRead | Self::Consistency | Self::Batching => false,
-            Self::HeadRow | Self::CasRace | Self::Retention => true,
+            Self::HeadRow | Self::CasRace | Self::Retention | Self::Soak => true,
         }
     }
 }
@@ -322,6 +327,8 @@ pub enum WorkloadSpec<'a> {
     CasRace(&'a CasRace),
     /// A1
     Retention(&'a Retention),
+    /// Soak
+    Soak(&'a Soak),
 }
 
 impl Workload {
@@ -338,6 +345,7 @@ impl Workload {
             self.head_row.as_ref().map(WorkloadSpec::HeadRow),
             self.cas_race.as_ref().map(WorkloadSpec::CasRace),
             self.retention.as_ref().map(WorkloadSpec::Retention),
+            self.soak.as_ref().map(WorkloadSpec::Soak),
         ];
         let mut set = members.into_iter().flatten();
         let first = set.next()?;
@@ -355,6 +363,7 @@ impl Workload {
             WorkloadSpec::HeadRow(_) => WorkloadKind::HeadRow,
             WorkloadSpec::CasRace(_) => WorkloadKind::CasRace,
             WorkloadSpec::Retention(_) => WorkloadKind::Retention,
+            WorkloadSpec::Soak(_) => WorkloadKind::Soak,
         })
     }
 }

@@ -262,6 +262,40 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "lists a mode twice",
         ),
         (
+            "a soak beside something else",
+            "/spec/workloads",
+            json!([soak(json!({})), {"name": "h", "headRow": {"load": {"closed": {"concurrency": [1]}}}}]),
+            "a soak stands alone",
+        ),
+        (
+            "a soak at two rates",
+            "/spec/workloads",
+            json!([soak(json!({"runsPerMonth": 1_000_000}))]),
+            "exactly one of ratePerSecond and runsPerMonth",
+        ),
+        (
+            "a profile that sets more than autovacuum",
+            "/spec/workloads",
+            json!([soak(
+                json!({"autovacuum": [{"name": "a", "server": {"fsync": "off"}}]})
+            )]),
+            "begin with autovacuum_ or vacuum_",
+        ),
+        (
+            "a segment of a day",
+            "/spec/trials/windowSeconds",
+            json!(86_400),
+            "at most 3600 windowSeconds",
+        ),
+        (
+            "a setting in two places",
+            "/spec/backends",
+            backend(
+                json!({"name": "pg", "postgres": {"version": "18.4", "settings": {"autovacuum_naptime": "1s"}}}),
+            ),
+            "name it in one of the two",
+        ),
+        (
             "long name",
             "/metadata/name",
             json!("a".repeat(53)),
@@ -280,6 +314,15 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "unknown field",
         ),
     ]
+}
+
+/// A soak with these fields as well.
+fn soak(more: Value) -> Value {
+    let mut spec = json!({"ratePerSecond": 100});
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    json!({"name": "s", "soak": spec})
 }
 
 #[tokio::test]
@@ -302,6 +345,14 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
                 let head =
                     json!([{"name": "h", "headRow": {"load": {"closed": {"concurrency": [1]}}}}]);
                 fixture = fixture.set("/spec/workloads", head);
+            }
+            if fragment == "at most 3600 windowSeconds" {
+                fixture = fixture.set("/spec/workloads", json!([soak(json!({}))]));
+            }
+            if what == "a setting in two places" {
+                let eager =
+                    json!({"autovacuum": [{"name": "a", "server": {"autovacuum_naptime": "1s"}}]});
+                fixture = fixture.set("/spec/workloads", json!([soak(eager)]));
             }
             // A decision that names backends which are gone would be refused for another reason.
             match dry_run(lab, fixture.manifest()).await {

@@ -4,6 +4,7 @@
 
 mod admission;
 mod lifecycle;
+mod postgres;
 mod refusals;
 mod run;
 mod store;

@@ -109,42 +109,6 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
-    scenario("head-row", async |lab: &Lab| {
-        lab.apply(Fixture::head_row("head").manifest()).await?;
-        let status = lab.ended("head", "Completed", 240).await?;
-        let met: Vec<(&str, bool)> = status
-            .objectives
-            .iter()
-            .map(|objective| (objective.name.as_str(), objective.met))
-            .collect();
-        ensure!(
-            met == [("own-rows", true), ("hot", true)],
-            "{:?}",
-            status.objectives
-        );
-        // Two windows of three seconds settle nothing, and the rule says what is missing.
-        let decision = status.decision.clone().context("there is a decision")?;
-        ensure!(decision.reason.contains("demands"), "{decision:?}");
-        let folder = store::fetch(&lab.namespace, "head").await?;
-        let manifest = std::fs::read_to_string(folder.join("manifest.json"))?;
-        ensure!(
-            manifest.contains("\"server_version\": \"18."),
-            "the manifest has the running version"
-        );
-        let report = std::fs::read_to_string(folder.join("report.html"))?;
-        ensure!(
-            report.contains("State of the server"),
-            "the report shows the server"
-        );
-        std::fs::remove_dir_all(&folder)?;
-        lab.delete("head").await?;
-        lab.nothing_left(&[]).await
-    })
-    .await
-}
-
-#[tokio::test]
 async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
     scenario("external", async |lab: &Lab| {
         let bucket = "e2e-external";

@@ -249,14 +249,16 @@ fn hand_over(
     instants: Instants,
     (start, end): (u64, u64),
     each: fn(usize, u64, &Handoff),
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().spawn(move || {
-        let due = instants.map(|offset| start + offset);
-        for (index, planned) in due.take_while(|&planned| planned < end).enumerate() {
-            each(index, planned, &handoff);
-        }
-        handoff.end();
-    })
+) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .spawn(move || {
+            let due = instants.map(|offset| start + offset);
+            for (index, planned) in due.take_while(|&planned| planned < end).enumerate() {
+                each(index, planned, &handoff);
+            }
+            handoff.end();
+        })
+        .map(drop)
 }
 
 fn wait(until: u64) {
@@ -304,7 +306,7 @@ fn a_broken_pacer_voids_the_trial() {
     };
     // Both the operations' lag and the pacer's own say so.
     assert_eq!(judged(late), [InvalidCode::SendLag, InvalidCode::SendLag]);
-    let dead: Pacer = |_, _, _, _| std::thread::Builder::new().spawn(|| ());
+    let dead: Pacer = |_, _, _, _| Ok(());
     assert_eq!(
         judged(dead),
         [InvalidCode::NoOperations, InvalidCode::PlanNotKept]

@@ -57,6 +57,12 @@ pub struct Sample {
     pub oldest_transaction_millis: i64,
     /// Transactions since the oldest frozen one of the database.
     pub frozen_age: i64,
+    /// Transactions since the oldest frozen one of the table.
+    #[serde(default)]
+    pub table_frozen_age: i64,
+    /// Time that autovacuum spent on the table, milliseconds; 0 before version 18, which does not tell.
+    #[serde(default)]
+    pub autovacuum_millis: i64,
     /// Whether an autovacuum worker is at the table.
     pub vacuuming: bool,
 }
@@ -231,6 +237,11 @@ fn sample_query(version: i32) -> String {
     } else {
         "SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter"
     };
+    let autovacuum_millis = if version >= 180_000 {
+        "total_autovacuum_time"
+    } else {
+        "0"
+    };
     format!(
         "SELECT t.table_bytes, t.index_bytes, t.live, t.dead, t.updates, t.hot, t.deletes, t.new_page, \
          t.autovacuums, t.autoanalyzes, t.seq_scans, t.idx_scans, \
@@ -241,6 +252,9 @@ fn sample_query(version: i32) -> String {
             FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
             AND backend_type = 'client backend'), \
          (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()), \
+         (SELECT coalesce(max(age(relfrozenxid)), 0)::bigint FROM pg_class \
+            WHERE oid = ANY (t.relids) AND relkind = 'r'), \
+         t.autovacuum_millis, \
          EXISTS (SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = ANY (t.relids)) \
          FROM (SELECT array_agg(relid) AS relids, \
             coalesce(sum(pg_relation_size(relid)), 0)::bigint AS table_bytes, \
@@ -249,7 +263,8 @@ fn sample_query(version: i32) -> String {
             sum(n_tup_upd)::bigint AS updates, sum(n_tup_hot_upd)::bigint AS hot, \
             sum(n_tup_del)::bigint AS deletes, sum({new_page})::bigint AS new_page, \
             sum(autovacuum_count)::bigint AS autovacuums, sum(autoanalyze_count)::bigint AS autoanalyzes, \
-            coalesce(sum(seq_scan), 0)::bigint AS seq_scans, coalesce(sum(idx_scan), 0)::bigint AS idx_scans \
+            coalesce(sum(seq_scan), 0)::bigint AS seq_scans, coalesce(sum(idx_scan), 0)::bigint AS idx_scans, \
+            sum({autovacuum_millis})::bigint AS autovacuum_millis \
             FROM pg_stat_user_tables WHERE relid = 'bakeoff.runs'::regclass \
             OR relid IN (SELECT relid FROM pg_partition_tree('bakeoff.runs'))) t, pg_stat_database d \
          WHERE d.datname = current_database()"
@@ -278,7 +293,9 @@ fn sample(row: &Row, at_millis: i64) -> Sample {
         lock_waits: row.get(16),
         oldest_transaction_millis: row.get(17),
         frozen_age: row.get(18),
-        vacuuming: row.get(19),
+        table_frozen_age: row.get(19),
+        autovacuum_millis: row.get(20),
+        vacuuming: row.get(21),
     }
 }
 

@@ -87,7 +87,7 @@ impl Baselines {
                 let dialer = Dialer::new(Arc::new(target), TIMEOUT, false)?;
                 Ok(Some(Access::S3(dialer)))
             }
-            WorkloadKind::HeadRow => {
+            WorkloadKind::HeadRow | WorkloadKind::Soak => {
                 let server = start(&mut self.postgres, "null-postgres", move |started| {
                     null_postgres::serve(local, Stall::default(), started)
                 });

@@ -18,7 +18,7 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Instants;
 use crate::clock;
 use crate::drive::{Counts, planned_in_window};
-use crate::pacer::{self, Due, Handoff};
+use crate::pacer::{self, Due, Handoff, RealTime};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Connection, Failure, FailureClass};
 
@@ -259,6 +259,7 @@ pub async fn run(
         &context.label("arrivals"),
     );
     let planned = planned_in_window(instants.clone(), timing);
+    let _real_time = RealTime::begin();
     pacer::start(handoff.clone(), instants, start, timing.window_end)?;
     let start_skew = clock::now().saturating_sub(start);
 

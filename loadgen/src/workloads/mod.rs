@@ -9,6 +9,7 @@ pub mod consistency;
 pub mod head_row;
 pub mod retention;
 pub mod small_object_put;
+pub mod soak;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -308,6 +309,7 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
         WorkloadSpec::CasRace(spec) => cas_race::run(context, spec, gate).await,
         WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
+        WorkloadSpec::Soak(spec) => soak::run(context, spec, gate).await,
     }
 }
 

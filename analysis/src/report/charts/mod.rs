@@ -26,7 +26,8 @@ fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
         WorkloadKind::Batching => &[("append", Metric::P99)],
         WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
         WorkloadKind::Retention => &[("insertBefore", Metric::P99), ("insertDuring", Metric::P99)],
-        WorkloadKind::Consistency | WorkloadKind::CasRace => &[],
+        // Segments of a soak are no repeats: their course is drawn instead.
+        WorkloadKind::Consistency | WorkloadKind::CasRace | WorkloadKind::Soak => &[],
     }
 }
 
@@ -35,7 +36,7 @@ fn main_operation(kind: WorkloadKind) -> &'static str {
         WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
         WorkloadKind::ColdRead => "list",
         WorkloadKind::Batching => "append",
-        WorkloadKind::HeadRow | WorkloadKind::CasRace => "transition",
+        WorkloadKind::HeadRow | WorkloadKind::CasRace | WorkloadKind::Soak => "transition",
         WorkloadKind::Retention => "insertDuring",
     }
 }
@@ -262,7 +263,10 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
                     ));
                 }
             }
-            WorkloadKind::Retention | WorkloadKind::Consistency | WorkloadKind::CasRace => {}
+            WorkloadKind::Retention
+            | WorkloadKind::Consistency
+            | WorkloadKind::CasRace
+            | WorkloadKind::Soak => {}
         }
     }
     figures

@@ -1,6 +1,7 @@
 //! How a server's state went over a window, with what it did meanwhile.
 
 use bakeoff_crds::result::StateSeries;
+use bakeoff_crds::spec::WorkloadKind;
 
 use super::{axis, class, lines, typical};
 use crate::report::model::Figure;
@@ -47,6 +48,7 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
         let Some((first, _)) = asked.first() else {
             continue;
         };
+        let soak = workload.kind == WorkloadKind::Soak;
         let block = first.state.as_ref().map_or(0, |state| state.block) + 1;
         // Marks of several servers could not be told apart; each server's are in the words.
         let events: Vec<Events> = if asked.len() == 1 {
@@ -69,8 +71,13 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                         .collect(),
                 )
             });
+            let part = if soak {
+                String::new()
+            } else {
+                format!(", block {block}")
+            };
             let title = format!(
-                "{what}, {} {}, block {block}",
+                "{what}, {} {}{part}",
                 workload.name,
                 tables::short(&cell.levels)
             );
@@ -83,10 +90,11 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                 chart: Chart::Lines(Lines {
                     title,
                     x: axis(
-                        if events.is_empty() {
-                            "second of the window"
-                        } else {
-                            "second of the window; v: autovacuum, c: checkpoint"
+                        match (soak, events.is_empty()) {
+                            (false, true) => "second of the window",
+                            (false, false) => "second of the window; v: autovacuum, c: checkpoint",
+                            (true, true) => "second of the soak",
+                            (true, false) => "second of the soak; v: autovacuum, c: checkpoint",
                         },
                         Scale::Linear,
                     ),

@@ -40,6 +40,7 @@ pub(in super::super) fn inputs(summary: &Summary, decision: &DecisionRecord) -> 
         Unit::Ratio => format::ratio(value),
         Unit::Milliseconds => format!("{} ms", format::three(value)),
         Unit::Violations | Unit::Count => format!("{value:.0}"),
+        Unit::Hours => format!("{value:.1} h"),
         Unit::PerMonth => format!("{value:.2}"),
         Unit::Percent => format!("{} %", format::three(value)),
     };

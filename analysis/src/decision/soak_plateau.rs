@@ -1,0 +1,559 @@
+//! The long soak: do dead rows and sizes plateau?
+//!
+//! The plan: "if dead% and index size plateau under representative rate, the simple unpartitioned schema is
+//! vindicated for real. If autovacuum falls behind or index bloat forces frequent reindexing,
+//! partitioning earns its complexity back." The simple schema is what stays, so `Go` means that with one
+//! setting of the table everything plateaus, and `NoGo` that every setting is shown not to.
+//!
+//! Segments of a soak follow each other and are no independent repeats, so nothing is tested over them as if
+//! they were. What decides is the trend over the second half of the time: the Theil-Sen slope with an
+//! interval from a moving-block bootstrap, which keeps the autocorrelation (`stats::trend`).
+
+use bakeoff_crds::schedule::{Cell, factor};
+use bakeoff_crds::spec::{Decision, DecisionRule, SnapshotHeld, WorkloadKind};
+use bakeoff_crds::status::DecisionOutcome;
+
+use super::bounded::values;
+use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
+use super::{
+    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, count, missing, subject,
+};
+use crate::stats::{median, round, trend};
+use crate::summary::{CellBackend, CellSummary, Summary};
+
+/// How much more dead rows there may be at the end of the second half than at its beginning, percent of the
+/// active runs: "a bounded band, does not slowly creep".
+const DEAD_POINTS: f64 = 2.0;
+/// "Autovacuum keeps up", as in `SimpleSchema`: by default it starts at a fifth, and twice that is more than one
+/// cycle behind.
+const DEAD_PERCENT: f64 = 40.0;
+/// Segments in the second half below which no trend is called one.
+const FEW: usize = 6;
+
+/// A figure over the time since the table was loaded: hours and values, of one table and in order.
+struct Course {
+    points: Vec<(f64, f64)>,
+}
+
+impl Course {
+    /// Of the table that lasted for most segments: a table that had to be loaded anew begins a new course.
+    fn of(on: &CellBackend, figure: &str) -> Self {
+        let of = |name: &str| on.figures.get(name).map_or(&[][..], |one| &one.blocks);
+        let at = |name: &str, block: i32| {
+            of(name)
+                .iter()
+                .find(|point| point.block == block)
+                .map(|point| point.value)
+        };
+        let mut tables: Vec<(f64, Vec<(f64, f64)>)> = Vec::new();
+        for point in of(figure) {
+            let (Some(hours), Some(loaded)) = (
+                at("tableAgeHours", point.block),
+                at("tableLoadedAtSeconds", point.block),
+            ) else {
+                continue;
+            };
+            match tables.iter_mut().find(|(other, _)| *other == loaded) {
+                Some((_, points)) => points.push((hours, point.value)),
+                None => tables.push((loaded, vec![(hours, point.value)])),
+            }
+        }
+        let mut points = tables
+            .into_iter()
+            .map(|(_, points)| points)
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { points }
+    }
+
+    /// The points after the middle of the time: before it the table is still on its way to its shape.
+    fn second_half(&self) -> &[(f64, f64)] {
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+            return &[];
+        };
+        let middle = (first.0 + last.0) / 2.0;
+        let from = self.points.partition_point(|(hours, _)| *hours < middle);
+        &self.points[from..]
+    }
+
+    fn sum(&self) -> Option<f64> {
+        let half = self.second_half();
+        (!half.is_empty()).then(|| half.iter().map(|(_, value)| value).sum())
+    }
+
+    fn most(&self) -> Option<f64> {
+        self.points.iter().map(|(_, value)| *value).reduce(f64::max)
+    }
+}
+
+/// How a trend enters the rule.
+struct Demand {
+    figure: &'static str,
+    name: &'static str,
+    /// The growth over the second half that is allowed, percent.
+    bound: f64,
+    /// Whether that is a share of the figure itself; otherwise points of a percentage.
+    relative: bool,
+}
+
+/// The setting of a table, as a sentence has it.
+fn name_of(levels: &Cell) -> String {
+    let level = |name: &str| levels.get(name).map_or("", String::as_str);
+    format!(
+        "fillfactor {}, autovacuum {}",
+        level(factor::FILLFACTOR),
+        level(factor::AUTOVACUUM)
+    )
+}
+
+fn held(cell: &CellSummary) -> bool {
+    cell.levels.get(factor::SNAPSHOT).map(String::as_str)
+        == Some(SnapshotHeld::WholeSegment.as_str())
+}
+
+pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+    let subject = subject(decision, summary);
+    let margin = f64::from(decision.margin_percent);
+    let cells: Vec<&CellSummary> = summary
+        .of_kind(WorkloadKind::Soak)
+        .flat_map(|workload| &workload.cells)
+        .collect();
+    let missed = rows_missed(summary, WorkloadKind::Soak, &subject);
+    let variants: Vec<Variant> = cells
+        .iter()
+        .filter(|cell| !held(cell))
+        .map(|cell| variant(cell, &cells, &subject, margin, summary.seed))
+        .collect();
+    let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
+        (
+            DecisionOutcome::NoGo,
+            format!(
+                "{:.0} statements did not touch exactly the row that their connection owned.",
+                missed.value.unwrap_or(0.0)
+            ),
+            "The compare-and-swap is not what the design takes it for: settle that before any schema."
+                .to_owned(),
+        )
+    } else if let Some(variant) = holding(&variants).filter(|_| missed.standing == Standing::Met) {
+        (
+            DecisionOutcome::Go,
+            format!(
+                "With {} dead rows stay in their band and table and index stop growing: over the second half of {} neither trend is beyond its bound, and the population was replaced meanwhile.",
+                variant.name,
+                lasted(&cells, &subject)
+            ),
+            "The simple unpartitioned schema holds over time: leave partitioning out of the design."
+                .to_owned(),
+        )
+    } else if all_fail(&variants) {
+        (
+            DecisionOutcome::NoGo,
+            format!("No setting plateaus. {}.", failures(&variants)),
+            "Partitioning earns its complexity back: dropping a partition gives table and index back at once. Experiment A1 picks how."
+                .to_owned(),
+        )
+    } else {
+        let open = unsettled(&variants, &missed, "No soak was measured.");
+        (
+            DecisionOutcome::Inconclusive,
+            format!("{open}."),
+            "Nothing changes yet: let it soak for longer, at a rate that replaces the population within the second half."
+                .to_owned(),
+        )
+    };
+    let more_blocks = (outcome == DecisionOutcome::Inconclusive)
+        .then(|| too_few(&variants))
+        .flatten();
+    let mut inputs = vec![missed];
+    inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
+    DecisionRecord {
+        rule: DecisionRule::SoakPlateau,
+        result_class: summary.result_class,
+        question: format!(
+            "Do dead rows and index size plateau on {subject}, so that the simple schema holds for good?"
+        ),
+        criterion: format!(
+            "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds. Trends are Theil-Sen slopes with 95 % intervals."
+        ),
+        margin: 1.0,
+        outcome,
+        reason,
+        consequence,
+        inputs,
+        more_blocks,
+    }
+}
+
+/// How long the longest table was watched, in words.
+fn lasted(cells: &[&CellSummary], subject: &str) -> String {
+    let longest = cells
+        .iter()
+        .filter_map(|cell| cell.on(subject))
+        .filter_map(|on| Some(Course::of(on, "indexBytes").points.last()?.0))
+        .fold(0.0, f64::max);
+    if longest >= 2.0 {
+        format!("{longest:.1} hours")
+    } else {
+        format!("{:.0} minutes", longest * 60.0)
+    }
+}
+
+/// Segments that are missing for a trend in the second half.
+fn too_few(variants: &[Variant]) -> Option<i32> {
+    let have = variants
+        .iter()
+        .flat_map(|variant| &variant.inputs)
+        .filter(|input| input.role == Role::Primary && input.standing == Standing::Open)
+        .map(|input| input.blocks)
+        .min()?;
+    let few = count(FEW);
+    (have < few).then(|| 2 * (few - have))
+}
+
+fn variant(
+    cell: &CellSummary,
+    cells: &[&CellSummary],
+    subject: &str,
+    margin: f64,
+    seed: i64,
+) -> Variant {
+    let name = name_of(&cell.levels);
+    let Some(on) = cell.on(subject) else {
+        return Variant {
+            name,
+            inputs: Vec::new(),
+        };
+    };
+    let scope = name.clone();
+    let coverage = [
+        ("autovacuums", "Runs of autovacuum in the second half", 2.0),
+        (
+            "turnovers",
+            "Turnovers of the population in the second half",
+            1.0,
+        ),
+    ]
+    .map(|(figure, name, least)| covered(on, figure, name, least, &scope));
+    let whole = coverage.iter().all(|input| input.standing == Standing::Met);
+    let mut inputs: Vec<DecisionInput> = coverage.into();
+    for demand in [
+        Demand {
+            figure: "deadMeanPercent",
+            name: "Rise of dead rows over the second half",
+            bound: DEAD_POINTS,
+            relative: false,
+        },
+        Demand {
+            figure: "indexBytes",
+            name: "Growth of the index over the second half",
+            bound: margin,
+            relative: true,
+        },
+        Demand {
+            figure: "tableBytes",
+            name: "Growth of the table over the second half",
+            bound: margin,
+            relative: true,
+        },
+    ] {
+        let mut input = trended(on, &demand, &scope, seed);
+        // What has not turned over once may not have begun to grow, and may not have finished.
+        if !whole {
+            input.standing = Standing::Open;
+        }
+        inputs.push(input);
+    }
+    inputs.push(band(on, &scope));
+    inputs.extend(cadence(on, &scope, seed));
+    inputs.extend(frozen(on, &scope));
+    inputs.extend(held_back(cell, cells, subject, &scope));
+    Variant { name, inputs }
+}
+
+fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) -> DecisionInput {
+    let mut input = missing(
+        name,
+        scope.to_owned(),
+        Role::Guard,
+        Unit::Count,
+        format!("at least {least}"),
+    );
+    let course = Course::of(on, figure);
+    input.blocks = count(course.second_half().len());
+    if let Some(sum) = course.sum() {
+        input.value = Some(round(sum));
+        if sum >= least {
+            input.standing = Standing::Met;
+        }
+    }
+    input
+}
+
+/// Change over the second half, as the trend has it.
+fn trended(on: &CellBackend, demand: &Demand, scope: &str, seed: i64) -> DecisionInput {
+    let unit = if demand.relative { "" } else { " points" };
+    let mut input = missing(
+        demand.name,
+        scope.to_owned(),
+        Role::Primary,
+        Unit::Percent,
+        format!("shown to be at most {}{unit}", demand.bound),
+    );
+    let course = Course::of(on, demand.figure);
+    let half = course.second_half();
+    input.blocks = count(half.len());
+    let Some((first, last)) = half.first().zip(half.last()) else {
+        return input;
+    };
+    if half.len() < FEW {
+        input
+            .demand
+            .push_str(&format!(", over at least {FEW} segments"));
+        return input;
+    }
+    let Some(trend) = trend::theil_sen(half, 0, seed.unsigned_abs()) else {
+        return input;
+    };
+    let middle = median(&mut half.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+    let scale = if demand.relative {
+        100.0 / middle.max(1.0)
+    } else {
+        1.0
+    };
+    let change = |slope: f64| slope * (last.0 - first.0) * scale;
+    let (low, high) = (change(trend.low), change(trend.high));
+    input.value = Some(round(change(trend.slope)));
+    input.low = Some(round(low));
+    input.high = Some(round(high));
+    input.standing = at_most(low, high, demand.bound);
+    input
+}
+
+/// Dead rows in every segment, also in the first half: a band that was left once was left.
+fn band(on: &CellBackend, scope: &str) -> DecisionInput {
+    let mut input = missing(
+        "Most dead rows, of the active runs",
+        scope.to_owned(),
+        Role::Guard,
+        Unit::Percent,
+        format!("at most {DEAD_PERCENT} in every segment"),
+    );
+    let seen = values(on, "deadPeakPercent");
+    input.blocks = count(seen.len());
+    if let Some(most) = seen.into_iter().reduce(f64::max) {
+        input.value = Some(round(most));
+        input.standing = if most <= DEAD_PERCENT {
+            Standing::Met
+        } else {
+            Standing::NotMet
+        };
+    }
+    input
+}
+
+/// After how many hours of the present trend the index is twice as large as now, and REINDEX CONCURRENTLY due.
+fn cadence(on: &CellBackend, scope: &str, seed: i64) -> Option<DecisionInput> {
+    let course = Course::of(on, "indexBytes");
+    let half = course.second_half();
+    let trend = (half.len() >= FEW)
+        .then(|| trend::theil_sen(half, 0, seed.unsigned_abs()))
+        .flatten()?;
+    // Only of a growth that is shown.
+    if trend.low <= 0.0 {
+        return None;
+    }
+    let mut input = missing(
+        "Until the index has doubled: REINDEX CONCURRENTLY every",
+        scope.to_owned(),
+        Role::Context,
+        Unit::Hours,
+        "none".to_owned(),
+    );
+    let now = half.last()?.1;
+    input.value = Some(round(now / trend.slope));
+    input.low = Some(round(now / trend.high));
+    input.high = Some(round(now / trend.low));
+    input.blocks = count(half.len());
+    Some(input)
+}
+
+fn frozen(on: &CellBackend, scope: &str) -> Vec<DecisionInput> {
+    [
+        (
+            "frozenAgeMost",
+            "Most transactions since the oldest row that is not frozen",
+            Course::most as fn(&Course) -> Option<f64>,
+        ),
+        (
+            "freezes",
+            "Freezes of the table in the second half",
+            Course::sum,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(figure, name, of)| {
+        let course = Course::of(on, figure);
+        let mut input = missing(
+            name,
+            scope.to_owned(),
+            Role::Context,
+            Unit::Count,
+            "none".to_owned(),
+        );
+        input.value = Some(round(of(&course)?));
+        input.blocks = count(course.points.len());
+        Some(input)
+    })
+    .collect()
+}
+
+/// What a snapshot that is held does to the same setting: sleepers must not, a long transaction does.
+fn held_back(
+    cell: &CellSummary,
+    cells: &[&CellSummary],
+    subject: &str,
+    scope: &str,
+) -> Option<DecisionInput> {
+    let twin = cells
+        .iter()
+        .find(|other| held(other) && name_of(&other.levels) == name_of(&cell.levels))?;
+    let mean = |cell: &CellSummary| {
+        let seen = values(cell.on(subject)?, "deadMeanPercent");
+        (!seen.is_empty()).then(|| seen.iter().sum::<f64>() / seen.len() as f64)
+    };
+    let (with, without) = (mean(twin)?, mean(cell)?);
+    let mut input = missing(
+        "Dead rows while a transaction holds a snapshot, against none held",
+        scope.to_owned(),
+        Role::Context,
+        Unit::Ratio,
+        "none".to_owned(),
+    );
+    input.value = (without > 0.0).then(|| round(with / without));
+    input.blocks = count(values(twin.on(subject)?, "deadMeanPercent").len());
+    Some(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{SoakFigures, soak_summary};
+    use super::*;
+
+    const HOLDS: SoakFigures = SoakFigures {
+        dead: 5.0,
+        dead_per_hour: 0.0,
+        peak: 12.0,
+        index_mib: 40.0,
+        index_mib_per_hour: 0.0,
+        turnovers: 0.3,
+        autovacuums: 2.0,
+        missed: 0,
+    };
+
+    fn decided(blocks: i32, of: impl Fn(i64, bool) -> SoakFigures) -> DecisionRecord {
+        soak_summary(blocks, 0, of).decision.unwrap()
+    }
+
+    fn input<'a>(record: &'a DecisionRecord, name: &str) -> &'a DecisionInput {
+        record
+            .inputs
+            .iter()
+            .find(|input| input.name.starts_with(name))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_plateaus_is_go_and_says_what_a_snapshot_costs() {
+        let record = decided(16, |_, held| SoakFigures {
+            dead: if held { 25.0 } else { 5.0 },
+            ..HOLDS
+        });
+        assert_eq!(record.outcome, DecisionOutcome::Go, "{}", record.reason);
+        assert!(record.reason.contains("fillfactor 100, autovacuum Default"));
+        let held = input(&record, "Dead rows while a transaction");
+        assert!((held.value.unwrap() - 5.0).abs() < 0.1);
+        assert_eq!(held.role, Role::Context);
+    }
+
+    #[test]
+    fn one_setting_that_holds_is_enough_and_all_must_fail() {
+        // A quarter of an hour a segment: 16 segments are four hours, the second half two.
+        let climbing = SoakFigures {
+            index_mib_per_hour: 4.0,
+            ..HOLDS
+        };
+        let one = decided(
+            16,
+            |fillfactor, _| if fillfactor == 100 { climbing } else { HOLDS },
+        );
+        assert_eq!(one.outcome, DecisionOutcome::Go, "{}", one.reason);
+        assert!(one.reason.contains("fillfactor 80"));
+        let none = decided(16, |_, _| climbing);
+        assert_eq!(none.outcome, DecisionOutcome::NoGo);
+        assert!(
+            none.reason.contains("Growth of the index"),
+            "{}",
+            none.reason
+        );
+        let cadence = input(&none, "Until the index has doubled");
+        // 40 MiB and four hours of 4 MiB each make 56, which at 4 an hour double in 14.
+        assert!((cadence.value.unwrap() - 14.0).abs() < 1.0, "{cadence:?}");
+    }
+
+    #[test]
+    fn dead_rows_that_creep_are_no_plateau() {
+        let record = decided(16, |_, _| SoakFigures {
+            dead_per_hour: 3.0,
+            ..HOLDS
+        });
+        assert_eq!(record.outcome, DecisionOutcome::NoGo);
+        assert!(record.reason.contains("dead rows"), "{}", record.reason);
+        let left = decided(16, |_, _| SoakFigures {
+            peak: 55.0,
+            ..HOLDS
+        });
+        assert_eq!(left.outcome, DecisionOutcome::NoGo);
+    }
+
+    #[test]
+    fn too_short_or_too_slow_a_soak_decides_nothing() {
+        let short = decided(6, |_, _| HOLDS);
+        assert_eq!(short.outcome, DecisionOutcome::Inconclusive);
+        assert_eq!(short.more_blocks, Some(6), "{}", short.reason);
+        let idle = decided(16, |_, _| SoakFigures {
+            turnovers: 0.01,
+            ..HOLDS
+        });
+        assert_eq!(idle.outcome, DecisionOutcome::Inconclusive);
+        assert!(idle.reason.contains("Turnovers"), "{}", idle.reason);
+        let quiet = decided(16, |_, _| SoakFigures {
+            autovacuums: 0.0,
+            index_mib_per_hour: 9.0,
+            ..HOLDS
+        });
+        assert_eq!(
+            quiet.outcome,
+            DecisionOutcome::Inconclusive,
+            "{}",
+            quiet.reason
+        );
+    }
+
+    #[test]
+    fn a_table_that_was_lost_begins_a_new_course() {
+        // The first six of 22 segments were on a table that is gone; its index was four times as large.
+        let summary = soak_summary(22, 6, |_, _| HOLDS);
+        let record = summary.decision.unwrap();
+        assert_eq!(record.outcome, DecisionOutcome::Go, "{}", record.reason);
+        let index = input(&record, "Growth of the index");
+        assert_eq!(index.blocks, 8);
+    }
+
+    #[test]
+    fn a_row_that_another_moved_is_no_go_whatever_plateaus() {
+        let record = decided(16, |_, _| SoakFigures { missed: 1, ..HOLDS });
+        assert_eq!(record.outcome, DecisionOutcome::NoGo);
+        assert!(record.reason.contains("exactly the row"));
+    }
+}

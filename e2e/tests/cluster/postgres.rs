@@ -1,0 +1,184 @@
+//! The experiments on Postgres, to their decisions.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::store;
+use anyhow::{Context as _, ensure};
+use bakeoff_analysis::summary::{CellSummary, Summary};
+use bakeoff_crds::conditions::OBJECTIVES_MET;
+use bakeoff_crds::names::LABEL_ROLE;
+use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_e2e::{Fixture, Lab, SYSTEM, kubectl, scenario, truth};
+use serde_json::{Value, json};
+
+/// The summary of a finished experiment, and the folder of its results.
+async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
+    let folder = store::fetch(&lab.namespace, name).await?;
+    let summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+    Ok((summary, folder))
+}
+
+fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
+    summary
+        .workloads
+        .iter()
+        .flat_map(|workload| &workload.cells)
+}
+
+#[tokio::test]
+async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
+    scenario("head-row", async |lab: &Lab| {
+        lab.apply(Fixture::head_row("head").manifest()).await?;
+        let status = lab.ended("head", "Completed", 240).await?;
+        let met: Vec<(&str, bool)> = status
+            .objectives
+            .iter()
+            .map(|objective| (objective.name.as_str(), objective.met))
+            .collect();
+        ensure!(
+            met == [("own-rows", true), ("hot", true)],
+            "{:?}",
+            status.objectives
+        );
+        // Two windows of three seconds settle nothing, and the rule says what is missing.
+        let decision = status.decision.clone().context("there is a decision")?;
+        ensure!(decision.reason.contains("demands"), "{decision:?}");
+        let folder = store::fetch(&lab.namespace, "head").await?;
+        let manifest = std::fs::read_to_string(folder.join("manifest.json"))?;
+        ensure!(
+            manifest.contains("\"server_version\": \"18."),
+            "the manifest has the running version"
+        );
+        let report = std::fs::read_to_string(folder.join("report.html"))?;
+        ensure!(
+            report.contains("State of the server"),
+            "the report shows the server"
+        );
+        std::fs::remove_dir_all(&folder)?;
+        lab.delete("head").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn writers_race_and_the_controls_are_caught() -> anyhow::Result<()> {
+    scenario("race", async |lab: &Lab| {
+        lab.apply(Fixture::cas_race("race").manifest()).await?;
+        let status = lab.ended("race", "Completed", 300).await?;
+        ensure!(
+            truth(&status, OBJECTIVES_MET) == "True",
+            "{:?}",
+            status.objectives
+        );
+        let (summary, folder) = summary(lab, "race").await?;
+        for cell in cells(&summary) {
+            let mode = cell
+                .levels
+                .get("mode")
+                .map(String::as_str)
+                .unwrap_or_default();
+            let on = cell.backends.first().context("it was measured")?;
+            let violations: i64 = on.checks.iter().map(|check| check.violations).sum();
+            ensure!(
+                (violations == 0) == (mode == "Guarded"),
+                "{mode}: {violations} violations"
+            );
+        }
+        std::fs::remove_dir_all(&folder)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn old_runs_leave_both_ways() -> anyhow::Result<()> {
+    scenario("retention", async |lab: &Lab| {
+        lab.apply(Fixture::retention("old").manifest()).await?;
+        let status = lab.ended("old", "Completed", 300).await?;
+        ensure!(
+            truth(&status, OBJECTIVES_MET) == "True",
+            "{:?}",
+            status.objectives
+        );
+        ensure!(status.decision.is_some(), "there is a decision");
+        let (summary, folder) = summary(lab, "old").await?;
+        for cell in cells(&summary) {
+            let on = cell.backends.first().context("it was measured")?;
+            let figure = |name: &str| on.figures.get(name).map(|figure| figure.value);
+            ensure!(
+                figure("bytesReclaimed").is_some() && figure("lockLooks") > Some(10.0),
+                "{}: {:?}",
+                cell.label,
+                on.figures.keys()
+            );
+        }
+        std::fs::remove_dir_all(&folder)?;
+        Ok(())
+    })
+    .await
+}
+
+/// The ten minutes of the example, with everything taken away once that a soak has to survive: the generator,
+/// the operator, and the results store for a while.
+#[tokio::test]
+async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
+    scenario("soak", async |lab: &Lab| {
+        let example = std::fs::read_to_string(
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/soak-10m.yaml"),
+        )?;
+        let mut manifest: Value = serde_saphyr::from_str(&example)?;
+        // A machine that other tests and builds share: what is judged here is the course, not the generator.
+        manifest["spec"]["validity"] = json!({"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000,
+            "maxThrottledPerMille": 1000, "maxGeneratorCpuPerMille": 1000});
+        lab.apply(&manifest).await?;
+        let name = "soak-10m";
+        let after = async |segments: i32| {
+            lab.reaches(name, "the next segments", 300, |status| {
+                status.progress.as_ref().is_some_and(|now| now.trials.done >= segments)
+            })
+            .await
+        };
+        after(2).await?;
+        lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator")).await?;
+        after(4).await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
+        after(6).await?;
+        scale_store("0").await?;
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        scale_store("1").await?;
+        let status = lab.ended(name, "Completed", 900).await?;
+        ensure!(truth(&status, OBJECTIVES_MET) == "True", "{:?}", status.objectives);
+        let progress = status.progress.clone().unwrap_or_default();
+        ensure!(progress.trials.done == 20, "{progress:?}");
+        let decision = status.decision.clone().context("there is a decision")?;
+        let (summary, folder) = summary(lab, name).await?;
+        let cell = cells(&summary).next().context("it was measured")?;
+        let on = cell.backends.first().context("it was measured")?;
+        let loaded = on.figures.get("tableLoadedAtSeconds").context("it is known")?;
+        ensure!(
+            loaded.blocks.iter().all(|point| point.value == loaded.value),
+            "every segment was on the same table: {loaded:?}"
+        );
+        ensure!(
+            on.figures.get("freezes").is_some_and(|freezes| freezes.value > 0.0),
+            "the freeze age came within reach: {:?}",
+            on.figures.get("frozenAgeMost")
+        );
+        // Ten minutes on a shared machine may leave it open, never call it a failure.
+        ensure!(decision.outcome != DecisionOutcome::NoGo, "{decision:?}");
+        std::fs::remove_dir_all(&folder)?;
+        lab.delete(name).await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
+
+/// Takes the chart's results store away, or gives it back.
+async fn scale_store(replicas: &str) -> anyhow::Result<()> {
+    let store = "app.kubernetes.io/component=results-store";
+    let replicas = format!("--replicas={replicas}");
+    kubectl(&["-n", SYSTEM, "scale", "statefulset", "-l", store, &replicas]).await?;
+    Ok(())
+}

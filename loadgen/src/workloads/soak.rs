@@ -1,0 +1,418 @@
+//! The long soak: segment after segment on one head table that nobody makes anew.
+//!
+//! What a segment needs to know stands in the table: a run's number says how many transitions it has, its
+//! row how many are done, and a comment on the table whose it is and since when. So a generator that
+//! was lost, a server that restarted and a results store that was away cost one segment, and no more than
+//! one segment's samples is ever held in memory.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Arrivals, AutovacuumProfile, SnapshotHeld, Soak};
+use futures::{TryStreamExt, pin_mut};
+use tokio_postgres::Client;
+
+use super::head_row::lives::{Lives, Population, Run};
+use super::head_row::mover::{COMPLETE, CREATE, Missed, Mover, OPERATION, TRANSITION};
+use super::head_row::table;
+use super::{Context, Gate, Meter, Part, WorkloadError};
+use crate::arrivals::Plan;
+use crate::clock;
+use crate::drive::drive;
+use crate::pg::observe::{self, Observer, Sample};
+use crate::pg::{Connector, failure, series};
+use crate::record::Recorder;
+use crate::s3::{Failure, FailureClass};
+
+/// How long the server may take to follow its changed settings.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whose table it is: in a comment, which is part of it and goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    cell: String,
+    /// Milliseconds since the epoch.
+    loaded_at: i64,
+}
+
+impl Mark {
+    fn parse(comment: &str) -> Option<Self> {
+        let (loaded_at, cell) = comment.strip_prefix("bakeoff soak ")?.split_once(' ')?;
+        Some(Self {
+            cell: cell.to_owned(),
+            loaded_at: loaded_at.parse().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "bakeoff soak {} {}", self.loaded_at, self.cell)
+    }
+}
+
+/// The literal of a text in SQL that takes no parameters.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn now_millis() -> i64 {
+    i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The table of this cell, as the last segment left it or made anew; answers when it was loaded.
+async fn table_of(
+    client: &Client,
+    cell: &str,
+    population: &Population,
+    fillfactor: u64,
+    state_bytes: usize,
+    spec: &Soak,
+    profile: &AutovacuumProfile,
+) -> Result<i64, Failure> {
+    let fail = |error: tokio_postgres::Error| failure(&error);
+    let row = client
+        .query_one(
+            "SELECT coalesce(obj_description(to_regclass('bakeoff.runs')::oid, 'pg_class'), '')",
+            &[],
+        )
+        .await
+        .map_err(fail)?;
+    let known = Mark::parse(row.get(0)).filter(|mark| mark.cell == cell);
+    if let Some(mark) = known {
+        return Ok(mark.loaded_at);
+    }
+    set_server(client, spec, profile).await?;
+    table::load(client, population, fillfactor, state_bytes).await?;
+    if !profile.table.is_empty() {
+        let set: Vec<String> = profile
+            .table
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", literal(&value.0)))
+            .collect();
+        let sql = format!("ALTER TABLE bakeoff.runs SET ({})", set.join(", "));
+        client.batch_execute(&sql).await.map_err(fail)?;
+    }
+    // Last: a table without its mark is not whole.
+    let mark = Mark {
+        cell: cell.to_owned(),
+        loaded_at: now_millis(),
+    };
+    let sql = format!(
+        "COMMENT ON TABLE bakeoff.runs IS {}",
+        literal(&mark.to_string())
+    );
+    client.batch_execute(&sql).await.map_err(fail)?;
+    Ok(mark.loaded_at)
+}
+
+/// Gives the server the settings of a profile and takes back those of all others.
+async fn set_server(
+    client: &Client,
+    spec: &Soak,
+    profile: &AutovacuumProfile,
+) -> Result<(), Failure> {
+    let fail = |error: tokio_postgres::Error| failure(&error);
+    let all: BTreeSet<&String> = spec
+        .autovacuum
+        .iter()
+        .flat_map(|profile| profile.server.keys())
+        .collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    // One statement each: ALTER SYSTEM refuses to be part of a transaction.
+    for name in all {
+        let sql = match profile.server.get(name) {
+            Some(value) => format!("ALTER SYSTEM SET {name} = {}", literal(&value.0)),
+            None => format!("ALTER SYSTEM RESET {name}"),
+        };
+        client.batch_execute(&sql).await.map_err(fail)?;
+    }
+    client
+        .query_one("SELECT pg_reload_conf()", &[])
+        .await
+        .map_err(fail)?;
+    if profile.server.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = profile.server.keys().map(|name| literal(name)).collect();
+    let unheard = format!(
+        "SELECT name FROM pg_settings WHERE name IN ({}) \
+         AND (sourcefile IS NULL OR sourcefile NOT LIKE '%postgresql.auto.conf' OR pending_restart)",
+        names.join(", ")
+    );
+    let deadline = clock::now() + u64::try_from(RELOAD_PATIENCE.as_nanos()).unwrap_or(0);
+    loop {
+        let others = client.query(&unheard, &[]).await.map_err(fail)?;
+        let Some(first) = others.first() else {
+            return Ok(());
+        };
+        if clock::now() >= deadline {
+            let name: &str = first.get(0);
+            let said = format!(
+                "the server does not follow {name}: it is set in backends[].postgres.settings as well, or needs a restart"
+            );
+            return Err(Failure::new(FailureClass::Client, said));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The open runs as they stand in the table, dealt to the workers, and the first number that is free.
+async fn open_runs(
+    client: &Client,
+    population: &Population,
+    workers: usize,
+) -> Result<(Vec<Vec<Run>>, i64), Failure> {
+    let fail = |error: tokio_postgres::Error| failure(&error);
+    let none: [i32; 0] = [];
+    let rows = client
+        .query_raw("SELECT run_id, seq FROM bakeoff.runs", none)
+        .await
+        .map_err(fail)?;
+    pin_mut!(rows);
+    let mut shares: Vec<Vec<Run>> = vec![Vec::new(); workers];
+    let mut next = i64::try_from(population.active).unwrap_or(i64::MAX);
+    let mut dealt = 0;
+    while let Some(row) = rows.try_next().await.map_err(fail)? {
+        let (id, seq): (i64, i32) = (row.get(0), row.get(1));
+        next = next.max(id.saturating_add(1));
+        if population.sleeps(id.unsigned_abs()) {
+            continue;
+        }
+        let left = (population.transitions_of(id.unsigned_abs()) - seq).max(0);
+        shares[dealt % workers].push(Run { id, seq, left });
+        dealt += 1;
+    }
+    Ok((shares, next))
+}
+
+/// A transaction that does nothing and keeps what it saw; it ends with its connection.
+async fn hold(connector: &Connector) -> Result<Client, Failure> {
+    let client = connector.connect().await?;
+    client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM bakeoff.runs LIMIT 1")
+        .await
+        .map_err(|error| failure(&error))?;
+    Ok(client)
+}
+
+/// What a segment adds to the figures of a head row. (Pure.)
+fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap<String, f64> {
+    let mut figures = BTreeMap::new();
+    let mut put = |name: &str, value: f64| {
+        figures.insert(name.to_owned(), (value * 1e6).round() / 1e6);
+    };
+    // The middle of the window, which the figures of the segment speak of.
+    let long = samples.last().map_or(0, |sample| sample.at_millis);
+    put(
+        "tableAgeHours",
+        (now - loaded_at - long / 2).max(0) as f64 / 3.6e6,
+    );
+    put("tableLoadedAtSeconds", (loaded_at / 1_000) as f64);
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+        return figures;
+    };
+    let count = samples.len() as f64;
+    let percent = |tuples: f64| tuples / active.max(1) as f64 * 100.0;
+    let dead = || samples.iter().map(|sample| sample.dead_tuples);
+    put(
+        "deadMeanPercent",
+        percent(dead().sum::<i64>() as f64 / count),
+    );
+    put("deadLowPercent", percent(dead().min().unwrap_or(0) as f64));
+    let vacuuming = samples.iter().filter(|sample| sample.vacuuming).count();
+    put("vacuumingPercent", vacuuming as f64 / count * 100.0);
+    put(
+        "autovacuumSeconds",
+        (last.autovacuum_millis - first.autovacuum_millis) as f64 / 1e3,
+    );
+    let age = samples.iter().map(|sample| sample.table_frozen_age).max();
+    put("frozenAgeMost", age.unwrap_or(0) as f64);
+    // The age falls only when a vacuum freezes what is old.
+    let freezes = samples
+        .windows(2)
+        .filter(|pair| pair[1].table_frozen_age < pair[0].table_frozen_age)
+        .count();
+    put("freezes", freezes as f64);
+    let seconds = (last.at_millis - first.at_millis) as f64 / 1e3;
+    if seconds > 0.0 {
+        put(
+            "walBytesPerSecond",
+            (last.wal_bytes - first.wal_bytes) as f64 / seconds,
+        );
+    }
+    figures
+}
+
+/// Runs one segment.
+///
+/// # Errors
+/// When the trial does not fit the spec, the table cannot be loaded or read, or recording or pacing fails.
+pub async fn run(
+    context: &Context<'_>,
+    spec: &Soak,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
+    if context.generators != 1 {
+        return Err(WorkloadError::Spec("a soak takes one generator".into()));
+    }
+    let level = |name: &str| context.trial.cell.get(name).map_or("", String::as_str);
+    let profile = spec.profile(level(factor::AUTOVACUUM)).ok_or_else(|| {
+        let said = format!(
+            "no autovacuum profile is called {}",
+            level(factor::AUTOVACUUM)
+        );
+        WorkloadError::Spec(said)
+    })?;
+    let held = level(factor::SNAPSHOT) == SnapshotHeld::WholeSegment.as_str();
+    let fillfactor = context.level(factor::FILLFACTOR)?;
+    let connector = context.access.postgres()?;
+    let workers = usize::try_from(spec.connections).unwrap_or(1).max(1);
+    let plan = Plan::Open {
+        rate: spec.rate(),
+        arrivals: Arrivals::Poisson,
+        max_in_flight: workers,
+    };
+    let population = Population {
+        seed: context.seed(),
+        active: u64::try_from(spec.active_runs).unwrap_or(0),
+        sleeper_percent: u64::try_from(spec.sleeper_percent).unwrap_or(0),
+        transitions: (spec.min_transitions, spec.max_transitions),
+    };
+    let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
+    let cell = format!(
+        "{}{}/{}",
+        context.prefix, context.trial.workload, context.trial.cell_index
+    );
+    let client = connector.connect().await?;
+    let loaded_at = table_of(
+        &client,
+        &cell,
+        &population,
+        fillfactor,
+        state_bytes,
+        spec,
+        profile,
+    )
+    .await?;
+    let (shares, free) = open_runs(&client, &population, workers).await?;
+    let observer = Observer::new(client).await?;
+    let snapshot = if held {
+        Some(hold(connector).await?)
+    } else {
+        None
+    };
+    // Another segment draws other runs and other pauses.
+    let label = format!("{}/{}", context.label("lives"), context.attempt);
+    let stride = i64::try_from(workers).unwrap_or(1);
+    let prepared: Vec<Lives> = (0..)
+        .zip(shares)
+        .map(|(worker, runs)| Lives {
+            population,
+            rng: SplitMix64::stream(context.seed(), &format!("{label}/{worker}")),
+            runs,
+            owed: 0,
+            next_id: free + worker,
+            stride,
+        })
+        .collect();
+
+    let start = gate.open().await?;
+    let timing = context.timing(start);
+    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
+    let recorder = Rc::new(RefCell::new(Recorder::new(
+        timing.window_start,
+        timing.window_end,
+        wall,
+        true,
+        &[OPERATION, CREATE, TRANSITION, COMPLETE],
+        context.live.clone(),
+    )?));
+    let missed = Rc::new(RefCell::new(Missed::default()));
+    let movers = prepared
+        .into_iter()
+        .map(|lives| Mover::new(connector.clone(), lives, state_bytes, &recorder, &missed))
+        .collect();
+    let start_skew = clock::now().saturating_sub(start);
+    let label = context.label("arrivals");
+    let (counts, usage, samples) = tokio::join!(
+        drive(
+            plan,
+            timing,
+            context.seed(),
+            &label,
+            movers,
+            &recorder,
+            OPERATION
+        ),
+        Meter::over(timing.window_start, timing.window_end),
+        observer.watch(timing.window_start, timing.window_end)
+    );
+    drop(snapshot);
+    let ended = now_millis();
+    let after = observer.inspect().await?;
+    let mut figures = observe::figures(&samples, &after, fillfactor, population.active);
+    figures.extend(course(&samples, population.active, loaded_at, ended));
+    let missed = std::mem::take(&mut *missed.borrow_mut());
+    Ok(Part {
+        counts: counts?,
+        offered_per_second: spec.rate(),
+        recorded: super::finished(recorder)?,
+        checks: vec![missed.into_check()],
+        window: (timing.window_start, timing.window_end),
+        planned_kind: OPERATION,
+        open_loop: true,
+        start_skew,
+        usage,
+        figures,
+        state: series::series(&samples),
+        samples,
+        ..Part::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_and_another_comment_is_none() {
+        let mark = Mark {
+            cell: "ns/exp/uid/long/3".to_owned(),
+            loaded_at: 1_795_000_000_000,
+        };
+        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        for other in ["", "bakeoff soak", "bakeoff soak x y", "head rows"] {
+            assert_eq!(Mark::parse(other), None, "{other:?}");
+        }
+        assert_eq!(literal("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn the_course_is_a_mean_over_time_and_counts_freezes() {
+        let samples: Vec<Sample> = (0..=10_i64)
+            .map(|second| Sample {
+                at_millis: second * 1_000,
+                dead_tuples: second % 5 * 100,
+                table_frozen_age: if second < 6 { second * 50 } else { second },
+                vacuuming: second == 5,
+                autovacuum_millis: if second > 5 { 300 } else { 0 },
+                wal_bytes: second * 4_096,
+                ..Sample::default()
+            })
+            .collect();
+        let course = course(&samples, 10_000, 1_000_000, 1_000_000 + 3_610_000);
+        assert!((course["tableAgeHours"] - 3_605.0 / 3_600.0).abs() < 1e-5);
+        assert!((course["deadMeanPercent"] - 2_000.0 / 11.0 / 100.0).abs() < 1e-5);
+        assert_eq!(course["deadLowPercent"], 0.0);
+        assert_eq!((course["freezes"], course["frozenAgeMost"]), (1.0, 250.0));
+        assert_eq!(course["autovacuumSeconds"], 0.3);
+        assert_eq!(course["walBytesPerSecond"], 4_096.0);
+    }
+}

@@ -1,0 +1,227 @@
+//! The soak on a real server: segments that go on where the last one ended. Needs BAKEOFF_POSTGRES, as
+//! `postgres.rs` does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use bakeoff_crds::result::{TrialRecord, Verdict};
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::{Run, RunError};
+use bakeoff_loadgen::store::Store;
+use serde_json::json;
+use support::postgres::Postgres;
+use support::runner::{backend, measured, plan};
+use tokio::sync::watch;
+
+fn soak(more: serde_json::Value) -> serde_json::Value {
+    let mut spec = json!({
+        "activeRuns": 2_000, "ratePerSecond": 300, "connections": 4, "stateBytes": 100,
+        "minTransitions": 2, "maxTransitions": 4});
+    spec.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    json!({"name": "long", "soak": spec})
+}
+
+fn trials(blocks: i32, seconds: i32) -> serde_json::Value {
+    json!({"blocks": blocks, "warmupSeconds": 1, "windowSeconds": seconds, "drainSeconds": 5})
+}
+
+fn figure(record: &TrialRecord, name: &str) -> f64 {
+    *record
+        .figures
+        .get(name)
+        .unwrap_or_else(|| panic!("{} lacks {name}: {:?}", record.trial.id, record.figures))
+}
+
+/// One answer of the server. On a thread of its own, so that a runtime of the caller's does not mind.
+fn ask(server: &Postgres, sql: &str) -> String {
+    let on = backend(server);
+    let bakeoff_loadgen::access::Access::Postgres(connector) = &on.access else {
+        panic!("no Postgres")
+    };
+    let asked = async {
+        let client = connector.connect().await.unwrap();
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(asked)
+            })
+            .join()
+            .unwrap()
+    })
+}
+
+#[test]
+fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let workload = soak(json!({"autovacuum": [
+        {"name": "Eager", "table": {"autovacuum_vacuum_scale_factor": "0.01"}, "server": {"autovacuum_naptime": "1s"}},
+        {"name": "Default"}]}));
+    let on = backend(&server);
+    let plan = plan(workload, trials(3, 4), &on);
+    let ran = measured(plan, on, &|record| {
+        let eager = record.trial.cell["autovacuum"] == "Eager";
+        let naptime = ask(&server, "SELECT current_setting('autovacuum_naptime')");
+        assert_eq!(naptime, if eager { "1s" } else { "1min" });
+        let options = ask(
+            &server,
+            "SELECT coalesce(reloptions::text, '') FROM pg_class WHERE oid = 'bakeoff.runs'::regclass",
+        );
+        assert_eq!(
+            options.contains("autovacuum_vacuum_scale_factor=0.01"),
+            eager
+        );
+    });
+    assert_eq!(ran.records.len(), 6);
+    for cell in ran.records.chunks(3) {
+        let name = cell[0].trial.describe();
+        for record in cell {
+            assert_eq!(record.verdict, Verdict::Valid, "{name}");
+            assert_eq!(record.load.failed, 0, "{name}");
+            assert!(record.load.completed > 900, "{name}: {:?}", record.load);
+            // Every row that was read back was where its owner left it.
+            assert_eq!(
+                record.checks[0].violations, 0,
+                "{:?}",
+                record.checks[0].examples
+            );
+            assert!(record.checks[0].checked > 900);
+        }
+        let loaded: Vec<f64> = cell
+            .iter()
+            .map(|one| figure(one, "tableLoadedAtSeconds"))
+            .collect();
+        assert_eq!(loaded[0], loaded[1], "{name}: the table was made anew");
+        assert_eq!(loaded[0], loaded[2], "{name}: the table was made anew");
+        let ages: Vec<f64> = cell
+            .iter()
+            .map(|one| figure(one, "tableAgeHours"))
+            .collect();
+        assert!(ages[0] < ages[1] && ages[1] < ages[2], "{name}: {ages:?}");
+        assert!(cell[2].figures["turnovers"] > 0.02, "{name}: runs end");
+    }
+    // The number of open runs stays.
+    let rows: i64 = ask(&server, "SELECT count(*)::text FROM bakeoff.runs")
+        .parse()
+        .unwrap();
+    assert!((1_990..=2_010).contains(&rows), "{rows}");
+    let eager = ran
+        .records
+        .iter()
+        .filter(|one| one.trial.cell["autovacuum"] == "Eager");
+    let vacuums: f64 = eager.map(|one| figure(one, "autovacuums")).sum();
+    assert!(vacuums >= 1.0, "its settings took no effect");
+}
+
+#[test]
+fn a_generator_that_was_lost_goes_on_with_the_same_table() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for attempt in 0..2 {
+        let on = backend(&server);
+        let (sender, stop) = watch::channel(false);
+        let mut run = Run {
+            plan: plan(soak(json!({})), trials(4, 3), &on),
+            backends: vec![on],
+            store: Store::Folder(folder.path().into()),
+            index: 0,
+            generators: 1,
+            node: String::new(),
+            control: Arc::new(Control::default()),
+            stop,
+        };
+        let ended = runtime.block_on(run.lead(&|record| {
+            records.borrow_mut().push(record.clone());
+            // It is asked to end after the second segment, as a pod is that is evicted.
+            if attempt == 0 && record.trial.block == 1 {
+                sender.send(true).unwrap();
+            }
+        }));
+        assert_eq!(
+            matches!(ended, Err(RunError::Stopped)),
+            attempt == 0,
+            "{ended:?}"
+        );
+    }
+    let records = records.into_inner();
+    let blocks: Vec<i32> = records.iter().map(|one| one.trial.block).collect();
+    assert_eq!(blocks, [0, 1, 2, 3]);
+    let loaded = figure(&records[0], "tableLoadedAtSeconds");
+    for record in &records {
+        assert_eq!(record.verdict, Verdict::Valid);
+        assert_eq!(figure(record, "tableLoadedAtSeconds"), loaded);
+        assert_eq!(
+            record.checks[0].violations, 0,
+            "{:?}",
+            record.checks[0].examples
+        );
+    }
+    let plain = ask(
+        &server,
+        "SELECT count(*)::text FROM bakeoff.runs WHERE run_id < 0",
+    );
+    assert_eq!(plain, "0");
+}
+
+#[test]
+fn a_snapshot_that_is_held_keeps_dead_rows_and_sleepers_do_not() {
+    let server = Postgres::start(&[
+        "synchronous_commit=off",
+        "autovacuum_naptime=1s",
+        "autovacuum_vacuum_scale_factor=0.01",
+        "autovacuum_vacuum_threshold=20",
+    ]);
+    let on = backend(&server);
+    let workload = soak(json!({"snapshots": ["None", "WholeSegment"], "sleeperPercent": 50}));
+    let ran = measured(plan(workload, trials(2, 10), &on), on, &|_| {});
+    let of = |held: &str, name: &str| -> f64 {
+        let mine = ran
+            .records
+            .iter()
+            .filter(|one| one.trial.cell["snapshot"] == held);
+        mine.map(|one| figure(one, name)).fold(0.0, f64::max)
+    };
+    assert!(of("WholeSegment", "oldestTransactionMillis") > 9_000.0);
+    assert!(of("None", "oldestTransactionMillis") < 9_000.0);
+    let (with, without) = (
+        of("WholeSegment", "deadPeakPercent"),
+        of("None", "deadPeakPercent"),
+    );
+    assert!(with > 2.0 * without, "held {with} %, none held {without} %");
+}
+
+#[test]
+fn a_setting_that_the_server_does_not_follow_is_said() {
+    // The command line is above what ALTER SYSTEM writes.
+    let server = Postgres::start(&["autovacuum_naptime=7s"]);
+    let on = backend(&server);
+    let workload = soak(json!({"autovacuum": [
+        {"name": "Eager", "server": {"autovacuum_naptime": "1s"}}]}));
+    let mut plan = plan(workload, trials(1, 1), &on);
+    plan.spec.validity.repeat_budget = 0;
+    let ran = measured(plan, on, &|_| {});
+    let Verdict::Invalid(reasons) = &ran.records[0].verdict else {
+        panic!("{:?}", ran.records[0].verdict)
+    };
+    assert!(
+        reasons[0]
+            .detail
+            .contains("does not follow autovacuum_naptime"),
+        "{reasons:?}"
+    );
+}
