@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::report::format;
-use crate::stats::{ALPHA, multiple, paired, round};
+use crate::stats::{ALPHA, multiple, paired, power, round};
 use crate::summary::{
     CellBackend, CellSummary, Censored, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary,
     estimate, finding, pairs,
@@ -295,6 +295,9 @@ pub fn markdown(comparison: &RunComparison) -> String {
         shown.len(),
         comparison.rows.len()
     );
+    if let Some(reach) = reach(&comparison.rows) {
+        let _ = writeln!(text, "{reach}\n");
+    }
     for remark in &comparison.remarks {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "- {remark}");
@@ -336,6 +339,21 @@ pub fn markdown(comparison: &RunComparison) -> String {
     text
 }
 
+/// What so few blocks cannot show, where that is so.
+fn reach(rows: &[RunRow]) -> Option<String> {
+    let blocks = rows
+        .iter()
+        .map(|row| row.comparison.estimate.blocks)
+        .max()?;
+    let needed = power::least_blocks(ALPHA / rows.len() as f64);
+    (usize::try_from(blocks).unwrap_or(0) < needed).then(|| {
+        format!(
+            "With {blocks} blocks no single one of {} figures can differ after that correction, whatever they are: it takes {needed} blocks. \"Detectable\" is what one figure by itself would have shown.",
+            rows.len()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +388,22 @@ mod tests {
                 (1.0, Finding::Equivalent)
             );
         }
+    }
+
+    #[test]
+    fn too_few_blocks_for_any_verdict_are_named() {
+        let summary = run(PLAIN);
+        let same = compare(&summary, &summary).unwrap();
+        let few = markdown(&same);
+        assert!(few.contains("With 6 blocks no single one of"), "{few}");
+        let one = RunComparison {
+            rows: same.rows[..1].to_vec(),
+            ..same
+        };
+        assert!(
+            !markdown(&one).contains("no single one"),
+            "6 blocks do for one figure"
+        );
     }
 
     #[test]

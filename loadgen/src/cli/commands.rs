@@ -134,8 +134,15 @@ pub fn calibrate(directory: &Path) -> Ended {
 /// The store at a folder or an s3:// address.
 fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     let Some(address) = results.strip_prefix("s3://") else {
-        let folder = results.strip_prefix("file://").unwrap_or(results);
-        return Ok(Store::Folder(PathBuf::from(folder)));
+        let folder = PathBuf::from(results.strip_prefix("file://").unwrap_or(results));
+        if !folder.is_dir() {
+            return Err(Failed::new(
+                "FolderMissing",
+                format!("there is no folder {}", folder.display()),
+                false,
+            ));
+        }
+        return Ok(Store::Folder(folder));
     };
     let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
     let variable = |name: &str| {
