@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use bakeoff_crds::capacity::searches;
 use bakeoff_crds::durability;
+use bakeoff_crds::names;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
@@ -36,7 +37,9 @@ use crate::assemble::PartRecord;
 use crate::control::{Control, Follower};
 use crate::early;
 use crate::ledger::{Attempt, Ledger};
+use crate::lock_server::LockServer;
 use crate::pg;
+use crate::probe;
 use crate::s3::TargetError;
 use crate::sigv4::Credentials;
 use crate::standalone;
@@ -44,7 +47,7 @@ use crate::store::{self, Store, StoreError};
 use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
@@ -116,6 +119,19 @@ pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
         .collect()
 }
 
+/// Opens the lock server of a plan, where it has one, with the password in its folder.
+///
+/// # Errors
+/// When the password is missing or the endpoint is malformed.
+pub fn lock_server(plan: &RunPlan) -> Result<Option<LockServer>, RunError> {
+    let Some(lock) = &plan.lock else {
+        return Ok(None);
+    };
+    let credentials = store::credentials(&lock.credentials_dir)?;
+    let server = LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)?;
+    Ok(Some(server))
+}
+
 /// Told of each attempt that ended, by generator 0.
 pub type OnTrial<'a> = &'a dyn Fn(&TrialRecord);
 
@@ -126,6 +142,8 @@ pub struct Run {
     pub plan: RunPlan,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// The Redis server that keeps the locks of races, where the plan has one.
+    pub lock: Option<LockServer>,
     /// Where results go.
     pub store: Store,
     /// The index of this generator.
@@ -282,6 +300,9 @@ impl Run {
                 .wait(&backend.resolved, self.provision_patience())
                 .await?;
         }
+        if let Some(server) = &self.lock {
+            probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;
+        }
         Ok(())
     }
 
@@ -319,6 +340,14 @@ impl Run {
                     }
                 }
                 Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
+            }
+        }
+        if let (Some(server), Some(at)) = (&self.lock, &mut plan.lock) {
+            match server.version().await {
+                Ok(version) => {
+                    at.settings.insert("redis_version".to_owned(), version);
+                }
+                Err(error) => tracing::warn!(%error, "the version of the lock server is not known"),
             }
         }
         plan

@@ -1,4 +1,5 @@
-//! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does.
+//! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does, and BAKEOFF_REDIS, the program
+//! of a Redis server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,10 +13,13 @@ use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
 use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::lock_server::LockServer;
+use bakeoff_loadgen::probe;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
+use support::redis::Redis;
 use tokio::sync::watch;
 
 fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
@@ -36,6 +40,7 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
         },
         spec: serde_json::from_value(spec).unwrap(),
         backends: vec![backend.resolved.clone()],
+        lock: None,
         results: StoreTarget {
             endpoint: String::new(),
             region: String::new(),
@@ -51,12 +56,21 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
 
 /// The records, each with its history.
 fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
+    raced_with(plan, backend, None)
+}
+
+fn raced_with(
+    plan: RunPlan,
+    backend: Backend,
+    lock: Option<LockServer>,
+) -> Vec<(TrialRecord, Vec<Event>)> {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
     let mut run = Run {
         plan,
         backends: vec![backend],
+        lock,
         store: Store::Folder(folder.path().into()),
         index: 0,
         generators: 1,
@@ -96,7 +110,11 @@ fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
 /// What became of each trial, for a test that counts them.
 fn verdicts(ran: &[(TrialRecord, Vec<Event>)]) -> String {
     let line = |(record, _): &(TrialRecord, Vec<Event>)| {
-        format!("{} {:?}", record.trial.cell["mode"].as_str(), record.verdict)
+        format!(
+            "{} {:?}",
+            record.trial.cell["mode"].as_str(),
+            record.verdict
+        )
     };
     ran.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -252,4 +270,103 @@ fn a_server_killed_in_the_middle_is_survived() {
     );
     assert_eq!(ran[1].0.verdict, Verdict::Valid);
     assert_eq!(violations(&ran[1].0), Vec::<String>::new());
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_lock_in_redis_excludes_until_it_runs_out_or_is_deleted() {
+    let redis = Redis::start();
+    runtime().block_on(async {
+        let server = redis.server();
+        probe::wait_lock("lock", &server, Duration::from_secs(20))
+            .await
+            .unwrap();
+        assert!(server.version().await.unwrap().starts_with("7."));
+        let (mut first, mut second) = (
+            server.connect().await.unwrap(),
+            server.connect().await.unwrap(),
+        );
+        // While it lasts, one; once it has run out, another.
+        assert!(first.take("a", 1, 200).await.unwrap());
+        assert!(!second.take("a", 2, 200).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(second.take("a", 2, 60_000).await.unwrap());
+        // The first one no longer holds it and must not take it away from the second.
+        assert!(!first.let_go("a", 1).await.unwrap());
+        assert!(!first.take("a", 3, 200).await.unwrap());
+        // Deleted, it lets another in while its holder knows nothing of it.
+        assert_eq!(first.delete("a").await.unwrap(), 1);
+        assert_eq!(first.delete("a").await.unwrap(), 0);
+        assert!(first.take("a", 4, 60_000).await.unwrap());
+        assert!(!second.let_go("a", 2).await.unwrap());
+        assert!(first.let_go("a", 4).await.unwrap());
+        assert!(second.take("a", 5, 200).await.unwrap());
+
+        let mut stranger = support::credentials();
+        stranger.secret_access_key = "wrong".into();
+        let refused = redis.server_with(&stranger);
+        let error = probe::wait_lock("lock", &refused, Duration::from_secs(20))
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
+    });
+}
+
+#[test]
+fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let redis = Redis::start();
+    let on = backend(&server);
+    let race = json!({
+        "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+        "modes": ["Guarded", "LockOnly"], "lock": {"redis": {"version": "7.0.15"}},
+        "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 600, "pauseWriterMilliseconds": 300}});
+    let ran = raced_with(plan(race, 10, &on), on, Some(redis.server()));
+    assert_eq!(ran.len(), 2, "{}", verdicts(&ran));
+    for (record, history) in &ran {
+        let mode = record.trial.cell["mode"].as_str();
+        assert_eq!(record.verdict, Verdict::Valid, "{mode}");
+        for count in [
+            "locksExpired",
+            "locksDeleted",
+            "connectionsKilled",
+            "writersPaused",
+        ] {
+            assert!(record.counters[count] > 0, "{mode}: {:?}", record.counters);
+        }
+        assert!(
+            record.counters["steps"] > 100,
+            "{mode}: {:?}",
+            record.counters
+        );
+        assert!(history.len() > 200, "{mode}");
+        let found = violations(record);
+        if mode == "Guarded" {
+            assert_eq!(found, Vec::<String>::new());
+        } else {
+            assert!(!found.is_empty(), "{mode} was not caught");
+        }
+    }
+}
+
+#[test]
+fn a_race_for_locks_in_redis_says_what_it_lacks() {
+    let server = Postgres::start(&[]);
+    let on = backend(&server);
+    let race =
+        json!({"writers": 2, "modes": ["Guarded"], "lock": {"redis": {"version": "7.0.15"}}});
+    let mut plan = plan(race, 1, &on);
+    plan.spec.validity.repeat_budget = 0;
+    let ran = raced(plan, on);
+    let Verdict::Invalid(reasons) = &ran[0].0.verdict else {
+        panic!("it ran without a lock");
+    };
+    assert_eq!(reasons[0].code, InvalidCode::PreparationFailed);
+    assert!(reasons[0].detail.contains("--lock redis://host:port"));
 }

@@ -199,6 +199,12 @@ struct StandaloneArgs {
     /// `[NAME=]URL` of a backend's Prometheus metrics, to see restarts and what it uses.
     #[arg(long)]
     metrics: Vec<String>,
+    /// `redis://host:port` of the Redis server for races whose lock is in Redis.
+    #[arg(long)]
+    lock: Option<String>,
+    /// The environment variable with the password of the lock server; unset: none.
+    #[arg(long, default_value = "BAKEOFF_LOCK_PASSWORD")]
+    lock_password_env: String,
     /// Where results go; an interrupted run is resumed by naming its folder with --resume.
     #[arg(long, default_value = "bakeoff-results")]
     out: PathBuf,

@@ -162,6 +162,7 @@ impl Run {
             trial,
             attempt,
             access: backend.access.clone(),
+            lock: self.lock.as_ref(),
             prefix: backend.prefix(),
             generator: self.index,
             generators: self.generators,

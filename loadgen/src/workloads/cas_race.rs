@@ -27,6 +27,7 @@ use tokio_postgres::Client;
 
 use self::faults::Faults;
 use self::journal::{Journal, compressed};
+use self::lease::Place;
 use self::writer::{Racer, Rules};
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
@@ -87,7 +88,7 @@ async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {
         .batch_execute(&sql)
         .await
         .map_err(|error| failure(&error))?;
-    lease::create(client, &rules.leases).await
+    rules.leases.prepare(client).await
 }
 
 /// Ends what the writers left behind on the server, and waits until it is gone: a statement that was given
@@ -154,6 +155,27 @@ async fn read_back(
     }
 }
 
+/// Where the leases of this attempt are kept.
+fn leases(context: &Context<'_>, spec: &CasRace) -> Result<Place, WorkloadError> {
+    if spec.redis_lock().is_none() {
+        return Ok(Place::Table(format!(
+            "bakeoff.race_lock_{}",
+            context.generator
+        )));
+    }
+    let server = context.lock.cloned().ok_or_else(|| {
+        WorkloadError::Spec(
+            "casRace.lock.redis needs a Redis server: without a cluster name one with --lock redis://host:port"
+                .into(),
+        )
+    })?;
+    let prefix = format!(
+        "bakeoff:{}:{}:{}:",
+        context.trial.id, context.attempt, context.generator
+    );
+    Ok(Place::Redis { server, prefix })
+}
+
 fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> {
     let mode = context.trial.cell.get(factor::MODE);
     let mode = GuardMode::ALL
@@ -176,7 +198,7 @@ fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> 
         pause: Duration::from_millis(positive(spec.faults.pause_writer_milliseconds)),
         lease_milliseconds: spec.lease_milliseconds,
         rows: format!("bakeoff.race_{}", context.generator),
-        leases: format!("bakeoff.race_lock_{}", context.generator),
+        leases: leases(context, spec)?,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::access::Access;
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Counts, Timing};
+use crate::lock_server::LockServer;
 use crate::pg;
 use crate::record::{LiveCounts, RecordError, Recorded};
 use crate::s3::Failure;
@@ -98,6 +99,8 @@ pub struct Context<'a> {
     pub attempt: i32,
     /// Connections to the backend.
     pub access: Access,
+    /// The Redis server that keeps locks, where the experiment has one.
+    pub lock: Option<&'a LockServer>,
     /// The prefix of everything this run writes there; empty or ending with a slash.
     pub prefix: String,
     /// The index of this generator, from 0.
