@@ -3,7 +3,8 @@
 //!
 //! Layout below the folder of the run: `manifest.json`, and for each attempt
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
-//! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them, and `trial.json`,
+//! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
+//! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing. Loads in shares of
 //! capacity have `capacity/` beside them, see the module of that name.
 
@@ -34,7 +35,7 @@ pub use self::error::RunError;
 use self::gates::FollowerGate;
 use crate::access::Access;
 use crate::assemble::PartRecord;
-use crate::control::{Control, Follower};
+use crate::control::{ClockOffset, Control, Follower};
 use crate::early;
 use crate::ledger::{Attempt, Ledger};
 use crate::lock_server::LockServer;
@@ -414,6 +415,7 @@ impl Run {
                 follower,
                 step: &step,
                 clock: Default::default(),
+                monotonic: Default::default(),
             };
             let mut context = self.context(trial, step.attempt, backend, step.rate);
             context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
@@ -421,7 +423,11 @@ impl Run {
                 Ok(part) => {
                     self.raw(&folder, &part).await?;
                     let clock = gate.clock.get();
-                    let record = PartRecord::new(&part, self.index, &self.node, clock);
+                    let mut record = PartRecord::new(&part, self.index, &self.node, clock);
+                    if part.events.is_some() {
+                        let after = follower.monotonic_ahead().await?;
+                        record.monotonic = Some(ClockOffset::over(gate.monotonic.get(), after));
+                    }
                     self.put_json(&format!("{folder}part-{}.json", self.index), &record)
                         .await?;
                 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
-use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::lock_server::LockServer;
 use bakeoff_loadgen::probe;
 use bakeoff_loadgen::run::{Backend, Run};
@@ -56,34 +56,58 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
 
 /// The records, each with its history.
 fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
-    raced_with(plan, backend, None)
+    raced_by(plan, backend, None)
 }
 
-fn raced_with(
+/// The same, by as many generators as the plan has, each on a thread of its own and with nothing in common but
+/// the store and the control of generator 0.
+fn raced_by(
     plan: RunPlan,
     backend: Backend,
     lock: Option<LockServer>,
 ) -> Vec<(TrialRecord, Vec<Event>)> {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
-    let (_sender, stop) = watch::channel(false);
-    let mut run = Run {
-        plan,
-        backends: vec![backend],
-        lock,
-        store: Store::Folder(folder.path().into()),
-        index: 0,
-        generators: 1,
-        node: String::new(),
-        control: Arc::new(Control::default()),
-        stop,
+    let generators = plan.spec.generators.replicas as usize;
+    let control = Arc::new(Control::default());
+    let address = control::serve(Arc::clone(&control), ([127, 0, 0, 1], 0).into()).unwrap();
+    let run = |index: usize| {
+        let (sender, stop) = watch::channel(false);
+        let run = Run {
+            plan: plan.clone(),
+            backends: vec![backend.clone()],
+            lock: lock.clone(),
+            store: Store::Folder(folder.path().into()),
+            index,
+            generators,
+            node: String::new(),
+            control: if index == 0 {
+                Arc::clone(&control)
+            } else {
+                Arc::default()
+            },
+            stop,
+        };
+        (run, sender)
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(run.lead(&|record| records.borrow_mut().push(record.clone())))
-        .unwrap();
+    std::thread::scope(|scope| {
+        for index in 1..generators {
+            let (mut follower, sender) = run(index);
+            scope.spawn(move || {
+                let follow = Follower {
+                    url: format!("http://{address}"),
+                    index,
+                    patience: Duration::from_secs(30),
+                };
+                runtime().block_on(follower.follow(&follow)).unwrap();
+                drop(sender);
+            });
+        }
+        let (mut leader, _sender) = run(0);
+        runtime()
+            .block_on(leader.lead(&|record| records.borrow_mut().push(record.clone())))
+            .unwrap();
+    });
     records
         .into_inner()
         .into_iter()
@@ -327,7 +351,7 @@ fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
         "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
         "modes": ["Guarded", "LockOnly"], "lock": {"redis": {"version": "7.0.15"}},
         "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 600, "pauseWriterMilliseconds": 300}});
-    let ran = raced_with(plan(race, 10, &on), on, Some(redis.server()));
+    let ran = raced_by(plan(race, 10, &on), on, Some(redis.server()));
     assert_eq!(ran.len(), 2, "{}", verdicts(&ran));
     for (record, history) in &ran {
         let mode = record.trial.cell["mode"].as_str();
@@ -369,4 +393,71 @@ fn a_race_for_locks_in_redis_says_what_it_lacks() {
     };
     assert_eq!(reasons[0].code, InvalidCode::PreparationFailed);
     assert!(reasons[0].detail.contains("--lock redis://host:port"));
+}
+
+#[test]
+fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    let race = json!({
+        "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+        "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 300, "pauseWriterMilliseconds": 300}});
+    let mut plan = plan(race, 8, &on);
+    plan.spec.generators.replicas = 2;
+    let ran = raced_by(plan, on, None);
+    assert_eq!(ran.len(), 4, "{}", verdicts(&ran));
+    for (record, history) in &ran {
+        let mode = record.trial.cell["mode"].as_str();
+        assert_eq!(record.verdict, Verdict::Valid, "{mode}");
+        assert_eq!(record.generators.len(), 2);
+        // Odd writers are those of generator 0; both won steps of both runs.
+        let mut won = std::collections::BTreeSet::new();
+        let mut values = std::collections::BTreeSet::new();
+        for event in history {
+            if let Event::Cas {
+                writer,
+                run,
+                outcome: Outcome::Ok,
+                value,
+                ..
+            } = event
+            {
+                won.insert((writer % 2, *run));
+                assert!(
+                    values.insert(*value),
+                    "{mode}: value {value} was given twice"
+                );
+            }
+        }
+        assert_eq!(won.len(), 4, "{mode}: {won:?}");
+        assert_eq!(cas_history::check(history).checks, record.checks, "{mode}");
+        let found = violations(record);
+        if mode == "Guarded" {
+            assert_eq!(found, Vec::<String>::new());
+            let counter = |name: &str| record.counters[name];
+            assert!(counter("contendedSteps") > 20, "{:?}", record.counters);
+            for check in &record.checks {
+                assert!(check.checked > check.uncertain, "{check:?}");
+            }
+            let read_back = history.iter().filter(|event| {
+                matches!(
+                    event,
+                    Event::Read {
+                        read_back: true,
+                        ..
+                    }
+                )
+            });
+            assert_eq!(
+                read_back.count(),
+                2,
+                "each run is read back once, by one of them"
+            );
+        } else {
+            assert!(!found.is_empty(), "{mode} was not caught");
+        }
+        for file in ["history-1.jsonl.gz", "part-1.json", "history.jsonl.gz"] {
+            assert!(record.files.iter().any(|name| name == file), "{file}");
+        }
+    }
 }

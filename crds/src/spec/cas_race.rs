@@ -17,8 +17,7 @@ pub struct CasRace {
     #[serde(default = "default_writers")]
     #[schemars(range(min = 2, max = 64))]
     pub writers: i32,
-    /// Runs that are raced for; the fewer, the harder. Several generators share them out, each with its own
-    /// writers, so that one clock orders whatever is compared. 1 to 10000, default 4.
+    /// Runs that are raced for by the writers of all generators; the fewer, the harder. 1 to 10000, default 4.
     #[serde(default = "default_runs")]
     #[schemars(range(min = 1, max = 10_000))]
     pub runs: i32,

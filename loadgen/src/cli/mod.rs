@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would to
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the trials of a plan (in a cluster) or of a file of workloads (by itself).
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Looks at this node: processor and disk.
     Calibrate {
         /// Where the file of the disk test is written and removed.
