@@ -22,6 +22,9 @@ pub const SECRET_ACCESS_KEY_ID: &str = "accessKeyId";
 pub const SECRET_SECRET_ACCESS_KEY: &str = "secretAccessKey";
 /// The optional key of session tokens in credential Secrets.
 pub const SECRET_SESSION_TOKEN: &str = "sessionToken";
+/// What stands for the Redis server that keeps locks wherever backends stand by their names. No backend can be
+/// called so: the name has a dot.
+pub const LOCK_SERVER: &str = "lock.redis";
 /// The port on which generator 0 serves progress, metrics and the start barrier.
 pub const GENERATOR_PORT: i32 = 9090;
 

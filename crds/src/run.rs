@@ -50,6 +50,9 @@ pub struct RunPlan {
     pub spec: ExperimentSpec,
     /// The backends, as they were provisioned.
     pub backends: Vec<ResolvedBackend>,
+    /// The Redis server that keeps the locks of races, where a workload asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<ResolvedLock>,
     /// Where results go.
     pub results: StoreTarget,
     /// What is known of the machines.
@@ -111,6 +114,32 @@ pub struct ResolvedBackend {
     /// Warnings that stand beside every figure of it, for example its maintenance status.
     #[serde(default)]
     pub caveats: Vec<String>,
+}
+
+/// A Redis server that keeps the locks of races. Nothing is measured on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedLock {
+    /// The version in the spec; empty for one that was not provisioned.
+    #[serde(default)]
+    pub version: String,
+    /// The image that was asked for; empty for one that was not provisioned.
+    #[serde(default)]
+    pub image: String,
+    /// The image that runs, by digest.
+    #[serde(default)]
+    pub image_id: String,
+    /// `redis://host:port`.
+    pub endpoint: String,
+    /// The folder with `accessKeyId` and `secretAccessKey`; the latter is the password.
+    #[serde(default)]
+    pub credentials_dir: String,
+    /// Its command line, and the version that it states.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// The node it runs on.
+    #[serde(default)]
+    pub node: String,
 }
 
 /// The results store.

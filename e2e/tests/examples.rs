@@ -105,6 +105,13 @@ fn every_example_uses_versions_of_the_catalogue() {
     let files = [catalogue("values.yaml"), catalogue("values-local.yaml")];
     for (name, text) in examples() {
         let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
+        if let Some(lock) = experiment.spec.redis_lock() {
+            let kind = BackendKind::Redis.as_str();
+            for values in &files {
+                let image = &values["catalogue"][kind][&lock.version];
+                assert!(image.is_string(), "{name}: {}", lock.version);
+            }
+        }
         for backend in &experiment.spec.backends {
             let (Some(kind), Some(version)) = (backend.kind(), backend.version()) else {
                 continue;

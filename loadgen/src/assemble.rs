@@ -37,6 +37,10 @@ pub struct PartRecord {
     pub expected: i64,
     /// The kind of operation whose seconds make the series.
     pub series_kind: String,
+    /// How the monotonic clock of this generator differs from that of generator 0 over the trial, where its history
+    /// is checked together with those of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monotonic: Option<ClockOffset>,
 }
 
 fn count(value: u64) -> i64 {
@@ -86,6 +90,7 @@ impl PartRecord {
                 String::new()
             },
             series_kind: part.series_kind().to_owned(),
+            monotonic: None,
         }
     }
 }

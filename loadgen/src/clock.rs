@@ -42,6 +42,13 @@ pub fn wall() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// What tells this machine, since it was started, from every other: empty where the kernel does not say.
+#[must_use]
+pub fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// The monotonic instant at which the wall clock will read `wall_nanoseconds`, as far as this
 /// host's clock is right; an instant already past is answered with the past instant.
 #[must_use]

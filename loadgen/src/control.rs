@@ -217,6 +217,10 @@ fn router(control: Arc<Control>) -> Router {
             "/barrier/clock",
             get(|| async { clock::wall().to_string() }),
         )
+        .route(
+            "/barrier/monotonic",
+            get(|| async { format!("{} {}", clock::now(), clock::boot()) }),
+        )
         .route("/barrier/step", get(step))
         .route("/barrier/ready", get(ready))
         .with_state(control)
@@ -325,12 +329,34 @@ impl FollowError {
 }
 
 /// How two clocks differ, nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockOffset {
     /// By how much that of generator 0 is ahead of the own one.
     pub ahead: i64,
     /// By how much this may be wrong: half the round trip.
     pub error: i64,
+}
+
+impl ClockOffset {
+    /// The offset over a time that was looked at before and after: half-way between both, and as much as they
+    /// differ less certain, because clocks of two machines drift.
+    #[must_use]
+    pub fn over(before: Self, after: Self) -> Self {
+        let drift = after.ahead.saturating_sub(before.ahead);
+        Self {
+            ahead: before.ahead.saturating_add(drift / 2),
+            error: before
+                .error
+                .max(after.error)
+                .saturating_add(drift.saturating_abs()),
+        }
+    }
+
+    /// An instant of the own clock on that of generator 0, nanoseconds.
+    #[must_use]
+    pub fn shift(self, instant: u64) -> u64 {
+        instant.saturating_add_signed(self.ahead)
+    }
 }
 
 /// The side of the other generators.
@@ -406,19 +432,46 @@ impl Follower {
         }
     }
 
-    /// By how many nanoseconds the clock of generator 0 is ahead of this one: from the quickest of
-    /// a few exchanges, good to half its round trip.
+    /// By how many nanoseconds the wall clock of generator 0 is ahead of this one.
     async fn clock_ahead(&self) -> Result<ClockOffset, FollowError> {
+        Ok(self.exchange("/barrier/clock", clock::wall).await?.0)
+    }
+
+    /// By how much the monotonic clock of generator 0 is ahead of this one. It is the same clock, and the offset
+    /// zero, where both run on one machine: that is told by its boot id, and by what is measured, because a
+    /// container may have a clock of its own.
+    ///
+    /// # Errors
+    /// When generator 0 is silent for too long.
+    pub async fn monotonic_ahead(&self) -> Result<ClockOffset, FollowError> {
+        let (offset, boot) = self.exchange("/barrier/monotonic", clock::now).await?;
+        let same = !boot.is_empty() && boot == clock::boot();
+        if same && offset.ahead.unsigned_abs() <= offset.error.unsigned_abs() {
+            return Ok(ClockOffset::default());
+        }
+        Ok(offset)
+    }
+
+    /// How a clock of generator 0 differs from the own one, from the quickest of a few exchanges, good to half its
+    /// round trip; and what else the answer said.
+    async fn exchange(
+        &self,
+        path: &str,
+        own: fn() -> u64,
+    ) -> Result<(ClockOffset, String), FollowError> {
         let mut best: Option<ClockOffset> = None;
+        let mut more = String::new();
         for _ in 0..5 {
-            let asked = clock::wall();
-            let Some(text) = self.ask("/barrier/clock").await? else {
+            let asked = own();
+            let Some(text) = self.ask(path).await? else {
                 continue;
             };
-            let answered = clock::wall();
-            let Ok(theirs) = text.parse::<i128>() else {
+            let answered = own();
+            let (number, rest) = text.split_once(' ').unwrap_or((&text, ""));
+            let Ok(theirs) = number.parse::<i128>() else {
                 continue;
             };
+            rest.clone_into(&mut more);
             let trip = answered.saturating_sub(asked);
             let ahead = theirs - i128::from(asked) - i128::from(trip / 2);
             let offset = ClockOffset {
@@ -429,7 +482,7 @@ impl Follower {
                 best = Some(offset);
             }
         }
-        Ok(best.unwrap_or_default())
+        Ok((best.unwrap_or_default(), more))
     }
 }
 
@@ -464,6 +517,9 @@ mod tests {
             assert!(theirs.abs_diff(ours) < 5_000_000);
             // One host, one clock: what is left is within the stated error.
             assert!(offset.ahead.abs() <= offset.error, "{offset:?}");
+            // On one machine the monotonic clock is one.
+            let same = follower.monotonic_ahead().await.unwrap();
+            assert_eq!(same, ClockOffset::default());
             // Too late to join a step that has begun; the next one is there for it.
             control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
@@ -491,5 +547,22 @@ mod tests {
             text.contains("bakeoff_operations_completed_total 0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn clocks_that_drift_are_less_certain() {
+        let at = |ahead, error| ClockOffset { ahead, error };
+        assert_eq!(ClockOffset::over(at(0, 0), at(0, 0)), at(0, 0));
+        assert_eq!(
+            ClockOffset::over(at(1_000, 30), at(1_000, 50)),
+            at(1_000, 50)
+        );
+        assert_eq!(
+            ClockOffset::over(at(1_000, 30), at(1_200, 20)),
+            at(1_100, 230)
+        );
+        assert_eq!(ClockOffset::over(at(-500, 30), at(-700, 20)), at(-600, 230));
+        assert_eq!(at(-600, 0).shift(1_000), 400);
+        assert_eq!(at(-600, 0).shift(100), 0);
     }
 }

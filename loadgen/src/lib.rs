@@ -18,6 +18,7 @@ pub mod drive;
 pub mod early;
 pub mod judge;
 pub mod ledger;
+pub mod lock_server;
 pub mod net;
 pub mod null_postgres;
 pub mod null_s3;

@@ -470,6 +470,7 @@ mod tests {
             trial: &trials[0],
             attempt: 1,
             access: Access::Postgres(null()),
+            lock: None,
             prefix: String::new(),
             generator: 0,
             generators: 1,

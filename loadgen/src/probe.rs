@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::lock_server::LockServer;
 use crate::pg::{Connector, observe};
 use crate::s3::conn::{Connection, Dialer};
 use crate::s3::{Failure, FailureClass, ListRequest};
@@ -166,16 +167,40 @@ pub async fn wait_postgres(
     connector: &Connector,
     patience: Duration,
 ) -> Result<(), ProbeError> {
-    let endpoint = connector.address().to_owned();
+    wait_until(backend, connector.address(), patience, async || {
+        let client = connector.connect().await?;
+        observe::started(&client).await.map(|_| ())
+    })
+    .await
+}
+
+/// Waits until a lock server answers, whatever its name in the plan.
+///
+/// # Errors
+/// When it does not within `patience`, or refuses the password.
+pub async fn wait_lock(
+    name: &str,
+    server: &LockServer,
+    patience: Duration,
+) -> Result<(), ProbeError> {
+    wait_until(name, server.address(), patience, async || {
+        server.connect().await.map(|_| ())
+    })
+    .await
+}
+
+/// Asks until it is answered.
+async fn wait_until(
+    backend: &str,
+    endpoint: &str,
+    patience: Duration,
+    ask: impl AsyncFn() -> Result<(), Failure>,
+) -> Result<(), ProbeError> {
     let deadline = Instant::now() + patience;
     let mut refusals = 0;
     loop {
-        let asked = async {
-            let client = connector.connect().await?;
-            observe::started(&client).await
-        };
-        let failure = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(_)) => return Ok(()),
+        let failure = match tokio::time::timeout(PATIENCE, ask()).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
         };
@@ -185,7 +210,7 @@ pub async fn wait_postgres(
             if refusals >= REFUSALS {
                 return Err(ProbeError::Unauthorised {
                     backend: backend.to_owned(),
-                    endpoint,
+                    endpoint: endpoint.to_owned(),
                     said: failure.to_string(),
                 });
             }
@@ -193,7 +218,7 @@ pub async fn wait_postgres(
         if Instant::now() + PAUSE >= deadline {
             return Err(ProbeError::Unreachable {
                 backend: backend.to_owned(),
-                endpoint,
+                endpoint: endpoint.to_owned(),
                 seconds: patience.as_secs(),
                 last: failure.to_string(),
             });

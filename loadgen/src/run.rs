@@ -3,7 +3,8 @@
 //!
 //! Layout below the folder of the run: `manifest.json`, and for each attempt
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
-//! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them, and `trial.json`,
+//! `history.jsonl.gz` and `samples.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
+//! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing. Loads in shares of
 //! capacity have `capacity/` beside them, see the module of that name.
 
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use bakeoff_crds::capacity::searches;
 use bakeoff_crds::durability;
+use bakeoff_crds::names;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
@@ -33,10 +35,12 @@ pub use self::error::RunError;
 use self::gates::FollowerGate;
 use crate::access::Access;
 use crate::assemble::PartRecord;
-use crate::control::{Control, Follower};
+use crate::control::{ClockOffset, Control, Follower};
 use crate::early;
 use crate::ledger::{Attempt, Ledger};
+use crate::lock_server::LockServer;
 use crate::pg;
+use crate::probe;
 use crate::s3::TargetError;
 use crate::sigv4::Credentials;
 use crate::standalone;
@@ -44,7 +48,7 @@ use crate::store::{self, Store, StoreError};
 use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
@@ -116,6 +120,19 @@ pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
         .collect()
 }
 
+/// Opens the lock server of a plan, where it has one, with the password in its folder.
+///
+/// # Errors
+/// When the password is missing or the endpoint is malformed.
+pub fn lock_server(plan: &RunPlan) -> Result<Option<LockServer>, RunError> {
+    let Some(lock) = &plan.lock else {
+        return Ok(None);
+    };
+    let credentials = store::credentials(&lock.credentials_dir)?;
+    let server = LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)?;
+    Ok(Some(server))
+}
+
 /// Told of each attempt that ended, by generator 0.
 pub type OnTrial<'a> = &'a dyn Fn(&TrialRecord);
 
@@ -126,6 +143,8 @@ pub struct Run {
     pub plan: RunPlan,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// The Redis server that keeps the locks of races, where the plan has one.
+    pub lock: Option<LockServer>,
     /// Where results go.
     pub store: Store,
     /// The index of this generator.
@@ -282,6 +301,9 @@ impl Run {
                 .wait(&backend.resolved, self.provision_patience())
                 .await?;
         }
+        if let Some(server) = &self.lock {
+            probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;
+        }
         Ok(())
     }
 
@@ -319,6 +341,14 @@ impl Run {
                     }
                 }
                 Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
+            }
+        }
+        if let (Some(server), Some(at)) = (&self.lock, &mut plan.lock) {
+            match server.version().await {
+                Ok(version) => {
+                    at.settings.insert("redis_version".to_owned(), version);
+                }
+                Err(error) => tracing::warn!(%error, "the version of the lock server is not known"),
             }
         }
         plan
@@ -385,6 +415,7 @@ impl Run {
                 follower,
                 step: &step,
                 clock: Default::default(),
+                monotonic: Default::default(),
             };
             let mut context = self.context(trial, step.attempt, backend, step.rate);
             context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
@@ -392,7 +423,11 @@ impl Run {
                 Ok(part) => {
                     self.raw(&folder, &part).await?;
                     let clock = gate.clock.get();
-                    let record = PartRecord::new(&part, self.index, &self.node, clock);
+                    let mut record = PartRecord::new(&part, self.index, &self.node, clock);
+                    if part.events.is_some() {
+                        let after = follower.monotonic_ahead().await?;
+                        record.monotonic = Some(ClockOffset::over(gate.monotonic.get(), after));
+                    }
                     self.put_json(&format!("{folder}part-{}.json", self.index), &record)
                         .await?;
                 }

@@ -2,7 +2,7 @@
 //! line.
 
 use bakeoff_crds::run::{
-    Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget,
+    Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
 use bakeoff_crds::spec::{BackendKind, ExperimentSpec};
 use jiff::Timestamp;
@@ -53,6 +53,8 @@ pub struct Endpoints {
     pub path_style: bool,
     /// Whether the bucket may be created.
     pub create_bucket: bool,
+    /// `redis://host:port` of the server that keeps the locks of races.
+    pub lock: Option<String>,
 }
 
 fn named(text: &str) -> (&str, &str) {
@@ -158,6 +160,10 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
         },
         spec,
         backends,
+        lock: on.lock.as_ref().map(|endpoint| ResolvedLock {
+            endpoint: endpoint.clone(),
+            ..Default::default()
+        }),
         results: StoreTarget {
             endpoint: String::new(),
             region: String::new(),
@@ -186,6 +192,7 @@ mod tests {
             region: "us-east-1".into(),
             path_style: true,
             create_bucket: true,
+            lock: None,
         }
     }
 

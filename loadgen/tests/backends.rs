@@ -48,6 +48,7 @@ fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {
             .iter()
             .map(|backend| backend.resolved.clone())
             .collect(),
+        lock: None,
         results: StoreTarget {
             endpoint: String::new(),
             region: String::new(),
@@ -74,6 +75,7 @@ fn run(
         Run {
             plan,
             backends,
+            lock: None,
             store,
             index,
             generators,

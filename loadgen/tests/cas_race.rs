@@ -1,4 +1,5 @@
-//! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does.
+//! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does, and BAKEOFF_REDIS, the program
+//! of a Redis server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,11 +12,14 @@ use std::time::Duration;
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
-use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::control::{self, Control, Follower};
+use bakeoff_loadgen::lock_server::LockServer;
+use bakeoff_loadgen::probe;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
+use support::redis::Redis;
 use tokio::sync::watch;
 
 fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
@@ -36,6 +40,7 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
         },
         spec: serde_json::from_value(spec).unwrap(),
         backends: vec![backend.resolved.clone()],
+        lock: None,
         results: StoreTarget {
             endpoint: String::new(),
             region: String::new(),
@@ -51,25 +56,58 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
 
 /// The records, each with its history.
 fn raced(plan: RunPlan, backend: Backend) -> Vec<(TrialRecord, Vec<Event>)> {
+    raced_by(plan, backend, None)
+}
+
+/// The same, by as many generators as the plan has, each on a thread of its own and with nothing in common but
+/// the store and the control of generator 0.
+fn raced_by(
+    plan: RunPlan,
+    backend: Backend,
+    lock: Option<LockServer>,
+) -> Vec<(TrialRecord, Vec<Event>)> {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
-    let (_sender, stop) = watch::channel(false);
-    let mut run = Run {
-        plan,
-        backends: vec![backend],
-        store: Store::Folder(folder.path().into()),
-        index: 0,
-        generators: 1,
-        node: String::new(),
-        control: Arc::new(Control::default()),
-        stop,
+    let generators = plan.spec.generators.replicas as usize;
+    let control = Arc::new(Control::default());
+    let address = control::serve(Arc::clone(&control), ([127, 0, 0, 1], 0).into()).unwrap();
+    let run = |index: usize| {
+        let (sender, stop) = watch::channel(false);
+        let run = Run {
+            plan: plan.clone(),
+            backends: vec![backend.clone()],
+            lock: lock.clone(),
+            store: Store::Folder(folder.path().into()),
+            index,
+            generators,
+            node: String::new(),
+            control: if index == 0 {
+                Arc::clone(&control)
+            } else {
+                Arc::default()
+            },
+            stop,
+        };
+        (run, sender)
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(run.lead(&|record| records.borrow_mut().push(record.clone())))
-        .unwrap();
+    std::thread::scope(|scope| {
+        for index in 1..generators {
+            let (mut follower, sender) = run(index);
+            scope.spawn(move || {
+                let follow = Follower {
+                    url: format!("http://{address}"),
+                    index,
+                    patience: Duration::from_secs(30),
+                };
+                runtime().block_on(follower.follow(&follow)).unwrap();
+                drop(sender);
+            });
+        }
+        let (mut leader, _sender) = run(0);
+        runtime()
+            .block_on(leader.lead(&|record| records.borrow_mut().push(record.clone())))
+            .unwrap();
+    });
     records
         .into_inner()
         .into_iter()
@@ -256,4 +294,170 @@ fn a_server_killed_in_the_middle_is_survived() {
     );
     assert_eq!(ran[1].0.verdict, Verdict::Valid);
     assert_eq!(violations(&ran[1].0), Vec::<String>::new());
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_lock_in_redis_excludes_until_it_runs_out_or_is_deleted() {
+    let redis = Redis::start();
+    runtime().block_on(async {
+        let server = redis.server();
+        probe::wait_lock("lock", &server, Duration::from_secs(20))
+            .await
+            .unwrap();
+        assert!(server.version().await.unwrap().starts_with("7."));
+        let (mut first, mut second) = (
+            server.connect().await.unwrap(),
+            server.connect().await.unwrap(),
+        );
+        // While it lasts, one; once it has run out, another.
+        assert!(first.take("a", 1, 200).await.unwrap());
+        assert!(!second.take("a", 2, 200).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(second.take("a", 2, 60_000).await.unwrap());
+        // The first one no longer holds it and must not take it away from the second.
+        assert!(!first.let_go("a", 1).await.unwrap());
+        assert!(!first.take("a", 3, 200).await.unwrap());
+        // Deleted, it lets another in while its holder knows nothing of it.
+        assert_eq!(first.delete("a").await.unwrap(), 1);
+        assert_eq!(first.delete("a").await.unwrap(), 0);
+        assert!(first.take("a", 4, 60_000).await.unwrap());
+        assert!(!second.let_go("a", 2).await.unwrap());
+        assert!(first.let_go("a", 4).await.unwrap());
+        assert!(second.take("a", 5, 200).await.unwrap());
+
+        let mut stranger = support::credentials();
+        stranger.secret_access_key = "wrong".into();
+        let refused = redis.server_with(&stranger);
+        let error = probe::wait_lock("lock", &refused, Duration::from_secs(20))
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
+    });
+}
+
+#[test]
+fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let redis = Redis::start();
+    let on = backend(&server);
+    let race = json!({
+        "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+        "modes": ["Guarded", "LockOnly"], "lock": {"redis": {"version": "7.0.15"}},
+        "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 600, "pauseWriterMilliseconds": 300}});
+    let ran = raced_by(plan(race, 10, &on), on, Some(redis.server()));
+    assert_eq!(ran.len(), 2, "{}", verdicts(&ran));
+    for (record, history) in &ran {
+        let mode = record.trial.cell["mode"].as_str();
+        assert_eq!(record.verdict, Verdict::Valid, "{mode}");
+        for count in [
+            "locksExpired",
+            "locksDeleted",
+            "connectionsKilled",
+            "writersPaused",
+        ] {
+            assert!(record.counters[count] > 0, "{mode}: {:?}", record.counters);
+        }
+        assert!(
+            record.counters["steps"] > 100,
+            "{mode}: {:?}",
+            record.counters
+        );
+        assert!(history.len() > 200, "{mode}");
+        let found = violations(record);
+        if mode == "Guarded" {
+            assert_eq!(found, Vec::<String>::new());
+        } else {
+            assert!(!found.is_empty(), "{mode} was not caught");
+        }
+    }
+}
+
+#[test]
+fn a_race_for_locks_in_redis_says_what_it_lacks() {
+    let server = Postgres::start(&[]);
+    let on = backend(&server);
+    let race =
+        json!({"writers": 2, "modes": ["Guarded"], "lock": {"redis": {"version": "7.0.15"}}});
+    let mut plan = plan(race, 1, &on);
+    plan.spec.validity.repeat_budget = 0;
+    let ran = raced(plan, on);
+    let Verdict::Invalid(reasons) = &ran[0].0.verdict else {
+        panic!("it ran without a lock");
+    };
+    assert_eq!(reasons[0].code, InvalidCode::PreparationFailed);
+    assert!(reasons[0].detail.contains("--lock redis://host:port"));
+}
+
+#[test]
+fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    let race = json!({
+        "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+        "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 300, "pauseWriterMilliseconds": 300}});
+    let mut plan = plan(race, 8, &on);
+    plan.spec.generators.replicas = 2;
+    let ran = raced_by(plan, on, None);
+    assert_eq!(ran.len(), 4, "{}", verdicts(&ran));
+    for (record, history) in &ran {
+        let mode = record.trial.cell["mode"].as_str();
+        assert_eq!(record.verdict, Verdict::Valid, "{mode}");
+        assert_eq!(record.generators.len(), 2);
+        // Odd writers are those of generator 0; both won steps of both runs.
+        let mut won = std::collections::BTreeSet::new();
+        let mut values = std::collections::BTreeSet::new();
+        for event in history {
+            if let Event::Cas {
+                writer,
+                run,
+                outcome: Outcome::Ok,
+                value,
+                ..
+            } = event
+            {
+                won.insert((writer % 2, *run));
+                assert!(
+                    values.insert(*value),
+                    "{mode}: value {value} was given twice"
+                );
+            }
+        }
+        assert_eq!(won.len(), 4, "{mode}: {won:?}");
+        assert_eq!(cas_history::check(history).checks, record.checks, "{mode}");
+        let found = violations(record);
+        if mode == "Guarded" {
+            assert_eq!(found, Vec::<String>::new());
+            let counter = |name: &str| record.counters[name];
+            assert!(counter("contendedSteps") > 20, "{:?}", record.counters);
+            for check in &record.checks {
+                assert!(check.checked > check.uncertain, "{check:?}");
+            }
+            let read_back = history.iter().filter(|event| {
+                matches!(
+                    event,
+                    Event::Read {
+                        read_back: true,
+                        ..
+                    }
+                )
+            });
+            assert_eq!(
+                read_back.count(),
+                2,
+                "each run is read back once, by one of them"
+            );
+        } else {
+            assert!(!found.is_empty(), "{mode} was not caught");
+        }
+        for file in ["history-1.jsonl.gz", "part-1.json", "history.jsonl.gz"] {
+            assert!(record.files.iter().any(|name| name == file), "{file}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
 use bakeoff_crds::spec::{
     Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
-    Resources, S3Backend, WorkloadKind,
+    RedisLock, Resources, S3Backend, WorkloadKind,
 };
 use bakeoff_crds::{quantity, schedule};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub struct Validated {
     pub spec: ExperimentSpec,
     /// The backends with their images.
     pub backends: Vec<ValidBackend>,
+    /// The Redis server that keeps the locks of races, where a workload asks for one; not measured itself.
+    pub lock: Option<ValidBackend>,
     /// Trials of the schedule.
     pub trials: i32,
 }
@@ -52,11 +54,13 @@ impl Validated {
         names::child(&self.id.name, &self.id.uid, role, names::MAX_NAME)
     }
 
-    /// The backends that the operator provisions.
+    /// The servers that the operator provisions: backends, and the one that keeps locks.
     pub fn provisioned(&self) -> impl Iterator<Item = &ValidBackend> {
-        self.backends
+        let backends = self
+            .backends
             .iter()
-            .filter(|backend| backend.external.is_none())
+            .filter(|backend| backend.external.is_none());
+        backends.chain(&self.lock)
     }
 
     /// Whether test objects are written to buckets outside the cluster.
@@ -79,12 +83,12 @@ pub enum Refusal {
     Union(String),
     /// The catalogue does not know the version.
     #[error(
-        "backend {backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
+        "{backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
     )]
     UnknownVersion {
-        /// The backend.
+        /// The backend, or whose lock it is.
         backend: String,
-        /// `minio` or `seaweedfs`.
+        /// The kind of the server, as the catalogue writes it.
         kind: &'static str,
         /// The version asked for.
         version: String,
@@ -234,6 +238,7 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
         id,
         spec: spec.clone(),
         backends,
+        lock: lock(spec, settings)?,
         trials,
     })
 }
@@ -265,10 +270,12 @@ pub fn salvage(experiment: &Experiment) -> Option<Validated> {
         .map(backend)
         .collect::<Option<Vec<_>>>()?;
     let trials = i32::try_from(schedule::total(&spec)).ok()?;
+    let lock = spec.redis_lock().map(|lock| lock_server(lock, ""));
     Some(Validated {
         id,
         spec,
         backends,
+        lock,
         trials,
     })
 }
@@ -332,10 +339,10 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
         .catalogue
         .image(kind, version)
         .ok_or_else(|| Refusal::UnknownVersion {
-            backend: backend.name.clone(),
+            backend: format!("backend {}", backend.name),
             kind: kind.as_str(),
             version: version.to_owned(),
-            known: settings.catalogue.versions(kind).join(", "),
+            known: known(settings, kind),
         })?;
     Ok(ValidBackend {
         name: backend.name.clone(),
@@ -345,6 +352,43 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
         external: None,
         settings: settings_of(backend),
     })
+}
+
+/// The known versions of a kind, for people.
+fn known(settings: &Settings, kind: BackendKind) -> String {
+    let versions = settings.catalogue.versions(kind);
+    if versions.is_empty() {
+        "none".to_owned()
+    } else {
+        versions.join(", ")
+    }
+}
+
+/// The server that keeps locks, as it is known without the catalogue.
+fn lock_server(lock: &RedisLock, image: &str) -> ValidBackend {
+    ValidBackend {
+        name: names::LOCK_SERVER.to_owned(),
+        kind: BackendKind::Redis,
+        version: lock.version.clone(),
+        image: image.to_owned(),
+        external: None,
+        settings: BTreeMap::new(),
+    }
+}
+
+fn lock(spec: &ExperimentSpec, settings: &Settings) -> Result<Option<ValidBackend>, Refusal> {
+    let Some(lock) = spec.redis_lock() else {
+        return Ok(None);
+    };
+    let kind = BackendKind::Redis;
+    let image = settings.catalogue.image(kind, &lock.version);
+    let image = image.ok_or_else(|| Refusal::UnknownVersion {
+        backend: "casRace.lock".to_owned(),
+        kind: kind.as_str(),
+        version: lock.version.clone(),
+        known: known(settings, kind),
+    })?;
+    Ok(Some(lock_server(lock, image)))
 }
 
 fn settings_of(backend: &Backend) -> BTreeMap<String, String> {
@@ -396,7 +440,7 @@ pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusa
             labels.join(",")
         }));
     }
-    if valid.provisioned().next().is_some() {
+    if valid.backends.iter().any(|b| b.external.is_none()) {
         fits(
             "a backend",
             "equipment.resources",

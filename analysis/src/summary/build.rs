@@ -174,6 +174,12 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             name: workload.name.clone(),
             kind,
             open_load: is_open(workload),
+            locks_in: workload.cas_race.as_ref().map(|race| {
+                race.redis_lock().map_or_else(
+                    || "a table of the backend".to_owned(),
+                    |lock| format!("Redis {}", lock.version),
+                )
+            }),
             cells,
             checks: checks(&judged, &own, &names),
         });

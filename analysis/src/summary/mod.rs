@@ -143,6 +143,10 @@ pub struct WorkloadSummary {
     pub kind: WorkloadKind,
     /// Whether latencies count from a planned instant (open load) or from the send (closed).
     pub open_load: bool,
+    /// Where a race keeps its locks: `Redis` with the version of the spec, or `a table of the backend`; absent
+    /// where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks_in: Option<String>,
     /// Its cells, in the order of the schedule.
     pub cells: Vec<CellSummary>,
     /// Correctness checks by backend and name, summed over the trials; negative controls are left out.

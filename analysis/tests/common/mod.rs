@@ -155,6 +155,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             },
             spec: spec.clone(),
             backends,
+            lock: None,
             results: StoreTarget {
                 endpoint: "http://store:8333".into(),
                 region: "us-east-1".into(),

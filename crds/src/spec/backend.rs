@@ -139,6 +139,8 @@ pub enum BackendKind {
     Postgres,
     /// An external S3 endpoint.
     S3,
+    /// A provisioned Redis server. It keeps locks beside a backend and is never one itself.
+    Redis,
 }
 
 impl BackendKind {
@@ -150,6 +152,7 @@ impl BackendKind {
             Self::Seaweedfs => "seaweedfs",
             Self::Postgres => "postgres",
             Self::S3 => "s3",
+            Self::Redis => "redis",
         }
     }
 }

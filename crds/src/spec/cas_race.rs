@@ -17,8 +17,7 @@ pub struct CasRace {
     #[serde(default = "default_writers")]
     #[schemars(range(min = 2, max = 64))]
     pub writers: i32,
-    /// Runs that are raced for; the fewer, the harder. Several generators share them out, each with its own
-    /// writers, so that one clock orders whatever is compared. 1 to 10000, default 4.
+    /// Runs that are raced for by the writers of all generators; the fewer, the harder. 1 to 10000, default 4.
     #[serde(default = "default_runs")]
     #[schemars(range(min = 1, max = 10_000))]
     pub runs: i32,
@@ -37,9 +36,52 @@ pub struct CasRace {
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("modes lists a mode twice"))]
     pub modes: Vec<GuardMode>,
+    /// Where the locks of the runs are kept. Default: `table`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<RaceLock>,
     /// What goes wrong on purpose.
     #[serde(default)]
     pub faults: RaceFaults,
+}
+
+impl CasRace {
+    /// The Redis server that keeps the locks, where one is asked for.
+    #[must_use]
+    pub fn redis_lock(&self) -> Option<&RedisLock> {
+        self.lock.as_ref().and_then(|lock| lock.redis.as_ref())
+    }
+}
+
+/// Where the locks of the runs are kept. Exactly one of `table` and `redis` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.table) != has(self.redis)").message("lock sets exactly one of table and redis"))]
+pub struct RaceLock {
+    /// Rows of a table beside the runs, which end by the clock of the Postgres server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableLock>,
+    /// Keys of a Redis server, provisioned for the experiment and removed after it: `SET key token NX PX`
+    /// takes a lock, and a script that deletes the key only while it holds the own token lets it go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisLock>,
+}
+
+/// Locks in a table of the backend; nothing is to be set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct TableLock {}
+
+/// Locks in a Redis server that keeps them in memory alone: one node, nothing persisted, a quarter of a core
+/// and 128Mi. All races of an experiment share one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.version.startsWith('latest')").message("version must be pinned, not latest: pick one of the chart's catalogue (kubectl get configmap -l bakeoff.dev/catalogue -A -o yaml)"))]
+pub struct RedisLock {
+    /// A release of the chart's catalogue, for example `"7.0.15"`. Quote it, it is a string.
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    )]
+    pub version: String,
 }
 
 fn default_writers() -> i32 {

@@ -16,7 +16,7 @@ pub use backend::{
     Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
     SecretRef, SettingValue,
 };
-pub use cas_race::{CasRace, GuardMode, RaceFaults};
+pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use retention::{Retention, RetentionCleanup, RetentionMethod};
@@ -135,8 +135,9 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
 #[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention) || has(w.soak)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention) && !has(w.soak)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace, retention and soak need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || (w.casRace.runs >= self.generators.replicas && w.casRace.writers >= 2 * self.generators.replicas))").message("casRace needs at least one run and two writers for each generator: raise runs and writers, or lower generators.replicas"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || w.casRace.writers >= self.generators.replicas)").message("casRace needs at least one writer for each generator: raise writers, or lower generators.replicas"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
+#[x_kube(validation = Rule::new("self.workloads.all(a, !has(a.casRace) || !has(a.casRace.lock) || !has(a.casRace.lock.redis) || self.workloads.all(b, !has(b.casRace) || !has(b.casRace.lock) || !has(b.casRace.lock.redis) || a.casRace.lock.redis.version == b.casRace.lock.redis.version))").message("all races share one Redis server: name the same casRace.lock.redis.version in each, or split the experiment"))]
 #[x_kube(validation = Rule::new("self.generators.replicas == 1 || self.workloads.all(w, !has(w.retention))").message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.workloads.size() == 1 && self.generators.replicas == 1)").message("a soak stands alone: its table lives on from segment to segment, so give it an experiment of its own with generators.replicas 1"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.trials.windowSeconds <= 3600 && !has(self.trials.earlyStop))").message("a segment of a soak takes at most 3600 windowSeconds, because it is held in memory until it ends, and trials.earlyStop does not apply: take more blocks, each goes on where the last one ended"))]
@@ -229,6 +230,15 @@ pub struct ExperimentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
+}
+
+impl ExperimentSpec {
+    /// The Redis server that keeps the locks of races, where a workload asks for one.
+    #[must_use]
+    pub fn redis_lock(&self) -> Option<&RedisLock> {
+        let races = self.workloads.iter().filter_map(|w| w.cas_race.as_ref());
+        races.filter_map(CasRace::redis_lock).next()
+    }
 }
 
 fn default_seed() -> i64 {

@@ -250,6 +250,25 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "longer than leaseMilliseconds",
         ),
         (
+            "two places for the lock",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"lock": {"table": {}, "redis": {"version": "7.0.15"}}}}),
+            "lock sets exactly one of table and redis",
+        ),
+        (
+            "a lock of the latest version",
+            "/spec/workloads/0",
+            json!({"name": "r", "casRace": {"lock": {"redis": {"version": "latest"}}}}),
+            "version must be pinned, not latest",
+        ),
+        (
+            "two lock servers",
+            "/spec/workloads",
+            json!([{"name": "a", "casRace": {"lock": {"redis": {"version": "7.0.15"}}}},
+                   {"name": "b", "casRace": {"lock": {"redis": {"version": "7.0.14"}}}}]),
+            "all races share one Redis server",
+        ),
+        (
             "a race against oneself",
             "/spec/workloads/0",
             json!({"name": "r", "casRace": {"writers": 1}}),

@@ -146,6 +146,18 @@ impl Event {
     }
 }
 
+impl Event {
+    /// When it was.
+    pub fn span_mut(&mut self) -> &mut Span {
+        match self {
+            Self::Insert { span, .. }
+            | Self::Cas { span, .. }
+            | Self::Delete { span, .. }
+            | Self::Read { span, .. } => span,
+        }
+    }
+}
+
 /// The names of the checks, in the order of the report.
 pub mod name {
     pub use bakeoff_analysis::vocabulary::CAS_CHECKS as ALL;
@@ -232,14 +244,63 @@ pub struct Report {
     pub unknown_outcomes: u64,
 }
 
-/// Checks a history, in any order of its events.
+/// The clocks that a history was dated by.
+#[derive(Clone, Copy)]
+pub struct Clocks<'a> {
+    /// The clock of a writer, as its place in `errors`.
+    pub of: &'a dyn Fn(u32) -> usize,
+    /// By how much each may be wrong, nanoseconds: every span dated by it has been made longer by that at both
+    /// ends.
+    pub errors: &'a [u64],
+}
+
+impl std::fmt::Debug for Clocks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clocks")
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Clocks<'_> {
+    /// One clock for all, which is right.
+    const ONE: Self = Self {
+        of: &|_| 0,
+        errors: &[],
+    };
+
+    /// Whether the attempts of two writers were certainly under way at the same time. By one clock spans count as
+    /// they were, whatever its error; by two each is made shorter by as much as it was made longer.
+    fn met(&self, (one, a): (u32, Span), (other, b): (u32, Span)) -> bool {
+        let (first, second) = ((self.of)(one), (self.of)(other));
+        let error = |clock: usize| self.errors.get(clock).copied().unwrap_or(0);
+        let times = if first == second { 1 } else { 2 };
+        let shorter = |span: Span, clock: usize| {
+            let by = error(clock).saturating_mul(times);
+            (
+                span.invoke.saturating_add(by),
+                span.complete.saturating_sub(by),
+            )
+        };
+        let (a, b) = (shorter(a, first), shorter(b, second));
+        a.0 <= b.1 && b.0 <= a.1
+    }
+}
+
+/// Checks a history that was dated by one clock, in any order of its events.
 #[must_use]
 pub fn check(history: &[Event]) -> Report {
-    check_within(history, order::ATTEMPTS)
+    check_within(history, &Clocks::ONE, order::ATTEMPTS)
+}
+
+/// Checks a history that was dated by several clocks, whose spans allow for what these may be wrong.
+#[must_use]
+pub fn check_by(history: &[Event], clocks: &Clocks<'_>) -> Report {
+    check_within(history, clocks, order::ATTEMPTS)
 }
 
 /// The same with a bound of attempts at ordering one run.
-fn check_within(history: &[Event], attempts: usize) -> Report {
+fn check_within(history: &[Event], clocks: &Clocks<'_>, attempts: usize) -> Report {
     let mut runs: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
     for event in history {
         runs.entry(event.run()).or_default().push(event);
@@ -250,7 +311,7 @@ fn check_within(history: &[Event], attempts: usize) -> Report {
         let before = checks.violations();
         let mut run = run::Run::new(number, &events);
         run.check(&mut checks);
-        run.count(&mut report);
+        run.count(&mut report, clocks);
         // What has a name is not reported a second time without one.
         if checks.violations() > before {
             continue;

@@ -73,6 +73,7 @@ pub fn stop_on_signals() -> Result<watch::Receiver<bool>, Failed> {
 pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
     let plan: RunPlan = read(plan)?;
     let backends = run::backends(&plan)?;
+    let lock = run::lock_server(&plan)?;
     let store = Store::open(&plan.results)?;
     let generators = usize::try_from(plan.spec.generators.replicas)
         .unwrap_or(1)
@@ -82,6 +83,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
     let mut run = Run {
         plan,
         backends,
+        lock,
         store,
         index: args.index,
         generators,

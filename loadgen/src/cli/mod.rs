@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would to
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the trials of a plan (in a cluster) or of a file of workloads (by itself).
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Looks at this node: processor and disk.
     Calibrate {
         /// Where the file of the disk test is written and removed.
@@ -199,6 +199,12 @@ struct StandaloneArgs {
     /// `[NAME=]URL` of a backend's Prometheus metrics, to see restarts and what it uses.
     #[arg(long)]
     metrics: Vec<String>,
+    /// `redis://host:port` of the Redis server for races whose lock is in Redis.
+    #[arg(long)]
+    lock: Option<String>,
+    /// The environment variable with the password of the lock server; unset: none.
+    #[arg(long, default_value = "BAKEOFF_LOCK_PASSWORD")]
+    lock_password_env: String,
     /// Where results go; an interrupted run is resumed by naming its folder with --resume.
     #[arg(long, default_value = "bakeoff-results")]
     out: PathBuf,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::lock_server::LockServer;
 use bakeoff_loadgen::record::decode;
 use bakeoff_loadgen::report as reporting;
-use bakeoff_loadgen::run::{Backend, Run, RunError};
+use bakeoff_loadgen::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
 use bakeoff_loadgen::sigv4::Credentials;
 use bakeoff_loadgen::standalone::{Endpoints, plan};
 use bakeoff_loadgen::store::Store;
@@ -41,10 +42,12 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     for resolved in &plan.backends {
         backends.push(Backend::new(resolved.clone(), credentials.clone()).map_err(RunError::from)?);
     }
+    let lock = lock_server(&plan, args)?;
     let control = Arc::new(Control::default());
     let mut run = Run {
         plan,
         backends: backends.clone(),
+        lock,
         store: store.clone(),
         index: 0,
         generators: 1,
@@ -123,6 +126,21 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
 }
 
+/// The lock server of the command line; its password is no part of a plan.
+fn lock_server(plan: &RunPlan, args: &StandaloneArgs) -> Result<Option<LockServer>, Failed> {
+    let Some(lock) = &plan.lock else {
+        return Ok(None);
+    };
+    let credentials = Credentials {
+        access_key_id: String::new(),
+        secret_access_key: std::env::var(&args.lock_password_env).unwrap_or_default(),
+        session_token: None,
+    };
+    LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)
+        .map(Some)
+        .map_err(|error| Failed::new(error.reason(), error.to_string(), false))
+}
+
 async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan, Failed> {
     let before = store.get("manifest.json").await?;
     match (before, args.resume) {
@@ -154,6 +172,7 @@ async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan,
                 region: args.region.clone(),
                 path_style: !args.virtual_host,
                 create_bucket: args.create_bucket,
+                lock: args.lock.clone(),
             };
             plan(&name, &text, &endpoints, &args.out.display().to_string())
                 .map_err(|error| Failed::new(error.reason(), error.to_string(), false))

@@ -14,8 +14,10 @@ use super::{Backend, Run, RunError, STORE_PATIENCE, attempt_folder, stoppable};
 use crate::assemble::{self, PartRecord};
 use crate::backend_metrics;
 use crate::clock;
+use crate::control::ClockOffset;
 use crate::judge::{Circumstances, Judgement, judge};
-use crate::workloads::{self, Context, Part, WorkloadError};
+use crate::workloads::cas_race::journal;
+use crate::workloads::{self, Context, Part, Share, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
@@ -68,7 +70,10 @@ impl Run {
                     Err(unknown) => Err(WorkloadError::Spec(unknown)),
                 };
                 match measured {
-                    Ok(part) => outcome = self.collect(&folder, part).await?,
+                    Ok(part) => {
+                        let context = self.context(trial, attempt, backend, None);
+                        outcome = self.collect(&context, &folder, part).await?;
+                    }
                     Err(WorkloadError::Gate(detail)) => {
                         invalid(InvalidCode::GeneratorMissing, detail)
                     }
@@ -116,6 +121,10 @@ impl Run {
             generators: generators.clone(),
         };
         circumstances.missing(outcome.missing, self.generators);
+        if let Some(detail) = outcome.failed {
+            let code = InvalidCode::PreparationFailed;
+            circumstances.reasons.push(InvalidReason { code, detail });
+        }
         let Judgement { verdict, findings } =
             judge(&whole, circumstances, &self.plan.spec.validity)?;
         let record = TrialRecord {
@@ -162,6 +171,7 @@ impl Run {
             trial,
             attempt,
             access: backend.access.clone(),
+            lock: self.lock.as_ref(),
             prefix: backend.prefix(),
             generator: self.index,
             generators: self.generators,
@@ -208,8 +218,19 @@ impl Run {
         Ok(files)
     }
 
-    /// The parts of all generators, merged.
-    pub(super) async fn collect(&self, folder: &str, part: Part) -> Result<Measured, RunError> {
+    /// The parts of all generators, merged, and what their histories say together.
+    pub(super) async fn collect(
+        &self,
+        context: &Context<'_>,
+        folder: &str,
+        mut part: Part,
+    ) -> Result<Measured, RunError> {
+        let own_events = part.events.take();
+        let shared = own_events.is_some();
+        let mut shares = vec![Share {
+            events: own_events.unwrap_or_default(),
+            clock: ClockOffset::default(),
+        }];
         let own = PartRecord::new(&part, self.index, &self.node, Default::default());
         let window = Some(wall_window(part.window));
         let figures = part.figures.clone();
@@ -236,15 +257,47 @@ impl Run {
                 missing += 1;
                 continue;
             };
-            parts.push(serde_json::from_slice(&bytes)?);
+            let other: PartRecord = serde_json::from_slice(&bytes)?;
             files.push(name);
+            if shared {
+                let file = format!("history-{index}.jsonl.gz");
+                let history = self.store.get(&format!("{folder}{file}")).await?;
+                let read = history.and_then(|bytes| journal::read(&bytes).ok());
+                let (Some(events), Some(clock)) = (read, other.monotonic) else {
+                    missing += 1;
+                    continue;
+                };
+                files.push(file);
+                shares.push(Share { events, clock });
+            }
+            parts.push(other);
             let log = format!("intervals-{index}.hlog");
             if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
                 logs.push(bytes);
                 files.push(log);
             }
         }
-        let whole = assemble::merge(&parts, &logs)?;
+        let mut whole = assemble::merge(&parts, &logs)?;
+        let mut failed = None;
+        // Without a part of it a history shows values that nobody wrote: nothing can be said of it.
+        if shared && missing == 0 {
+            match workloads::conclude(context, shares).await {
+                Ok(conclusion) => {
+                    whole.checks.extend(conclusion.checks);
+                    whole.counters.extend(conclusion.counters);
+                    let file = "history.jsonl.gz".to_owned();
+                    self.store
+                        .put_durably(
+                            &format!("{folder}{file}"),
+                            conclusion.history,
+                            STORE_PATIENCE,
+                        )
+                        .await?;
+                    files.push(file);
+                }
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
         let generators = parts.into_iter().map(|part| part.usage).collect();
         Ok(Measured {
             whole,
@@ -254,6 +307,7 @@ impl Run {
             figures,
             state,
             missing,
+            failed,
         })
     }
 
@@ -280,6 +334,8 @@ pub(super) struct Measured {
     figures: BTreeMap<String, f64>,
     state: Option<bakeoff_crds::result::StateSeries>,
     pub(super) missing: usize,
+    /// Why the histories of all could not be checked.
+    failed: Option<String>,
 }
 
 fn wall_window((start, end): (u64, u64)) -> Window {

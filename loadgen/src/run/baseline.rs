@@ -154,6 +154,7 @@ async fn measure(
         trial: &trial,
         attempt: 0,
         access,
+        lock: None,
         prefix: String::new(),
         generator: run.index,
         generators: run.generators,

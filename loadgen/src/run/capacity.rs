@@ -126,7 +126,7 @@ impl Run {
         let measured = stoppable(workloads::run(&context, &gate), self.stop.clone()).await?;
         let step = match measured {
             Ok(part) => {
-                let measured = self.collect(&folder, part).await?;
+                let measured = self.collect(&context, &folder, part).await?;
                 let mut circumstances = Circumstances {
                     generators: measured.generators,
                     ..Circumstances::default()

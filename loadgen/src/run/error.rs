@@ -3,6 +3,7 @@
 use bakeoff_crds::run::RUN_SCHEMA;
 
 use crate::control::FollowError;
+use crate::lock_server::LockAddressError;
 use crate::probe::ProbeError;
 use crate::record::RecordError;
 use crate::s3::TargetError;
@@ -25,6 +26,9 @@ pub enum RunError {
     /// An endpoint is malformed.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The address of the lock server is malformed.
+    #[error(transparent)]
+    Lock(#[from] LockAddressError),
     /// Recording failed.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -48,6 +52,7 @@ impl RunError {
             Self::Store(error) => error.reason(),
             Self::Probe(error) => error.reason(),
             Self::Target(error) => error.reason(),
+            Self::Lock(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
             Self::Follow(error) => error.reason(),
@@ -62,7 +67,7 @@ impl RunError {
             Self::Stopped | Self::Follow(_) | Self::Record(_) => true,
             Self::Store(error) => error.retryable(),
             Self::Probe(error) => error.retryable(),
-            Self::Schema(_) | Self::Target(_) | Self::Json(_) => false,
+            Self::Schema(_) | Self::Target(_) | Self::Lock(_) | Self::Json(_) => false,
         }
     }
 }

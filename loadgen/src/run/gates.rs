@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{ClockOffset, Control, Follower, Step};
+use crate::control::{ClockOffset, Control, FollowError, Follower, Step};
 use crate::workloads::{self, Gate, Opening, WorkloadError};
 
 /// How long generators wait for each other; they prepare data meanwhile.
@@ -39,16 +39,20 @@ impl Gate for LeaderGate<'_> {
 /// Where any other generator waits for generator 0.
 pub(super) struct FollowerGate<'a> {
     pub(super) follower: &'a Follower,
-    /// Set when the gate opens.
+    /// How the wall clocks differ; set when the gate opens.
     pub(super) clock: Cell<ClockOffset>,
+    /// How the monotonic clocks do; set when the gate opens.
+    pub(super) monotonic: Cell<ClockOffset>,
     pub(super) step: &'a Step,
 }
 
 impl Gate for FollowerGate<'_> {
     fn open(&self) -> Opening<'_> {
         Box::pin(async move {
-            let ready = self.follower.ready(self.step.number).await;
-            let (start, clock) = ready.map_err(|error| WorkloadError::Gate(error.to_string()))?;
+            let gate = |error: FollowError| WorkloadError::Gate(error.to_string());
+            let monotonic = self.follower.monotonic_ahead().await.map_err(gate)?;
+            self.monotonic.set(monotonic);
+            let (start, clock) = self.follower.ready(self.step.number).await.map_err(gate)?;
             self.clock.set(clock);
             Ok(start)
         })

@@ -5,14 +5,16 @@
 //! Kinds of operations: `operation`, a whole turn, with its lock and its pause; `read`, `transition`,
 //! `create` and `complete`, single statements, whether won or lost. A turn that finds the run locked ends there.
 //!
-//! With several generators each has runs, writers and tables of its own. The instants of two generators
-//! cannot be compared, and to the server a connection is a connection, whichever machine it comes from: so
-//! nothing is lost by it, and each history can be checked in full by the one clock that it was written by.
+//! With several generators the writers of all of them race for the same runs, in tables that generator 0 makes.
+//! Each keeps its own history; generator 0 checks them as one once every writer has come to rest (`whole`).
 
 mod faults;
-mod journal;
+pub(crate) mod journal;
 mod lease;
+mod whole;
 mod writer;
+
+pub(super) use whole::conclude;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -27,13 +29,13 @@ use tokio_postgres::Client;
 
 use self::faults::Faults;
 use self::journal::{Journal, compressed};
+use self::lease::Place;
 use self::writer::{Racer, Rules};
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
-use crate::checker::cas_history::{self, Span};
-use crate::clock::{self, SECOND};
+use crate::clock;
 use crate::drive::drive;
-use crate::pg::{Connector, failure};
+use crate::pg::failure;
 use crate::record::Recorder;
 use crate::s3::{Failure, FailureClass};
 
@@ -42,14 +44,6 @@ const READ: &str = "read";
 const TRANSITION: &str = "transition";
 const CREATE: &str = "create";
 const COMPLETE: &str = "complete";
-
-/// How long the server is waited for at the end, to read the runs back.
-const READ_BACK: u64 = 60 * SECOND;
-/// How long the last connections may take to go.
-const TO_REST: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(50);
-/// Any number, the same for all generators: two that make the schema at once would collide.
-const SCHEMA_LOCK: i64 = 0x6261_6b65;
 
 /// What was done to the writers, and by them.
 #[derive(Debug, Default)]
@@ -78,8 +72,10 @@ async fn patiently<T>(
 async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {
     let rows = &rules.rows;
     let sql = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS bakeoff; COMMIT; \
-         DROP TABLE IF EXISTS {rows}; \
+        "CREATE SCHEMA IF NOT EXISTS bakeoff; \
+         DO $$ DECLARE old text; BEGIN FOR old IN SELECT tablename FROM pg_tables \
+         WHERE schemaname = 'bakeoff' AND tablename LIKE 'race\\_%' \
+         LOOP EXECUTE format('DROP TABLE bakeoff.%I', old); END LOOP; END $$; \
          CREATE TABLE {rows} (run_id bigint PRIMARY KEY, incarnation bigint NOT NULL, seq bigint NOT NULL, \
          value bigint NOT NULL) WITH (fillfactor = 50)"
     );
@@ -87,71 +83,46 @@ async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {
         .batch_execute(&sql)
         .await
         .map_err(|error| failure(&error))?;
-    lease::create(client, &rules.leases).await
+    rules.leases.prepare(client).await
 }
 
-/// Ends what the writers left behind on the server, and waits until it is gone: a statement that was given
-/// up here may be under way there.
-async fn to_rest(client: &Client, tally: &Tally) -> Result<(), Failure> {
-    let processes: Vec<i32> = tally.processes.borrow().iter().copied().collect();
-    let end = tokio::time::Instant::now() + TO_REST;
-    loop {
-        let left = client
-            .query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND application_name = 'bakeoff'",
-                &[&processes],
-            )
-            .await
-            .map_err(|error| failure(&error))?;
-        if left.is_empty() || tokio::time::Instant::now() >= end {
-            return Ok(());
-        }
-        tokio::time::sleep(TICK).await;
-    }
+/// A name for the tables of this attempt. A writer of another one that is still about, on another machine, must
+/// not find them.
+fn tag(context: &Context<'_>) -> String {
+    let own = format!("{}/{}", context.trial.id, context.attempt);
+    format!(
+        "{:016x}",
+        SplitMix64::stream(context.seed(), &own).next_u64()
+    )
 }
 
-async fn try_read_back(
-    connector: &Connector,
-    rules: &Rules,
-    tally: &Tally,
-    journal: &RefCell<Journal>,
-) -> Result<(), Failure> {
-    let client = connector.connect().await?;
-    to_rest(&client, tally).await?;
-    let patience = connector.timeout();
-    let read = patiently(patience, client.prepare(&writer::read_sql(&rules.rows))).await?;
-    let reader = journal.borrow_mut().writer();
-    for &run in &rules.runs {
-        let number = i64::try_from(run).unwrap_or(i64::MAX);
-        let invoke = clock::now();
-        let answer = patiently(patience, client.query_opt(&read, &[&number])).await?;
-        let span = Span {
-            invoke,
-            complete: clock::now(),
-        };
-        let row = writer::row(answer)?;
-        journal.borrow_mut().read(reader, run, row, span, true);
-    }
-    Ok(())
+/// The table of the rows of this attempt.
+fn rows(context: &Context<'_>) -> String {
+    format!("bakeoff.race_{}", tag(context))
 }
 
-/// Reads every run once all writers have come to rest. A server that is away is waited for; one that
-/// stays away leaves the runs unread, and what was acknowledged unchecked.
-async fn read_back(
-    connector: &Connector,
-    rules: &Rules,
-    tally: &Tally,
-    journal: &RefCell<Journal>,
-) {
-    let patience = clock::now() + READ_BACK;
-    while let Err(failure) = try_read_back(connector, rules, tally, journal).await {
-        if clock::now() >= patience {
-            tracing::warn!(%failure, "the runs could not be read back");
-            return;
-        }
-        tokio::time::sleep(TICK).await;
+/// Where the leases of this attempt are kept.
+fn leases(context: &Context<'_>, spec: &CasRace) -> Result<Place, WorkloadError> {
+    if spec.redis_lock().is_none() {
+        return Ok(Place::Table(format!("bakeoff.race_lock_{}", tag(context))));
     }
+    let server = context.lock.cloned().ok_or_else(|| {
+        WorkloadError::Spec(
+            "casRace.lock.redis needs a Redis server: without a cluster name one with --lock redis://host:port"
+                .into(),
+        )
+    })?;
+    let prefix = format!("bakeoff:{}:{}:", context.trial.id, context.attempt);
+    Ok(Place::Redis { server, prefix })
+}
+
+/// The runs that are raced for, by all generators.
+fn runs(spec: &CasRace) -> std::ops::Range<u64> {
+    0..positive(spec.runs)
+}
+
+fn positive(number: i32) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> {
@@ -160,23 +131,14 @@ fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> 
         .into_iter()
         .find(|known| mode.is_some_and(|mode| mode == known.as_str()))
         .ok_or_else(|| WorkloadError::Spec(format!("trial {} names no mode", context.trial.id)))?;
-    let positive = |number: i32| u64::try_from(number).unwrap_or(0);
-    let runs: Vec<u64> = (context.generator as u64..positive(spec.runs))
-        .step_by(context.generators.max(1))
-        .collect();
-    if runs.is_empty() {
-        return Err(WorkloadError::Spec(
-            "there are more generators than runs".into(),
-        ));
-    }
     Ok(Rules {
         mode,
         last: positive(spec.transitions_per_run),
-        runs,
+        runs: runs(spec).collect(),
         pause: Duration::from_millis(positive(spec.faults.pause_writer_milliseconds)),
         lease_milliseconds: spec.lease_milliseconds,
-        rows: format!("bakeoff.race_{}", context.generator),
-        leases: format!("bakeoff.race_lock_{}", context.generator),
+        rows: rows(context),
+        leases: leases(context, spec)?,
     })
 }
 
@@ -192,7 +154,10 @@ pub async fn run(
     let rules = Rc::new(rules(context, spec)?);
     let connector = context.access.postgres()?;
     let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
-    tables(&connector.connect().await?, &rules).await?;
+    // The load begins for all of them only once this one is prepared.
+    if context.generator == 0 {
+        tables(&connector.connect().await?, &rules).await?;
+    }
 
     let start = gate.open().await?;
     let timing = context.timing(start);
@@ -206,7 +171,9 @@ pub async fn run(
         context.live.clone(),
     )?;
     let recorder = Rc::new(RefCell::new(recorder));
-    let journal = Rc::new(RefCell::new(Journal::default()));
+    let index = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let journal = Journal::new(index(context.generator), index(context.generators));
+    let journal = Rc::new(RefCell::new(journal));
     let tally = Rc::new(Tally::default());
     let rng = |who: &str| SplitMix64::stream(context.seed(), &context.label(who));
     let processes: Vec<Rc<Cell<i32>>> = (0..writers).map(|_| Rc::default()).collect();
@@ -257,16 +224,11 @@ pub async fn run(
         faults.inflict(start, timing.window_end)
     );
     let counts = counts?;
-    read_back(connector, &rules, &tally, &journal).await;
-    let events = std::mem::take(&mut *journal.borrow_mut()).close(clock::now());
-    let report = cas_history::check(&events);
+    whole::come_to_rest(connector, &tally).await;
+    let events = journal.replace(Journal::new(0, 1)).close(clock::now());
     let mut recorded = super::finished(recorder)?;
     for (name, count) in [
-        ("contendedSteps", report.contended_steps),
         ("locksExpired", tally.expired.get()),
-        ("steps", report.steps),
-        ("lostRaces", report.lost_races),
-        ("unknownOutcomes", report.unknown_outcomes),
         ("connectionsKilled", tally.killed.get()),
         ("locksDeleted", tally.deleted.get()),
         ("writersPaused", tally.paused.get()),
@@ -278,8 +240,13 @@ pub async fn run(
     Ok(Part {
         counts,
         recorded,
-        checks: report.checks,
-        history: compressed(&events)?,
+        // Generator 0 has its own at hand, and what it checks is kept by it.
+        history: if context.generator == 0 {
+            Vec::new()
+        } else {
+            compressed(&events)?
+        },
+        events: Some(events),
         window: (timing.window_start, timing.window_end),
         planned_kind: OPERATION,
         start_skew,

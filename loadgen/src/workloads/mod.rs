@@ -23,8 +23,11 @@ use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
 
 use crate::access::Access;
 use crate::arrivals::Plan;
+use crate::checker::cas_history::Event;
 use crate::clock;
+use crate::control::ClockOffset;
 use crate::drive::{Counts, Timing};
+use crate::lock_server::LockServer;
 use crate::pg;
 use crate::record::{LiveCounts, RecordError, Recorded};
 use crate::s3::Failure;
@@ -99,6 +102,8 @@ pub struct Context<'a> {
     pub attempt: i32,
     /// Connections to the backend.
     pub access: Access,
+    /// The Redis server that keeps locks, where the experiment has one.
+    pub lock: Option<&'a LockServer>,
     /// The prefix of everything this run writes there; empty or ending with a slash.
     pub prefix: String,
     /// The index of this generator, from 0.
@@ -200,6 +205,9 @@ pub struct Part {
     pub checks: Vec<CheckRecord>,
     /// The history, JSON lines compressed with gzip; empty where the workload keeps none.
     pub history: Vec<u8>,
+    /// A history that can be checked only together with those of the other generators, see [`conclude`]; absent
+    /// where the workload has none.
+    pub events: Option<Vec<Event>>,
     /// The window on the monotonic clock.
     pub window: (u64, u64),
     /// The kind of operation whose send lag judges the generator.
@@ -287,21 +295,22 @@ impl Meter {
     }
 }
 
+fn member<'a>(context: &Context<'a>) -> Result<WorkloadSpec<'a>, WorkloadError> {
+    let mut workloads = context.spec.workloads.iter();
+    workloads
+        .find(|workload| workload.name == context.trial.workload)
+        .and_then(|workload| workload.member())
+        .ok_or_else(|| {
+            WorkloadError::Spec(format!("no workload is called {}", context.trial.workload))
+        })
+}
+
 /// Runs this generator's part of a trial. To be called inside a `LocalSet`.
 ///
 /// # Errors
 /// When the trial cannot be run at all; what the backend answers is data.
 pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, WorkloadError> {
-    let workload = context
-        .spec
-        .workloads
-        .iter()
-        .find(|workload| workload.name == context.trial.workload)
-        .and_then(|workload| workload.member())
-        .ok_or_else(|| {
-            WorkloadError::Spec(format!("no workload is called {}", context.trial.workload))
-        })?;
-    match workload {
+    match member(context)? {
         WorkloadSpec::SmallObjectPut(spec) => small_object_put::run(context, spec, gate).await,
         WorkloadSpec::ColdRead(spec) => cold_read::run(context, spec, gate).await,
         WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
@@ -310,6 +319,41 @@ pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, Workloa
         WorkloadSpec::CasRace(spec) => cas_race::run(context, spec, gate).await,
         WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
         WorkloadSpec::Soak(spec) => soak::run(context, spec, gate).await,
+    }
+}
+
+/// What one generator contributes to a history that all of them have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Share {
+    /// What its workers did, by its own monotonic clock.
+    pub events: Vec<Event>,
+    /// How that clock differs from generator 0's.
+    pub clock: ClockOffset,
+}
+
+/// What the histories of all generators say together.
+#[derive(Debug, Default)]
+pub struct Conclusion {
+    /// What was checked.
+    pub checks: Vec<CheckRecord>,
+    /// Counts of the workload.
+    pub counters: BTreeMap<String, i64>,
+    /// The history that was checked, JSON lines compressed with gzip.
+    pub history: Vec<u8>,
+}
+
+/// Checks what all generators did in a trial, in the order of their indices; for generator 0, once the workers of
+/// all of them have come to rest. Nothing where the workload has no history in common.
+///
+/// # Errors
+/// When the trial does not fit the spec or the history cannot be compressed.
+pub async fn conclude(
+    context: &Context<'_>,
+    shares: Vec<Share>,
+) -> Result<Conclusion, WorkloadError> {
+    match member(context)? {
+        WorkloadSpec::CasRace(spec) => cas_race::conclude(context, spec, shares).await,
+        _ => Ok(Conclusion::default()),
     }
 }
 

@@ -79,6 +79,7 @@ fn part(workload: Value, access: Access) -> Part {
         trial: &trials[0],
         attempt: 1,
         access,
+        lock: None,
         prefix: String::new(),
         generator: 0,
         generators: 1,

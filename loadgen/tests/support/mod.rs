@@ -5,6 +5,7 @@
 
 pub mod fault_proxy;
 pub mod postgres;
+pub mod redis;
 pub mod runner;
 
 use std::net::TcpListener;

@@ -30,6 +30,7 @@ pub fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Ba
         },
         spec: serde_json::from_value(spec).unwrap(),
         backends: vec![backend.resolved.clone()],
+        lock: None,
         results: StoreTarget {
             endpoint: String::new(),
             region: String::new(),
@@ -67,6 +68,7 @@ pub fn shown(
     let mut run = Run {
         plan,
         backends: vec![backend],
+        lock: None,
         store: Store::Folder(folder.path().into()),
         index: 0,
         generators: 1,

@@ -29,12 +29,19 @@ use std::collections::BTreeMap;
 /// The role part of a backend's child names.
 #[must_use]
 pub fn role_name(backend: &ValidBackend) -> String {
+    if backend.name == names::LOCK_SERVER {
+        // The dot that keeps it apart from backends is no part of a host name.
+        return "lock".to_owned();
+    }
     format!("be-{}", backend.name)
 }
 
 /// The Secret with the credentials of a backend.
 #[must_use]
 pub fn credentials_name(valid: &Validated, backend: &ValidBackend) -> String {
+    if backend.name == names::LOCK_SERVER {
+        return valid.child("lock-cred");
+    }
     valid.child(&format!("cred-{}", backend.name))
 }
 
@@ -112,7 +119,7 @@ pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> 
     }
 }
 
-/// The StatefulSet of a backend. Its volume claim goes when it goes.
+/// The StatefulSet of a backend. Its volume claim goes when it goes; one that keeps nothing has none.
 #[must_use]
 pub fn stateful_set(
     valid: &Validated,
@@ -159,7 +166,7 @@ pub fn stateful_set(
                 }),
                 spec: Some(pod(valid, backend, profile, settings, nodes)),
             },
-            volume_claim_templates: Some(vec![claim]),
+            volume_claim_templates: profile.keeps_data.then(|| vec![claim]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some("Delete".to_owned()),
@@ -227,18 +234,24 @@ fn pod(
         read_only: Some(read_only),
         ..Default::default()
     };
+    let mut mounts = vec![mount("tmp", "/tmp", false)];
+    if profile.keeps_data {
+        mounts.push(mount("data", "/data", false));
+    }
     let base = Container {
         image: Some(backend.image.clone()),
         image_pull_policy: pull_policy(settings),
         env: Some(env),
-        resources: Some(guaranteed(&valid.spec.equipment.resources)),
+        resources: Some(guaranteed(
+            profile
+                .resources
+                .as_ref()
+                .unwrap_or(&valid.spec.equipment.resources),
+        )),
         // A server that refuses its settings says so on standard error, and the pod repeats it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(container_security()),
-        volume_mounts: Some(vec![
-            mount("data", "/data", false),
-            mount("tmp", "/tmp", false),
-        ]),
+        volume_mounts: Some(mounts),
         ..Default::default()
     };
     let prepare = profile.prepare.as_ref().map(|command| Container {

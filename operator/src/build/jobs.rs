@@ -310,6 +310,9 @@ pub fn credential_folders(valid: &Validated) -> BTreeMap<String, String> {
             (backend.name.clone(), secret)
         })
         .collect();
+    if let Some(lock) = &valid.lock {
+        folders.insert(lock.name.clone(), credentials_name(valid, lock));
+    }
     folders.insert(RESULTS_FOLDER.to_owned(), results_secret(valid));
     folders
 }

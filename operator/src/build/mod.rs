@@ -7,6 +7,8 @@ pub mod guard;
 pub mod jobs;
 pub mod plan;
 pub mod profile;
+#[cfg(test)]
+mod tests;
 
 use crate::settings::Settings;
 use crate::validate::Validated;

@@ -8,7 +8,7 @@ use crate::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
 use crate::validate::{ValidBackend, Validated};
 use bakeoff_crds::run::{
-    Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, RunPlan, StoreTarget,
+    Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
@@ -31,6 +31,10 @@ pub fn run_plan(
             .iter()
             .filter_map(|backend| resolve(valid, backend, observed))
             .collect(),
+        lock: valid
+            .lock
+            .as_ref()
+            .and_then(|lock| resolve_lock(valid, lock, observed)),
         results: store(valid, settings),
         environment,
         attempt,
@@ -115,6 +119,26 @@ fn resolve(
         node: pod.and_then(node_name).unwrap_or_default(),
         time_to_ready_seconds: pod.and_then(time_to_ready),
         caveats: profile.caveats.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// `None` never happens: the server has a profile.
+fn resolve_lock(
+    valid: &Validated,
+    lock: &ValidBackend,
+    observed: &Observed,
+) -> Option<ResolvedLock> {
+    let profile = profile(valid, lock)?;
+    let pods = observed.children.pods_of_backend(&lock.name);
+    let pod = pods.into_iter().find(|pod| is_ready(pod));
+    Some(ResolvedLock {
+        version: lock.version.clone(),
+        image: lock.image.clone(),
+        image_id: pod.and_then(image_id).unwrap_or_default(),
+        endpoint: endpoint(valid, lock, profile.scheme, profile.port),
+        credentials_dir: format!("{CREDENTIALS}/{}", lock.name),
+        settings: BTreeMap::from([("command".to_owned(), profile.command.join(" "))]),
+        node: pod.and_then(node_name).unwrap_or_default(),
     })
 }
 

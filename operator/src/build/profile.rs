@@ -2,7 +2,7 @@
 
 use super::USER;
 use crate::validate::{ValidBackend, Validated};
-use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::spec::{BackendKind, Resources};
 use bakeoff_crds::{durability, names};
 use std::collections::BTreeMap;
 
@@ -47,6 +47,10 @@ pub struct Profile {
     pub ready: Ready,
     /// The numeric user that it runs as.
     pub user: i64,
+    /// Whether it keeps data, on a volume at `/data`.
+    pub keeps_data: bool,
+    /// CPU and memory, where they are not those of the equipment.
+    pub resources: Option<Resources>,
     /// What "acknowledged" means there.
     pub durability: String,
     /// What stands beside every figure of it.
@@ -64,6 +68,7 @@ pub fn profile(valid: &Validated, backend: &ValidBackend) -> Option<Profile> {
         BackendKind::Minio => Some(minio()),
         BackendKind::Seaweedfs => Some(seaweedfs()),
         BackendKind::Postgres => Some(postgres(valid, backend)),
+        BackendKind::Redis => Some(redis()),
         BackendKind::S3 => None,
     }
 }
@@ -90,6 +95,8 @@ fn minio() -> Profile {
         ],
         ready: Ready::Http("/minio/health/ready"),
         user: USER,
+        keeps_data: true,
+        resources: None,
         durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement".to_owned(),
         caveats: vec![
             "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
@@ -121,6 +128,8 @@ fn seaweedfs() -> Profile {
         ],
         ready: Ready::Http("/healthz"),
         user: USER,
+        keeps_data: true,
+        resources: None,
         durability: "one node, one copy: acknowledged from the page cache; nothing is flushed before the acknowledgement".to_owned(),
         caveats: vec![
             "SeaweedFS does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects, so its write latencies are of a weaker durability class",
@@ -184,7 +193,37 @@ fn postgres(valid: &Validated, backend: &ValidBackend) -> Profile {
         ],
         ready: Ready::Open,
         user: POSTGRES_USER,
+        keeps_data: true,
+        resources: None,
         durability,
+        caveats: Vec::new(),
+    }
+}
+
+/// Keeps locks beside a backend. In memory alone: a lock that outlives its server would be one more thing that
+/// the races do not speak of. Kubernetes puts the password into the command line, so that no manifest has it.
+fn redis() -> Profile {
+    let mut command = words("redis-server --port 6379 --dir /tmp --appendonly no --save");
+    command.extend(["", "--requirepass", "$(BAKEOFF_PASSWORD)"].map(str::to_owned));
+    Profile {
+        port_name: "redis",
+        port: 6_379,
+        scheme: "redis",
+        bucket: "",
+        metrics: None,
+        prepare: None,
+        command,
+        settings: BTreeMap::new(),
+        env: vec![("HOME", "/tmp")],
+        secret_env: vec![("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY)],
+        ready: Ready::Open,
+        user: USER,
+        keeps_data: false,
+        resources: Some(Resources {
+            cpu: "250m".into(),
+            memory: "128Mi".into(),
+        }),
+        durability: "in memory: locks are lost with the server".to_owned(),
         caveats: Vec::new(),
     }
 }

@@ -30,6 +30,8 @@ fn settings() -> Settings {
         catalogue: Catalogue::new([
             ("minio.R1".to_owned(), "minio:R1".to_owned()),
             ("seaweedfs.4.48".to_owned(), "weed:4.48".to_owned()),
+            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
+            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
         ]),
         loadgen_image: "loadgen:1".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
@@ -69,6 +71,26 @@ fn experiment(external: bool, replicas: i32) -> Experiment {
     .unwrap()
 }
 
+/// Writers that race for locks in Redis, which is provisioned beside the backend and is none itself.
+fn race(replicas: i32) -> Experiment {
+    let mut experiment = experiment(false, replicas);
+    experiment.spec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "race", "casRace": {"lock": {"redis": {"version": "7.0.15"}}}}],
+        "generators": {"replicas": replicas},
+    }))
+    .unwrap();
+    experiment
+}
+
+fn subject_of(number: u8, replicas: i32) -> Experiment {
+    match number {
+        0 => experiment(false, replicas),
+        1 => experiment(true, replicas),
+        _ => race(replicas),
+    }
+}
+
 /// A cluster that does what Kubernetes would, one random step at a time.
 struct World {
     now: Timestamp,
@@ -84,7 +106,10 @@ struct World {
 
 impl World {
     fn new(seed: u64, external: bool, replicas: i32, failures: u32) -> Self {
-        let experiment = experiment(external, replicas);
+        Self::of(experiment(external, replicas), seed, failures)
+    }
+
+    fn of(experiment: Experiment, seed: u64, failures: u32) -> Self {
         let planned = validate::spec(&experiment, &settings()).unwrap().trials;
         let keys = BTreeSet::from([
             names::SECRET_ACCESS_KEY_ID.to_owned(),
@@ -450,7 +475,7 @@ proptest! {
     #[test]
     fn every_experiment_ends_and_leaves_nothing(
         seed in any::<u64>(),
-        external in any::<bool>(),
+        subject in 0_u8..3,
         replicas in 1_i32..3,
         failures in 0_u32..6,
         crashes in any::<bool>(),
@@ -460,7 +485,7 @@ proptest! {
             Just(Intervention::SuspendAndResume), Just(Intervention::ClockJump),
         ],
     ) {
-        let mut world = World::new(seed, external, replicas, failures);
+        let mut world = World::of(subject_of(subject, replicas), seed, failures);
         drive(&mut world, intervention, at, crashes);
         let status = world.status();
         prop_assert!(status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
@@ -568,8 +593,13 @@ fn a_queued_experiment_names_the_one_it_waits_for() {
 
 #[test]
 fn pods_meet_the_restricted_standard_and_are_guaranteed() {
-    let world = World::new(1, false, 2, 0);
-    let valid = validate::spec(&world.experiment, &settings()).unwrap();
+    for experiment in [experiment(false, 2), race(2)] {
+        restricted_and_guaranteed(&experiment);
+    }
+}
+
+fn restricted_and_guaranteed(experiment: &Experiment) {
+    let valid = validate::spec(experiment, &settings()).unwrap();
     let mut specs = vec![
         jobs::run(&valid, &settings(), 0),
         jobs::report(&valid, &settings(), 0),

@@ -39,9 +39,10 @@ pub(in super::super) fn races(summary: &Summary) -> Vec<Table> {
         }
         let mut columns = vec![("Check", false)];
         columns.extend(heads.iter().map(|head| (head.as_str(), true)));
+        let locks = workload.locks_in.as_deref().unwrap_or("a table");
         let mut table = Table::new(
             &format!(
-                "{}: violations of facts checked; a control has no guard and has to be caught",
+                "{}: violations of facts checked, locks in {locks}; a control has no guard and has to be caught",
                 workload.name
             ),
             &columns,

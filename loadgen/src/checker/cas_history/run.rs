@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checks, Event, Outcome, Report, Row, Span, name};
+use super::{Checks, Clocks, Event, Outcome, Report, Row, Span, name};
 
 /// What an attempt writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,7 +431,7 @@ impl Run {
     }
 
     /// Adds what there was to race for.
-    pub fn count(&self, report: &mut Report) {
+    pub fn count(&self, report: &mut Report, clocks: &Clocks<'_>) {
         for attempt in &self.attempts {
             match attempt.outcome {
                 Outcome::Ok => {}
@@ -447,8 +447,7 @@ impl Run {
             report.steps += 1;
             let contended = of().any(|other| {
                 other.writer != winner.writer
-                    && other.span.invoke <= winner.span.complete
-                    && winner.span.invoke <= other.span.complete
+                    && clocks.met((other.writer, other.span), (winner.writer, winner.span))
             });
             report.contended_steps += u64::from(contended);
         }

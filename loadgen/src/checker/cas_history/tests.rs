@@ -185,7 +185,7 @@ fn what_cannot_be_settled_is_uncertain() {
             ..SMALL
         },
     );
-    let report = check_within(&history, 1);
+    let report = check_within(&history, &Clocks::ONE, 1);
     let order = report
         .checks
         .iter()

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bakeoff_crds::rng::SplitMix64;
 
+use super::lease::Place;
 use super::{Tally, patiently};
 use crate::clock::{self, SECOND};
+use crate::lock_server::Locks;
 use crate::pg::Connector;
 use crate::s3::Failure;
 
@@ -48,7 +50,7 @@ pub(super) struct Faults {
     /// Of this generator, each a minute.
     pub kills: f64,
     pub deletions: f64,
-    pub leases: String,
+    pub leases: Place,
     pub runs: Vec<u64>,
     /// The server's processes behind the writers.
     pub processes: Vec<Rc<Cell<i32>>>,
@@ -62,6 +64,7 @@ impl Faults {
         let mut kills = Stream::new(self.kills, start, &mut self.rng);
         let mut deletions = Stream::new(self.deletions, start, &mut self.rng);
         let mut client = None;
+        let mut locks = None;
         let mut turn = self.rng.index(self.processes.len().max(1));
         loop {
             let due = kills.next.min(deletions.next);
@@ -87,7 +90,7 @@ impl Faults {
                 self.kill(&own, turn).await
             } else {
                 deletions.advance(&mut self.rng);
-                self.delete(&own).await
+                self.delete(&own, &mut locks).await
             };
             if done.is_ok() {
                 client = Some(own);
@@ -111,11 +114,15 @@ impl Faults {
         Ok(())
     }
 
-    async fn delete(&mut self, client: &tokio_postgres::Client) -> Result<(), Failure> {
+    async fn delete(
+        &mut self,
+        client: &tokio_postgres::Client,
+        locks: &mut Option<Locks>,
+    ) -> Result<(), Failure> {
         let run = self.runs[self.rng.index(self.runs.len())];
         let run = i64::try_from(run).unwrap_or(i64::MAX);
-        let sql = format!("DELETE FROM {} WHERE run_id = $1", self.leases);
-        let gone = patiently(self.connector.timeout(), client.execute(&sql, &[&run])).await?;
+        let patience = self.connector.timeout();
+        let gone = self.leases.delete(client, locks, run, patience).await?;
         self.tally.deleted.set(self.tally.deleted.get() + gone);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The history of a race as it comes about. (Pure.)
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::checker::cas_history::{Event, Outcome, Row, Span};
@@ -15,24 +16,38 @@ pub(super) struct Entry(usize);
 ///
 /// A write is put down *before* it is sent, as of unknown outcome. So whatever happens to its writer, an
 /// attempt that may have taken effect is on record.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Journal {
     events: Vec<Event>,
     names: u64,
     writers: u32,
+    /// How many generators count, each in steps of so many from its own beginning.
+    generators: u32,
 }
 
 impl Journal {
-    /// A number that no other attempt, incarnation or lock of this generator has; from 1.
-    pub fn unique(&mut self) -> u64 {
-        self.names += 1;
-        self.names
+    /// An empty one of the generator with this index, of so many.
+    pub fn new(index: u32, generators: u32) -> Self {
+        Self {
+            events: Vec::new(),
+            names: u64::from(index) + 1,
+            writers: index + 1,
+            generators: generators.max(1),
+        }
     }
 
-    /// A number for a writer; from 1.
+    /// A number that no other attempt, incarnation or lock of any generator has; not 0.
+    pub fn unique(&mut self) -> u64 {
+        let name = self.names;
+        self.names += u64::from(self.generators);
+        name
+    }
+
+    /// A number for a writer that none of any generator has, see [`generator_of`]; not 0.
     pub fn writer(&mut self) -> u32 {
-        self.writers += 1;
-        self.writers
+        let writer = self.writers;
+        self.writers = writer.saturating_add(self.generators);
+        writer
     }
 
     /// Puts down a write that is about to be sent.
@@ -87,6 +102,22 @@ pub(super) fn under_way(invoke: u64) -> Span {
     }
 }
 
+/// The index of the generator, of so many, that a writer belongs to.
+pub(super) fn generator_of(writer: u32, generators: usize) -> usize {
+    (writer.saturating_sub(1) as usize) % generators.max(1)
+}
+
+/// A history from its file.
+///
+/// # Errors
+/// When it is no such file.
+pub(crate) fn read(bytes: &[u8]) -> std::io::Result<Vec<Event>> {
+    let lines = BufReader::new(GzDecoder::new(bytes)).lines();
+    lines
+        .map(|line| serde_json::from_str(&line?).map_err(std::io::Error::other))
+        .collect()
+}
+
 /// One line of JSON for each event, compressed.
 pub(super) fn compressed(events: &[Event]) -> std::io::Result<Vec<u8>> {
     let mut lines = GzEncoder::new(Vec::new(), Compression::fast());
@@ -100,7 +131,6 @@ pub(super) fn compressed(events: &[Event]) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     fn cas(value: u64, invoke: u64) -> Event {
         Event::Cas {
@@ -117,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_write_that_nobody_ended_stays_unknown() {
-        let mut journal = Journal::default();
+        let mut journal = Journal::new(0, 1);
         let first = journal.sent(cas(1, 10));
         let _second = journal.sent(cas(2, 11));
         journal.ended(first, 20, Outcome::Ok);
@@ -144,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_reads_back_the_same() {
-        let mut journal = Journal::default();
+        let mut journal = Journal::new(0, 1);
         let entry = journal.sent(cas(1, 10));
         journal.ended(entry, 20, Outcome::Ok);
         let row = Row {
@@ -158,14 +188,20 @@ mod tests {
         };
         journal.read(2, 7, Some(row), span, true);
         let events = journal.close(40);
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(compressed(&events).unwrap().as_slice())
-            .read_to_string(&mut text)
-            .unwrap();
-        let again: Vec<Event> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let again = read(&compressed(&events).unwrap()).unwrap();
         assert_eq!(again, events);
+    }
+
+    #[test]
+    fn generators_count_apart_from_each_other() {
+        let mut journals: Vec<Journal> = (0..3).map(|index| Journal::new(index, 3)).collect();
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..4 {
+            for (index, journal) in journals.iter_mut().enumerate() {
+                assert!(names.insert(journal.unique()));
+                assert_eq!(generator_of(journal.writer(), 3), index);
+            }
+        }
+        assert!(!names.contains(&0));
     }
 }

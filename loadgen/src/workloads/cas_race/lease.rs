@@ -1,4 +1,5 @@
-//! The lock of a run: a lease, which ends by time whatever its holder does.
+//! The lock of a run: a lease, which ends by time whatever its holder does. It is kept in a table of the
+//! backend, or in a Redis server beside it.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -8,8 +9,79 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::patiently;
+use crate::lock_server::{LockServer, Locks};
 use crate::pg::failure;
 use crate::s3::Failure;
+
+/// Where the leases of a race are kept.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In this table of the backend.
+    Table(String),
+    /// In a Redis server, under keys that begin so.
+    Redis {
+        server: LockServer,
+        /// Of this attempt alone: what an earlier one left must not be held against its writers.
+        prefix: String,
+    },
+}
+
+impl Place {
+    /// Makes room for the leases.
+    pub async fn prepare(&self, client: &Client) -> Result<(), Failure> {
+        match self {
+            Self::Table(table) => create(client, table).await,
+            // Keys come by themselves; that the server answers is found out before the race begins.
+            Self::Redis { server, .. } => server.connect().await.map(|_| ()),
+        }
+    }
+
+    /// The leases as one writer takes them, which has this connection to the backend.
+    pub async fn open(
+        &self,
+        client: &Rc<Client>,
+        milliseconds: i32,
+        patience: Duration,
+    ) -> Result<AnyLease, Failure> {
+        Ok(match self {
+            Self::Table(table) => {
+                let lease = RowLease::new(Rc::clone(client), table, milliseconds, patience);
+                AnyLease::Row(lease.await?)
+            }
+            Self::Redis { server, prefix } => AnyLease::Key(KeyLease {
+                locks: server.connect().await?,
+                prefix: prefix.clone(),
+                milliseconds,
+            }),
+        })
+    }
+
+    /// Deletes the lease of a run as an operator's mistake would, whoever holds it; answers how many there
+    /// were, 0 or 1. `client` is a connection to the backend; one to a Redis server is kept in `open`.
+    pub async fn delete(
+        &self,
+        client: &Client,
+        open: &mut Option<Locks>,
+        run: i64,
+        patience: Duration,
+    ) -> Result<u64, Failure> {
+        match self {
+            Self::Table(table) => {
+                let sql = format!("DELETE FROM {table} WHERE run_id = $1");
+                patiently(patience, client.execute(&sql, &[&run])).await
+            }
+            Self::Redis { server, prefix } => {
+                let mut locks = match open.take() {
+                    Some(locks) => locks,
+                    None => server.connect().await?,
+                };
+                let gone = locks.delete(&key(prefix, run)).await?;
+                *open = Some(locks);
+                Ok(gone)
+            }
+        }
+    }
+}
 
 /// A lock that can be lost: by time, or because somebody deletes it.
 pub(super) trait Lease {
@@ -18,6 +90,53 @@ pub(super) trait Lease {
 
     /// Lets it go; answers whether it was still held.
     fn release(&self, run: i64, holder: i64) -> impl Future<Output = Result<bool, Failure>>;
+}
+
+/// A lease, wherever it is kept.
+pub(super) enum AnyLease {
+    Row(RowLease),
+    Key(KeyLease),
+}
+
+impl Lease for AnyLease {
+    async fn acquire(&self, run: i64, holder: i64) -> Result<bool, Failure> {
+        match self {
+            Self::Row(lease) => lease.acquire(run, holder).await,
+            Self::Key(lease) => lease.acquire(run, holder).await,
+        }
+    }
+
+    async fn release(&self, run: i64, holder: i64) -> Result<bool, Failure> {
+        match self {
+            Self::Row(lease) => lease.release(run, holder).await,
+            Self::Key(lease) => lease.release(run, holder).await,
+        }
+    }
+}
+
+fn key(prefix: &str, run: i64) -> String {
+    format!("{prefix}{run}")
+}
+
+/// A lease in a key of Redis, by that server's clock. The key holds who holds the lock.
+pub(super) struct KeyLease {
+    locks: Locks,
+    prefix: String,
+    milliseconds: i32,
+}
+
+impl Lease for KeyLease {
+    async fn acquire(&self, run: i64, holder: i64) -> Result<bool, Failure> {
+        let mut locks = self.locks.clone();
+        locks
+            .take(&key(&self.prefix, run), holder, self.milliseconds)
+            .await
+    }
+
+    async fn release(&self, run: i64, holder: i64) -> Result<bool, Failure> {
+        let mut locks = self.locks.clone();
+        locks.let_go(&key(&self.prefix, run), holder).await
+    }
 }
 
 /// A lease in a row of a table, by the server's clock.
@@ -75,7 +194,7 @@ impl Lease for RowLease {
 }
 
 /// The table of the leases.
-pub(super) async fn create(client: &Client, table: &str) -> Result<(), Failure> {
+async fn create(client: &Client, table: &str) -> Result<(), Failure> {
     let sql = format!(
         "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} \
          (run_id bigint PRIMARY KEY, holder bigint NOT NULL, expires timestamptz NOT NULL) WITH (fillfactor = 50)"

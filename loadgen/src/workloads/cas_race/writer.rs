@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::journal::{Journal, under_way};
-use super::lease::{Lease, RowLease};
+use super::lease::{AnyLease, Lease, Place};
 use super::{COMPLETE, CREATE, OPERATION, READ, TRANSITION, Tally, patiently};
 use crate::checker::cas_history::{Event, Outcome, Row, Span};
 use crate::clock::{self, SECOND};
@@ -34,9 +34,10 @@ pub(super) struct Rules {
     /// For how long a writer is paused; zero: never.
     pub pause: Duration,
     pub lease_milliseconds: i32,
-    /// The tables of the rows and of the leases.
+    /// The table of the rows.
     pub rows: String,
-    pub leases: String,
+    /// Where the leases are kept.
+    pub leases: Place,
 }
 
 impl Rules {
@@ -71,7 +72,7 @@ struct Open {
     insert: Statement,
     step: Statement,
     delete: Statement,
-    lease: RowLease,
+    lease: AnyLease,
 }
 
 /// A writer.
@@ -193,13 +194,10 @@ impl Racer {
             insert: prepare(&insert, 3).await?,
             step: prepare(&step, if guarded { 4 } else { 3 }).await?,
             delete: prepare(&delete, if guarded { 3 } else { 1 }).await?,
-            lease: RowLease::new(
-                Rc::clone(&client),
-                &rules.leases,
-                rules.lease_milliseconds,
-                patience,
-            )
-            .await?,
+            lease: rules
+                .leases
+                .open(&client, rules.lease_milliseconds, patience)
+                .await?,
             client: Rc::clone(&client),
         };
         self.open = Some(open);

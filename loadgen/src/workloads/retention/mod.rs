@@ -226,6 +226,7 @@ pub async fn run(
         offered_per_second: rate,
         recorded,
         checks,
+        events: None,
         history: history(&acted.locks)?,
         window: (timing.window_start, timing.window_end),
         planned_kind: OPERATION,

@@ -1,0 +1,138 @@
+//! What is made for servers that stand beside a backend.
+
+use super::{backend, guard, jobs, plan, profile::profile};
+use crate::catalogue::Catalogue;
+use crate::facts::Observed;
+use crate::settings::Settings;
+use crate::validate::{self, Refusal, Validated};
+use bakeoff_crds::Experiment;
+use bakeoff_crds::names;
+use serde_json::{Value, json};
+
+fn settings() -> Settings {
+    Settings {
+        catalogue: Catalogue::new([
+            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
+            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
+        ]),
+        loadgen_image: "loadgen:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        namespace: "bakeoff-system".to_owned(),
+        results: Some(crate::settings::DefaultResults {
+            endpoint: "http://results:8333".to_owned(),
+            region: "us-east-1".to_owned(),
+            bucket: "results".to_owned(),
+            secret: "results".to_owned(),
+        }),
+        kubernetes_version: "v1.35.4".to_owned(),
+    }
+}
+
+fn experiment(backend: Value, race: Value) -> Experiment {
+    serde_json::from_value(json!({
+        "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment",
+        "metadata": {"name": "a2", "namespace": "lab", "uid": "0123abcd-0000-4000-8000-000000000000"},
+        "spec": {"backends": [backend], "workloads": [{"name": "race", "casRace": race}]},
+    }))
+    .unwrap()
+}
+
+fn valid(lock: Value) -> Result<Validated, Refusal> {
+    let backend = json!({"name": "lock", "postgres": {"version": "18.4"}});
+    validate::spec(&experiment(backend, json!({"lock": lock})), &settings())
+}
+
+#[test]
+fn a_lock_in_a_table_provisions_nothing_more() {
+    for lock in [json!(null), json!({"table": {}})] {
+        let valid = valid(lock).unwrap();
+        assert!(valid.lock.is_none());
+        assert_eq!(valid.provisioned().count(), 1);
+        assert_eq!(jobs::credential_folders(&valid).len(), 2);
+    }
+}
+
+#[test]
+fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
+    // The name of the backend is chosen so that it could be mistaken.
+    let valid = valid(json!({"redis": {"version": "7.0.15"}})).unwrap();
+    let lock = valid.lock.as_ref().unwrap();
+    let servers: Vec<&str> = valid.provisioned().map(|b| b.name.as_str()).collect();
+    assert_eq!(servers, ["lock", names::LOCK_SERVER]);
+    let profile = profile(&valid, lock).unwrap();
+    let service = backend::service(&valid, lock, &profile);
+    let set = backend::stateful_set(&valid, lock, &profile, &settings(), &[]);
+    assert_eq!(service.metadata.name, set.metadata.name);
+    assert_eq!(service.metadata.name.as_deref(), Some("a2-0123abcd-lock"));
+    let spec = set.spec.unwrap();
+    assert!(spec.volume_claim_templates.is_none());
+    let pod = spec.template.spec.unwrap();
+    let server = &pod.containers[0];
+    assert_eq!(server.image.as_deref(), Some("redis:7.0.15"));
+    let mounts = server.volume_mounts.as_ref().unwrap();
+    assert!(mounts.iter().all(|mount| mount.mount_path == "/tmp"));
+    let command = server.command.as_ref().unwrap();
+    assert_eq!(command[command.len() - 1], "$(BAKEOFF_PASSWORD)");
+    assert!(command.windows(2).any(|pair| pair == ["--save", ""]));
+    let env = server.env.as_ref().unwrap();
+    let password = env.iter().find(|env| env.name == "BAKEOFF_PASSWORD");
+    let from = password.unwrap().value_from.as_ref().unwrap();
+    let secret = backend::credentials_name(&valid, lock);
+    assert_eq!(from.secret_key_ref.as_ref().unwrap().name, secret);
+    assert_ne!(
+        secret,
+        backend::credentials_name(&valid, &valid.backends[0])
+    );
+    // It is not evicted, and answers the experiment's own pods alone, as a backend does.
+    let budget = guard::disruption_budget(&valid).spec.unwrap();
+    let three = k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(3);
+    assert_eq!(budget.min_available, Some(three));
+    let guarded = guard::backend_policy(&valid).spec.unwrap().pod_selector;
+    let labels = spec.template.metadata.unwrap().labels.unwrap();
+    for (label, value) in guarded.unwrap().match_labels.unwrap() {
+        assert_eq!(labels.get(&label), Some(&value), "{label}");
+    }
+}
+
+#[test]
+fn generators_are_told_where_the_lock_is_and_with_which_password() {
+    let valid = valid(json!({"redis": {"version": "7.0.15"}})).unwrap();
+    let plan = plan::run_plan(
+        &valid,
+        &settings(),
+        &Observed::default(),
+        Default::default(),
+        0,
+    );
+    let lock = plan.lock.unwrap();
+    assert_eq!(plan.backends.len(), 1, "it is no backend");
+    assert_eq!(lock.endpoint, "redis://a2-0123abcd-lock.lab.svc:6379");
+    assert_eq!(
+        (lock.version.as_str(), lock.image.as_str()),
+        ("7.0.15", "redis:7.0.15")
+    );
+    let folders = jobs::credential_folders(&valid);
+    assert_eq!(lock.credentials_dir, "/etc/bakeoff/credentials/lock.redis");
+    assert_eq!(folders["lock.redis"], "a2-0123abcd-lock-cred");
+    assert!(!lock.settings["command"].is_empty());
+}
+
+#[test]
+fn an_unknown_version_of_the_lock_is_refused_with_the_known_ones() {
+    let refusal = valid(json!({"redis": {"version": "6.2"}})).unwrap_err();
+    assert_eq!(refusal.reason(), "UnknownVersion");
+    let message = refusal.to_string();
+    for part in [
+        "casRace.lock",
+        "redis version 6.2",
+        "known: 7.0.15",
+        "catalogue.redis",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // What was made is removed all the same.
+    let backend = json!({"name": "pg", "postgres": {"version": "18.4"}});
+    let race = json!({"lock": {"redis": {"version": "6.2"}}});
+    let salvaged = validate::salvage(&experiment(backend, race)).unwrap();
+    assert_eq!(salvaged.provisioned().count(), 2);
+}
