@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// The namespace that the chart is installed in.
 pub const SYSTEM: &str = "bakeoff-system";
@@ -30,7 +30,8 @@ pub const SYSTEM: &str = "bakeoff-system";
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Experiments measure on one node pool, so tests would only wait for each other.
+/// Experiments measure on one node pool, so tests would only wait for each other; and what one of them takes
+/// away, such as the operator, is away for all.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -42,7 +43,31 @@ pub async fn scenario<F>(name: &str, body: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
 {
-    let _turn = ONE_AT_A_TIME.lock().await;
+    let _turn = turn().await;
+    run(name, body).await
+}
+
+/// The same for a long test on a pool of its own, beside the others. It takes a [`turn`] for what would
+/// disturb them.
+///
+/// # Errors
+/// Those of the test.
+pub async fn scenario_beside<F>(name: &str, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
+{
+    run(name, body).await
+}
+
+/// Waits until no other test runs, and keeps it so for as long as this is kept.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
+
+async fn run<F>(name: &str, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
+{
     let lab = Lab::new(name).await?;
     let began = Instant::now();
     let result = body(&lab).await;

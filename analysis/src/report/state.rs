@@ -109,9 +109,15 @@ pub(super) fn section(summary: &Summary) -> Section {
             parts.map(move |(part, shown)| (w, workload, part, shown))
         })
         .filter_map(|(w, workload, part, shown)| {
+            let soak = workload.kind == WorkloadKind::Soak;
             let caption = format!(
-                "{}: the server over the windows, mean of the blocks{}",
+                "{}: the server over the windows, {}{}",
                 workload.name,
+                if soak {
+                    "first → last segment"
+                } else {
+                    "mean of the blocks"
+                },
                 if part == 0 { "" } else { ", continued" }
             );
             let mut heads = vec![("Cell", false), ("Backend", false)];
@@ -125,7 +131,12 @@ pub(super) fn section(summary: &Summary) -> Section {
                     let mut row = vec![short(&cell.levels).into(), on.backend.as_str().into()];
                     row.extend(shown.iter().map(|&(name, _, shape)| {
                         let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
-                        datum(on.figures.get(name), shape, &place)
+                        let figure = on.figures.get(name);
+                        if soak {
+                            course(figure, shape, &place)
+                        } else {
+                            datum(figure, shape, &place)
+                        }
                     }));
                     table.rows.push(row);
                 }
@@ -145,7 +156,9 @@ pub(super) fn section(summary: &Summary) -> Section {
             intro.push(words.to_owned());
         }
     }
-    intro.push("Half widths of 95 % intervals over the blocks follow the figures.".to_owned());
+    if tables.iter().any(|table| !table.caption.contains('→')) {
+        intro.push("Half widths of 95 % intervals over the blocks follow the figures.".to_owned());
+    }
     Section {
         heading: "State of the server".to_owned(),
         intro,
@@ -170,6 +183,32 @@ fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
         from.push(format!("{place}/high-{place}/value"));
     }
     Datum { text, from }
+}
+
+/// Segments of a soak are no repeats, so a mean over them with an interval would say nothing: where the figure began
+/// and where it ended.
+fn course(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
+    let ends = figure.and_then(|figure| Some((figure.blocks.first()?, figure.blocks.last()?)));
+    let Some((first, last)) = ends else {
+        return "–".into();
+    };
+    let one = |value: f64| {
+        let figure = FigureSummary {
+            value,
+            low: None,
+            high: None,
+            blocks: Vec::new(),
+        };
+        text(Some(&figure), shape)
+    };
+    let at = figure.map_or(0, |figure| figure.blocks.len().saturating_sub(1));
+    Datum {
+        text: format!("{} → {}", one(first.value), one(last.value)),
+        from: vec![
+            format!("{place}/blocks/0/value"),
+            format!("{place}/blocks/{at}/value"),
+        ],
+    }
 }
 
 fn text(figure: Option<&FigureSummary>, shape: Shape) -> String {
