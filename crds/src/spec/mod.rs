@@ -12,8 +12,8 @@ mod retention;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
-    SecretRef, SettingValue,
+    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, PostgresUrlBackend,
+    S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
 pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
@@ -131,7 +131,7 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace and retention need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention)) ? self.backends.all(b, has(b.postgres) || has(b.postgresUrl)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention)) && self.backends.all(b, !has(b.postgres) && !has(b.postgresUrl))").message("every workload must fit every backend: headRow, casRace and retention need postgres backends (postgres, postgresUrl), the others need S3 (minio, seaweedfs, s3); split the experiment"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || w.casRace.writers >= self.generators.replicas)").message("casRace needs at least one writer for each generator: raise writers, or lower generators.replicas"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
 #[x_kube(validation = Rule::new("self.workloads.all(a, !has(a.casRace) || !has(a.casRace.lock) || !has(a.casRace.lock.redis) || self.workloads.all(b, !has(b.casRace) || !has(b.casRace.lock) || !has(b.casRace.lock.redis) || a.casRace.lock.redis.version == b.casRace.lock.redis.version))").message("all races share one Redis server: name the same casRace.lock.redis.version in each, or split the experiment"))]

@@ -41,13 +41,13 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a backend",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
-            "exactly one of minio, seaweedfs, postgres and s3",
+            "exactly one of minio, seaweedfs, postgres, postgresUrl and s3",
         ),
         (
             "no member of a backend",
             "/spec/backends",
             backend(json!({"name": "m"})),
-            "exactly one of minio, seaweedfs, postgres and s3",
+            "exactly one of minio, seaweedfs, postgres, postgresUrl and s3",
         ),
         (
             "duplicate backends",
@@ -224,6 +224,25 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "/spec/backends",
             json!([{"name": "pg", "postgres": {"version": "18.4"}}]),
             "need postgres backends",
+        ),
+        (
+            "equipment of a server that exists",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}},
+                    "equipment": {"resources": {"cpu": "1", "memory": "1Gi"}, "storage": {"size": "1Gi"}}}]),
+            "an external backend (s3, postgresUrl) has no equipment",
+        ),
+        (
+            "S3 work on a Postgres server that exists",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}}}]),
+            "need postgres backends",
+        ),
+        (
+            "a key that no Secret can have",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db", "key": "a/b"}}}]),
+            "should match",
         ),
         (
             "unknown Postgres",
