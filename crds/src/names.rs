@@ -22,6 +22,10 @@ pub const SECRET_ACCESS_KEY_ID: &str = "accessKeyId";
 pub const SECRET_SECRET_ACCESS_KEY: &str = "secretAccessKey";
 /// The optional key of session tokens in credential Secrets.
 pub const SECRET_SESSION_TOKEN: &str = "sessionToken";
+/// The file with the URL of an external Postgres server, in its folder of credentials.
+pub const FILE_URL: &str = "url";
+/// The file with the certificate authorities that it is to be checked against, if any, beside it.
+pub const FILE_CA: &str = "ca.crt";
 /// What stands for the Redis server that keeps locks wherever backends stand by their names. No backend can be
 /// called so: the name has a dot.
 pub const LOCK_SERVER: &str = "lock.redis";

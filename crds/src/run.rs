@@ -81,7 +81,8 @@ pub struct ResolvedBackend {
     /// Its size as its node reports it, bytes; unknown where no node lists it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<i64>,
-    /// `http://host:port` or `https://host`; `postgres://host:port` of a Postgres server.
+    /// `http://host:port` or `https://host`; `postgres://host:port` of a Postgres server. Empty in the plan of an
+    /// external Postgres server, whose URL is in a file beside its credentials; the manifest has it.
     pub endpoint: String,
     /// The region that requests are signed for.
     pub region: String,

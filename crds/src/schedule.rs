@@ -320,6 +320,7 @@ pub(crate) mod tests {
             }),
             seaweedfs: None,
             postgres: None,
+            postgres_url: None,
             s3: None,
             equipment: None,
         };

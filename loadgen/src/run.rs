@@ -9,6 +9,7 @@
 //! capacity have `capacity/` beside them, see the module of that name.
 
 mod attempt;
+mod backend;
 mod baseline;
 mod capacity;
 mod environment;
@@ -23,13 +24,14 @@ use bakeoff_crds::capacity::searches;
 use bakeoff_crds::durability;
 use bakeoff_crds::names;
 use bakeoff_crds::result::{TrialRecord, Verdict};
-use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, ResolvedBackend, RunPlan, Stage};
+use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, RunPlan, Stage};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::status::TrialCounts;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+pub use self::backend::{Backend, backends};
 use self::baseline::Baselines;
 pub use self::error::RunError;
 use self::gates::FollowerGate;
@@ -40,9 +42,8 @@ use crate::early;
 use crate::ledger::{Attempt, Ledger};
 use crate::lock_server::LockServer;
 use crate::pg;
+use crate::pg::schema;
 use crate::probe;
-use crate::s3::TargetError;
-use crate::sigv4::Credentials;
 use crate::standalone;
 use crate::store::{self, Store, StoreError};
 use crate::workloads;
@@ -54,71 +55,6 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
 /// How long generator 0 waits for the others when all is done.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// A backend that a run measures.
-#[derive(Clone, Debug)]
-pub struct Backend {
-    /// As the plan describes it.
-    pub resolved: ResolvedBackend,
-    /// Who signs.
-    pub credentials: Credentials,
-    /// Connections to it.
-    pub access: Access,
-}
-
-impl Backend {
-    /// A backend with its credentials.
-    ///
-    /// # Errors
-    /// When its endpoint is malformed or TLS trusts nobody.
-    pub fn new(resolved: ResolvedBackend, credentials: Credentials) -> Result<Self, TargetError> {
-        let access = Access::new(&resolved, &credentials, OPERATION_TIMEOUT)?;
-        Ok(Self {
-            resolved,
-            credentials,
-            access,
-        })
-    }
-
-    /// The prefix of everything that the run writes there: empty, or ending with a slash.
-    #[must_use]
-    pub fn prefix(&self) -> String {
-        let prefix = self.resolved.prefix.trim_matches('/');
-        if prefix.is_empty() {
-            String::new()
-        } else {
-            format!("{prefix}/")
-        }
-    }
-
-    /// Removes what lies below a prefix of it; answers how many objects. The tables of a trial on Postgres
-    /// make room for those of the next.
-    ///
-    /// # Errors
-    /// When the backend does not let it.
-    pub async fn remove(&self, prefix: &str) -> Result<u64, StoreError> {
-        let at = &self.resolved;
-        if matches!(self.access, Access::Postgres(_)) {
-            return Ok(0);
-        }
-        let client = store::client(&at.endpoint, &at.region, at.path_style, &self.credentials);
-        store::remove_all(&client, &at.bucket, prefix).await
-    }
-}
-
-/// Opens the backends of a plan with the credentials in their folders.
-///
-/// # Errors
-/// When credentials are missing or an endpoint is malformed.
-pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
-    plan.backends
-        .iter()
-        .map(|resolved| {
-            let credentials = store::credentials(&resolved.credentials_dir)?;
-            Ok(Backend::new(resolved.clone(), credentials)?)
-        })
-        .collect()
-}
 
 /// Opens the lock server of a plan, where it has one, with the password in its folder.
 ///
@@ -300,6 +236,7 @@ impl Run {
                 .access
                 .wait(&backend.resolved, self.provision_patience())
                 .await?;
+            backend.claim().await?;
         }
         if let Some(server) = &self.lock {
             probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;
@@ -331,6 +268,10 @@ impl Run {
                 continue;
             };
             let asked = async { pg::observe::identity(&connector.connect().await?).await };
+            // Of one that has a URL the plan says neither where it is nor how connections are encrypted.
+            at.endpoint.clone_from(&backend.resolved.endpoint);
+            at.bucket.clone_from(&backend.resolved.bucket);
+            at.settings.clone_from(&backend.resolved.settings);
             match asked.await {
                 Ok(said) => {
                     at.settings.extend(said);
@@ -451,7 +392,7 @@ async fn stoppable<F: Future>(
     }
 }
 
-/// Removes everything that a run left in external buckets; answers how many objects.
+/// Removes everything that a run left in external buckets and databases; answers how many objects and schemas.
 ///
 /// # Errors
 /// When a backend does not let it. A backend without a prefix of its own is refused: its bucket
@@ -470,7 +411,10 @@ pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
             );
             return Err(StoreError::Unauthorised(text).into());
         }
-        removed += backend.remove(&prefix).await?;
+        removed += match (&backend.claim, &backend.access) {
+            (Some(run), Access::Postgres(connector)) => schema::release(connector, run).await?,
+            _ => backend.remove(&prefix).await?,
+        };
     }
     Ok(removed)
 }

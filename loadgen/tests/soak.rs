@@ -143,6 +143,7 @@ fn a_generator_that_was_lost_goes_on_with_the_same_table() {
             generators: 1,
             node: String::new(),
             control: Arc::new(Control::default()),
+            lock: None,
             stop,
         };
         let ended = runtime.block_on(run.lead(&|record| {

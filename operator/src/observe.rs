@@ -111,15 +111,7 @@ async fn secrets(
     let ending = status.is_some_and(|status| status.ending.is_some());
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     if !started && !ending {
-        let external = valid
-            .backends
-            .iter()
-            .filter_map(|backend| backend.external.as_ref());
-        wanted.extend(
-            external
-                .chain(valid.spec.results.s3.as_ref())
-                .map(|s3| s3.credentials_secret_ref.name.clone()),
-        );
+        wanted.extend(valid.user_secrets().map(|(secret, _)| secret.to_owned()));
     } else if ending || valid.spec.suspend || children.job(&jobs::run_name(valid, 0)).is_none() {
         wanted.extend(
             valid

@@ -4,15 +4,19 @@
 //! nodes, the Secrets or a compiler. Every refusal has a reason for the condition and a message that
 //! says how to mend it.
 
+mod refusal;
+
+pub use refusal::Refusal;
+
 use crate::facts::Observed;
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
+use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
     Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
-    RedisLock, Resources, S3Backend, WorkloadKind,
+    PostgresUrlBackend, RedisLock, Resources, S3Backend, WorkloadKind,
 };
-use bakeoff_crds::{quantity, schedule};
 use std::collections::BTreeMap;
 
 /// An experiment that can be planned.
@@ -41,13 +45,63 @@ pub struct ValidBackend {
     pub version: String,
     /// The image; empty for an external one.
     pub image: String,
-    /// The external endpoint.
-    pub external: Option<S3Backend>,
+    /// Where it is, if it was there before.
+    pub external: Option<External>,
     /// Server settings of the spec, by name.
     pub settings: BTreeMap<String, String>,
 }
 
+/// A system that was there before the experiment and stays after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum External {
+    /// An S3 endpoint.
+    S3(S3Backend),
+    /// A Postgres server.
+    Postgres(PostgresUrlBackend),
+}
+
+impl External {
+    fn of(backend: &Backend) -> Option<Self> {
+        match backend.member()? {
+            BackendSpec::S3(s3) => Some(Self::S3(s3.clone())),
+            BackendSpec::PostgresUrl(postgres) => Some(Self::Postgres(postgres.clone())),
+            BackendSpec::Minio(_) | BackendSpec::Seaweedfs(_) | BackendSpec::Postgres(_) => None,
+        }
+    }
+
+    /// The Secret in the experiment's namespace by which it is reached, and the keys that it needs.
+    #[must_use]
+    pub fn secret(&self) -> (&str, Vec<String>) {
+        match self {
+            Self::S3(s3) => s3_secret(s3),
+            Self::Postgres(postgres) => {
+                let at = &postgres.secret_ref;
+                let keys = [&at.key].into_iter().chain(&postgres.ca_key);
+                (&at.name, keys.cloned().collect())
+            }
+        }
+    }
+}
+
+fn s3_secret(s3: &S3Backend) -> (&str, Vec<String>) {
+    let keys = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+    (
+        &s3.credentials_secret_ref.name,
+        keys.map(str::to_owned).to_vec(),
+    )
+}
+
 impl Validated {
+    /// The Secrets of the user by which external systems are reached, the results store included, and the keys that
+    /// each needs.
+    pub fn user_secrets(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        let backends = self.backends.iter();
+        let external = backends.filter_map(|backend| backend.external.as_ref());
+        external
+            .map(External::secret)
+            .chain(self.spec.results.s3.as_ref().map(s3_secret))
+    }
+
     /// The name of a child.
     #[must_use]
     pub fn child(&self, role: &str) -> String {
@@ -63,126 +117,12 @@ impl Validated {
         backends.chain(&self.lock)
     }
 
-    /// Whether test objects are written to buckets outside the cluster.
+    /// Whether test objects are written to buckets, or tables to databases, that were there before.
     #[must_use]
     pub fn has_external(&self) -> bool {
         self.backends
             .iter()
             .any(|backend| backend.external.is_some())
-    }
-}
-
-/// Why an experiment is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The resource has no uid, name or namespace yet.
-    #[error("the resource is incomplete: {0}")]
-    Incomplete(&'static str),
-    /// A union does not have exactly one member.
-    #[error("{0} sets none or several of the members of its union: set exactly one")]
-    Union(String),
-    /// The catalogue does not know the version.
-    #[error(
-        "{backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
-    )]
-    UnknownVersion {
-        /// The backend, or whose lock it is.
-        backend: String,
-        /// The kind of the server, as the catalogue writes it.
-        kind: &'static str,
-        /// The version asked for.
-        version: String,
-        /// The known ones.
-        known: String,
-    },
-    /// An objective does not compile.
-    #[error("objective {name}: {problem}")]
-    Objective {
-        /// The objective.
-        name: String,
-        /// What is wrong and how to mend it.
-        problem: String,
-    },
-    /// A Secret is missing.
-    #[error(
-        "Secret {0} does not exist in the experiment's namespace: create it with the keys accessKeyId and secretAccessKey"
-    )]
-    SecretMissing(String),
-    /// A Secret lacks a key.
-    #[error(
-        "Secret {secret} lacks the key {key}: kubectl create secret generic {secret} --from-literal=accessKeyId=… --from-literal=secretAccessKey=…"
-    )]
-    SecretIncomplete {
-        /// The Secret.
-        secret: String,
-        /// The key.
-        key: &'static str,
-    },
-    /// No results store is configured.
-    #[error(
-        "no results store: set spec.results.s3, or install the chart with resultsStore.enabled=true"
-    )]
-    NoResultsStore,
-    /// No node has the labels.
-    #[error(
-        "no schedulable node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector"
-    )]
-    NoNodes(String),
-    /// The equipment fits on no node.
-    #[error(
-        "no node of the pool can hold {what}: it needs {need}, and the largest node, {node}, offers {offer}; ask for less in {field}"
-    )]
-    EquipmentTooLarge {
-        /// A backend or a generator.
-        what: &'static str,
-        /// What it needs.
-        need: String,
-        /// The largest node.
-        node: String,
-        /// What that offers.
-        offer: String,
-        /// The field to change.
-        field: &'static str,
-    },
-    /// A quantity cannot be read.
-    #[error("{field}: {problem}")]
-    Quantity {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        problem: quantity::QuantityError,
-    },
-    /// Too many trials.
-    #[error(
-        "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
-    )]
-    TooManyTrials(usize),
-    /// The decision rule lacks a backend.
-    #[error("decision {rule}: {problem}")]
-    Decision {
-        /// The rule.
-        rule: &'static str,
-        /// What is missing and how to mend it.
-        problem: String,
-    },
-}
-
-impl Refusal {
-    /// The reason of the condition, the event and the metric.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Incomplete(_) | Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
-            Self::UnknownVersion { .. } => "UnknownVersion",
-            Self::Objective { .. } => "InvalidObjective",
-            Self::SecretMissing(_) => "SecretMissing",
-            Self::SecretIncomplete { .. } => "SecretIncomplete",
-            Self::NoResultsStore => "NoResultsStore",
-            Self::NoNodes(_) => "NoNodes",
-            Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
-            Self::TooManyTrials(_) => "TooManyTrials",
-            Self::Decision { .. } => "InvalidDecision",
-        }
     }
 }
 
@@ -259,7 +199,7 @@ pub fn salvage(experiment: &Experiment) -> Option<Validated> {
             kind: backend.kind()?,
             version: backend.version().unwrap_or_default().to_owned(),
             image: String::new(),
-            external: backend.s3.clone(),
+            external: External::of(backend),
             settings: settings_of(backend),
         })
     };
@@ -322,15 +262,14 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
 
 fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refusal> {
     let union = || Refusal::Union(format!("backend {}", backend.name));
-    let member = backend.member().ok_or_else(union)?;
     let kind = backend.kind().ok_or_else(union)?;
-    if let BackendSpec::S3(external) = member {
+    if let Some(external) = External::of(backend) {
         return Ok(ValidBackend {
             name: backend.name.clone(),
             kind,
             version: String::new(),
             image: String::new(),
-            external: Some(external.clone()),
+            external: Some(external),
             settings: BTreeMap::new(),
         });
     }
@@ -407,23 +346,14 @@ fn settings_of(backend: &Backend) -> BTreeMap<String, String> {
 /// # Errors
 /// The first refusal.
 pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusal> {
-    let external = valid
-        .backends
-        .iter()
-        .filter_map(|backend| backend.external.as_ref());
-    for s3 in external.chain(valid.spec.results.s3.as_ref()) {
-        let secret = &s3.credentials_secret_ref.name;
-        let keys = observed
-            .secrets
-            .get(secret)
-            .ok_or_else(|| Refusal::SecretMissing(secret.clone()))?;
-        for key in [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY] {
-            if !keys.contains(key) {
-                return Err(Refusal::SecretIncomplete {
-                    secret: secret.clone(),
-                    key,
-                });
-            }
+    for (secret, keys) in valid.user_secrets() {
+        let secret = secret.to_owned();
+        let Some(found) = observed.secrets.get(&secret) else {
+            return Err(Refusal::SecretMissing { secret, keys });
+        };
+        if let Some(key) = keys.iter().find(|key| !found.contains(*key)) {
+            let key = key.clone();
+            return Err(Refusal::SecretIncomplete { secret, key, keys });
         }
     }
     if observed.nodes.is_empty() {

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A system under test. Exactly one of `minio`, `seaweedfs`, `postgres` and `s3` is set.
+/// A system under test. Exactly one of `minio`, `seaweedfs`, `postgres`, `postgresUrl` and `s3` is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.minio), has(self.seaweedfs), has(self.postgres), has(self.s3)].filter(x, x).size() == 1").message("a backend sets exactly one of minio, seaweedfs, postgres and s3"))]
-#[x_kube(validation = Rule::new("!has(self.s3) || !has(self.equipment)").message("an external s3 backend has no equipment: it runs where it runs"))]
+#[x_kube(validation = Rule::new("[has(self.minio), has(self.seaweedfs), has(self.postgres), has(self.postgresUrl), has(self.s3)].filter(x, x).size() == 1").message("a backend sets exactly one of minio, seaweedfs, postgres, postgresUrl and s3"))]
+#[x_kube(validation = Rule::new("(!has(self.s3) && !has(self.postgresUrl)) || !has(self.equipment)").message("an external backend (s3, postgresUrl) has no equipment: it runs where it runs"))]
 pub struct Backend {
     /// The name used in results, decisions and the names of children: lower-case letters, digits and dashes.
     #[schemars(
@@ -27,6 +27,10 @@ pub struct Backend {
     /// A Postgres server, provisioned for the experiment and removed after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresBackend>,
+    /// A Postgres server that exists already. The schema `bakeoff` is made in its database, refused if there is one,
+    /// and dropped after the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres_url: Option<PostgresUrlBackend>,
     /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Backend>,
@@ -79,6 +83,38 @@ pub struct PostgresBackend {
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z][a-z0-9_]{0,62}([.][a-z][a-z0-9_]{0,62})?$'))").message("settings: a name consists of lower-case letters, digits and underscores, as in pg_settings"))]
     #[x_kube(validation = Rule::new("!self.exists(name, name in ['listen_addresses', 'port', 'data_directory', 'config_file', 'hba_file', 'ident_file', 'unix_socket_directories', 'shared_preload_libraries', 'external_pid_file', 'logging_collector', 'log_destination', 'ssl'])").message("settings: addresses, files, logs, ssl and shared_preload_libraries are set by the operator"))]
     pub settings: BTreeMap<String, SettingValue>,
+}
+
+/// A Postgres server that exists already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresUrlBackend {
+    /// Where its URL is: `postgres://user:password@host:5432/database?sslmode=verify-full`. The mode is `disable`,
+    /// `require` (encrypted, whoever answers) or `verify-full` (encrypted, the certificate is checked). The user needs CREATE on the
+    /// database.
+    pub secret_ref: SecretKeyRef,
+    /// The key of the same Secret with the certificate authorities, in PEM, that `verify-full` trusts.
+    /// Default: those of the generator's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub ca_key: Option<String>,
+}
+
+/// A key of a Secret in the Experiment's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key. Default `url`.
+    #[serde(default = "default_url_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+fn default_url_key() -> String {
+    "url".to_owned()
 }
 
 /// The value of a server setting.
@@ -135,7 +171,7 @@ pub enum BackendKind {
     Minio,
     /// A provisioned SeaweedFS server.
     Seaweedfs,
-    /// A provisioned Postgres server.
+    /// A Postgres server, provisioned or external.
     Postgres,
     /// An external S3 endpoint.
     S3,
@@ -166,6 +202,8 @@ pub enum BackendSpec<'a> {
     Seaweedfs(&'a SeaweedfsBackend),
     /// `postgres`
     Postgres(&'a PostgresBackend),
+    /// `postgresUrl`
+    PostgresUrl(&'a PostgresUrlBackend),
     /// `s3`
     S3(&'a S3Backend),
 }
@@ -174,13 +212,15 @@ impl Backend {
     /// The member that is set, or `None` unless exactly one is.
     #[must_use]
     pub fn member(&self) -> Option<BackendSpec<'_>> {
-        match (&self.minio, &self.seaweedfs, &self.postgres, &self.s3) {
-            (Some(minio), None, None, None) => Some(BackendSpec::Minio(minio)),
-            (None, Some(seaweedfs), None, None) => Some(BackendSpec::Seaweedfs(seaweedfs)),
-            (None, None, Some(postgres), None) => Some(BackendSpec::Postgres(postgres)),
-            (None, None, None, Some(s3)) => Some(BackendSpec::S3(s3)),
-            _ => None,
-        }
+        let members = [
+            self.minio.as_ref().map(BackendSpec::Minio),
+            self.seaweedfs.as_ref().map(BackendSpec::Seaweedfs),
+            self.postgres.as_ref().map(BackendSpec::Postgres),
+            self.postgres_url.as_ref().map(BackendSpec::PostgresUrl),
+            self.s3.as_ref().map(BackendSpec::S3),
+        ];
+        let mut set = members.into_iter().flatten();
+        set.next().filter(|_| set.next().is_none())
     }
 
     /// What the backend is, or `None` unless exactly one member is set.
@@ -189,7 +229,7 @@ impl Backend {
         self.member().map(|member| match member {
             BackendSpec::Minio(_) => BackendKind::Minio,
             BackendSpec::Seaweedfs(_) => BackendKind::Seaweedfs,
-            BackendSpec::Postgres(_) => BackendKind::Postgres,
+            BackendSpec::Postgres(_) | BackendSpec::PostgresUrl(_) => BackendKind::Postgres,
             BackendSpec::S3(_) => BackendKind::S3,
         })
     }
@@ -201,7 +241,7 @@ impl Backend {
             BackendSpec::Minio(minio) => Some(&minio.version),
             BackendSpec::Seaweedfs(seaweedfs) => Some(&seaweedfs.version),
             BackendSpec::Postgres(postgres) => Some(&postgres.version),
-            BackendSpec::S3(_) => None,
+            BackendSpec::PostgresUrl(_) | BackendSpec::S3(_) => None,
         }
     }
 }

@@ -13,8 +13,8 @@ mod soak;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, S3Backend, SeaweedfsBackend,
-    SecretRef, SettingValue,
+    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, PostgresUrlBackend,
+    S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
 pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
@@ -134,14 +134,14 @@ fn rule_equal_equipment() -> Rule {
 #[x_kube(validation = rule_trial_budget())]
 #[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
 #[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention) || has(w.soak)) ? self.backends.all(b, has(b.postgres)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention) && !has(w.soak)) && self.backends.all(b, !has(b.postgres))").message("every workload must fit every backend: headRow, casRace, retention and soak need postgres backends, the others need S3 (minio, seaweedfs, s3); split the experiment"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention) || has(w.soak)) ? self.backends.all(b, has(b.postgres) || has(b.postgresUrl)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention) && !has(w.soak)) && self.backends.all(b, !has(b.postgres) && !has(b.postgresUrl))").message("every workload must fit every backend: headRow, casRace, retention and soak need postgres backends (postgres, postgresUrl), the others need S3 (minio, seaweedfs, s3); split the experiment"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || w.casRace.writers >= self.generators.replicas)").message("casRace needs at least one writer for each generator: raise writers, or lower generators.replicas"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
 #[x_kube(validation = Rule::new("self.workloads.all(a, !has(a.casRace) || !has(a.casRace.lock) || !has(a.casRace.lock.redis) || self.workloads.all(b, !has(b.casRace) || !has(b.casRace.lock) || !has(b.casRace.lock.redis) || a.casRace.lock.redis.version == b.casRace.lock.redis.version))").message("all races share one Redis server: name the same casRace.lock.redis.version in each, or split the experiment"))]
 #[x_kube(validation = Rule::new("self.generators.replicas == 1 || self.workloads.all(w, !has(w.retention))").message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.workloads.size() == 1 && self.generators.replicas == 1)").message("a soak stands alone: its table lives on from segment to segment, so give it an experiment of its own with generators.replicas 1"))]
 #[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.trials.windowSeconds <= 3600 && !has(self.trials.earlyStop))").message("a segment of a soak takes at most 3600 windowSeconds, because it is held in memory until it ends, and trials.earlyStop does not apply: take more blocks, each goes on where the last one ended"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak) || w.soak.autovacuum.all(p, !has(p.server) || p.server.all(name, self.backends.all(b, !has(b.postgres) || !has(b.postgres.settings) || !(name in b.postgres.settings)))))").message("an autovacuum profile of a soak sets a server setting that backends[].postgres.settings fixes: name it in one of the two"))]
+#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak) || w.soak.autovacuum.all(p, !has(p.server) || p.server.all(name, self.backends.all(b, has(b.postgres) && (!has(b.postgres.settings) || !(name in b.postgres.settings))))))").message("an autovacuum profile of a soak sets a server setting that backends[].postgres.settings fixes, or that belongs to a server which is not the experiment's own: name it in one of the two places, or in the profile's table"))]
 #[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
 #[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]

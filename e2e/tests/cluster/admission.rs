@@ -41,13 +41,13 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a backend",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
-            "exactly one of minio, seaweedfs, postgres and s3",
+            "exactly one of minio, seaweedfs, postgres, postgresUrl and s3",
         ),
         (
             "no member of a backend",
             "/spec/backends",
             backend(json!({"name": "m"})),
-            "exactly one of minio, seaweedfs, postgres and s3",
+            "exactly one of minio, seaweedfs, postgres, postgresUrl and s3",
         ),
         (
             "duplicate backends",
@@ -226,6 +226,25 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "need postgres backends",
         ),
         (
+            "equipment of a server that exists",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}},
+                    "equipment": {"resources": {"cpu": "1", "memory": "1Gi"}, "storage": {"size": "1Gi"}}}]),
+            "an external backend (s3, postgresUrl) has no equipment",
+        ),
+        (
+            "S3 work on a Postgres server that exists",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}}}]),
+            "need postgres backends",
+        ),
+        (
+            "a key that no Secret can have",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db", "key": "a/b"}}}]),
+            "should match",
+        ),
+        (
             "unknown Postgres",
             "/spec/backends",
             backend(json!({"name": "pg", "postgres": {"version": "9.6"}})),
@@ -312,7 +331,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             backend(
                 json!({"name": "pg", "postgres": {"version": "18.4", "settings": {"autovacuum_naptime": "1s"}}}),
             ),
-            "name it in one of the two",
+            "name it in one of the two places",
         ),
         (
             "long name",

@@ -3,12 +3,17 @@
 pub mod locks;
 pub mod observe;
 pub mod partitions;
+pub mod schema;
 pub mod series;
+mod socket;
+pub mod url;
 pub mod wire;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -23,12 +28,15 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 #[error("endpoint {0:?}: write postgres://host:port")]
 pub struct AddressError(String);
 
+pub use socket::{Tls, TlsError};
+
 /// Opens connections to one database as one user.
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<Config>,
     address: Arc<str>,
     timeout: Duration,
+    tls: Option<Tls>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -59,18 +67,33 @@ impl Connector {
             .ok_or_else(wrong)?;
         let mut config = Config::new();
         config
-            .host(host)
+            .host(host.trim_matches(['[', ']']))
             .port(port.parse().map_err(|_| wrong())?)
             .dbname(database)
             .user(&credentials.access_key_id)
             .password(&credentials.secret_access_key)
             .application_name("bakeoff")
+            // What encrypts does so below the library.
+            .ssl_mode(SslMode::Disable)
             .connect_timeout(CONNECT_PATIENCE);
         Ok(Self {
             config: Arc::new(config),
             address: address.trim_end_matches('/').into(),
             timeout,
+            tls: None,
         })
+    }
+
+    /// The same with encrypted connections, or with plain ones.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.config.get_dbname().unwrap_or_default()
     }
 
     /// Where the server is, for people.
@@ -85,23 +108,20 @@ impl Connector {
         self.timeout
     }
 
+    async fn socket(&self) -> Result<socket::Socket, Failure> {
+        let unusable = || Failure::new(FailureClass::Client, "no host and port");
+        let (host, port) = self.address.rsplit_once(':').ok_or_else(unusable)?;
+        let port = port.parse().map_err(|_| unusable())?;
+        let host = host.trim_matches(['[', ']']);
+        socket::Socket::open((host, port), self.tls.as_ref()).await
+    }
+
     /// Opens a connection for the measured path: prepared statements only, one at a time.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses the user.
     pub async fn wire(&self) -> Result<wire::Wire, Failure> {
-        let unusable = || Failure::new(FailureClass::Client, "no host and port");
-        let (host, port) = self.address.rsplit_once(':').ok_or_else(unusable)?;
-        let port = port.parse().map_err(|_| unusable())?;
-        match tokio::time::timeout(
-            CONNECT_PATIENCE,
-            wire::Wire::open(&self.config, (host, port)),
-        )
-        .await
-        {
-            Ok(opened) => opened,
-            Err(_) => Err(Failure::new(FailureClass::Connect, "no answer within 10 s")),
-        }
+        in_time(async { wire::Wire::open(&self.config, self.socket().await?).await }).await
     }
 
     /// Opens a connection. It ends when the client is dropped.
@@ -109,21 +129,43 @@ impl Connector {
     /// # Errors
     /// When the server cannot be reached or refuses the user.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let (client, connection) =
-            match tokio::time::timeout(CONNECT_PATIENCE, self.config.connect(NoTls)).await {
-                Ok(Ok(pair)) => pair,
-                Ok(Err(error)) => return Err(opening(&error)),
-                Err(_) => {
-                    return Err(Failure::new(FailureClass::Connect, "no answer within 10 s"));
-                }
+        let signed_in = |error: tokio_postgres::Error| opening(&error);
+        if self.tls.is_some() {
+            let connecting = async {
+                let socket = self.socket().await?;
+                let (client, connection) = self
+                    .config
+                    .connect_raw(socket, NoTls)
+                    .await
+                    .map_err(signed_in)?;
+                carry(connection);
+                Ok(client)
             };
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-        Ok(client)
+            return in_time(connecting).await;
+        }
+        let connecting = async {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(signed_in)?;
+            carry(connection);
+            Ok(client)
+        };
+        in_time(connecting).await
     }
+}
+
+async fn in_time<T>(opening: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match tokio::time::timeout(CONNECT_PATIENCE, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::new(FailureClass::Connect, "no answer within 10 s")),
+    }
+}
+
+/// Lets the library carry requests and answers for as long as the client is about.
+fn carry(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
 }
 
 /// A failure while connecting: refused by the server, or not reached at all.

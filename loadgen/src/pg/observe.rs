@@ -113,7 +113,8 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
     let rows = client
         .query(
             "SELECT name, current_setting(name) FROM pg_settings \
-             WHERE source NOT IN ('default', 'override', 'client') \
+             WHERE (source NOT IN ('default', 'override', 'client') \
+             AND name !~ 'conninfo|command|passphrase|keyfile|primary_slot_name') \
              OR name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums', 'autovacuum')",
             &[],
         )

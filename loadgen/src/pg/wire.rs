@@ -7,17 +7,15 @@
 //! Sync in one write, answers until ReadyForQuery (PostgreSQL manual, "Message Flow: Extended Query").
 //! A statement is sent once; buffers are used again.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Config, NoTls};
 
 use super::refused;
+use super::socket::{Lent, Socket};
 use crate::s3::{Failure, FailureClass};
 
 /// Answers to these statements are short; a longer one makes the buffer grow.
@@ -39,7 +37,7 @@ pub enum Value<'a> {
 /// A connection that is signed in.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Socket,
     output: Vec<u8>,
     input: Vec<u8>,
     /// How much of the input has been read.
@@ -47,16 +45,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects and signs in.
+    /// Signs in on a socket.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses the user.
-    pub(super) async fn open(config: &Config, (host, port): (&str, u16)) -> Result<Self, Failure> {
-        let unreached =
-            |error: std::io::Error| Failure::new(FailureClass::Connect, error.to_string());
-        let stream = TcpStream::connect((host, port)).await.map_err(unreached)?;
-        stream.set_nodelay(true).map_err(unreached)?;
-        let stream = Arc::new(stream);
+    /// When the server refuses the user or goes.
+    pub(super) async fn open(config: &Config, socket: Socket) -> Result<Self, Failure> {
+        let stream = Arc::new(Mutex::new(socket));
         // The answer to signing in ends with ReadyForQuery and a server says nothing unasked after it, so
         // that what the library drops here holds no bytes of ours. It has sent no farewell either: that is
         // the part of the connection's task, which never runs.
@@ -66,7 +60,7 @@ impl Wire {
         let lost = || Failure::new(FailureClass::Connect, "the library keeps the connection");
         let stream = Arc::into_inner(stream).ok_or_else(lost)?;
         Ok(Self {
-            stream,
+            stream: stream.into_inner().map_err(|_| lost())?,
             output: Vec::with_capacity(BUFFER),
             input: vec![0; BUFFER],
             filled: 0,
@@ -171,6 +165,8 @@ impl Wire {
         let broken =
             |error: std::io::Error| Failure::new(FailureClass::Transport, error.to_string());
         self.stream.write_all(&self.output).await.map_err(broken)?;
+        // Nothing to do on a plain socket; an encrypted one may hold the last record back.
+        self.stream.flush().await.map_err(broken)?;
         let mut answer = Answer::default();
         loop {
             // The runtime's own read, because it takes a short one for the last: the next waits for the
@@ -261,53 +257,6 @@ impl Answer {
             _ => return Err("an answer that was not asked for"),
         }
         Ok(())
-    }
-}
-
-/// The socket while the library signs in.
-struct Lent(Arc<TcpStream>);
-
-impl AsyncRead for Lent {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
-                Ok(read) => {
-                    buffer.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Lent {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -4,6 +4,7 @@ use bakeoff_crds::run::RUN_SCHEMA;
 
 use crate::control::FollowError;
 use crate::lock_server::LockAddressError;
+use crate::pg::schema::SchemaError;
 use crate::probe::ProbeError;
 use crate::record::RecordError;
 use crate::s3::TargetError;
@@ -26,6 +27,17 @@ pub enum RunError {
     /// An endpoint is malformed.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The URL of an external Postgres server cannot be used.
+    #[error("backend {backend}: the URL in its Secret cannot be used: {detail}")]
+    Url {
+        /// The backend.
+        backend: String,
+        /// What is wrong and how to mend it; without the URL, which holds a password.
+        detail: String,
+    },
+    /// The schema of an external database.
+    #[error(transparent)]
+    Database(#[from] SchemaError),
     /// The address of the lock server is malformed.
     #[error(transparent)]
     Lock(#[from] LockAddressError),
@@ -53,6 +65,8 @@ impl RunError {
             Self::Probe(error) => error.reason(),
             Self::Target(error) => error.reason(),
             Self::Lock(error) => error.reason(),
+            Self::Url { .. } => "PostgresUrlInvalid",
+            Self::Database(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
             Self::Follow(error) => error.reason(),
@@ -67,7 +81,12 @@ impl RunError {
             Self::Stopped | Self::Follow(_) | Self::Record(_) => true,
             Self::Store(error) => error.retryable(),
             Self::Probe(error) => error.retryable(),
-            Self::Schema(_) | Self::Target(_) | Self::Lock(_) | Self::Json(_) => false,
+            Self::Database(error) => error.retryable(),
+            Self::Schema(_)
+            | Self::Target(_)
+            | Self::Lock(_)
+            | Self::Url { .. }
+            | Self::Json(_) => false,
         }
     }
 }

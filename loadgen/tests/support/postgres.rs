@@ -59,6 +59,15 @@ fn server(folder: &Path, port: u16, settings: &[String]) -> Command {
 impl Postgres {
     /// A fresh server with these settings, for example `autovacuum_naptime=1s`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, None)
+    }
+
+    /// A fresh server that encrypts connections with this certificate and its key, where asked.
+    pub fn start_encrypted(certificate: &Path, key: &Path) -> Self {
+        Self::start_with(&["ssl=on"], Some((certificate, key)))
+    }
+
+    fn start_with(settings: &[&str], pair: Option<(&Path, &Path)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
         std::fs::write(&password, SECRET).unwrap();
@@ -80,6 +89,14 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(status.success(), "initdb");
+        if let Some(pair) = pair {
+            for (from, name) in [(pair.0, "server.crt"), (pair.1, "server.key")] {
+                let to = folder.path().join("data").join(name);
+                std::fs::copy(from, &to).unwrap();
+                let _ = chown(&to, Some(NOBODY), Some(NOBODY));
+                std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            }
+        }
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

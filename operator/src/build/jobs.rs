@@ -9,13 +9,13 @@ use super::{
     pull_policy, selector, undisturbed,
 };
 use crate::settings::Settings;
-use crate::validate::Validated;
+use crate::validate::{External, Validated};
 use bakeoff_crds::names;
-use bakeoff_crds::spec::Resources;
+use bakeoff_crds::spec::{PostgresUrlBackend, Resources};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec,
+    EnvVarSource, KeyToPath, ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec,
     SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
     WeightedPodAffinityTerm,
 };
@@ -40,7 +40,7 @@ pub fn report_name(valid: &Validated, attempt: i32) -> String {
     valid.child(&format!("report-{attempt}"))
 }
 
-/// The Job that removes test objects from external buckets.
+/// The Job that removes test objects from external buckets and schemas from external databases.
 #[must_use]
 pub fn cleanup_name(valid: &Validated) -> String {
     valid.child("cleanup")
@@ -188,7 +188,7 @@ pub fn report(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
     )
 }
 
-/// Removes test objects from external buckets.
+/// Removes test objects from external buckets and schemas from external databases.
 #[must_use]
 pub fn cleanup(valid: &Validated, settings: &Settings) -> Job {
     job(
@@ -231,15 +231,12 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
             ..Default::default()
         });
         mounts.push(mount("plan", PLAN, true));
-        for (position, (folder, secret)) in credential_folders(valid).into_iter().enumerate() {
+        for (position, (folder, source)) in credential_folders(valid).into_iter().enumerate() {
             let name = format!("credentials-{position}");
             mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
             volumes.push(Volume {
                 name,
-                secret: Some(SecretVolumeSource {
-                    secret_name: Some(secret),
-                    ..Default::default()
-                }),
+                secret: Some(source),
                 ..Default::default()
             });
         }
@@ -296,25 +293,47 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
     }
 }
 
-/// The Secrets that are mounted into generators: folder and Secret.
+/// The Secrets that are mounted into generators, by folder.
 #[must_use]
-pub fn credential_folders(valid: &Validated) -> BTreeMap<String, String> {
-    let mut folders: BTreeMap<String, String> = valid
+pub fn credential_folders(valid: &Validated) -> BTreeMap<String, SecretVolumeSource> {
+    let whole = |secret: String| SecretVolumeSource {
+        secret_name: Some(secret),
+        ..Default::default()
+    };
+    let mut folders: BTreeMap<String, SecretVolumeSource> = valid
         .backends
         .iter()
         .map(|backend| {
-            let secret = match &backend.external {
-                Some(s3) => s3.credentials_secret_ref.name.clone(),
-                None => credentials_name(valid, backend),
+            let source = match &backend.external {
+                Some(External::S3(s3)) => whole(s3.credentials_secret_ref.name.clone()),
+                Some(External::Postgres(postgres)) => of_url(postgres),
+                None => whole(credentials_name(valid, backend)),
             };
-            (backend.name.clone(), secret)
+            (backend.name.clone(), source)
         })
         .collect();
     if let Some(lock) = &valid.lock {
-        folders.insert(lock.name.clone(), credentials_name(valid, lock));
+        folders.insert(lock.name.clone(), whole(credentials_name(valid, lock)));
     }
-    folders.insert(RESULTS_FOLDER.to_owned(), results_secret(valid));
+    folders.insert(RESULTS_FOLDER.to_owned(), whole(results_secret(valid)));
     folders
+}
+
+/// The URL and the authorities alone, under names that do not depend on the user's: what else the Secret holds is
+/// nothing to the generators.
+fn of_url(postgres: &PostgresUrlBackend) -> SecretVolumeSource {
+    let item = |key: &String, path: &str| KeyToPath {
+        key: key.clone(),
+        path: path.to_owned(),
+        mode: None,
+    };
+    let url = item(&postgres.secret_ref.key, names::FILE_URL);
+    let authorities = postgres.ca_key.iter().map(|key| item(key, names::FILE_CA));
+    SecretVolumeSource {
+        secret_name: Some(postgres.secret_ref.name.clone()),
+        items: Some([url].into_iter().chain(authorities).collect()),
+        ..Default::default()
+    }
 }
 
 /// The Secret with the credentials of the results store: the user's, or a copy of the chart's.

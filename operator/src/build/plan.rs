@@ -6,7 +6,7 @@ use super::profile::profile;
 use super::{Role, metadata};
 use crate::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
-use crate::validate::{ValidBackend, Validated};
+use crate::validate::{External, ValidBackend, Validated};
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
@@ -63,30 +63,8 @@ fn resolve(
     observed: &Observed,
 ) -> Option<ResolvedBackend> {
     let credentials_dir = format!("{CREDENTIALS}/{}", backend.name);
-    if let Some(s3) = &backend.external {
-        return Some(ResolvedBackend {
-            name: backend.name.clone(),
-            kind: backend.kind,
-            version: String::new(),
-            image: String::new(),
-            image_id: String::new(),
-            image_bytes: None,
-            endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
-            region: s3.region.clone(),
-            bucket: s3.bucket.clone(),
-            prefix: format!("bakeoff/{}", valid.id.uid),
-            path_style: s3.path_style,
-            credentials_dir,
-            metrics_url: None,
-            provisioned: false,
-            durability: "as the operator of this endpoint states it".to_owned(),
-            settings: BTreeMap::new(),
-            node: String::new(),
-            time_to_ready_seconds: None,
-            caveats: vec![
-                "external endpoint: its equipment and its distance are its own".to_owned(),
-            ],
-        });
+    if let Some(external) = &backend.external {
+        return Some(resolve_external(valid, backend, external, credentials_dir));
     }
     let profile = profile(valid, backend)?;
     let pod = observed
@@ -120,6 +98,53 @@ fn resolve(
         time_to_ready_seconds: pod.and_then(time_to_ready),
         caveats: profile.caveats.into_iter().map(str::to_owned).collect(),
     })
+}
+
+fn resolve_external(
+    valid: &Validated,
+    backend: &ValidBackend,
+    external: &External,
+    credentials_dir: String,
+) -> ResolvedBackend {
+    let outside = ResolvedBackend {
+        name: backend.name.clone(),
+        kind: backend.kind,
+        version: String::new(),
+        image: String::new(),
+        image_id: String::new(),
+        image_bytes: None,
+        endpoint: String::new(),
+        region: String::new(),
+        bucket: String::new(),
+        prefix: format!("bakeoff/{}", valid.id.uid),
+        path_style: true,
+        credentials_dir,
+        metrics_url: None,
+        provisioned: false,
+        durability: String::new(),
+        settings: BTreeMap::new(),
+        node: String::new(),
+        time_to_ready_seconds: None,
+        caveats: vec!["external endpoint: its equipment and its distance are its own".to_owned()],
+    };
+    match external {
+        External::S3(s3) => ResolvedBackend {
+            endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
+            region: s3.region.clone(),
+            bucket: s3.bucket.clone(),
+            path_style: s3.path_style,
+            durability: "as the operator of this endpoint states it".to_owned(),
+            ..outside
+        },
+        // Its address is in its URL, which the generators alone read; its settings say how durable it is.
+        External::Postgres(_) => ResolvedBackend {
+            caveats: vec![
+                "external server: its equipment, its distance and its replicas are its own, and others may use it"
+                    .to_owned(),
+            ],
+            ..outside
+        },
+    }
 }
 
 /// `None` never happens: the server has a profile.

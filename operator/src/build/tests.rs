@@ -113,7 +113,8 @@ fn generators_are_told_where_the_lock_is_and_with_which_password() {
     );
     let folders = jobs::credential_folders(&valid);
     assert_eq!(lock.credentials_dir, "/etc/bakeoff/credentials/lock.redis");
-    assert_eq!(folders["lock.redis"], "a2-0123abcd-lock-cred");
+    let secret = folders["lock.redis"].secret_name.as_deref();
+    assert_eq!(secret, Some("a2-0123abcd-lock-cred"));
     assert!(!lock.settings["command"].is_empty());
 }
 
@@ -135,4 +136,75 @@ fn an_unknown_version_of_the_lock_is_refused_with_the_known_ones() {
     let race = json!({"lock": {"redis": {"version": "6.2"}}});
     let salvaged = validate::salvage(&experiment(backend, race)).unwrap();
     assert_eq!(salvaged.provisioned().count(), 2);
+}
+
+fn external(url: Value) -> Validated {
+    let backend = json!({"name": "theirs", "postgresUrl": url});
+    validate::spec(&experiment(backend, json!({})), &settings()).unwrap()
+}
+
+#[test]
+fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
+    let valid = external(json!({"secretRef": {"name": "db"}, "caKey": "authorities.pem"}));
+    assert_eq!(valid.provisioned().count(), 0);
+    assert!(valid.has_external(), "its schema is dropped afterwards");
+    let folders = jobs::credential_folders(&valid);
+    let source = &folders["theirs"];
+    assert_eq!(source.secret_name.as_deref(), Some("db"));
+    let items = source.items.as_ref().unwrap();
+    let files: Vec<_> = items
+        .iter()
+        .map(|item| (item.key.as_str(), item.path.as_str()))
+        .collect();
+    assert_eq!(files, [("url", "url"), ("authorities.pem", "ca.crt")]);
+    let plan = plan::run_plan(
+        &valid,
+        &settings(),
+        &Observed::default(),
+        Default::default(),
+        0,
+    );
+    let server = &plan.backends[0];
+    assert_eq!(server.kind, bakeoff_crds::spec::BackendKind::Postgres);
+    assert!(!server.provisioned);
+    assert_eq!(
+        (server.endpoint.as_str(), server.durability.as_str()),
+        ("", "")
+    );
+    assert_eq!(
+        server.prefix,
+        "bakeoff/0123abcd-0000-4000-8000-000000000000"
+    );
+    assert!(server.caveats[0].contains("external server"));
+    let salvaged = validate::salvage(&experiment(
+        json!({"name": "theirs", "postgresUrl": {"secretRef": {"name": "db"}}}),
+        json!({}),
+    ));
+    assert!(salvaged.unwrap().has_external());
+}
+
+#[test]
+fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
+    let valid = external(json!({"secretRef": {"name": "db", "key": "dsn"}}));
+    let with = |keys: Option<&[&str]>| {
+        let mut observed = Observed::default();
+        if let Some(keys) = keys {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            observed.secrets.insert("db".to_owned(), keys);
+        }
+        validate::surroundings(&valid, &observed).unwrap_err()
+    };
+    let missing = with(None);
+    assert_eq!(missing.reason(), "SecretMissing");
+    let incomplete = with(Some(&["url"]));
+    assert_eq!(incomplete.reason(), "SecretIncomplete");
+    for refusal in [missing, incomplete] {
+        let said = refusal.to_string();
+        assert!(
+            said.contains("create secret generic db --from-literal=dsn=…"),
+            "{said}"
+        );
+    }
+    // What comes next is the nodes.
+    assert_eq!(with(Some(&["dsn"])).reason(), "NoNodes");
 }

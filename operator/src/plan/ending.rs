@@ -291,7 +291,7 @@ fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
     }
 }
 
-/// Removes test objects from external buckets.
+/// Removes test objects from external buckets and schemas from external databases.
 fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
     let skip = draft
         .experiment
@@ -303,12 +303,12 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
     }
     if skip {
         return Step::GaveUp(format!(
-            "objects in external buckets were left, as {} asks",
+            "objects in external buckets and schemas in external databases were left, as {} asks",
             names::ANNOTATION_SKIP_CLEANUP
         ));
     }
     let name = jobs::cleanup_name(valid);
-    let left = "objects under the prefix bakeoff/ in external buckets may be left";
+    let left = "objects under the prefix bakeoff/ in external buckets, or the schema bakeoff in external databases, may be left";
     let job = draft.observed.children.job(&name);
     match job_state(job) {
         JobState::Absent => {
@@ -338,7 +338,7 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
     draft.stage(
         Truth::Unknown,
         "CleaningUp",
-        "removes test objects from external buckets",
+        "removes test objects from external buckets and schemas from external databases",
     );
     Step::Waiting
 }
@@ -447,7 +447,7 @@ pub fn deleting(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
     let step = match valid {
         _ if already => Step::Done,
         _ if overdue => Step::GaveUp(
-            "objects in external buckets may be left: no time or no valid spec to remove them"
+            "objects in external buckets or schemas in external databases may be left: no time or no valid spec to remove them"
                 .to_owned(),
         ),
         None => Step::Done,

@@ -87,7 +87,13 @@ fn subject_of(number: u8, replicas: i32) -> Experiment {
     match number {
         0 => experiment(false, replicas),
         1 => experiment(true, replicas),
-        _ => race(replicas),
+        2 => race(replicas),
+        _ => {
+            let mut external = race(replicas);
+            let backend = json!([{"name": "theirs", "postgresUrl": {"secretRef": {"name": "aws", "key": names::SECRET_ACCESS_KEY_ID}}}]);
+            external.spec.backends = serde_json::from_value(backend).unwrap();
+            external
+        }
     }
 }
 
@@ -475,7 +481,7 @@ proptest! {
     #[test]
     fn every_experiment_ends_and_leaves_nothing(
         seed in any::<u64>(),
-        subject in 0_u8..3,
+        subject in 0_u8..4,
         replicas in 1_i32..3,
         failures in 0_u32..6,
         crashes in any::<bool>(),

@@ -1,0 +1,120 @@
+//! The schema `bakeoff` in a database that is not ours: whose it is, and its removal.
+//!
+//! A comment on the schema names its run. So a schema that was there before is never taken for ours, two experiments
+//! do not work in one database at a time, and what is removed afterwards is what the run itself made.
+
+use tokio_postgres::Client;
+
+use super::{Connector, failure};
+use crate::s3::Failure;
+
+/// Why a run may not use a database.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The schema is somebody else's.
+    #[error(
+        "the database {database} has a schema bakeoff already ({whose}): wait until that run has ended, name another \
+         database, or DROP SCHEMA bakeoff CASCADE if nobody needs it"
+    )]
+    Taken {
+        /// The database.
+        database: String,
+        /// What its comment says.
+        whose: String,
+    },
+    /// The server did not do it.
+    #[error(
+        "the schema bakeoff cannot be {verb} ({failure}): the user needs CREATE on the database"
+    )]
+    Refused {
+        /// `made` or `dropped`.
+        verb: &'static str,
+        /// What the server said.
+        failure: Failure,
+    },
+}
+
+impl SchemaError {
+    /// The machine-readable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "SchemaTaken",
+            Self::Refused { .. } => "SchemaRefused",
+        }
+    }
+
+    /// Whether another attempt could end better without a change by the user.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Taken { .. } => false,
+            Self::Refused { failure, .. } => failure.class != crate::s3::FailureClass::Client,
+        }
+    }
+}
+
+/// The comment that names a run.
+fn mark(run: &str) -> String {
+    format!("Bakeoff run {run}")
+}
+
+/// The comment on the schema; the outer `None` when there is no schema.
+async fn comment(client: &Client) -> Result<Option<Option<String>>, Failure> {
+    let row = client
+        .query_opt(
+            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'bakeoff'",
+            &[],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    row.map(|row| row.try_get(0).map_err(|error| failure(&error)))
+        .transpose()
+}
+
+/// Makes the schema for a run, unless the run has it already.
+///
+/// # Errors
+/// When it is somebody else's, or the server does not let it.
+pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> {
+    let refused = |failure| SchemaError::Refused {
+        verb: "made",
+        failure,
+    };
+    let client = connector.connect().await.map_err(refused)?;
+    match comment(&client).await.map_err(refused)? {
+        Some(said) if said.as_deref() == Some(mark(run).as_str()) => Ok(()),
+        Some(said) => Err(SchemaError::Taken {
+            database: connector.database().to_owned(),
+            whose: said.unwrap_or_else(|| "without a comment".to_owned()),
+        }),
+        None => {
+            let quoted = mark(run).replace('\'', "''");
+            // One transaction: of two that come at once the second fails, and nobody's schema is without its mark.
+            let sql = format!(
+                "BEGIN; CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS '{quoted}'; COMMIT"
+            );
+            let made = client.batch_execute(&sql).await;
+            made.map_err(|error| refused(failure(&error)))
+        }
+    }
+}
+
+/// Drops the schema with all that is in it, if it is this run's; answers how many were dropped, 0 or 1.
+///
+/// # Errors
+/// When the server cannot be reached or does not let it.
+pub async fn release(connector: &Connector, run: &str) -> Result<u64, SchemaError> {
+    let refused = |failure| SchemaError::Refused {
+        verb: "dropped",
+        failure,
+    };
+    let client = connector.connect().await.map_err(refused)?;
+    let said = comment(&client).await.map_err(refused)?;
+    if said.flatten().as_deref() != Some(mark(run).as_str()) {
+        return Ok(0);
+    }
+    let dropped = client.batch_execute("DROP SCHEMA bakeoff CASCADE").await;
+    dropped.map_err(|error| refused(failure(&error)))?;
+    Ok(1)
+}

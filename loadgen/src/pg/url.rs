@@ -1,0 +1,216 @@
+//! The URL of a Postgres server that exists already. (Pure.)
+//!
+//! It has a password in it, so no error repeats it.
+
+use std::str::FromStr as _;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use crate::sigv4::Credentials;
+
+/// Why a URL cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It is no URL of a Postgres server.
+    #[error(
+        "it is not of the form postgres://user:password@host:5432/database?sslmode=verify-full (signs other than \
+         letters, digits, -, _ and . in the password are written as %XX)"
+    )]
+    Form,
+    /// A part of it is missing.
+    #[error(
+        "it names no {0}: write postgres://user:password@host:5432/database?sslmode=verify-full"
+    )]
+    Missing(&'static str),
+    /// It names several servers.
+    #[error("it names several hosts: one server is measured, so name that one")]
+    SeveralHosts,
+    /// Whether connections are encrypted is left open.
+    #[error(
+        "{0}: add ?sslmode=disable, require (encrypted, whoever answers) or verify-full (encrypted, and the \
+         certificate is checked); encryption costs time, so it is not left to chance"
+    )]
+    SslMode(String),
+    /// A parameter that is not taken.
+    #[error("it has the parameter {0}: only sslmode is taken")]
+    Parameter(String),
+}
+
+/// How connections are encrypted, in the words of libpq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// With whoever answers; the certificate is not checked.
+    Require,
+    /// With a server whose certificate is signed by somebody trusted and bears the host's name.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The name in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Require => "require",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// What a URL says.
+#[derive(Clone)]
+pub struct Address {
+    /// The host's name or address; without brackets.
+    pub host: String,
+    /// The port; 5432 unless the URL names another.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// User and password; the latter may be empty.
+    pub credentials: Credentials,
+    /// How connections are encrypted.
+    pub ssl: SslMode,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .field("ssl", &self.ssl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// When it is not of the form `postgres://user:password@host:port/database?sslmode=MODE`.
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        let (head, query) = url.trim().split_once('?').unwrap_or((url.trim(), ""));
+        if !head.starts_with("postgres://") && !head.starts_with("postgresql://") {
+            return Err(UrlError::Form);
+        }
+        let ssl = ssl_mode(query)?;
+        let config = Config::from_str(head).map_err(|_| UrlError::Form)?;
+        let host = match config.get_hosts() {
+            [Host::Tcp(host)] if !host.is_empty() => host.trim_matches(['[', ']']).to_owned(),
+            [] | [_] => return Err(UrlError::Missing("host")),
+            _ => return Err(UrlError::SeveralHosts),
+        };
+        let named = |part: Option<&str>, name| match part {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(UrlError::Missing(name)),
+        };
+        let password = config.get_password().unwrap_or_default();
+        Ok(Self {
+            host,
+            port: config.get_ports().first().copied().unwrap_or(5_432),
+            database: named(config.get_dbname(), "database")?,
+            credentials: Credentials {
+                access_key_id: named(config.get_user(), "user")?,
+                secret_access_key: String::from_utf8(password.to_vec())
+                    .map_err(|_| UrlError::Form)?,
+                session_token: None,
+            },
+            ssl,
+        })
+    }
+
+    /// The address without user and password, as `postgres://host:port`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        if self.host.contains(':') {
+            format!("postgres://[{}]:{}", self.host, self.port)
+        } else {
+            format!("postgres://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn ssl_mode(query: &str) -> Result<SslMode, UrlError> {
+    let mut mode = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name != "sslmode" {
+            return Err(UrlError::Parameter(name.to_owned()));
+        }
+        mode = Some(match value {
+            "disable" => SslMode::Disable,
+            "require" => SslMode::Require,
+            "verify-full" => SslMode::VerifyFull,
+            other => return Err(UrlError::SslMode(format!("sslmode={other} is not taken"))),
+        });
+    }
+    mode.ok_or_else(|| UrlError::SslMode("it names no sslmode".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_as_whom_and_how() {
+        let address = Address::parse(
+            "postgres://me:p%40ss%3Aw@db.example.com:6432/runs?sslmode=verify-full\n",
+        )
+        .unwrap();
+        assert_eq!(address.endpoint(), "postgres://db.example.com:6432");
+        assert_eq!(address.database, "runs");
+        assert_eq!(address.credentials.access_key_id, "me");
+        assert_eq!(address.credentials.secret_access_key, "p@ss:w");
+        assert_eq!(address.ssl, SslMode::VerifyFull);
+        assert!(!format!("{address:?}").contains("p@ss"));
+        let plain = Address::parse("postgresql://me@10.0.0.7/runs?sslmode=disable").unwrap();
+        assert_eq!(plain.endpoint(), "postgres://10.0.0.7:5432");
+        assert_eq!(plain.credentials.secret_access_key, "");
+        let six = Address::parse("postgres://me:p@[fd00::7]:5433/runs?sslmode=require").unwrap();
+        assert_eq!(six.endpoint(), "postgres://[fd00::7]:5433");
+    }
+
+    #[test]
+    fn what_is_refused_says_why_and_repeats_no_password() {
+        let refused = [
+            (
+                "http://me:secret@db/runs?sslmode=disable",
+                "not of the form",
+            ),
+            (
+                "postgres://me:secret@db:port/runs?sslmode=disable",
+                "not of the form",
+            ),
+            (
+                "postgres://me:secret@db?sslmode=disable",
+                "names no database",
+            ),
+            ("postgres://db/runs?sslmode=disable", "names no user"),
+            (
+                "postgres://me:secret@a,b/runs?sslmode=disable",
+                "several hosts",
+            ),
+            ("postgres://me:secret@db/runs", "names no sslmode"),
+            (
+                "postgres://me:secret@db/runs?sslmode=prefer",
+                "sslmode=prefer is not taken",
+            ),
+            (
+                "postgres://me:secret@db/runs?sslmode=verify-ca",
+                "verify-full",
+            ),
+            (
+                "postgres://me:secret@db/runs?sslmode=disable&options=x",
+                "parameter options",
+            ),
+        ];
+        for (url, why) in refused {
+            let said = Address::parse(url).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+}

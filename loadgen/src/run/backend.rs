@@ -1,0 +1,133 @@
+//! A backend that a run measures: how it is reached, and what is removed from it.
+
+use std::path::PathBuf;
+
+use bakeoff_crds::names;
+use bakeoff_crds::run::{ResolvedBackend, RunPlan};
+use bakeoff_crds::spec::BackendKind;
+
+use super::{OPERATION_TIMEOUT, RunError};
+use crate::access::Access;
+use crate::pg::schema::{self, SchemaError};
+use crate::pg::url::Address;
+use crate::pg::{Connector, Tls};
+use crate::s3::TargetError;
+use crate::sigv4::Credentials;
+use crate::store::{self, StoreError};
+
+/// A backend that a run measures.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// As the plan describes it.
+    pub resolved: ResolvedBackend,
+    /// Who signs.
+    pub credentials: Credentials,
+    /// Connections to it.
+    pub access: Access,
+    /// The run for which the schema in a database that is not ours is made and dropped again; absent elsewhere.
+    pub claim: Option<String>,
+}
+
+impl Backend {
+    /// A backend with its credentials.
+    ///
+    /// # Errors
+    /// When its endpoint is malformed or TLS trusts nobody.
+    pub fn new(resolved: ResolvedBackend, credentials: Credentials) -> Result<Self, TargetError> {
+        let access = Access::new(&resolved, &credentials, OPERATION_TIMEOUT)?;
+        Ok(Self {
+            resolved,
+            credentials,
+            access,
+            claim: None,
+        })
+    }
+
+    /// An external Postgres server whose URL is in a file of the folder of its credentials.
+    ///
+    /// # Errors
+    /// When there is no such file, the URL is malformed, or nobody is trusted.
+    pub fn of_url(mut resolved: ResolvedBackend) -> Result<Self, RunError> {
+        let folder = PathBuf::from(&resolved.credentials_dir);
+        let unusable = |detail: String| RunError::Url {
+            backend: resolved.name.clone(),
+            detail,
+        };
+        let url = std::fs::read_to_string(folder.join(names::FILE_URL))
+            .map_err(|error| unusable(error.to_string()))?;
+        let address = Address::parse(&url).map_err(|error| unusable(error.to_string()))?;
+        let authorities = std::fs::read(folder.join(names::FILE_CA)).ok();
+        let tls = Tls::new(address.ssl, &address.host, authorities.as_deref())
+            .map_err(|error| unusable(error.to_string()))?;
+        let connector = Connector::new(
+            &address.endpoint(),
+            &address.database,
+            &address.credentials,
+            OPERATION_TIMEOUT,
+        )
+        .map_err(|error| unusable(error.to_string()))?;
+        resolved.endpoint = address.endpoint();
+        resolved.bucket = address.database;
+        let mode = address.ssl.as_str().to_owned();
+        resolved.settings.insert("sslmode".to_owned(), mode);
+        Ok(Self {
+            claim: Some(resolved.prefix.clone()),
+            resolved,
+            credentials: address.credentials,
+            access: Access::Postgres(connector.with_tls(tls)),
+        })
+    }
+
+    /// Makes the schema of a database that is not ours.
+    ///
+    /// # Errors
+    /// When it is somebody else's, or the server does not let it.
+    pub(super) async fn claim(&self) -> Result<(), SchemaError> {
+        match (&self.claim, &self.access) {
+            (Some(run), Access::Postgres(connector)) => schema::claim(connector, run).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The prefix of everything that the run writes there: empty, or ending with a slash.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        let prefix = self.resolved.prefix.trim_matches('/');
+        if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        }
+    }
+
+    /// Removes what lies below a prefix of it; answers how many objects. The tables of a trial on Postgres
+    /// make room for those of the next.
+    ///
+    /// # Errors
+    /// When the backend does not let it.
+    pub async fn remove(&self, prefix: &str) -> Result<u64, StoreError> {
+        let at = &self.resolved;
+        if matches!(self.access, Access::Postgres(_)) {
+            return Ok(0);
+        }
+        let client = store::client(&at.endpoint, &at.region, at.path_style, &self.credentials);
+        store::remove_all(&client, &at.bucket, prefix).await
+    }
+}
+
+/// Opens the backends of a plan with the credentials in their folders.
+///
+/// # Errors
+/// When credentials are missing or an endpoint is malformed.
+pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
+    plan.backends
+        .iter()
+        .map(|resolved| {
+            if resolved.kind == BackendKind::Postgres && resolved.endpoint.is_empty() {
+                return Backend::of_url(resolved.clone());
+            }
+            let credentials = store::credentials(&resolved.credentials_dir)?;
+            Ok(Backend::new(resolved.clone(), credentials)?)
+        })
+        .collect()
+}

@@ -1,0 +1,257 @@
+//! A Postgres server that was there before, by the URL in a Secret. Needs BAKEOFF_POSTGRES, as `postgres.rs` does, and
+//! `openssl` for the certificates.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use bakeoff_crds::result::{TrialRecord, Verdict};
+use bakeoff_crds::run::{Manifest, ResolvedBackend, RunPlan};
+use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::{self, Backend, Run, RunError};
+use bakeoff_loadgen::store::Store;
+use serde_json::json;
+use support::postgres::Postgres;
+use support::{KEY, SECRET, runner};
+use tokio::sync::watch;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// The folder of a Secret with this URL, as it is mounted.
+fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("url"), format!("{url}\n")).unwrap();
+    if let Some(file) = authorities {
+        std::fs::copy(file, folder.path().join("ca.crt")).unwrap();
+    }
+    folder
+}
+
+/// As the operator describes it.
+fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> ResolvedBackend {
+    ResolvedBackend {
+        endpoint: String::new(),
+        bucket: String::new(),
+        prefix: format!("bakeoff/{uid}"),
+        credentials_dir: secret.path().display().to_string(),
+        provisioned: false,
+        ..server.resolved("theirs")
+    }
+}
+
+fn url(server: &Postgres, host: &str, mode: &str) -> String {
+    let port = server.resolved("x").endpoint;
+    let port = port.rsplit_once(':').unwrap().1.to_owned();
+    format!("postgres://{KEY}:{SECRET}@{host}:{port}/postgres?sslmode={mode}")
+}
+
+/// A race of a second, with the heads of rows beside it, which take the other way to the server.
+fn plan(backend: &Backend) -> RunPlan {
+    let mut plan = runner::plan(
+        json!({"name": "race", "casRace": {"writers": 2, "modes": ["Guarded"]}}),
+        json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 2}),
+        backend,
+    );
+    let head = json!({"name": "head", "headRow": {
+        "activeRuns": [1_000], "fillfactor": [90], "load": {"closed": {"concurrency": [2]}}}});
+    plan.spec
+        .workloads
+        .push(serde_json::from_value(head).unwrap());
+    plan.backends[0].endpoint = String::new();
+    plan.spec.backends[0].name = "theirs".into();
+    plan.spec.limits.provision_seconds = 20;
+    plan
+}
+
+fn measured(backend: &Backend) -> (Result<Vec<TrialRecord>, RunError>, Option<Manifest>) {
+    let folder = tempfile::tempdir().unwrap();
+    let records = std::cell::RefCell::new(Vec::new());
+    let (_sender, stop) = watch::channel(false);
+    let mut run = Run {
+        plan: plan(backend),
+        backends: vec![backend.clone()],
+        lock: None,
+        store: Store::Folder(folder.path().into()),
+        index: 0,
+        generators: 1,
+        node: String::new(),
+        control: Arc::new(Control::default()),
+        stop,
+    };
+    let ended = runtime().block_on(run.lead(&|record| records.borrow_mut().push(record.clone())));
+    let manifest = std::fs::read(folder.path().join("manifest.json")).ok();
+    let manifest = manifest.map(|bytes| serde_json::from_slice(&bytes).unwrap());
+    (ended.map(|_| records.into_inner()), manifest)
+}
+
+/// Asks the server as its owner, and in clear.
+fn asked(server: &Postgres, sql: &str) -> Vec<String> {
+    let own = Backend::new(server.resolved("own"), support::credentials()).unwrap();
+    let connector = own.access.postgres().unwrap().clone();
+    runtime().block_on(async {
+        let client = connector.connect().await.unwrap();
+        let rows = client.simple_query(sql).await.unwrap();
+        rows.into_iter()
+            .filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+            .collect()
+    })
+}
+
+const SCHEMAS: &str = "SELECT nspname FROM pg_namespace WHERE nspname = 'bakeoff'";
+
+#[test]
+fn its_schema_is_made_measured_in_and_dropped_and_a_foreign_one_is_left_alone() {
+    let server = Postgres::start(&["work_mem=5MB"]);
+    let folder = secret(&url(&server, "127.0.0.1", "disable"), None);
+    let backend = Backend::of_url(resolved(&server, &folder, "first")).unwrap();
+    let (records, manifest) = measured(&backend);
+    let records = records.unwrap();
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        assert_eq!(record.verdict, Verdict::Valid, "{}", record.trial.workload);
+    }
+    // What the plan did not know stands in the manifest, and the password nowhere.
+    let manifest = manifest.unwrap();
+    let at = &manifest.plan.backends[0];
+    assert_eq!(at.endpoint, server.resolved("x").endpoint);
+    assert_eq!(
+        (at.bucket.as_str(), at.settings["sslmode"].as_str()),
+        ("postgres", "disable")
+    );
+    assert_eq!(at.settings["work_mem"], "5MB");
+    assert!(at.settings.contains_key("server_version"));
+    assert!(at.durability.contains("is flushed"), "{}", at.durability);
+    assert!(!serde_json::to_string(&manifest).unwrap().contains(SECRET));
+    assert_eq!(asked(&server, SCHEMAS), ["bakeoff"]);
+
+    // Another run meets a schema that is not its own: it neither works in it nor drops it.
+    let other = Backend::of_url(resolved(&server, &folder, "second")).unwrap();
+    let error = measured(&other).0.unwrap_err();
+    assert_eq!(error.reason(), "SchemaTaken");
+    assert!(!error.retryable());
+    assert!(error.to_string().contains("bakeoff/first"), "{error}");
+    let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&other)));
+    assert_eq!(cleaned.unwrap(), 0);
+    assert_eq!(asked(&server, SCHEMAS), ["bakeoff"]);
+
+    // The first one may go on, and leaves nothing.
+    assert_eq!(measured(&backend).0.unwrap().len(), 2);
+    for dropped in [1, 0] {
+        let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
+        assert_eq!(cleaned.unwrap(), dropped);
+    }
+    assert!(asked(&server, SCHEMAS).is_empty());
+    // A schema of the user's own was never ours.
+    asked(&server, "CREATE SCHEMA bakeoff");
+    let error = measured(&other).0.unwrap_err();
+    assert!(error.to_string().contains("without a comment"), "{error}");
+}
+
+#[test]
+fn what_keeps_it_from_being_used_has_a_name() {
+    let server = Postgres::start(&[]);
+    let good = url(&server, "127.0.0.1", "disable");
+    let reason = |url: &str| {
+        let folder = secret(url, None);
+        match Backend::of_url(resolved(&server, &folder, "u")) {
+            Ok(backend) => measured(&backend).0.unwrap_err(),
+            Err(error) => error,
+        }
+    };
+    let wrong = reason(&good.replace(SECRET, "wrong"));
+    assert_eq!(wrong.reason(), "EndpointUnauthorized", "{wrong}");
+    let open = reason(good.split('?').next().unwrap());
+    assert_eq!(open.reason(), "PostgresUrlInvalid");
+    assert!(open.to_string().contains("sslmode") && !open.to_string().contains(SECRET));
+    let nowhere = reason("postgres://u:p@127.0.0.1:1/postgres?sslmode=disable");
+    assert_eq!(nowhere.reason(), "EndpointUnreachable", "{nowhere}");
+    // A server that does not encrypt is not spoken to in clear.
+    let clear = reason(&good.replace("disable", "require"));
+    assert_eq!(clear.reason(), "EndpointUnauthorized", "{clear}");
+    assert!(clear.to_string().contains("does not encrypt"), "{clear}");
+}
+
+/// A certificate authority, and a certificate of `localhost` that it signed, with its key.
+fn certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        let status = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.expect("openssl").success(), "openssl {arguments}");
+    };
+    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2",
+    );
+    openssl("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost");
+    openssl(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names",
+    );
+}
+
+#[test]
+fn connections_are_encrypted_as_the_url_says() {
+    let pki = tempfile::tempdir().unwrap();
+    certificates(pki.path());
+    let server = Postgres::start_encrypted(
+        &pki.path().join("server.crt"),
+        &pki.path().join("server.key"),
+    );
+    let authority = pki.path().join("ca.crt");
+    for (host, mode, trusted) in [
+        ("127.0.0.1", "require", None),
+        ("localhost", "verify-full", Some(authority.as_path())),
+    ] {
+        let folder = secret(&url(&server, host, mode), trusted);
+        let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
+        let connector = backend.access.postgres().unwrap().clone();
+        runtime().block_on(async {
+            let patience = std::time::Duration::from_secs(20);
+            let answered = backend.access.wait(&backend.resolved, patience).await;
+            answered.unwrap();
+            let client = connector.connect().await.unwrap();
+            let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+            let encrypted: bool = client.query_one(sql, &[]).await.unwrap().get(0);
+            assert!(encrypted, "{mode}");
+        });
+        let records = measured(&backend).0.unwrap();
+        for record in &records {
+            assert_eq!(
+                record.verdict,
+                Verdict::Valid,
+                "{mode}: {}",
+                record.trial.workload
+            );
+        }
+        let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
+        assert_eq!(cleaned.unwrap(), 1);
+    }
+    // A certificate of another name, or one that nobody trusted has signed, is no good.
+    let other = tempfile::tempdir().unwrap();
+    certificates(other.path());
+    for (host, trusted) in [
+        ("127.0.0.1", authority.clone()),
+        ("localhost", other.path().join("ca.crt")),
+    ] {
+        let folder = secret(&url(&server, host, "verify-full"), Some(&trusted));
+        let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
+        let error = measured(&backend).0.unwrap_err();
+        assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
+        assert!(error.to_string().contains("TLS"), "{error}");
+    }
+}

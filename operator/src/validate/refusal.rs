@@ -1,0 +1,133 @@
+//! Why an experiment is refused: a reason for the condition, and a message that says how to mend it. (Pure.)
+
+use bakeoff_crds::quantity;
+use bakeoff_crds::spec::MAX_TRIALS;
+
+/// Why an experiment is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The resource has no uid, name or namespace yet.
+    #[error("the resource is incomplete: {0}")]
+    Incomplete(&'static str),
+    /// A union does not have exactly one member.
+    #[error("{0} sets none or several of the members of its union: set exactly one")]
+    Union(String),
+    /// The catalogue does not know the version.
+    #[error(
+        "{backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
+    )]
+    UnknownVersion {
+        /// The backend, or whose lock it is.
+        backend: String,
+        /// The kind of the server, as the catalogue writes it.
+        kind: &'static str,
+        /// The version asked for.
+        version: String,
+        /// The known ones.
+        known: String,
+    },
+    /// An objective does not compile.
+    #[error("objective {name}: {problem}")]
+    Objective {
+        /// The objective.
+        name: String,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// A Secret is missing.
+    #[error("Secret {secret} does not exist in the experiment's namespace: {}", create(.secret, .keys))]
+    SecretMissing {
+        /// The Secret.
+        secret: String,
+        /// The keys that it is to have.
+        keys: Vec<String>,
+    },
+    /// A Secret lacks a key.
+    #[error("Secret {secret} lacks the key {key}: {}", create(.secret, .keys))]
+    SecretIncomplete {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// The keys that it is to have.
+        keys: Vec<String>,
+    },
+    /// No results store is configured.
+    #[error(
+        "no results store: set spec.results.s3, or install the chart with resultsStore.enabled=true"
+    )]
+    NoResultsStore,
+    /// No node has the labels.
+    #[error(
+        "no schedulable node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector"
+    )]
+    NoNodes(String),
+    /// The equipment fits on no node.
+    #[error(
+        "no node of the pool can hold {what}: it needs {need}, and the largest node, {node}, offers {offer}; ask for less in {field}"
+    )]
+    EquipmentTooLarge {
+        /// A backend or a generator.
+        what: &'static str,
+        /// What it needs.
+        need: String,
+        /// The largest node.
+        node: String,
+        /// What that offers.
+        offer: String,
+        /// The field to change.
+        field: &'static str,
+    },
+    /// A quantity cannot be read.
+    #[error("{field}: {problem}")]
+    Quantity {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        problem: quantity::QuantityError,
+    },
+    /// Too many trials.
+    #[error(
+        "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
+    )]
+    TooManyTrials(usize),
+    /// The decision rule lacks a backend.
+    #[error("decision {rule}: {problem}")]
+    Decision {
+        /// The rule.
+        rule: &'static str,
+        /// What is missing and how to mend it.
+        problem: String,
+    },
+}
+
+impl Refusal {
+    /// The reason of the condition, the event and the metric.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Incomplete(_) | Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
+            Self::UnknownVersion { .. } => "UnknownVersion",
+            Self::Objective { .. } => "InvalidObjective",
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretIncomplete { .. } => "SecretIncomplete",
+            Self::NoResultsStore => "NoResultsStore",
+            Self::NoNodes(_) => "NoNodes",
+            Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
+            Self::TooManyTrials(_) => "TooManyTrials",
+            Self::Decision { .. } => "InvalidDecision",
+        }
+    }
+}
+
+/// The command that makes a Secret.
+fn create(secret: &str, keys: &[String]) -> String {
+    let literals: Vec<String> = keys
+        .iter()
+        .map(|key| format!("--from-literal={key}=…"))
+        .collect();
+    format!(
+        "kubectl create secret generic {secret} {}",
+        literals.join(" ")
+    )
+}
