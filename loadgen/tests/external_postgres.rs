@@ -229,7 +229,11 @@ fn connections_are_encrypted_as_the_url_says() {
             let encrypted: bool = client.query_one(sql, &[]).await.unwrap().get(0);
             assert!(encrypted, "{mode}");
         });
-        let records = measured(&backend).0.unwrap();
+        let (records, manifest) = measured(&backend);
+        let records = records.unwrap();
+        let facts = manifest.unwrap().generator.unwrap();
+        assert!(facts.client["postgresEncrypted"].contains("TLS"), "{mode}");
+        assert!(facts.network["theirs"].connects > 0, "{mode}");
         for record in &records {
             assert_eq!(
                 record.verdict,

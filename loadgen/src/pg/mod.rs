@@ -90,6 +90,12 @@ impl Connector {
         Self { tls, ..self }
     }
 
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The database.
     #[must_use]
     pub fn database(&self) -> &str {

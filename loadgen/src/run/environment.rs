@@ -61,6 +61,11 @@ fn habits(access: &Access) -> BTreeMap<String, String> {
             "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
              checksum headers; each request is sent once",
         ),
+        Access::Postgres(connector) if connector.encrypted() => (
+            "postgresEncrypted",
+            "one connection a worker, kept open, TCP_NODELAY, TLS without channel binding; prepared statements with \
+             binary parameters, one in flight, each its own transaction; each statement is sent once",
+        ),
         Access::Postgres(_) => (
             "postgres",
             "one connection a worker, kept open, TCP_NODELAY, no TLS; prepared statements with binary parameters, \
@@ -83,7 +88,7 @@ async fn distance(backend: &Backend) -> Option<NetworkFacts> {
         Access::S3(dialer) => (dialer.target().host.clone(), dialer.target().port),
         Access::Postgres(connector) => {
             let (host, port) = connector.address().rsplit_once(':')?;
-            (host.to_owned(), port.parse().ok()?)
+            (host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?)
         }
     };
     // The name is looked up once, so that no name server is measured.
