@@ -8,6 +8,8 @@ pub const MINIO: &str = "RELEASE.2025-09-07T16-13-09Z";
 pub const SEAWEEDFS: &str = "4.48";
 /// A Postgres version of the chart's catalogue.
 pub const POSTGRES: &str = "18.4";
+/// The Redis version of the chart's catalogue.
+pub const REDIS: &str = "7.0.15";
 
 /// A manifest in the making.
 pub struct Fixture(Value);
@@ -76,16 +78,18 @@ impl Fixture {
             .set("/spec/decision", json!({"rule": "SimpleSchema"}))
     }
 
-    /// Writers that race in two modes, one of them a control.
+    /// Writers of two generators that race in two modes, one of them a control, with locks in Redis.
     #[must_use]
     pub fn cas_race(name: &str) -> Self {
         Self::head_row(name)
             .set("/spec/workloads", json!([{"name": "race", "casRace": {
                 "modes": ["Guarded", "Unguarded"], "writers": 4, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
+                "lock": {"redis": {"version": REDIS}},
                 "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 120, "pauseWriterMilliseconds": 300}}}]))
             .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 10, "drainSeconds": 3}))
             .set("/spec/objectives", json!([{"name": "one-winner", "expression": "race.duplicateWinners == 0"}]))
             .set("/spec/decision", json!({"rule": "CasIsBackstop"}))
+            .set("/spec/generators/replicas", json!(2))
     }
 
     /// Old runs that leave in both ways, once each.
