@@ -64,7 +64,8 @@ fn now_millis() -> i64 {
     i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// The table of this cell, as the last segment left it or made anew; answers when it was loaded.
+/// The table of this cell, as the last segment left it or made anew; answers when it was loaded, and how fast if
+/// that was now.
 async fn table_of(
     client: &Client,
     cell: &str,
@@ -73,7 +74,7 @@ async fn table_of(
     state_bytes: usize,
     spec: &Soak,
     profile: &AutovacuumProfile,
-) -> Result<i64, Failure> {
+) -> Result<(i64, Option<f64>), Failure> {
     let fail = |error: tokio_postgres::Error| failure(&error);
     let row = client
         .query_one(
@@ -84,10 +85,10 @@ async fn table_of(
         .map_err(fail)?;
     let known = Mark::parse(row.get(0)).filter(|mark| mark.cell == cell);
     if let Some(mark) = known {
-        return Ok(mark.loaded_at);
+        return Ok((mark.loaded_at, None));
     }
     set_server(client, spec, profile).await?;
-    table::load(client, population, fillfactor, state_bytes).await?;
+    let rate = table::load(client, population, fillfactor, state_bytes).await?;
     if !profile.table.is_empty() {
         let set: Vec<String> = profile
             .table
@@ -107,7 +108,7 @@ async fn table_of(
         literal(&mark.to_string())
     );
     client.batch_execute(&sql).await.map_err(fail)?;
-    Ok(mark.loaded_at)
+    Ok((mark.loaded_at, Some(rate)))
 }
 
 /// Gives the server the settings of a profile and takes back those of all others.
@@ -291,7 +292,7 @@ pub async fn run(
         context.prefix, context.trial.workload, context.trial.cell_index
     );
     let client = connector.connect().await?;
-    let loaded_at = table_of(
+    let (loaded_at, rate) = table_of(
         &client,
         &cell,
         &population,
@@ -359,6 +360,7 @@ pub async fn run(
     let after = observer.inspect().await?;
     let mut figures = observe::figures(&samples, &after, fillfactor, population.active);
     figures.extend(course(&samples, population.active, loaded_at, ended));
+    figures.extend(rate.map(|rate| (table::LOAD_ROWS_PER_SECOND.to_owned(), rate)));
     let missed = std::mem::take(&mut *missed.borrow_mut());
     Ok(Part {
         counts: counts?,

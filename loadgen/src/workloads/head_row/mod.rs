@@ -71,8 +71,8 @@ pub async fn run(
     let leads = context.generator == 0;
     let observer = if leads {
         let client = connector.connect().await?;
-        table::load(&client, &population, fillfactor, state_bytes).await?;
-        Some(Observer::new(client).await?)
+        let rate = table::load(&client, &population, fillfactor, state_bytes).await?;
+        Some((Observer::new(client).await?, rate))
     } else {
         None
     };
@@ -118,7 +118,7 @@ pub async fn run(
     let label = context.label("arrivals");
     let watching = async {
         match &observer {
-            Some(observer) => observer.watch(timing.window_start, timing.window_end).await,
+            Some((observer, _)) => observer.watch(timing.window_start, timing.window_end).await,
             None => Vec::new(),
         }
     };
@@ -136,9 +136,11 @@ pub async fn run(
         watching
     );
     let figures = match &observer {
-        Some(observer) => {
+        Some((observer, rate)) => {
             let after = observer.inspect().await?;
-            observe::figures(&samples, &after, fillfactor, population.active)
+            let mut figures = observe::figures(&samples, &after, fillfactor, population.active);
+            figures.insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
+            figures
         }
         None => Default::default(),
     };

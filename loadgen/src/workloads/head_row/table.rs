@@ -9,16 +9,20 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::lives::Population;
+use crate::clock::{self, SECOND};
 use crate::pg::failure;
 use crate::s3::Failure;
 
-/// Makes the table anew and loads the population by binary COPY.
+/// The figure of a loading: rows a second.
+pub(in crate::workloads) const LOAD_ROWS_PER_SECOND: &str = "loadRowsPerSecond";
+
+/// Makes the table anew and loads the population by binary COPY; answers the rows a second of the COPY alone.
 pub(in crate::workloads) async fn load(
     client: &Client,
     population: &Population,
     fillfactor: u64,
     state_bytes: usize,
-) -> Result<(), Failure> {
+) -> Result<f64, Failure> {
     let sql = format!(
         "CREATE SCHEMA IF NOT EXISTS bakeoff; CREATE EXTENSION IF NOT EXISTS pgstattuple; \
          DROP TABLE IF EXISTS bakeoff.runs; \
@@ -29,6 +33,7 @@ pub(in crate::workloads) async fn load(
     );
     let fail = |error: tokio_postgres::Error| failure(&error);
     client.batch_execute(&sql).await.map_err(fail)?;
+    let begin = clock::now();
     let sink = client
         .copy_in(
             "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
@@ -59,11 +64,14 @@ pub(in crate::workloads) async fn load(
         writer.as_mut().write(&row).await.map_err(fail)?;
     }
     writer.finish().await.map_err(fail)?;
+    let took = clock::now().saturating_sub(begin).max(1);
+    let rate = population.active as f64 / (took as f64 / SECOND as f64);
     // Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the
     // load left for the checkpointer to write in the window.
     client
         .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
         .await
         .map_err(fail)?;
-    client.batch_execute("CHECKPOINT").await.map_err(fail)
+    client.batch_execute("CHECKPOINT").await.map_err(fail)?;
+    Ok(rate.round())
 }
