@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use bakeoff_crds::spec::WorkloadKind;
+
 use crate::report::format;
 use crate::stats::{ALPHA, multiple, paired, power, round};
 use crate::summary::{
@@ -67,7 +69,7 @@ pub enum CompareError {
     },
     /// The runs measured nothing alike.
     #[error(
-        "the runs have no cell in common that both measured: base has {base}; subject has {subject}"
+        "the runs have no cell in common that both measured: base has {base}; subject has {subject} (the segments of a soak are one course and are not compared)"
     )]
     NothingInCommon {
         /// The workloads of the base.
@@ -138,7 +140,9 @@ fn common_cells<'a>(
     subject: &'a Summary,
 ) -> Vec<(&'a str, &'a CellSummary, &'a CellSummary)> {
     let mut common = Vec::new();
-    for new in &subject.workloads {
+    // Segments of a soak are no independent blocks: nothing is tested over them.
+    let blocks = |one: &&crate::summary::WorkloadSummary| one.kind != WorkloadKind::Soak;
+    for new in subject.workloads.iter().filter(blocks) {
         let same = |old: &&crate::summary::WorkloadSummary| {
             old.name == new.name && old.kind == new.kind && old.open_load == new.open_load
         };

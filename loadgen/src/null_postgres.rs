@@ -44,10 +44,12 @@ enum Answer {
 
 /// The queries by which the instrument observes a server: a word that only that query has, and its
 /// columns. They are in `pg::observe` and in the workloads; tests run them all.
-const KNOWN: [(&str, Answer); 9] = [
+const KNOWN: [(&str, Answer); 11] = [
+    ("pg_terminate_backend", rows(&[BOOL], 0)),
     ("obj_description", rows(&[TEXT], 1)),
     ("pg_reload_conf", rows(&[BOOL], 1)),
     ("SELECT run_id, seq FROM", rows(&[INT8, INT4], 0)),
+    ("SELECT count(*) FROM bakeoff.runs", rows(&[INT8], 1)),
     ("'server_version_num'", rows(&[INT4], 1)),
     ("pg_settings", rows(&[TEXT, TEXT], 0)),
     ("'server_version'", rows(&[TEXT], 1)),

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use hdrhistogram::Histogram;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -316,7 +317,8 @@ async fn pace(handoff: &Handoff, timer: &Timer, end: u64) -> std::io::Result<()>
 /// While it lives, the calling thread runs before all ordinary ones, where the process may.
 #[derive(Debug)]
 pub struct RealTime {
-    granted: bool,
+    /// The nice value to go back to; absent where nothing was granted.
+    nice: Option<i32>,
 }
 
 impl RealTime {
@@ -325,26 +327,34 @@ impl RealTime {
     /// the send lag shows by how much.
     #[must_use]
     pub fn begin() -> Self {
-        let granted = real_time();
-        if let Err(error) = &granted {
-            tracing::debug!(%error, "the generator is an ordinary thread");
-        }
-        Self {
-            granted: granted.is_ok(),
+        // Without a process named, Linux answers for the calling thread.
+        let nice = getpriority_process(None).unwrap_or(0);
+        match real_time() {
+            Ok(()) => Self { nice: Some(nice) },
+            Err(error) => {
+                tracing::debug!(%error, "the generator is an ordinary thread");
+                Self { nice: None }
+            }
         }
     }
 }
 
 impl Drop for RealTime {
     fn drop(&mut self) {
-        if self.granted
-            && let Err(error) = set_thread_priority_and_policy(
-                thread_native_id(),
-                ThreadPriority::Min,
-                ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other),
-            )
-        {
+        let Some(nice) = self.nice else {
+            return;
+        };
+        let ordinary = set_thread_priority_and_policy(
+            thread_native_id(),
+            ThreadPriority::Min,
+            ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other),
+        );
+        if let Err(error) = ordinary {
             tracing::warn!(%error, "the generator stays a real-time thread");
+        }
+        // The least priority of an ordinary thread is nice 19, which is not what it was.
+        if let Err(error) = setpriority_process(None, nice) {
+            tracing::warn!(%error, nice, "the generator stays nice");
         }
     }
 }
@@ -419,6 +429,23 @@ mod tests {
             }
             assert!(handoff.lateness_p99() >= 19_000);
         });
+    }
+
+    /// Where the tests may not, nothing is taken and nothing is given back.
+    #[test]
+    fn a_thread_is_as_it_was_after_real_time() {
+        use thread_priority::{ThreadSchedulePolicy, thread_schedule_policy};
+        let before = (thread_schedule_policy().unwrap(), getpriority_process(None));
+        let real_time = RealTime::begin();
+        if real_time.nice.is_some() {
+            assert_eq!(
+                thread_schedule_policy().unwrap(),
+                ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo)
+            );
+        }
+        drop(real_time);
+        let after = (thread_schedule_policy().unwrap(), getpriority_process(None));
+        assert_eq!(before, after);
     }
 
     #[test]

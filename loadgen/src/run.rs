@@ -399,6 +399,8 @@ async fn stoppable<F: Future>(
 /// may hold what is not ours.
 pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
     let mut removed = 0;
+    let mut failed = None;
+    // One that is away must not keep the others from being cleaned.
     for backend in backends
         .iter()
         .filter(|backend| !backend.resolved.provisioned)
@@ -409,14 +411,21 @@ pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
                 "backend {} has no prefix of its own: nothing was removed",
                 backend.resolved.name
             );
-            return Err(StoreError::Unauthorised(text).into());
+            failed = failed.or(Some(StoreError::Unauthorised(text).into()));
+            continue;
         }
-        removed += match (&backend.claim, &backend.access) {
-            (Some(run), Access::Postgres(connector)) => schema::release(connector, run).await?,
-            _ => backend.remove(&prefix).await?,
+        let done = match (&backend.claim, &backend.access) {
+            (Some(run), Access::Postgres(connector)) => schema::release(connector, run)
+                .await
+                .map_err(RunError::from),
+            _ => backend.remove(&prefix).await.map_err(RunError::from),
         };
+        match done {
+            Ok(some) => removed += some,
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(removed)
+    failed.map_or(Ok(removed), Err)
 }
 
 /// The folder of an attempt, relative to the run.

@@ -179,6 +179,54 @@ fn a_generator_that_was_lost_goes_on_with_the_same_table() {
     assert_eq!(plain, "0");
 }
 
+/// A server that is away for a while costs its segment: the number of open runs is the same afterwards.
+#[test]
+fn an_outage_does_not_add_runs() {
+    // It flushes before it answers, so what it acknowledged is there when it comes back.
+    let server = Postgres::start(&[]);
+    let on = backend(&server);
+    let plan = plan(soak(json!({})), trials(3, 6), &on);
+    let pid = server.pid();
+    let again = server.again();
+    let open = std::sync::Mutex::new(Vec::new());
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(std::time::Duration::from_secs(5));
+            support::postgres::kill(pid);
+        });
+        let restarter = scope.spawn(move || again.when_gone(pid));
+        let ran = measured(plan, on, &|record| {
+            if record.verdict == Verdict::Valid {
+                let rows = ask(&server, "SELECT count(*)::text FROM bakeoff.runs");
+                open.lock().unwrap().push(rows.parse::<i64>().unwrap());
+            }
+        });
+        drop(restarter.join().unwrap());
+        ran
+    });
+    assert!(ran.records.len() > 3, "the kill went unseen");
+    let open = open.into_inner().unwrap();
+    assert_eq!(open.len(), 3);
+    assert!(
+        open.iter().all(|rows| (1_990..=2_010).contains(rows)),
+        "{open:?}"
+    );
+    for record in ran.records.iter().filter(|one| !one.checks.is_empty()) {
+        assert_eq!(
+            record.checks[0].violations, 0,
+            "{:?}",
+            record.checks[0].examples
+        );
+    }
+    let loaded: std::collections::BTreeSet<i64> = ran
+        .records
+        .iter()
+        .filter_map(|one| one.figures.get("tableLoadedAtSeconds"))
+        .map(|seconds| *seconds as i64)
+        .collect();
+    assert_eq!(loaded.len(), 1, "the table was made anew");
+}
+
 #[test]
 fn a_snapshot_that_is_held_keeps_dead_rows_and_sleepers_do_not() {
     let server = Postgres::start(&[

@@ -47,11 +47,13 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .iter()
         .filter_map(|cell| level(cell, factor::FILLFACTOR))
         .collect();
+    // One that holds is enough, so each is judged at its share of the error rate.
+    let alpha = summary.level / fillfactors.len().max(1) as f64;
     // Highest first: the less that has to be tuned, the better.
     let variants: Vec<Variant> = fillfactors
         .into_iter()
         .rev()
-        .map(|fillfactor| variant(fillfactor, &cells, &subject, summary.level))
+        .map(|fillfactor| variant(fillfactor, &cells, &subject, alpha))
         .collect();
     let missed = rows_missed(summary, WorkloadKind::HeadRow, &subject);
     let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {

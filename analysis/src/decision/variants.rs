@@ -68,6 +68,7 @@ pub(super) fn failures(variants: &[Variant]) -> String {
 pub(super) fn unsettled(variants: &[Variant], missed: &DecisionInput, nothing: &str) -> String {
     variants
         .iter()
+        .filter(|variant| variant.standing() == Standing::Open)
         .filter_map(|variant| variant.first(Standing::Open))
         .chain(std::iter::once(missed).filter(|input| input.standing == Standing::Open))
         .next()

@@ -133,7 +133,12 @@ pub(super) fn section(summary: &Summary) -> Section {
                         let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
                         let figure = on.figures.get(name);
                         if soak {
-                            course(figure, shape, &place)
+                            course(
+                                figure,
+                                on.figures.get("tableLoadedAtSeconds"),
+                                shape,
+                                &place,
+                            )
                         } else {
                             datum(figure, shape, &place)
                         }
@@ -187,9 +192,26 @@ fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
 
 /// Segments of a soak are no repeats, so a mean over them with an interval would say nothing: where the figure began
 /// and where it ended.
-fn course(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
-    let ends = figure.and_then(|figure| Some((figure.blocks.first()?, figure.blocks.last()?)));
-    let Some((first, last)) = ends else {
+fn course(
+    figure: Option<&FigureSummary>,
+    loaded: Option<&FigureSummary>,
+    shape: Shape,
+    place: &str,
+) -> Datum {
+    // Of the table that was there at the end: one that was lost has a course of its own.
+    let table = |block: i32| {
+        let mut points = loaded?.blocks.iter();
+        points
+            .find(|point| point.block == block)
+            .map(|point| point.value)
+    };
+    let ends = figure.and_then(|figure| {
+        let last = figure.blocks.last()?;
+        let mut of = figure.blocks.iter().enumerate();
+        let (at, first) = of.find(|(_, point)| table(point.block) == table(last.block))?;
+        Some((at, first, last))
+    });
+    let Some((from, first, last)) = ends else {
         return "–".into();
     };
     let one = |value: f64| {
@@ -205,7 +227,7 @@ fn course(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
     Datum {
         text: format!("{} → {}", one(first.value), one(last.value)),
         from: vec![
-            format!("{place}/blocks/0/value"),
+            format!("{place}/blocks/{from}/value"),
             format!("{place}/blocks/{at}/value"),
         ],
     }

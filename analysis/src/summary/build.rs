@@ -156,7 +156,11 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                 .iter()
                 .map(|(factor, level)| format!("{factor}={level}"))
                 .collect();
-            let comparisons = compare_cell(&backends, margin, seed, level);
+            // Segments of a soak are no independent blocks, and no test may treat them as if they were.
+            let comparisons = match kind {
+                WorkloadKind::Soak => Vec::new(),
+                _ => compare_cell(&backends, margin, seed, level),
+            };
             cells.push(CellSummary {
                 index,
                 levels,

@@ -139,6 +139,9 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
 
 /// The figures that trials state of their windows. The block is the unit, as everywhere.
 fn figures(trials: &[&TrialRecord]) -> BTreeMap<String, FigureSummary> {
+    let soak = trials
+        .iter()
+        .any(|record| record.trial.kind == WorkloadKind::Soak);
     let mut blocks: BTreeMap<&String, Vec<FigurePoint>> = BTreeMap::new();
     for record in trials {
         for (name, &value) in &record.figures {
@@ -153,7 +156,10 @@ fn figures(trials: &[&TrialRecord]) -> BTreeMap<String, FigureSummary> {
         .into_iter()
         .map(|(name, blocks)| {
             let values: Vec<f64> = blocks.iter().map(|point| point.value).collect();
-            let interval = stats::interval::student(&values, stats::ALPHA);
+            // The segments of a soak are no independent repeats, so they have no such interval.
+            let interval = (!soak)
+                .then(|| stats::interval::student(&values, stats::ALPHA))
+                .flatten();
             let summary = FigureSummary {
                 value: stats::round(stats::mean(&values)),
                 low: interval.map(|(_, low, _)| stats::round(low)),

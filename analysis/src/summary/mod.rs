@@ -218,7 +218,7 @@ pub struct StateOfBlock {
 pub struct FigureSummary {
     /// The mean over the blocks.
     pub value: f64,
-    /// Lower end of its 95 % interval (Student's t over the blocks); absent below two blocks.
+    /// Lower end of its 95 % interval (Student's t over the blocks); absent below two blocks, and of a soak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
     /// Upper end of it.

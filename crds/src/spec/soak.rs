@@ -40,6 +40,7 @@ pub struct Soak {
     #[serde(default = "default_snapshots")]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("snapshots lists a level twice"))]
+    #[x_kube(validation = Rule::new("'None' in self").message("snapshots must contain None: what a held snapshot does is shown against it"))]
     pub snapshots: Vec<SnapshotHeld>,
     /// Share of the open runs that sleep: they are there and never move. Percent, 0 to 99, default 10.
     #[serde(default = "default_sleepers")]

@@ -96,6 +96,17 @@ impl Address {
         if !head.starts_with("postgres://") && !head.starts_with("postgresql://") {
             return Err(UrlError::Form);
         }
+        // A password with an unescaped ? or @ would be taken for a parameter or a host, and be repeated.
+        let form = |text: &str, more: &str| {
+            text.chars()
+                .all(|sign| sign.is_ascii_alphanumeric() || more.contains(sign))
+        };
+        if !form(query, "=&-_.,%+") {
+            return Err(UrlError::Form);
+        }
+        if head.matches('@').count() > 1 {
+            return Err(UrlError::Form);
+        }
         let ssl = ssl_mode(query)?;
         let config = Config::from_str(head).map_err(|_| UrlError::Form)?;
         let host = match config.get_hosts() {
@@ -201,6 +212,14 @@ mod tests {
             (
                 "postgres://me:secret@db/runs?sslmode=verify-ca",
                 "verify-full",
+            ),
+            (
+                "postgres://me:se?secret@db/runs?sslmode=disable",
+                "not of the form",
+            ),
+            (
+                "postgres://me:p@secret@db/runs?sslmode=disable",
+                "not of the form",
             ),
             (
                 "postgres://me:secret@db/runs?sslmode=disable&options=x",

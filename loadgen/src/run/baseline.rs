@@ -33,6 +33,8 @@ const SECONDS: i32 = 1;
 /// Open runs of a baseline at most: their number costs a generator next to nothing, and loading many would
 /// take longer than the baseline.
 const MAX_RUNS: u64 = 20_000;
+/// The same for a soak, whose size is no factor.
+const MAX_SOAK_RUNS: i32 = 20_000;
 
 /// The baselines of this start of the generator.
 #[derive(Debug, Default)]
@@ -148,6 +150,13 @@ async fn measure(
     let mut trial = trial.clone();
     if let Some(runs) = trial.cell.get_mut(factor::ACTIVE_RUNS) {
         *runs = runs.parse().unwrap_or(MAX_RUNS).min(MAX_RUNS).to_string();
+    }
+    for soak in spec
+        .workloads
+        .iter_mut()
+        .filter_map(|one| one.soak.as_mut())
+    {
+        soak.active_runs = soak.active_runs.min(MAX_SOAK_RUNS);
     }
     let context = Context {
         spec: &spec,

@@ -21,13 +21,15 @@ use super::head_row::mover::{COMPLETE, CREATE, Missed, Mover, OPERATION, TRANSIT
 use super::head_row::table;
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
-use crate::clock;
+use crate::clock::{self, SECOND};
 use crate::drive::drive;
 use crate::pg::observe::{self, Observer, Sample};
 use crate::pg::{Connector, failure, series};
 use crate::record::Recorder;
 use crate::s3::{Failure, FailureClass};
 
+/// How long connections that were left may take to end, nanoseconds.
+const REST_PATIENCE: u64 = 10 * SECOND;
 /// How long the server may take to follow its changed settings.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -164,6 +166,34 @@ async fn set_server(
     }
 }
 
+/// Ends what earlier generators left behind on the server and waits until it is gone: a statement that was given up
+/// there and commits later would move a run that this segment has read.
+async fn come_to_rest(client: &Client) -> Result<(), Failure> {
+    let deadline = clock::now() + REST_PATIENCE;
+    loop {
+        let left = client
+            .query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
+                 AND datname = current_database() AND usename = current_user",
+                &[],
+            )
+            .await
+            .map_err(|error| failure(&error))?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if clock::now() >= deadline {
+            let said = format!(
+                "{} connections of an earlier segment do not end",
+                left.len()
+            );
+            return Err(Failure::new(FailureClass::Server, said));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The open runs as they stand in the table, dealt to the workers, and the first number that is free.
 async fn open_runs(
     client: &Client,
@@ -191,6 +221,12 @@ async fn open_runs(
         dealt += 1;
     }
     Ok((shares, next))
+}
+
+/// How many of so many runs one worker has: as even as whole numbers allow.
+fn share_of(runs: usize, workers: usize, worker: i64) -> i64 {
+    let more = usize::try_from(worker).is_ok_and(|worker| worker < runs % workers);
+    i64::try_from(runs / workers + usize::from(more)).unwrap_or(i64::MAX)
 }
 
 /// A transaction that does nothing and keeps what it saw; it ends with its connection.
@@ -302,7 +338,11 @@ pub async fn run(
         profile,
     )
     .await?;
+    come_to_rest(&client).await?;
     let (shares, free) = open_runs(&client, &population, workers).await?;
+    let movers = (0..population.active)
+        .filter(|&id| !population.sleeps(id))
+        .count();
     let observer = Observer::new(client).await?;
     let snapshot = if held {
         Some(hold(connector).await?)
@@ -317,8 +357,9 @@ pub async fn run(
         .map(|(worker, runs)| Lives {
             population,
             rng: SplitMix64::stream(context.seed(), &format!("{label}/{worker}")),
+            // What failed, or was cut off, left more or fewer runs than there should be.
+            owed: share_of(movers, workers, worker) - i64::try_from(runs.len()).unwrap_or(0),
             runs,
-            owed: 0,
             next_id: free + worker,
             stride,
         })
@@ -355,7 +396,16 @@ pub async fn run(
         Meter::over(timing.window_start, timing.window_end),
         observer.watch(timing.window_start, timing.window_end)
     );
-    drop(snapshot);
+    if let Some(holder) = snapshot {
+        // One that the server ended meanwhile held nothing back.
+        holder
+            .query("SELECT count(*) FROM bakeoff.runs WHERE false", &[])
+            .await
+            .map_err(|error| {
+                let said = format!("the transaction that held the snapshot was ended: {error}");
+                Failure::new(FailureClass::Server, said)
+            })?;
+    }
     let ended = now_millis();
     let after = observer.inspect().await?;
     let mut figures = observe::figures(&samples, &after, fillfactor, population.active);

@@ -93,8 +93,9 @@ pub(in crate::workloads) struct Lives {
     pub population: Population,
     pub rng: SplitMix64,
     pub runs: Vec<Run>,
-    /// How many runs are to be created before others move again.
-    pub owed: usize,
+    /// How many runs are to be created before others move again; below 0 there are more than there should be, and
+    /// so many complete without a successor.
+    pub owed: i64,
     pub next_id: i64,
     pub stride: i64,
 }
@@ -121,11 +122,9 @@ impl Lives {
     pub fn done(&mut self, step: Step, well: bool) {
         match step {
             Step::Create(run) => {
-                self.owed = self.owed.saturating_sub(1);
                 if well {
                     self.runs.push(run);
-                } else {
-                    self.owed += 1;
+                    self.owed -= 1;
                 }
             }
             Step::Transition(position) if well => {

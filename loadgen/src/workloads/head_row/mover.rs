@@ -98,7 +98,6 @@ impl Mover {
     }
 
     async fn execute(&mut self, step: Step) -> Result<u64, Failure> {
-        self.ready().await?;
         let Some(open) = &mut self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
@@ -145,7 +144,13 @@ impl Worker for Mover {
             return true;
         };
         let sent = clock::now();
-        let result = self.execute(step).await;
+        let open = self.ready().await;
+        // What was never sent had no effect: the run stays in this worker's hands.
+        let went_out = open.is_ok();
+        let result = match open {
+            Ok(()) => self.execute(step).await,
+            Err(failure) => Err(failure),
+        };
         let ended = clock::now();
         let kind = step.kind();
         let well = matches!(result, Ok(1));
@@ -188,7 +193,11 @@ impl Worker for Mover {
             }
         };
         drop(recorder);
-        self.lives.done(step, well);
+        if went_out {
+            self.lives.done(step, well);
+        } else {
+            self.step = Some(step);
+        }
         reached
     }
 }
