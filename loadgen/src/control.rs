@@ -28,6 +28,8 @@ use crate::clock;
 use crate::record::LiveCounts;
 
 /// How long a question for the next step may wait before it is answered with "ask again".
+/// How long a generator that has heard that the run is over waits for that to be acknowledged.
+const LAST_WORD: Duration = Duration::from_secs(3);
 const LONG_POLL: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(10);
 /// How far ahead of the last "prepared" the common start lies.
@@ -432,6 +434,13 @@ impl Follower {
         }
     }
 
+    /// Says that this generator has heard that the run is over. Generator 0 may be gone before it answers, so the
+    /// answer is not waited for longer than a moment: the run is over either way.
+    pub async fn farewell(&self, number: u64) {
+        let path = format!("/barrier/ready?number={number}&index={}", self.index);
+        let _ = tokio::time::timeout(LAST_WORD, self.ask(&path)).await;
+    }
+
     /// By how many nanoseconds the wall clock of generator 0 is ahead of this one.
     async fn clock_ahead(&self) -> Result<ClockOffset, FollowError> {
         Ok(self.exchange("/barrier/clock", clock::wall).await?.0)
@@ -524,6 +533,37 @@ mod tests {
             control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
             assert_eq!(control.gather(2, Duration::from_millis(30)).await, None);
+        });
+    }
+
+    /// Generator 0 ends as soon as everybody has heard, so whoever told it may get no answer.
+    #[test]
+    fn a_farewell_is_counted_and_waits_for_nobody() {
+        let control = Arc::new(Control::default());
+        let address = serve(Arc::clone(&control), ([127, 0, 0, 1], 0).into()).unwrap();
+        let at = |url: String| Follower {
+            url,
+            index: 1,
+            patience: Duration::from_secs(600),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            control.announce("", 0, None);
+            let here = at(format!("http://{address}"));
+            let step = here.next(0).await.unwrap();
+            let ((), heard) = tokio::join!(
+                here.farewell(step.number),
+                control.gather(1, Duration::from_secs(5))
+            );
+            assert!(heard.is_some());
+            // Nobody listens there any more.
+            let gone = at("http://127.0.0.1:1".to_owned()).farewell(step.number);
+            tokio::time::timeout(Duration::from_secs(60), gone)
+                .await
+                .unwrap();
         });
     }
 

@@ -333,8 +333,7 @@ impl Run {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
             after = step.number;
             if step.trial.is_empty() {
-                // Only to be counted; the run is over whatever the answer.
-                let _ = follower.ready(step.number).await;
+                follower.farewell(step.number).await;
                 return Ok(());
             }
             let mut planned = trials.iter().chain(&searches);

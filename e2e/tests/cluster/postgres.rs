@@ -137,7 +137,11 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         let whole_turn = if elsewhere.trim().is_empty() {
             Some(turn().await)
         } else {
-            manifest["spec"]["equipment"]["nodeSelector"] = json!({"bakeoff.dev/pool": "system"});
+            let spec = &mut manifest["spec"];
+            spec["equipment"]["nodeSelector"] = json!({"bakeoff.dev/pool": "system"});
+            // What the node has left beside the operator and the results store.
+            spec["equipment"]["resources"] = json!({"cpu": "250m", "memory": "512Mi"});
+            spec["generators"]["resources"] = json!({"cpu": "150m", "memory": "128Mi"});
             None
         };
         lab.apply(&manifest).await?;
