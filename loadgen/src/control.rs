@@ -560,8 +560,8 @@ mod tests {
             );
             assert!(heard.is_some());
             // Nobody listens there any more.
-            let gone = at("http://127.0.0.1:1".to_owned()).farewell(step.number);
-            tokio::time::timeout(Duration::from_secs(60), gone)
+            let gone = at("http://127.0.0.1:1".to_owned());
+            tokio::time::timeout(Duration::from_secs(60), gone.farewell(step.number))
                 .await
                 .unwrap();
         });
