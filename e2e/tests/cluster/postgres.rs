@@ -180,7 +180,10 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         let on = cell.backends.first().context("it was measured")?;
         let loaded = on.figures.get("tableLoadedAtSeconds").context("it is known")?;
         ensure!(
-            loaded.blocks.iter().all(|point| point.value == loaded.value),
+            loaded
+                .blocks
+                .windows(2)
+                .all(|pair| pair[0].value == pair[1].value),
             "every segment was on the same table: {loaded:?}"
         );
         ensure!(
