@@ -6,8 +6,9 @@
 //! setting of the table everything plateaus, and `NoGo` that every setting is shown not to.
 //!
 //! Segments of a soak follow each other and are no independent repeats, so nothing is tested over them as if
-//! they were. What decides is the trend over the second half of the time: the Theil-Sen slope with an
-//! interval that allows for their autocorrelation (`stats::trend`).
+//! they were. What decides is the second half of the time: what the sizes grew by, which is read and not
+//! estimated, and the trend of dead rows, a Theil-Sen slope with an interval that allows for
+//! autocorrelation (`stats::trend`).
 
 use bakeoff_crds::schedule::{Cell, factor};
 use bakeoff_crds::spec::{Decision, DecisionRule, SnapshotHeld, WorkloadKind};
@@ -17,7 +18,7 @@ use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettl
 use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, count, missing, subject,
 };
-use crate::stats::{median, round, trend};
+use crate::stats::{round, trend};
 use crate::summary::{CellBackend, CellSummary, Summary};
 
 /// How much more dead rows there may be at the end of the second half than at its beginning, percent of the
@@ -181,7 +182,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
             "Do dead rows and index size plateau on {subject}, so that the simple schema holds for good?"
         ),
         criterion: format!(
-            "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds. Trends are Theil-Sen slopes; their intervals share an error rate of 5 % between the settings."
+            "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds. A size is read at the beginning and at the end of that half; dead rows by a Theil-Sen slope, whose intervals share an error rate of 5 % between the settings."
         ),
         margin: 1.0,
         outcome,
@@ -304,15 +305,20 @@ fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) 
     input
 }
 
-/// Change over the second half, as the trend has it.
+/// Change over the second half. A size is read and not estimated: what it grew by is the last reading over the
+/// first. Dead rows go up and down, so theirs is the trend, with its interval.
 fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> DecisionInput {
-    let unit = if demand.relative { "" } else { " points" };
+    let words = if demand.relative {
+        format!("at most {}", demand.bound)
+    } else {
+        format!("shown to be at most {} points", demand.bound)
+    };
     let mut input = missing(
         demand.name,
         scope.to_owned(),
         Role::Primary,
         Unit::Percent,
-        format!("shown to be at most {}{unit}", demand.bound),
+        words,
     );
     let course = Course::of(on, demand.figure);
     let half = course.second_half();
@@ -326,16 +332,16 @@ fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> Decisi
             .push_str(&format!(", over at least {FEW} segments"));
         return input;
     }
+    if demand.relative {
+        let growth = (last.1 / first.1.max(1.0) - 1.0) * 100.0;
+        input.value = Some(round(growth));
+        input.standing = at_most(growth, growth, demand.bound);
+        return input;
+    }
     let Some(trend) = trend::over_segments(half, look.alpha) else {
         return input;
     };
-    let middle = median(&mut half.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-    let scale = if demand.relative {
-        100.0 / middle.max(1.0)
-    } else {
-        1.0
-    };
-    let change = |slope: f64| slope * (last.0 - first.0) * scale;
+    let change = |slope: f64| slope * (last.0 - first.0);
     let (low, high) = (change(trend.low), change(trend.high));
     input.value = Some(round(change(trend.slope)));
     input.low = Some(round(low));
