@@ -191,16 +191,8 @@ fn the_guard_holds_under_faults_and_each_control_is_caught() {
             for check in &record.checks {
                 assert!(check.checked > check.uncertain, "{check:?}");
             }
-            let read_back = history.iter().filter(|event| {
-                matches!(
-                    event,
-                    Event::Read {
-                        read_back: true,
-                        ..
-                    }
-                )
-            });
-            assert_eq!(read_back.count(), 2, "each run is read back");
+
+            assert_eq!(read_back(history), 2, "each run is read back");
         } else {
             assert!(!found.is_empty(), "{mode} was not caught");
         }
@@ -278,7 +270,19 @@ fn a_server_killed_in_the_middle_is_survived() {
     assert!(void.load.failed > 0, "{:?}", void.load);
     // What it had acknowledged is still there, for it flushes before it answers.
     assert_eq!(violations(void), Vec::<String>::new());
-    let read_back = history.iter().filter(|event| {
+
+    assert_eq!(
+        read_back(history),
+        2,
+        "read back from the server that came again"
+    );
+    assert_eq!(ran[1].0.verdict, Verdict::Valid);
+    assert_eq!(violations(&ran[1].0), Vec::<String>::new());
+}
+
+/// How many runs were read back when the writers were at rest.
+fn read_back(history: &[Event]) -> usize {
+    let is_read_back = |event: &&Event| {
         matches!(
             event,
             Event::Read {
@@ -286,14 +290,8 @@ fn a_server_killed_in_the_middle_is_survived() {
                 ..
             }
         )
-    });
-    assert_eq!(
-        read_back.count(),
-        2,
-        "read back from the server that came again"
-    );
-    assert_eq!(ran[1].0.verdict, Verdict::Valid);
-    assert_eq!(violations(&ran[1].0), Vec::<String>::new());
+    };
+    history.iter().filter(is_read_back).count()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -439,17 +437,9 @@ fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
             for check in &record.checks {
                 assert!(check.checked > check.uncertain, "{check:?}");
             }
-            let read_back = history.iter().filter(|event| {
-                matches!(
-                    event,
-                    Event::Read {
-                        read_back: true,
-                        ..
-                    }
-                )
-            });
+
             assert_eq!(
-                read_back.count(),
+                read_back(history),
                 2,
                 "each run is read back once, by one of them"
             );

@@ -3,14 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, Verdict};
-use bakeoff_crds::schedule;
+use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, TrialRecord, Verdict};
+use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
 use serde_json::json;
 
 use crate::sample::{self, PLAIN};
 use crate::summary::{RunData, Summary, summarise};
 use crate::vocabulary::{CAS_CHECKS, CONTENDED_STEPS, LOCKS_EXPIRED};
+
+/// The summary of a run of this spec whose trials ended like this.
+fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summary {
+    let records: Vec<_> = schedule::trials(spec).iter().map(ended).collect();
+    summarise(&RunData {
+        manifest: &sample::manifest(spec),
+        records: &records,
+        interrupted: &[],
+    })
+    .unwrap()
+}
 
 #[derive(Clone, Copy)]
 pub(super) struct HeadRowFigures {
@@ -33,37 +44,27 @@ pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigu
         "decision": {"rule": "SimpleSchema"}
     }))
     .unwrap();
-    let manifest = sample::manifest(&spec);
-    let records: Vec<_> = schedule::trials(&spec)
-        .iter()
-        .map(|trial| {
-            let level = |name: &str| trial.cell[name].parse::<i64>().unwrap();
-            let figures = of(level("activeRuns"), level("fillfactor"));
-            let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
-            let mut record = sample::record(trial, PLAIN, 7);
-            record.figures = BTreeMap::from(
-                [
-                    ("hotPercent", figures.hot),
-                    ("lateGrowthPercent", figures.growth * jitter),
-                    ("deadPeakPercent", figures.dead * jitter),
-                    ("autovacuums", figures.vacuums),
-                    ("turnovers", figures.turnovers),
-                    ("bytesPerActiveRun", figures.bytes * jitter),
-                ]
-                .map(|(name, value)| (name.to_owned(), value)),
-            );
-            for check in &mut record.checks {
-                check.violations = figures.missed;
-            }
-            record
-        })
-        .collect();
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
+    summary(&spec, |trial| {
+        let level = |name: &str| trial.cell[name].parse::<i64>().unwrap();
+        let figures = of(level("activeRuns"), level("fillfactor"));
+        let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
+        let mut record = sample::record(trial, PLAIN, 7);
+        record.figures = BTreeMap::from(
+            [
+                ("hotPercent", figures.hot),
+                ("lateGrowthPercent", figures.growth * jitter),
+                ("deadPeakPercent", figures.dead * jitter),
+                ("autovacuums", figures.vacuums),
+                ("turnovers", figures.turnovers),
+                ("bytesPerActiveRun", figures.bytes * jitter),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        for check in &mut record.checks {
+            check.violations = figures.missed;
+        }
+        record
     })
-    .unwrap()
 }
 
 /// What one method of retention shows.
@@ -98,51 +99,41 @@ pub(super) fn retention_summary(
         "decision": {"rule": "DropOrDelete", "marginPercent": 50}
     }))
     .unwrap();
-    let manifest = sample::manifest(&spec);
-    let records: Vec<_> = schedule::trials(&spec)
-        .iter()
-        .map(|trial| {
-            let method = RetentionMethod::parse(&trial.cell["method"]).unwrap();
-            let figures = of(method);
-            let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
-            let mut record = sample::record(trial, PLAIN, 7);
-            for (name, p99) in [
-                ("insertBefore", figures.before),
-                ("insertDuring", figures.during * jitter),
-            ] {
-                let part = record.operations.get_mut(name).unwrap();
-                // One latency for all: the p99 is that and nothing else.
-                part.response = sample::histogram(vec![p99 as u64; 500]);
-                part.count = 500;
-            }
-            let mut put = |name: &str, value: f64| {
-                record.figures.insert(name.to_owned(), value);
-            };
-            put("insertsDuring", figures.inserts);
-            put("longestLockWaitMilliseconds", figures.wait * jitter);
-            put("vacuumingRisePercent", figures.rise);
-            put("reclaimComplete", figures.complete);
-            put("strongestLock", figures.lock);
-            put("lockLooks", figures.looks);
-            if let Some(drop) = figures.drop {
-                put("dropMilliseconds", drop * jitter);
-            }
-            if method == RetentionMethod::DropPartition {
-                put("rowsMoved", 900.0);
-                put("microsecondsPerRowMoved", 25.0);
-            }
-            for check in &mut record.checks {
-                check.violations = figures.lost;
-            }
-            record
-        })
-        .collect();
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
+    summary(&spec, |trial| {
+        let method = RetentionMethod::parse(&trial.cell["method"]).unwrap();
+        let figures = of(method);
+        let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
+        let mut record = sample::record(trial, PLAIN, 7);
+        for (name, p99) in [
+            ("insertBefore", figures.before),
+            ("insertDuring", figures.during * jitter),
+        ] {
+            let part = record.operations.get_mut(name).unwrap();
+            // One latency for all: the p99 is that and nothing else.
+            part.response = sample::histogram(vec![p99 as u64; 500]);
+            part.count = 500;
+        }
+        let mut put = |name: &str, value: f64| {
+            record.figures.insert(name.to_owned(), value);
+        };
+        put("insertsDuring", figures.inserts);
+        put("longestLockWaitMilliseconds", figures.wait * jitter);
+        put("vacuumingRisePercent", figures.rise);
+        put("reclaimComplete", figures.complete);
+        put("strongestLock", figures.lock);
+        put("lockLooks", figures.looks);
+        if let Some(drop) = figures.drop {
+            put("dropMilliseconds", drop * jitter);
+        }
+        if method == RetentionMethod::DropPartition {
+            put("rowsMoved", 900.0);
+            put("microsecondsPerRowMoved", 25.0);
+        }
+        for check in &mut record.checks {
+            check.violations = figures.lost;
+        }
+        record
     })
-    .unwrap()
 }
 
 /// What one trial of a race says.
@@ -169,52 +160,42 @@ pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) 
         "decision": {"rule": "CasIsBackstop"}
     }))
     .unwrap();
-    let manifest = sample::manifest(&spec);
-    let records: Vec<_> = schedule::trials(&spec)
-        .iter()
-        .map(|trial| {
-            let mode = modes
-                .iter()
-                .find(|mode| mode.as_str() == trial.cell["mode"])
-                .unwrap();
-            let race = of(*mode);
-            let mut record = sample::record(trial, PLAIN, 7);
-            record.counters = BTreeMap::from([
-                (CONTENDED_STEPS.to_owned(), race.contended),
-                (LOCKS_EXPIRED.to_owned(), race.expired),
-            ]);
-            record.checks = CAS_CHECKS
-                .iter()
-                .map(|name| {
-                    let faulty = race.faulty == Some(name);
-                    CheckRecord {
-                        name: (*name).to_owned(),
-                        checked: race.checked,
-                        violations: if faulty { race.violations } else { 0 },
-                        uncertain: race.uncertain,
-                        examples: if faulty {
-                            vec!["planted".to_owned()]
-                        } else {
-                            Vec::new()
-                        },
-                    }
-                })
-                .collect();
-            if let Some(code) = race.void {
-                record.verdict = Verdict::Invalid(vec![InvalidReason {
-                    code,
-                    detail: "planted".to_owned(),
-                }]);
-            }
-            record
-        })
-        .collect();
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
+    summary(&spec, |trial| {
+        let mode = modes
+            .iter()
+            .find(|mode| mode.as_str() == trial.cell["mode"])
+            .unwrap();
+        let race = of(*mode);
+        let mut record = sample::record(trial, PLAIN, 7);
+        record.counters = BTreeMap::from([
+            (CONTENDED_STEPS.to_owned(), race.contended),
+            (LOCKS_EXPIRED.to_owned(), race.expired),
+        ]);
+        record.checks = CAS_CHECKS
+            .iter()
+            .map(|name| {
+                let faulty = race.faulty == Some(name);
+                CheckRecord {
+                    name: (*name).to_owned(),
+                    checked: race.checked,
+                    violations: if faulty { race.violations } else { 0 },
+                    uncertain: race.uncertain,
+                    examples: if faulty {
+                        vec!["planted".to_owned()]
+                    } else {
+                        Vec::new()
+                    },
+                }
+            })
+            .collect();
+        if let Some(code) = race.void {
+            record.verdict = Verdict::Invalid(vec![InvalidReason {
+                code,
+                detail: "planted".to_owned(),
+            }]);
+        }
+        record
     })
-    .unwrap()
 }
 
 /// What the segments of a soak show; each lasts a quarter of an hour.
@@ -246,48 +227,38 @@ pub(super) fn soak_summary(
         "decision": {"rule": "SoakPlateau"}
     }))
     .unwrap();
-    let manifest = sample::manifest(&spec);
-    let records: Vec<_> = schedule::trials(&spec)
-        .iter()
-        .map(|trial| {
-            let held = trial.cell["snapshot"] == "WholeSegment";
-            let soak = of(trial.cell["fillfactor"].parse().unwrap(), held);
-            let gone = trial.block < lost;
-            let hours = 0.25 * (f64::from(trial.block - if gone { 0 } else { lost }) + 0.5);
-            let size = if gone { 4.0 } else { 1.0 };
-            let jitter = 1.0 + 0.004 * f64::from(trial.block * 7 % 5 - 2);
-            let mut record = sample::record(trial, PLAIN, 7);
-            record.figures = BTreeMap::from(
-                [
-                    ("tableAgeHours", hours),
-                    ("tableLoadedAtSeconds", if gone { 1_000.0 } else { 9_000.0 }),
-                    (
-                        "deadMeanPercent",
-                        (soak.dead + soak.dead_per_hour * hours) * jitter,
-                    ),
-                    ("deadPeakPercent", soak.peak),
-                    (
-                        "indexBytes",
-                        (soak.index_mib + soak.index_mib_per_hour * hours) * MIB * size * jitter,
-                    ),
-                    ("tableBytes", 300.0 * MIB * size * jitter),
-                    ("turnovers", soak.turnovers),
-                    ("autovacuums", soak.autovacuums),
-                    ("frozenAgeMost", 1e6 * hours),
-                    ("freezes", 0.0),
-                ]
-                .map(|(name, value)| (name.to_owned(), value)),
-            );
-            for check in &mut record.checks {
-                check.violations = soak.missed;
-            }
-            record
-        })
-        .collect();
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
+    summary(&spec, |trial| {
+        let held = trial.cell["snapshot"] == "WholeSegment";
+        let soak = of(trial.cell["fillfactor"].parse().unwrap(), held);
+        let gone = trial.block < lost;
+        let hours = 0.25 * (f64::from(trial.block - if gone { 0 } else { lost }) + 0.5);
+        let size = if gone { 4.0 } else { 1.0 };
+        let jitter = 1.0 + 0.004 * f64::from(trial.block * 7 % 5 - 2);
+        let mut record = sample::record(trial, PLAIN, 7);
+        record.figures = BTreeMap::from(
+            [
+                ("tableAgeHours", hours),
+                ("tableLoadedAtSeconds", if gone { 1_000.0 } else { 9_000.0 }),
+                (
+                    "deadMeanPercent",
+                    (soak.dead + soak.dead_per_hour * hours) * jitter,
+                ),
+                ("deadPeakPercent", soak.peak),
+                (
+                    "indexBytes",
+                    (soak.index_mib + soak.index_mib_per_hour * hours) * MIB * size * jitter,
+                ),
+                ("tableBytes", 300.0 * MIB * size * jitter),
+                ("turnovers", soak.turnovers),
+                ("autovacuums", soak.autovacuums),
+                ("frozenAgeMost", 1e6 * hours),
+                ("freezes", 0.0),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        for check in &mut record.checks {
+            check.violations = soak.missed;
+        }
+        record
     })
-    .unwrap()
 }

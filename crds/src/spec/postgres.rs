@@ -68,39 +68,43 @@ fn default_active_runs() -> Vec<i32> {
 fn default_fillfactor() -> Vec<i32> {
     vec![100, 90, 80, 70]
 }
-fn default_sleepers() -> i32 {
+pub(super) fn default_sleepers() -> i32 {
     10
 }
-fn default_min_transitions() -> i32 {
+pub(super) fn default_min_transitions() -> i32 {
     5
 }
-fn default_max_transitions() -> i32 {
+pub(super) fn default_max_transitions() -> i32 {
     20
 }
-fn default_state_bytes() -> i32 {
+pub(super) fn default_state_bytes() -> i32 {
     200
 }
-fn default_connections() -> i32 {
+pub(super) fn default_connections() -> i32 {
     16
+}
+
+/// Operations of a run on average: its creation, its transitions and its completion.
+fn operations((fewest, most): (i32, i32)) -> f64 {
+    2.0 + f64::from(fewest + most) / 2.0
+}
+
+/// Operations per second that follow from runs per month with so many transitions.
+pub(super) fn rate(runs_per_month: u64, transitions: (i32, i32)) -> f64 {
+    runs_per_month as f64 / SECONDS_PER_MONTH * operations(transitions)
 }
 
 impl HeadRow {
     /// Operations of a run on average: its creation, its transitions and its completion.
     #[must_use]
     pub fn operations_per_run(&self) -> f64 {
-        Self::operations_of(f64::from(self.min_transitions + self.max_transitions) / 2.0)
-    }
-
-    /// Operations of a run with so many transitions.
-    #[must_use]
-    pub fn operations_of(transitions: f64) -> f64 {
-        2.0 + transitions
+        operations((self.min_transitions, self.max_transitions))
     }
 
     /// Operations per second that follow from runs per month.
     #[must_use]
     pub fn rate(&self, runs_per_month: u64) -> f64 {
-        runs_per_month as f64 / SECONDS_PER_MONTH * self.operations_per_run()
+        rate(runs_per_month, (self.min_transitions, self.max_transitions))
     }
 
     /// Whether operations arrive at planned instants.

@@ -183,6 +183,42 @@ fn opening(error: &tokio_postgres::Error) -> Failure {
     failure
 }
 
+/// Ends connections of generators to this database, all but the client's own or those of some server processes, and
+/// waits until they are gone: a statement that a generator gave up may still be under way there, and commit later.
+/// Returns how many are left when the patience is over.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn end_sessions(
+    client: &Client,
+    processes: Option<&[i32]>,
+    patience: Duration,
+) -> Result<usize, Failure> {
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        let left = client
+            .query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
+                 AND datname = current_database() AND usename = current_user \
+                 AND ($1::int4[] IS NULL OR pid = ANY($1))",
+                &[&processes],
+            )
+            .await
+            .map_err(|error| failure(&error))?;
+        if left.is_empty() || tokio::time::Instant::now() >= end {
+            return Ok(left.len());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The literal of a text, in SQL that takes no parameters.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// What an error of the client library is, for the record.
 #[must_use]
 pub fn failure(error: &tokio_postgres::Error) -> Failure {
@@ -220,6 +256,11 @@ fn refused(code: &SqlState, message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quote_in_a_literal_is_doubled() {
+        assert_eq!(literal("it's"), "'it''s'");
+    }
 
     #[test]
     fn an_address_has_a_host_and_a_port() {

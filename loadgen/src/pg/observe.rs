@@ -31,10 +31,10 @@ pub struct Sample {
     pub updates: i64,
     /// Of these, heap-only ones: no index entry was added.
     pub hot_updates: i64,
+    /// Updates that had to go to another page; 0 before version 16.
+    pub new_page_updates: i64,
     /// Deletes since the server started: completed runs.
     pub deletes: i64,
-    /// Of these, ones that had to go to another page; 0 before version 16.
-    pub new_page_updates: i64,
     /// Finished runs of autovacuum over the table.
     pub autovacuums: i64,
     /// Finished runs of auto-analyze.

@@ -5,7 +5,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Connector, failure};
+use super::{Connector, failure, literal};
 use crate::s3::Failure;
 
 /// Why a run may not use a database.
@@ -89,10 +89,10 @@ pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> 
             whose: said.unwrap_or_else(|| "without a comment".to_owned()),
         }),
         None => {
-            let quoted = mark(run).replace('\'', "''");
+            let said = literal(&mark(run));
             // One transaction: of two that come at once the second fails, and nobody's schema is without its mark.
             let sql = format!(
-                "BEGIN; CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS '{quoted}'; COMMIT"
+                "BEGIN; CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS {said}; COMMIT"
             );
             let made = client.batch_execute(&sql).await;
             made.map_err(|error| refused(failure(&error)))

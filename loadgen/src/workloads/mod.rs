@@ -8,6 +8,7 @@ pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
 pub mod retention;
+mod rows;
 pub mod small_object_put;
 pub mod soak;
 

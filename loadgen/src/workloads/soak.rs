@@ -5,9 +5,7 @@
 //! was lost, a server that restarted and a results store that was away cost one segment, and no more than
 //! one segment's samples is ever held in memory.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 use bakeoff_crds::rng::SplitMix64;
@@ -17,19 +15,16 @@ use futures::{TryStreamExt, pin_mut};
 use tokio_postgres::Client;
 
 use super::head_row::lives::{Lives, Population, Run};
-use super::head_row::mover::{COMPLETE, CREATE, Missed, Mover, OPERATION, TRANSITION};
-use super::head_row::table;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::head_row::{self, Prepared, table};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::arrivals::Plan;
-use crate::clock::{self, SECOND};
-use crate::drive::drive;
+use crate::clock;
 use crate::pg::observe::{self, Observer, Sample};
-use crate::pg::{Connector, failure, series};
-use crate::record::Recorder;
+use crate::pg::{Connector, end_sessions, failure, literal};
 use crate::s3::{Failure, FailureClass};
 
-/// How long connections that were left may take to end, nanoseconds.
-const REST_PATIENCE: u64 = 10 * SECOND;
+/// How long connections that were left may take to end.
+const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the server may take to follow its changed settings.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,11 +50,6 @@ impl std::fmt::Display for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "bakeoff soak {} {}", self.loaded_at, self.cell)
     }
-}
-
-/// The literal of a text in SQL that takes no parameters.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn now_millis() -> i64 {
@@ -166,31 +156,15 @@ async fn set_server(
     }
 }
 
-/// Ends what earlier generators left behind on the server and waits until it is gone: a statement that was given up
-/// there and commits later would move a run that this segment has read.
+/// Ends what earlier generators left behind on the server: a statement that commits later would move a run that this
+/// segment has read.
 async fn come_to_rest(client: &Client) -> Result<(), Failure> {
-    let deadline = clock::now() + REST_PATIENCE;
-    loop {
-        let left = client
-            .query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
-                 AND datname = current_database() AND usename = current_user",
-                &[],
-            )
-            .await
-            .map_err(|error| failure(&error))?;
-        if left.is_empty() {
-            return Ok(());
+    match end_sessions(client, None, REST_PATIENCE).await? {
+        0 => Ok(()),
+        left => {
+            let said = format!("{left} connections of an earlier segment do not end");
+            Err(Failure::new(FailureClass::Server, said))
         }
-        if clock::now() >= deadline {
-            let said = format!(
-                "{} connections of an earlier segment do not end",
-                left.len()
-            );
-            return Err(Failure::new(FailureClass::Server, said));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -365,37 +339,14 @@ pub async fn run(
         })
         .collect();
 
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let recorder = Rc::new(RefCell::new(Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        true,
-        &[OPERATION, CREATE, TRANSITION, COMPLETE],
-        context.live.clone(),
-    )?));
-    let missed = Rc::new(RefCell::new(Missed::default()));
-    let movers = prepared
-        .into_iter()
-        .map(|lives| Mover::new(connector.clone(), lives, state_bytes, &recorder, &missed))
-        .collect();
-    let start_skew = clock::now().saturating_sub(start);
-    let label = context.label("arrivals");
-    let (counts, usage, samples) = tokio::join!(
-        drive(
-            plan,
-            timing,
-            context.seed(),
-            &label,
-            movers,
-            &recorder,
-            OPERATION
-        ),
-        Meter::over(timing.window_start, timing.window_end),
-        observer.watch(timing.window_start, timing.window_end)
-    );
+    let load = Prepared {
+        connector,
+        plan,
+        lives: prepared,
+        state_bytes,
+        observer: Some(&observer),
+    };
+    let mut part = head_row::measure(context, gate, load).await?;
     if let Some(holder) = snapshot {
         // One that the server ended meanwhile held nothing back.
         holder
@@ -408,25 +359,12 @@ pub async fn run(
     }
     let ended = now_millis();
     let after = observer.inspect().await?;
-    let mut figures = observe::figures(&samples, &after, fillfactor, population.active);
-    figures.extend(course(&samples, population.active, loaded_at, ended));
-    figures.extend(rate.map(|rate| (table::LOAD_ROWS_PER_SECOND.to_owned(), rate)));
-    let missed = std::mem::take(&mut *missed.borrow_mut());
-    Ok(Part {
-        counts: counts?,
-        offered_per_second: spec.rate(),
-        recorded: super::finished(recorder)?,
-        checks: vec![missed.into_check()],
-        window: (timing.window_start, timing.window_end),
-        planned_kind: OPERATION,
-        open_loop: true,
-        start_skew,
-        usage,
-        figures,
-        state: series::series(&samples),
-        samples,
-        ..Part::default()
-    })
+    part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
+    let course = course(&part.samples, population.active, loaded_at, ended);
+    part.figures.extend(course);
+    part.figures
+        .extend(rate.map(|rate| (table::LOAD_ROWS_PER_SECOND.to_owned(), rate)));
+    Ok(part)
 }
 
 #[cfg(test)]
@@ -443,7 +381,6 @@ mod tests {
         for other in ["", "bakeoff soak", "bakeoff soak x y", "head rows"] {
             assert_eq!(Mark::parse(other), None, "{other:?}");
         }
-        assert_eq!(literal("it's"), "'it''s'");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::journal::{compressed, generator_of};
 use super::{Tally, patiently, writer};
 use crate::checker::cas_history::{self, Clocks, Event, Span};
 use crate::clock::{self, SECOND};
-use crate::pg::{Connector, failure};
+use crate::pg::{Connector, end_sessions};
 use crate::s3::Failure;
 use crate::workloads::{Conclusion, Context, Share, WorkloadError};
 
@@ -28,33 +28,16 @@ const TICK: Duration = Duration::from_millis(50);
 /// The number of whoever reads the runs back; writers count from 1.
 const READER: u32 = 0;
 
-/// Ends what the writers left behind on the server, and waits until it is gone: a statement that was given
-/// up here may be under way there.
-async fn try_to_rest(connector: &Connector, processes: &[i32]) -> Result<(), Failure> {
-    let client = connector.connect().await?;
-    let end = tokio::time::Instant::now() + TO_REST;
-    loop {
-        let left = client
-            .query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND application_name = 'bakeoff'",
-                &[&processes],
-            )
-            .await
-            .map_err(|error| failure(&error))?;
-        if left.is_empty() || tokio::time::Instant::now() >= end {
-            return Ok(());
-        }
-        tokio::time::sleep(TICK).await;
-    }
-}
-
 /// Waits until nothing of this generator's writers is under way on the server. One that stays away is left: what
 /// was under way there is of unknown outcome anyhow.
 pub(super) async fn come_to_rest(connector: &Connector, tally: &Tally) {
     let processes: Vec<i32> = tally.processes.borrow().iter().copied().collect();
     let patience = clock::now() + PATIENCE;
-    while let Err(failure) = try_to_rest(connector, &processes).await {
+    let at_rest = async || {
+        let client = connector.connect().await?;
+        end_sessions(&client, Some(&processes), TO_REST).await
+    };
+    while let Err(failure) = at_rest().await {
         if clock::now() >= patience {
             tracing::warn!(%failure, "the writers could not be brought to rest");
             return;

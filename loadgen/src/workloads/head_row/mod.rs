@@ -16,15 +16,16 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
+use super::rows::Missed;
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::drive;
 use crate::pg::observe::{self, Observer};
-use crate::pg::series;
+use crate::pg::{Connector, series};
 use crate::record::Recorder;
 use lives::{Lives, Population};
-use mover::{COMPLETE, CREATE, Missed, Mover, OPERATION, TRANSITION};
+use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
 
 /// The load of this generator, and the most workers that any generator has.
 fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {
@@ -77,10 +78,8 @@ pub async fn run(
         None
     };
 
-    let open_loop = matches!(plan, Plan::Open { .. });
     // The same number on every generator, so that no run has two owners.
     let slots = (most.max(1) * context.generators) as u64;
-    let missed = Rc::new(RefCell::new(Missed::default()));
     let prepared: Vec<Lives> = (0..plan.workers() as u64)
         .map(|worker| {
             let slot = worker * context.generators as u64 + context.generator as u64;
@@ -98,6 +97,48 @@ pub async fn run(
         })
         .collect();
 
+    let load = Prepared {
+        connector,
+        plan,
+        lives: prepared,
+        state_bytes,
+        observer: observer.as_ref().map(|(observer, _)| observer),
+    };
+    let mut part = measure(context, gate, load).await?;
+    if let Some((observer, rate)) = &observer {
+        let after = observer.inspect().await?;
+        part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
+        part.figures
+            .insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
+    }
+    Ok(part)
+}
+
+/// A load over a head table, ready to begin.
+pub(super) struct Prepared<'a> {
+    pub connector: &'a Connector,
+    pub plan: Plan,
+    /// One for each worker of the plan.
+    pub lives: Vec<Lives>,
+    pub state_bytes: usize,
+    /// Who watches the server, on the generator that does.
+    pub observer: Option<&'a Observer>,
+}
+
+/// Waits for the common start, drives the load through warm-up, window and drain, and watches the server meanwhile. The
+/// part has no figures yet.
+///
+/// # Errors
+/// When recording or pacing fails, or the other generators are not met.
+pub(super) async fn measure(
+    context: &Context<'_>,
+    gate: &dyn Gate,
+    load: Prepared<'_>,
+) -> Result<Part, WorkloadError> {
+    let (open_loop, offered_per_second) = match load.plan {
+        Plan::Open { rate, .. } => (true, rate),
+        Plan::Closed { .. } => (false, 0.0),
+    };
     let start = gate.open().await?;
     let timing = context.timing(start);
     let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
@@ -110,21 +151,26 @@ pub async fn run(
         context.live.clone(),
     )?;
     let recorder = Rc::new(RefCell::new(recorder));
-    let workers = prepared
+    let missed = Rc::new(RefCell::new(Missed::default()));
+    let workers = load
+        .lives
         .into_iter()
-        .map(|lives| Mover::new(connector.clone(), lives, state_bytes, &recorder, &missed))
+        .map(|lives| {
+            let connector = load.connector.clone();
+            Mover::new(connector, lives, load.state_bytes, &recorder, &missed)
+        })
         .collect();
     let start_skew = clock::now().saturating_sub(start);
     let label = context.label("arrivals");
     let watching = async {
-        match &observer {
-            Some((observer, _)) => observer.watch(timing.window_start, timing.window_end).await,
+        match load.observer {
+            Some(observer) => observer.watch(timing.window_start, timing.window_end).await,
             None => Vec::new(),
         }
     };
     let (counts, usage, samples) = tokio::join!(
         drive(
-            plan,
+            load.plan,
             timing,
             context.seed(),
             &label,
@@ -135,19 +181,6 @@ pub async fn run(
         Meter::over(timing.window_start, timing.window_end),
         watching
     );
-    let figures = match &observer {
-        Some((observer, rate)) => {
-            let after = observer.inspect().await?;
-            let mut figures = observe::figures(&samples, &after, fillfactor, population.active);
-            figures.insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
-            figures
-        }
-        None => Default::default(),
-    };
-    let offered_per_second = match plan {
-        Plan::Open { rate, .. } => rate,
-        Plan::Closed { .. } => 0.0,
-    };
     let missed = std::mem::take(&mut *missed.borrow_mut());
     Ok(Part {
         counts: counts?,
@@ -159,7 +192,6 @@ pub async fn run(
         open_loop,
         start_skew,
         usage,
-        figures,
         state: series::series(&samples),
         samples,
         ..Part::default()

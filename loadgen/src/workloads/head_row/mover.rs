@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bakeoff_analysis::vocabulary;
-use bakeoff_crds::result::CheckRecord;
 use tokio_postgres::types::Type;
 
 use super::lives::{Lives, Step};
@@ -15,6 +13,7 @@ use crate::pg::Connector;
 use crate::pg::wire::{Value, Wire};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Failure, FailureClass};
+use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.
 pub(in crate::workloads) const OPERATION: &str = "operation";
@@ -28,27 +27,6 @@ const CREATE_SQL: &str = "INSERT INTO bakeoff.runs (run_id, seq, state, created_
 const TRANSITION_SQL: &str = "UPDATE bakeoff.runs SET seq = seq + 1, state = $3, updated_at = now(), payload = $4 \
     WHERE run_id = $1 AND seq = $2";
 const COMPLETE_SQL: &str = "DELETE FROM bakeoff.runs WHERE run_id = $1 AND seq = $2";
-
-/// Missed rows of all workers, with examples.
-#[derive(Debug, Default)]
-pub(in crate::workloads) struct Missed {
-    checked: i64,
-    violations: i64,
-    examples: Vec<String>,
-}
-
-impl Missed {
-    /// The check as it is recorded.
-    pub fn into_check(self) -> CheckRecord {
-        CheckRecord {
-            name: vocabulary::ROWS_MISSED.to_owned(),
-            checked: self.checked,
-            violations: self.violations,
-            uncertain: 0,
-            examples: self.examples,
-        }
-    }
-}
 
 pub(in crate::workloads) struct Mover {
     connector: Connector,
@@ -126,11 +104,7 @@ impl Worker for Mover {
     fn prepare(&mut self) {
         if self.step.is_none() {
             self.step = Some(self.lives.next());
-            // Fresh bytes, so that no page compresses better than another; the text of the state changes.
-            let word = self.lives.rng.next_u64().to_le_bytes();
-            for (byte, new) in self.payload.iter_mut().zip(word.iter().cycle()) {
-                *byte = byte.wrapping_mul(31) ^ new;
-            }
+            rows::freshen(&mut self.payload, &mut self.lives.rng);
         }
     }
 
@@ -157,16 +131,7 @@ impl Worker for Mover {
         let mut recorder = self.recorder.borrow_mut();
         let reached = match result {
             Ok(rows) => {
-                let mut missed = self.missed.borrow_mut();
-                missed.checked += 1;
-                if rows != 1 {
-                    missed.violations += 1;
-                    if missed.examples.len() < 10 {
-                        missed
-                            .examples
-                            .push(format!("{kind} touched {rows} rows: {step:?}"));
-                    }
-                }
+                self.missed.borrow_mut().note(kind, rows, &step);
                 let sample = Sample {
                     member: planned,
                     planned,

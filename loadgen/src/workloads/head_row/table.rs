@@ -2,16 +2,13 @@
 
 use std::time::SystemTime;
 
-use bakeoff_crds::rng::SplitMix64;
-use futures::pin_mut;
 use tokio_postgres::Client;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::lives::Population;
 use crate::clock::{self, SECOND};
 use crate::pg::failure;
 use crate::s3::Failure;
+use crate::workloads::rows;
 
 /// The figure of a loading: rows a second.
 pub(in crate::workloads) const LOAD_ROWS_PER_SECOND: &str = "loadRowsPerSecond";
@@ -31,47 +28,24 @@ pub(in crate::workloads) async fn load(
          WITH (fillfactor = {fillfactor}); \
          ALTER TABLE bakeoff.runs ALTER COLUMN payload SET STORAGE PLAIN"
     );
-    let fail = |error: tokio_postgres::Error| failure(&error);
-    client.batch_execute(&sql).await.map_err(fail)?;
-    let begin = clock::now();
-    let sink = client
-        .copy_in(
-            "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
-        )
+    client
+        .batch_execute(&sql)
         .await
-        .map_err(fail)?;
-    let types = [
-        Type::INT8,
-        Type::INT4,
-        Type::INT2,
-        Type::TIMESTAMPTZ,
-        Type::TIMESTAMPTZ,
-        Type::BYTEA,
-    ];
-    let writer = BinaryCopyInWriter::new(sink, &types);
-    pin_mut!(writer);
+        .map_err(|error| failure(&error))?;
+    let begin = clock::now();
     let now = SystemTime::now();
-    let mut payload = vec![0_u8; state_bytes];
-    let mut rng = SplitMix64::new(population.seed);
-    for id in 0..population.active {
+    let rows = (0..population.active).map(|id| {
         let run = population.run(id);
-        for chunk in payload.chunks_mut(8) {
-            let word = rng.next_u64().to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
+        rows::Row {
+            id: run.id,
+            seq: run.seq,
+            state: i16::try_from(run.left.rem_euclid(8)).unwrap_or(0),
+            created: now,
         }
-        let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
-        let row: [&(dyn ToSql + Sync); 6] = [&run.id, &run.seq, &state, &now, &now, &payload];
-        writer.as_mut().write(&row).await.map_err(fail)?;
-    }
-    writer.finish().await.map_err(fail)?;
+    });
+    rows::copy(client, population.seed, state_bytes, rows).await?;
     let took = clock::now().saturating_sub(begin).max(1);
     let rate = population.active as f64 / (took as f64 / SECOND as f64);
-    // Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the
-    // load left for the checkpointer to write in the window.
-    client
-        .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
-        .await
-        .map_err(fail)?;
-    client.batch_execute("CHECKPOINT").await.map_err(fail)?;
+    rows::settle(client).await?;
     Ok(rate.round())
 }

@@ -24,8 +24,9 @@ use flate2::write::GzEncoder;
 
 use self::action::{Action, Done};
 use self::lives::{Lives, Population};
-use self::mover::{INSERT, Missed, Mover, OPERATION, PHASES, Phases, TRANSITION};
+use self::mover::{INSERT, Mover, OPERATION, PHASES, Phases, TRANSITION};
 use self::table::Look;
+use super::rows::Missed;
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock::{self, SECOND};
@@ -210,16 +211,7 @@ pub async fn run(
     figures.insert("insertsDuring".to_owned(), inserts as f64);
     figures.extend(vacuuming(&samples, action_millis));
     let missed = std::mem::take(&mut *missed.borrow_mut());
-    let mut checks = vec![
-        CheckRecord {
-            name: vocabulary::ROWS_MISSED.to_owned(),
-            checked: missed.checked,
-            violations: missed.violations,
-            uncertain: 0,
-            examples: missed.examples,
-        },
-        failed(&acted.done),
-    ];
+    let mut checks = vec![missed.into_check(), failed(&acted.done)];
     checks.extend(kept);
     Ok(Part {
         counts: counts?,

@@ -15,6 +15,7 @@ use crate::pacer::Due;
 use crate::pg::{Connector, failure};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Failure, FailureClass};
+use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.
 pub(super) const OPERATION: &str = "operation";
@@ -65,14 +66,6 @@ impl Phases {
             after
         }
     }
-}
-
-/// Statements that did not touch exactly the one row that their client owned.
-#[derive(Debug, Default)]
-pub(super) struct Missed {
-    pub checked: i64,
-    pub violations: i64,
-    pub examples: Vec<String>,
 }
 
 struct Statements {
@@ -148,7 +141,6 @@ impl Mover {
     }
 
     async fn execute(&mut self, step: Step) -> Result<u64, Failure> {
-        self.ready().await?;
         let Some(open) = &self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
@@ -190,10 +182,7 @@ impl Worker for Mover {
     fn prepare(&mut self) {
         if self.step.is_none() {
             self.step = Some(self.lives.next());
-            let word = self.lives.rng.next_u64().to_le_bytes();
-            for (byte, new) in self.payload.iter_mut().zip(word.iter().cycle()) {
-                *byte = byte.wrapping_mul(31) ^ new;
-            }
+            rows::freshen(&mut self.payload, &mut self.lives.rng);
         }
     }
 
@@ -210,7 +199,13 @@ impl Worker for Mover {
             run.created = i64::try_from(clock::wall() / 1_000).unwrap_or(i64::MAX);
         }
         let sent = clock::now();
-        let result = self.execute(step).await;
+        let open = self.ready().await;
+        // What was never sent had no effect: the run stays in this worker's hands.
+        let went_out = open.is_ok();
+        let result = match open {
+            Ok(()) => self.execute(step).await,
+            Err(failure) => Err(failure),
+        };
         let ended = clock::now();
         let kinds: &[&'static str] = match step {
             Step::Insert(_) => &[OPERATION, INSERT, self.phases.of(planned)],
@@ -220,16 +215,7 @@ impl Worker for Mover {
         let mut recorder = self.recorder.borrow_mut();
         let reached = match result {
             Ok(rows) => {
-                let mut missed = self.missed.borrow_mut();
-                missed.checked += 1;
-                if rows != 1 {
-                    missed.violations += 1;
-                    if missed.examples.len() < 10 {
-                        missed
-                            .examples
-                            .push(format!("{} touched {rows} rows: {step:?}", kinds[1]));
-                    }
-                }
+                self.missed.borrow_mut().note(kinds[1], rows, &step);
                 for kind in kinds {
                     recorder.success(
                         kind,
@@ -260,7 +246,11 @@ impl Worker for Mover {
             }
         };
         drop(recorder);
-        self.lives.done(step, well);
+        if went_out {
+            self.lives.done(step, well);
+        } else {
+            self.step = Some(step);
+        }
         reached
     }
 }

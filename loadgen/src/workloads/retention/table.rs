@@ -3,16 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bakeoff_crds::result::CheckRecord;
-use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::spec::RetentionMethod;
-use futures::pin_mut;
 use tokio_postgres::Client;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::lives::{ENDED, Expected, Population};
 use crate::pg::failure;
 use crate::s3::Failure;
+use crate::workloads::rows;
 
 /// The table; its partitions are called after it.
 pub(super) const TABLE: &str = "bakeoff.runs";
@@ -78,48 +75,21 @@ pub(super) async fn load(
     population: &Population,
     state_bytes: usize,
 ) -> Result<(), Failure> {
-    let fail = |error: tokio_postgres::Error| failure(&error);
     client
         .batch_execute(&definition(method, population))
         .await
-        .map_err(fail)?;
-    let sink = client
-        .copy_in(
-            "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
-        )
-        .await
-        .map_err(fail)?;
-    let types = [
-        Type::INT8,
-        Type::INT4,
-        Type::INT2,
-        Type::TIMESTAMPTZ,
-        Type::TIMESTAMPTZ,
-        Type::BYTEA,
-    ];
-    let writer = BinaryCopyInWriter::new(sink, &types);
-    pin_mut!(writer);
-    let mut payload = vec![0_u8; state_bytes];
-    let mut rng = SplitMix64::new(population.seed);
-    for id in 0..population.active {
+        .map_err(|error| failure(&error))?;
+    let rows = (0..population.active).map(|id| {
         let run = population.run(id);
-        for chunk in payload.chunks_mut(8) {
-            let word = rng.next_u64().to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
+        rows::Row {
+            id: run.id,
+            seq: run.seq,
+            state: run.state(),
+            created: instant(run.created),
         }
-        let (created, state) = (instant(run.created), run.state());
-        let row: [&(dyn ToSql + Sync); 6] =
-            [&run.id, &run.seq, &state, &created, &created, &payload];
-        writer.as_mut().write(&row).await.map_err(fail)?;
-    }
-    writer.finish().await.map_err(fail)?;
-    // As a table that has lived: hint bits, visibility map, statistics; and nothing of the load left for
-    // the checkpointer to write in the window.
-    client
-        .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
-        .await
-        .map_err(fail)?;
-    client.batch_execute("CHECKPOINT").await.map_err(fail)
+    });
+    rows::copy(client, population.seed, state_bytes, rows).await?;
+    rows::settle(client).await
 }
 
 /// Bytes of the table with its partitions and indexes, as files.

@@ -1,0 +1,125 @@
+//! What the workloads over a table of runs have in common: its loading, and the check that each statement touched
+//! the one row that its client owned.
+
+use std::time::SystemTime;
+
+use bakeoff_analysis::vocabulary;
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::rng::SplitMix64;
+use futures::pin_mut;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::pg::failure;
+use crate::s3::Failure;
+
+/// Examples that are kept.
+const EXAMPLES: usize = 10;
+
+/// A run as it is loaded.
+pub(super) struct Row {
+    pub id: i64,
+    pub seq: i32,
+    pub state: i16,
+    pub created: SystemTime,
+}
+
+/// Fills `bakeoff.runs` by binary COPY, each row with fresh bytes of a state.
+pub(super) async fn copy(
+    client: &Client,
+    seed: u64,
+    state_bytes: usize,
+    rows: impl Iterator<Item = Row>,
+) -> Result<(), Failure> {
+    let fail = |error: tokio_postgres::Error| failure(&error);
+    let sink = client
+        .copy_in(
+            "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
+        )
+        .await
+        .map_err(fail)?;
+    let types = [
+        Type::INT8,
+        Type::INT4,
+        Type::INT2,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
+        Type::BYTEA,
+    ];
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let mut payload = vec![0_u8; state_bytes];
+    let mut rng = SplitMix64::new(seed);
+    for row in rows {
+        for chunk in payload.chunks_mut(8) {
+            let word = rng.next_u64().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        let values: [&(dyn ToSql + Sync); 6] = [
+            &row.id,
+            &row.seq,
+            &row.state,
+            &row.created,
+            &row.created,
+            &payload,
+        ];
+        writer.as_mut().write(&values).await.map_err(fail)?;
+    }
+    writer.finish().await.map_err(fail)?;
+    Ok(())
+}
+
+/// Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the load left
+/// for the checkpointer to write in the window.
+pub(super) async fn settle(client: &Client) -> Result<(), Failure> {
+    for sql in ["VACUUM (ANALYZE, FREEZE) bakeoff.runs", "CHECKPOINT"] {
+        client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| failure(&error))?;
+    }
+    Ok(())
+}
+
+/// Fresh bytes, so that no page compresses better than another.
+pub(super) fn freshen(payload: &mut [u8], rng: &mut SplitMix64) {
+    let word = rng.next_u64().to_le_bytes();
+    for (byte, new) in payload.iter_mut().zip(word.iter().cycle()) {
+        *byte = byte.wrapping_mul(31) ^ new;
+    }
+}
+
+/// Statements that did not touch exactly the one row that their client owned, of all clients, with examples.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    checked: i64,
+    violations: i64,
+    examples: Vec<String>,
+}
+
+impl Missed {
+    /// Notes a statement that touched so many rows.
+    pub fn note(&mut self, kind: &str, rows: u64, step: &dyn std::fmt::Debug) {
+        self.checked += 1;
+        if rows == 1 {
+            return;
+        }
+        self.violations += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples
+                .push(format!("{kind} touched {rows} rows: {step:?}"));
+        }
+    }
+
+    /// The check as it is recorded.
+    pub fn into_check(self) -> CheckRecord {
+        CheckRecord {
+            name: vocabulary::ROWS_MISSED.to_owned(),
+            checked: self.checked,
+            violations: self.violations,
+            uncertain: 0,
+            examples: self.examples,
+        }
+    }
+}
