@@ -1,36 +1,29 @@
 //! The pacer: hands each planned instant to a worker when it is due.
 //!
 //! Tokio's timer is a millisecond wheel and would report its own lateness as the backend's latency, so what
-//! wakes the runtime is a timer of the kernel that is set to the absolute instant (`timerfd`, which has no slack), on the
+//! wakes the runtime is a timer of the kernel for absolute instants (`timerfd`, which has no slack), on the
 //! thread that carries the workers: one wake between plan and send, where a pacing thread takes
-//! two. A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread
+//! two. It is set ahead of the instant by what such a wake takes on this machine. A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread
 //! is late by no more than what it is doing. What is due while all workers are busy waits in line with its planned
 //! instant, so that the wait is part of its response time; nothing is skipped.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::iter::Peekable;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use hdrhistogram::Histogram;
-use rustix::process::{getpriority_process, setpriority_process};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
-use thread_priority::{
-    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::arrivals::Instants;
-use crate::clock::{self, SECOND};
+use crate::clock;
 use crate::record::histogram;
+pub use realtime::{RealTime, real_time};
+use timer::Timer;
+
+mod realtime;
+mod timer;
 
 /// Due operations that may wait in line; beyond that they count as never started at once, which
 /// bounds the memory of a hopelessly overloaded run.
@@ -241,63 +234,20 @@ impl Future for Next<'_> {
     }
 }
 
-/// A timer of the kernel for absolute instants of the monotonic clock.
-struct Timer {
-    fd: AsyncFd<OwnedFd>,
-}
-
-impl Timer {
-    // The constructor that replaces this one is unsafe, because a type may change the descriptor that it answers
-    // with; an OwnedFd keeps its own.
-    #[expect(deprecated)]
-    fn new() -> std::io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self {
-            fd: AsyncFd::with_interest(fd, Interest::READABLE)?,
-        })
-    }
-
-    /// Waits until the instant; one that is past is waited for no longer.
-    async fn until(&self, instant: u64) -> std::io::Result<()> {
-        if clock::now() >= instant {
-            return Ok(());
-        }
-        let spec = Itimerspec {
-            it_interval: Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-            it_value: Timespec {
-                tv_sec: i64::try_from(instant / SECOND).unwrap_or(i64::MAX),
-                tv_nsec: i64::try_from(instant % SECOND).unwrap_or(0),
-            },
-        };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec)?;
-        loop {
-            // Setting it anew takes back an expiry that nobody read, but not one that was announced.
-            self.fd.readable().await?.clear_ready();
-            if clock::now() >= instant {
-                return Ok(());
-            }
-        }
-    }
-}
-
 /// Gives the handoff its plan, instants that lie `instants` after `start` on the monotonic clock, until the
 /// first at or after `end`. To be called inside a `LocalSet`: the pacer is a task of it.
 ///
 /// # Errors
 /// When the kernel gives no timer.
 pub fn start(handoff: Handoff, instants: Instants, start: u64, end: u64) -> std::io::Result<()> {
-    let timer = Timer::new()?;
+    let mut timer = Timer::new()?;
     handoff.lock().schedule = Some(Schedule {
         offsets: instants.peekable(),
         start,
         end,
     });
     tokio::task::spawn_local(async move {
-        if let Err(error) = pace(&handoff, &timer, end).await {
+        if let Err(error) = pace(&handoff, &mut timer, end).await {
             // What was planned and is not offered is missed by the count of the window.
             tracing::error!(%error, "the pacer's timer failed");
         }
@@ -306,7 +256,7 @@ pub fn start(handoff: Handoff, instants: Instants, start: u64, end: u64) -> std:
     Ok(())
 }
 
-async fn pace(handoff: &Handoff, timer: &Timer, end: u64) -> std::io::Result<()> {
+async fn pace(handoff: &Handoff, timer: &mut Timer, end: u64) -> std::io::Result<()> {
     while let Some(next) = handoff.release(clock::now()) {
         timer.until(next).await?;
     }
@@ -314,68 +264,10 @@ async fn pace(handoff: &Handoff, timer: &Timer, end: u64) -> std::io::Result<()>
     timer.until(end).await
 }
 
-/// While it lives, the calling thread runs before all ordinary ones, where the process may.
-#[derive(Debug)]
-pub struct RealTime {
-    /// The nice value to go back to; absent where nothing was granted.
-    nice: Option<i32>,
-}
-
-impl RealTime {
-    /// For as long as this is kept: the thread that paces and sends waits for no other. An open load leaves it
-    /// idle most of the time, so nothing starves; a process that may not goes on as an ordinary thread, and
-    /// the send lag shows by how much.
-    #[must_use]
-    pub fn begin() -> Self {
-        // Without a process named, Linux answers for the calling thread.
-        let nice = getpriority_process(None).unwrap_or(0);
-        match real_time() {
-            Ok(()) => Self { nice: Some(nice) },
-            Err(error) => {
-                tracing::debug!(%error, "the generator is an ordinary thread");
-                Self { nice: None }
-            }
-        }
-    }
-}
-
-impl Drop for RealTime {
-    fn drop(&mut self) {
-        let Some(nice) = self.nice else {
-            return;
-        };
-        let ordinary = set_thread_priority_and_policy(
-            thread_native_id(),
-            ThreadPriority::Min,
-            ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other),
-        );
-        if let Err(error) = ordinary {
-            tracing::warn!(%error, "the generator stays a real-time thread");
-        }
-        // The least priority of an ordinary thread is nice 19, which is not what it was.
-        if let Err(error) = setpriority_process(None, nice) {
-            tracing::warn!(%error, nice, "the generator stays nice");
-        }
-    }
-}
-
-/// Makes the calling thread run before all ordinary ones (`SCHED_FIFO`, lowest priority), which needs
-/// CAP_SYS_NICE or an RLIMIT_RTPRIO.
-///
-/// # Errors
-/// When the process may not.
-pub fn real_time() -> Result<(), String> {
-    set_thread_priority_and_policy(
-        thread_native_id(),
-        ThreadPriority::Min,
-        ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo),
-    )
-    .map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SECOND;
     use bakeoff_crds::spec::Arrivals;
 
     fn local<T>(work: impl Future<Output = T>) -> T {
@@ -429,23 +321,6 @@ mod tests {
             }
             assert!(handoff.lateness_p99() >= 19_000);
         });
-    }
-
-    /// Where the tests may not, nothing is taken and nothing is given back.
-    #[test]
-    fn a_thread_is_as_it_was_after_real_time() {
-        use thread_priority::{ThreadSchedulePolicy, thread_schedule_policy};
-        let before = (thread_schedule_policy().unwrap(), getpriority_process(None));
-        let real_time = RealTime::begin();
-        if real_time.nice.is_some() {
-            assert_eq!(
-                thread_schedule_policy().unwrap(),
-                ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo)
-            );
-        }
-        drop(real_time);
-        let after = (thread_schedule_policy().unwrap(), getpriority_process(None));
-        assert_eq!(before, after);
     }
 
     #[test]
