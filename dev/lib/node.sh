@@ -39,6 +39,9 @@ containerd_up() { # NODE INDEX
 		    conf_dir = "$RUN/$node/cni"
 		  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 		    runtime_type = "io.containerd.runc.v2"
+		    # Its default is the machine's, where the state of what \`down\` kills would stay behind.
+		    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+		      Root = "$RUN/$node/runc"
 	EOF
 	spawn "$node-containerd" "bakeoff-$node" containerd --config "$RUN/$node/containerd.toml" --log-level warn
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, api, exists_already, is_going_away, is_missing};
 use crate::facts::Pool;
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
-use crate::plan::{self, Action, Child, Kind, Plan};
+use crate::plan::{self, Action, Child, Kind, Note, Plan};
 use crate::queue;
 use crate::validate::{self, Validated};
 use bakeoff_crds::{Experiment, ExperimentStatus, names};
@@ -47,7 +47,38 @@ pub async fn execute(
     if let Some(early) = write_status(experiment, &plan, ctx).await? {
         wait = Some(wait.map_or(early, |wait| wait.min(early)));
     }
-    for note in &plan.events {
+    let Plan {
+        events, actions, ..
+    } = plan;
+    // What is told of the transition need not wait for what follows from it.
+    let ((), acted) = tokio::join!(
+        publish(experiment, &events, ctx),
+        act_in_steps(experiment, actions, ctx)
+    );
+    acted?;
+    Ok(wait)
+}
+
+async fn act_in_steps(
+    experiment: &Experiment,
+    actions: Vec<Action>,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let valid = validate::spec(experiment, &ctx.settings)
+        .ok()
+        .or_else(|| validate::salvage(experiment));
+    for step in plan::steps(actions) {
+        let acts = step
+            .into_iter()
+            .map(|action| act(experiment, valid.as_ref(), action, ctx));
+        try_join_all(acts).await?;
+    }
+    Ok(())
+}
+
+/// Tells what has changed. One that cannot be told is said in the log: the conditions stand in any case.
+async fn publish(experiment: &Experiment, notes: &[Note], ctx: &Context) {
+    for note in notes {
         let event = Event {
             type_: if note.warning {
                 EventType::Warning
@@ -67,16 +98,6 @@ pub async fn execute(
             tracing::warn!(%error, reason = %note.reason, "an event could not be published");
         }
     }
-    let valid = validate::spec(experiment, &ctx.settings)
-        .ok()
-        .or_else(|| validate::salvage(experiment));
-    for step in plan::steps(plan.actions) {
-        let acts = step
-            .into_iter()
-            .map(|action| act(experiment, valid.as_ref(), action, ctx));
-        try_join_all(acts).await?;
-    }
-    Ok(wait)
 }
 
 /// Writes the status unless it stands already.

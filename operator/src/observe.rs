@@ -9,6 +9,7 @@ use crate::validate::{self, Validated};
 use bakeoff_crds::run::Progress;
 use bakeoff_crds::{Experiment, names};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -123,17 +124,13 @@ async fn secrets(
         }
     }
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &valid.id.namespace);
-    let mut found = BTreeMap::new();
-    for name in wanted {
-        if let Some(secret) = secrets
-            .get_opt(&name)
-            .await
-            .map_err(api(format!("read Secret {name}")))?
-        {
-            found.insert(name, secret.data.unwrap_or_default().into_keys().collect());
-        }
-    }
-    Ok(found)
+    let secrets = &secrets;
+    let reads = wanted.into_iter().map(|name| async move {
+        let read = secrets.get_opt(&name).await;
+        let secret = read.map_err(api(format!("read Secret {name}")))?;
+        Ok(secret.map(|secret| (name, secret.data.unwrap_or_default().into_keys().collect())))
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
 /// What generator 0 says, if it runs.

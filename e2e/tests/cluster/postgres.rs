@@ -8,7 +8,9 @@ use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::{CellSummary, Summary};
 use bakeoff_crds::conditions::OBJECTIVES_MET;
 use bakeoff_crds::names::LABEL_ROLE;
-use bakeoff_e2e::{Fixture, Lab, SYSTEM, kubectl, scenario, scenario_beside, truth, turn};
+use bakeoff_e2e::{
+    Fixture, Lab, POSTGRES, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
+};
 use serde_json::{Value, json};
 
 /// The summary of a finished experiment, and the folder of its results.
@@ -115,6 +117,79 @@ async fn old_runs_leave_both_ways() -> anyhow::Result<()> {
         }
         std::fs::remove_dir_all(&folder)?;
         Ok(())
+    })
+    .await
+}
+
+/// A server that somebody else runs, in a pod without a Service: its manifest, from the image that the catalogue names.
+async fn foreign_server() -> anyhow::Result<Value> {
+    let images = kubectl(&[
+        "-n",
+        SYSTEM,
+        "get",
+        "configmap",
+        "-l",
+        "bakeoff.dev/catalogue=true",
+        "-o",
+        "jsonpath={.items[0].data}",
+    ])
+    .await?;
+    let images: Value = serde_json::from_str(&images)?;
+    let image = images
+        .get(format!("postgres.{POSTGRES}"))
+        .context("the catalogue has the version")?;
+    let begin = "set -e; umask 077; echo secret >/tmp/password; \
+        initdb --pgdata=/tmp/data --username=owner --pwfile=/tmp/password --auth-host=scram-sha-256 --auth-local=trust; \
+        echo 'host all all all scram-sha-256' >>/tmp/data/pg_hba.conf; \
+        exec postgres -D /tmp/data -c listen_addresses='*' -c unix_socket_directories=/tmp";
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "theirs"},
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
+                "seccompProfile": {"type": "RuntimeDefault"}},
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "postgres", "image": image, "command": ["sh", "-c", begin],
+                "env": [{"name": "LC_ALL", "value": "C"}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
+                "volumeMounts": [{"name": "data", "mountPath": "/tmp"}],
+            }],
+            "volumes": [{"name": "data", "emptyDir": {}}],
+        },
+    }))
+}
+
+#[tokio::test]
+async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Result<()> {
+    scenario("external-pg", async |lab: &Lab| {
+        lab.apply(&foreign_server().await?).await?;
+        lab.until("the server of somebody else", 120, async || {
+            let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+            Ok(kubectl(&["-n", &lab.namespace, "get", "pod", "theirs", "-o", ready]).await? == "True")
+        })
+        .await?;
+        let address = "jsonpath={.status.podIP}";
+        let address = kubectl(&["-n", &lab.namespace, "get", "pod", "theirs", "-o", address]).await?;
+        let url = format!("postgres://owner:secret@{address}:5432/postgres?sslmode=disable");
+        lab.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"url": url}}))
+            .await?;
+        let external = json!([{"name": "theirs", "postgresUrl": {"secretRef": {"name": "db"}}}]);
+        // The second would be refused if the first had left its schema there.
+        for name in ["outside", "again"] {
+            let fixture = Fixture::head_row(name)
+                .set("/spec/backends", external.clone())
+                .set("/spec/workloads/0/headRow/fillfactor", json!([100]));
+            lab.apply(fixture.manifest()).await?;
+            let status = lab.ended(name, "Completed", 240).await?;
+            ensure!(truth(&status, OBJECTIVES_MET) == "True", "{name}: {:?}", status.objectives);
+        }
+        let (_, folder) = summary(lab, "outside").await?;
+        let manifest = std::fs::read_to_string(folder.join("manifest.json"))?;
+        ensure!(manifest.contains(&address), "the manifest says where the server is");
+        ensure!(!manifest.contains("secret@"), "and keeps the password to itself");
+        std::fs::remove_dir_all(&folder)?;
+        lab.nothing_left(&["secret/db", "pod/theirs"]).await
     })
     .await
 }
