@@ -1,6 +1,8 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
 pub mod locks;
+pub mod log;
+pub mod log_file;
 pub mod observe;
 pub mod partitions;
 pub mod schema;
