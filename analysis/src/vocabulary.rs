@@ -155,6 +155,11 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 "turnovers",
                 "loadRowsPerSecond",
                 "autovacuums",
+                "autovacuumsLogged",
+                "autovacuumLoggedSeconds",
+                "autovacuumLongestSeconds",
+                "autovacuumDeadKept",
+                "serverLogUnreadBytes",
                 "checkpoints",
                 "cacheHitPercent",
                 "walBytesPerUpdate",
@@ -186,6 +191,11 @@ pub fn of(kind: WorkloadKind) -> Vocabulary {
                 "loadRowsPerSecond",
                 "autovacuums",
                 "autovacuumSeconds",
+                "autovacuumsLogged",
+                "autovacuumLoggedSeconds",
+                "autovacuumLongestSeconds",
+                "autovacuumDeadKept",
+                "serverLogUnreadBytes",
                 "vacuumingPercent",
                 "frozenAgeMost",
                 "freezes",
@@ -284,6 +294,7 @@ pub fn more_is_better(figure: &str) -> bool {
             | "indexLeafDensityPercent"
             | "cacheHitPercent"
             | "autovacuums"
+            | "autovacuumsLogged"
             | "turnovers"
             | "reclaimComplete"
             | "bytesReclaimed"

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use bakeoff_crds::names;
+
 use crate::stall::Stall;
 
 /// Longer messages end the connection; a row of COPY is the longest that is expected.
@@ -44,8 +46,10 @@ enum Answer {
 
 /// The queries by which the instrument observes a server: a word that only that query has, and its
 /// columns. They are in `pg::observe` and in the workloads; tests run them all.
-const KNOWN: [(&str, Answer); 11] = [
+const KNOWN: [(&str, Answer); 12] = [
     ("pg_terminate_backend", rows(&[BOOL], 0)),
+    // It has no log to read.
+    (names::SERVER_LOG_SETTING, rows(&[TEXT], 0)),
     ("obj_description", rows(&[TEXT], 1)),
     ("pg_reload_conf", rows(&[BOOL], 1)),
     ("SELECT run_id, seq FROM", rows(&[INT8, INT4], 0)),
@@ -497,6 +501,8 @@ mod tests {
         let transitions = part.recorded.operations["transition"].count as f64;
         assert!(transitions / part.counts.completed as f64 > 0.99);
         assert!(!part.samples.is_empty());
+        // A server that names no log is not asked for it.
+        assert!(part.logged.is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
 use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::pg::log::Vacuum;
 use bakeoff_loadgen::record::decode;
 use serde_json::json;
 use support::postgres::Postgres;
@@ -84,6 +85,34 @@ fn runs_live_and_the_server_says_how() {
         }
         assert!(record.figures["bytesPerActiveRun"] > 100.0);
         assert!(record.files.contains(&"samples.jsonl".to_owned()));
+        // The log tells of the runs that the views count, and more of each.
+        let logged = record.figures["autovacuumsLogged"];
+        let counted = record.figures["autovacuums"];
+        assert!(
+            logged >= 1.0 && (logged - counted).abs() <= 1.0,
+            "{name}: {logged} logged, {counted} counted"
+        );
+        assert!(record.figures["autovacuumLoggedSeconds"] > 0.0, "{name}");
+        assert!(!record.figures.contains_key("serverLogUnreadBytes"));
+        let attempt = ran
+            .folder
+            .path()
+            .join("trials")
+            .join(&record.trial.id)
+            .join(record.attempt.to_string());
+        let kept = std::fs::read_to_string(attempt.join("autovacuums.jsonl")).unwrap();
+        let kept: Vec<Vacuum> = kept
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(kept.len() as f64, logged);
+        assert!(kept.iter().any(|run| run.tuples_removed > 0), "{kept:?}");
+        let opened = record.window.start.as_millisecond();
+        assert!(
+            kept.iter()
+                .all(|run| (opened - 100..opened + 6_000).contains(&run.at)),
+            "{opened}: {kept:?}"
+        );
         // What the generator itself costs, on a server that answers at once.
         let floor = record.baseline.unwrap();
         assert!(floor.operations > 100 && floor.cpu_micros_per_operation > 0.0);

@@ -252,6 +252,13 @@ fn a_snapshot_that_is_held_keeps_dead_rows_and_sleepers_do_not() {
         of("None", "deadPeakPercent"),
     );
     assert!(with > 2.0 * without, "held {with} %, none held {without} %");
+    // The log says so of each run that it kept from them.
+    let kept = of("WholeSegment", "autovacuumDeadKept");
+    let free = of("None", "autovacuumDeadKept");
+    assert!(
+        kept > 500.0 && free < kept / 2.0,
+        "held {kept}, none held {free}"
+    );
 }
 
 #[test]

@@ -20,6 +20,9 @@ enum Shape {
 /// Figures that stand beside each other: with their intervals, more are wider than the page.
 const ABREAST: usize = 5;
 
+/// The figure that stands in brackets behind the number of runs of autovacuum.
+const LONGEST: &str = "autovacuumLongestSeconds";
+
 /// A figure by name, the head of its column, how it is written.
 type Column = (&'static str, &'static str, Shape);
 
@@ -79,7 +82,7 @@ fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
     match kind {
         WorkloadKind::HeadRow => Some((
             &HEAD_ROW,
-            "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows).",
+            "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows). In brackets the longest run of autovacuum, by the server's log.",
         )),
         WorkloadKind::Retention => Some((
             &RETENTION,
@@ -87,7 +90,7 @@ fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
         )),
         WorkloadKind::Soak => Some((
             &SOAK,
-            "Percent of: updates (HOT), active runs (dead rows), the time with autovacuum at the table (vacuuming), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density). Frozen age: transactions since the oldest row that is not frozen; a freeze is a fall of it.",
+            "Percent of: updates (HOT), active runs (dead rows), the time with autovacuum at the table (vacuuming), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density). Frozen age: transactions since the oldest row that is not frozen; a freeze is a fall of it. In brackets the longest run of autovacuum in any segment, by the server's log.",
         )),
         WorkloadKind::SmallObjectPut
         | WorkloadKind::ColdRead
@@ -132,7 +135,7 @@ pub(super) fn section(summary: &Summary) -> Section {
                     row.extend(shown.iter().map(|&(name, _, shape)| {
                         let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
                         let figure = on.figures.get(name);
-                        if soak {
+                        let shown = if soak {
                             course(
                                 figure,
                                 on.figures.get("tableLoadedAtSeconds"),
@@ -141,6 +144,12 @@ pub(super) fn section(summary: &Summary) -> Section {
                             )
                         } else {
                             datum(figure, shape, &place)
+                        };
+                        if name == "autovacuums" {
+                            let place = place.replace(name, LONGEST);
+                            with_longest(shown, on.figures.get(LONGEST), &place)
+                        } else {
+                            shown
                         }
                     }));
                     table.rows.push(row);
@@ -176,6 +185,19 @@ pub(super) fn section(summary: &Summary) -> Section {
         tables,
         ..Section::default()
     }
+}
+
+/// Behind the number of runs the longest of all blocks, where the server's log told it.
+fn with_longest(mut runs: Datum, longest: Option<&FigureSummary>, place: &str) -> Datum {
+    let blocks = longest.iter().flat_map(|figure| figure.blocks.iter());
+    let most = blocks
+        .enumerate()
+        .max_by(|(_, a), (_, b)| a.value.total_cmp(&b.value));
+    if let Some((at, point)) = most {
+        runs.text = format!("{} ({:.2} s)", runs.text, point.value);
+        runs.from.push(format!("{place}/blocks/{at}/value"));
+    }
+    runs
 }
 
 fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
@@ -283,5 +305,21 @@ mod tests {
         );
         assert_eq!(text(Some(&figure(417.2, None)), Shape::Bytes), "417");
         assert_eq!(text(None, Shape::Number), "–");
+    }
+
+    #[test]
+    fn the_longest_run_of_any_block_stands_behind_their_number() {
+        let point = |block, value| crate::summary::FigurePoint { block, value };
+        let longest = FigureSummary {
+            value: 0.2,
+            low: None,
+            high: None,
+            blocks: vec![point(0, 0.1), point(1, 0.314), point(2, 0.19)],
+        };
+        let runs = || Datum::figure("12", "/a/autovacuums/value");
+        let both = with_longest(runs(), Some(&longest), "/a/x");
+        assert_eq!(both.text, "12 (0.31 s)");
+        assert_eq!(both.from, ["/a/autovacuums/value", "/a/x/blocks/1/value"]);
+        assert_eq!(with_longest(runs(), None, "/a/x"), runs());
     }
 }

@@ -56,6 +56,14 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
             report.contains("State of the server"),
             "the report shows the server"
         );
+        let summary: Summary =
+            serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        ensure!(
+            cells(&summary)
+                .flat_map(|cell| &cell.backends)
+                .all(|on| on.figures.contains_key("autovacuumsLogged")),
+            "the server's log was read"
+        );
         std::fs::remove_dir_all(&folder)?;
         lab.delete("head").await?;
         lab.nothing_left(&[]).await

@@ -1,6 +1,8 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
 pub mod locks;
+pub mod log;
+pub mod log_file;
 pub mod observe;
 pub mod partitions;
 pub mod schema;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::s3::{Failure, FailureClass};
@@ -195,15 +198,20 @@ pub async fn end_sessions(
     patience: Duration,
 ) -> Result<usize, Failure> {
     let end = tokio::time::Instant::now() + patience;
+    // The type is named, as the null server knows no other.
+    let ending = client
+        .prepare_typed(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
+             AND datname = current_database() AND usename = current_user \
+             AND ($1::int4[] IS NULL OR pid = ANY($1))",
+            &[Type::INT4_ARRAY],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
     loop {
         let left = client
-            .query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
-                 AND datname = current_database() AND usename = current_user \
-                 AND ($1::int4[] IS NULL OR pid = ANY($1))",
-                &[&processes],
-            )
+            .query(&ending, &[&processes])
             .await
             .map_err(|error| failure(&error))?;
         if left.is_empty() || tokio::time::Instant::now() >= end {

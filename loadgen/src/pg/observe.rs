@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
 
-use super::failure;
+use super::{failure, log_file};
 use crate::clock::{self, SECOND};
 use crate::s3::Failure;
 
@@ -142,8 +142,10 @@ pub async fn started(client: &Client) -> Result<f64, Failure> {
 /// Reads samples through one connection.
 #[derive(Debug)]
 pub struct Observer {
-    client: Client,
+    pub(super) client: Client,
     query: tokio_postgres::Statement,
+    /// Where the server keeps a log that it can read, if it does.
+    pub(super) log: Option<String>,
 }
 
 impl Observer {
@@ -161,7 +163,8 @@ impl Observer {
             .prepare(&sample_query(version))
             .await
             .map_err(|error| failure(&error))?;
-        Ok(Self { client, query })
+        let log = log_file::path(&client).await?;
+        Ok(Self { client, query, log })
     }
 
     /// One sample. `window_start` is on the monotonic clock.

@@ -192,17 +192,18 @@ impl Run {
         self.store
             .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
             .await?;
-        if !part.samples.is_empty() {
-            let mut lines = Vec::new();
-            for sample in &part.samples {
-                serde_json::to_writer(&mut lines, sample)?;
-                lines.push(b'\n');
+        let runs = part.logged.as_ref().map_or(&[][..], |logged| &logged.runs);
+        for (file, lines) in [
+            ("samples.jsonl", json_lines(&part.samples)?),
+            ("autovacuums.jsonl", json_lines(runs)?),
+        ] {
+            if lines.is_empty() {
+                continue;
             }
-            let file = "samples.jsonl".to_owned();
             self.store
                 .put_durably(&format!("{folder}{file}"), lines, STORE_PATIENCE)
                 .await?;
-            files.push(file);
+            files.push(file.to_owned());
         }
         if !part.history.is_empty() {
             let file = format!("history{suffix}.jsonl.gz");
@@ -336,6 +337,16 @@ pub(super) struct Measured {
     pub(super) missing: usize,
     /// Why the histories of all could not be checked.
     failed: Option<String>,
+}
+
+/// One line each.
+fn json_lines<T: serde::Serialize>(items: &[T]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::new();
+    for item in items {
+        serde_json::to_writer(&mut lines, item)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 fn wall_window((start, end): (u64, u64)) -> Window {

@@ -225,6 +225,8 @@ pub struct Part {
     pub state: Option<bakeoff_crds::result::StateSeries>,
     /// What the backend said of itself each second of the window.
     pub samples: Vec<pg::observe::Sample>,
+    /// What its log says of autovacuum in the window, where it can be read.
+    pub logged: Option<pg::log::Logged>,
 }
 
 impl Part {
@@ -232,6 +234,13 @@ impl Part {
     #[must_use]
     pub fn series_kind(&self) -> &'static str {
         self.recorded.series_kind
+    }
+
+    /// What the server's log adds to the figures.
+    #[must_use]
+    pub fn log_figures(&self) -> BTreeMap<String, f64> {
+        let logged = self.logged.as_ref();
+        logged.map_or_else(BTreeMap::new, |logged| logged.figures(&self.samples))
     }
 }
 

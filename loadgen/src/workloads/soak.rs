@@ -360,6 +360,7 @@ pub async fn run(
     let ended = now_millis();
     let after = observer.inspect().await?;
     part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
+    part.figures.extend(part.log_figures());
     let course = course(&part.samples, population.active, loaded_at, ended);
     part.figures.extend(course);
     part.figures

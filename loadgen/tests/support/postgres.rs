@@ -1,11 +1,13 @@
 //! A real Postgres server. It refuses to run as root, so it runs as `nobody` where the tests are root.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use bakeoff_crds::names;
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
 
@@ -46,13 +48,22 @@ fn program(name: &str) -> Command {
 fn server(folder: &Path, port: u16, settings: &[String]) -> Command {
     let mut command = program("postgres");
     command.arg("-D").arg(folder.join("data"));
+    // Its log is kept and found as that of a provisioned server.
+    let log = folder.join("log");
+    command
+        .args(["-c", "log_autovacuum_min_duration=0"])
+        .args(["-c", "log_line_prefix=%n [%p] "])
+        .args([
+            "-c",
+            &format!("{}={}", names::SERVER_LOG_SETTING, log.display()),
+        ]);
     for setting in settings {
         command.args(["-c", setting]);
     }
     command
         .args(["-c", &format!("port={port}")])
         .args(["-c", "unix_socket_directories="])
-        .stderr(std::fs::File::create(folder.join("log")).unwrap());
+        .stderr(File::options().append(true).create(true).open(log).unwrap());
     command
 }
 

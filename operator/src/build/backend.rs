@@ -261,7 +261,7 @@ fn pod(
     });
     let container = Container {
         name: "server".to_owned(),
-        command: Some(profile.command.clone()),
+        command: Some(started(profile)),
         ports: Some(vec![ContainerPort {
             name: Some(profile.port_name.to_owned()),
             container_port: profile.port,
@@ -288,6 +288,17 @@ fn pod(
         }]),
         ..Default::default()
     }
+}
+
+/// The command line of a container, by way of the shell where it has a script. The shell takes its first argument for
+/// its own name.
+fn started(profile: &Profile) -> Vec<String> {
+    let mut command: Vec<String> = Vec::new();
+    if let Some(script) = profile.starter {
+        command.extend(["sh", "-c", script].map(str::to_owned));
+    }
+    command.extend(profile.command.iter().cloned());
+    command
 }
 
 /// Where a backend goes: on a node of its own where the pool has one for each backend and one for the

@@ -37,6 +37,8 @@ pub struct Profile {
     pub prepare: Option<Vec<String>>,
     /// The command line.
     pub command: Vec<String>,
+    /// A script of the shell that starts the command line, which are its arguments.
+    pub starter: Option<&'static str>,
     /// Settings that differ from the server's defaults.
     pub settings: BTreeMap<String, String>,
     /// Environment variables in clear.
@@ -82,6 +84,7 @@ fn minio() -> Profile {
         metrics: Some((9_000, "/minio/v2/metrics/node")),
         prepare: None,
         command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
+        starter: None,
         settings: BTreeMap::new(),
         env: vec![
             ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
@@ -120,6 +123,7 @@ fn seaweedfs() -> Profile {
              -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
              -metricsIp=0.0.0.0 -metricsPort=9324",
         ),
+        starter: None,
         settings: BTreeMap::new(),
         env: vec![("HOME", "/tmp")],
         secret_env: vec![
@@ -145,6 +149,20 @@ const INITDB: &str = "set -eu; umask 077; test ! -e /data/pgdata || exit 0; rm -
     --auth-local=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C; rm /tmp/password; \
     echo 'host all all all scram-sha-256' >>/data/new/pg_hba.conf; mv /data/new /data/pgdata";
 
+/// Where a copy of Postgres' log is, for its own process to read: beside the data, where it costs no room of theirs.
+const SERVER_LOG: &str = "/tmp/server.log";
+
+/// Starts Postgres with its log on standard error and in [`SERVER_LOG`]. The shell stays: were Postgres the first
+/// process of the container, its end would be that of `tee` as well, and its last words, which say why, would be lost.
+/// Either signal asks for a fast stop, so that open connections do not hold it up. A file that is full, at 256 MiB, is
+/// written no further; standard error is.
+const LOGGED: &str = "rm -f /tmp/log.fifo; mkfifo /tmp/log.fifo || exit; \
+    (trap '' XFSZ; ulimit -f 524288; exec tee -a /tmp/server.log) </tmp/log.fifo >&2 & copy=$!; \
+    \"$0\" \"$@\" 2>/tmp/log.fifo & server=$!; \
+    trap 'kill -INT $server' INT TERM; \
+    while :; do wait $server; code=$?; kill -0 $server 2>/dev/null || break; done; \
+    wait $copy; exit $code";
+
 /// What the operator sets, before the settings of the spec. A quarter of the memory for shared buffers is
 /// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
 fn postgres_settings(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
@@ -159,6 +177,9 @@ fn postgres_settings(valid: &Validated, backend: &ValidBackend) -> BTreeMap<Stri
         ),
         ("log_autovacuum_min_duration", "0".to_owned()),
         ("log_checkpoints", "on".to_owned()),
+        // The generators read it: `pg::log`.
+        ("log_line_prefix", "%n [%p] ".to_owned()),
+        (names::SERVER_LOG_SETTING, SERVER_LOG.to_owned()),
         ("track_io_timing", "on".to_owned()),
         ("listen_addresses", "*".to_owned()),
         ("unix_socket_directories", "/tmp".to_owned()),
@@ -185,6 +206,7 @@ fn postgres(valid: &Validated, backend: &ValidBackend) -> Profile {
         metrics: None,
         prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
         command,
+        starter: Some(LOGGED),
         settings,
         env: vec![("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")],
         secret_env: vec![
@@ -213,6 +235,7 @@ fn redis() -> Profile {
         metrics: None,
         prepare: None,
         command,
+        starter: None,
         settings: BTreeMap::new(),
         env: vec![("HOME", "/tmp")],
         secret_env: vec![("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY)],

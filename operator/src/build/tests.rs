@@ -208,3 +208,65 @@ fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
     // What comes next is the nodes.
     assert_eq!(with(Some(&["dsn"])).reason(), "NoNodes");
 }
+
+#[test]
+fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
+    let valid = valid(json!(null)).unwrap();
+    let own = profile(&valid, &valid.backends[0]).unwrap();
+    assert_eq!(own.command[0], "postgres");
+    assert!(own.command.contains(&"log_line_prefix=%n [%p] ".to_owned()));
+    let log = &own.settings[names::SERVER_LOG_SETTING];
+    let script = own.starter.unwrap();
+    assert!(script.contains(&format!("tee -a {log})")), "{script}");
+    // Kubernetes would put variables of its own in.
+    assert!(!script.contains("$(") && !script.contains("$$"), "{script}");
+    let set = backend::stateful_set(&valid, &valid.backends[0], &own, &settings(), &[]);
+    let pod = set.spec.unwrap().template.spec.unwrap();
+    let command = pod.containers[0].command.clone().unwrap();
+    assert_eq!(command[..3], ["sh", "-c", script]);
+    assert_eq!(command[3..], own.command);
+    // The record has the server's own command line.
+    let plan = plan::run_plan(
+        &valid,
+        &settings(),
+        &Observed::default(),
+        Default::default(),
+        0,
+    );
+    let recorded = &plan.backends[0].settings["command"];
+    assert!(
+        recorded.starts_with("postgres -D /data/pgdata -c "),
+        "{recorded}"
+    );
+}
+
+#[test]
+fn what_a_server_says_last_is_on_standard_error_and_in_its_log() {
+    let valid = valid(json!(null)).unwrap();
+    let own = profile(&valid, &valid.backends[0]).unwrap();
+    let folder = std::env::temp_dir().join(format!("bakeoff-starter-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let place = folder.display().to_string();
+    let script = own.starter.unwrap().replace("/tmp", &place);
+    // A restarted container finds what the one before it left.
+    for times in 1..=2 {
+        let ended = std::process::Command::new("sh")
+            .args([
+                "-c",
+                &script,
+                "sh",
+                "-c",
+                "printf '<%s>' \"$@\" >&2; exit 3",
+                "x",
+            ])
+            .args(["-c", "log_line_prefix=%n [%p] ", "", "a'b\"c"])
+            .output()
+            .unwrap();
+        let said = "<-c><log_line_prefix=%n [%p] ><><a'b\"c>";
+        assert_eq!(String::from_utf8(ended.stderr).unwrap(), said);
+        assert_eq!(ended.status.code(), Some(3));
+        let log = std::fs::read_to_string(folder.join("server.log")).unwrap();
+        assert_eq!(log, said.repeat(times));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -108,6 +108,7 @@ pub async fn run(
     if let Some((observer, rate)) = &observer {
         let after = observer.inspect().await?;
         part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
+        part.figures.extend(part.log_figures());
         part.figures
             .insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
     }
@@ -162,13 +163,19 @@ pub(super) async fn measure(
         .collect();
     let start_skew = clock::now().saturating_sub(start);
     let label = context.label("arrivals");
+    let (opens, closes) = (timing.window_start, timing.window_end);
     let watching = async {
         match load.observer {
-            Some(observer) => observer.watch(timing.window_start, timing.window_end).await,
-            None => Vec::new(),
+            Some(observer) => {
+                tokio::join!(
+                    observer.watch(opens, closes),
+                    observer.stretch(opens, closes)
+                )
+            }
+            None => (Vec::new(), None),
         }
     };
-    let (counts, usage, samples) = tokio::join!(
+    let (counts, usage, (samples, stretch)) = tokio::join!(
         drive(
             load.plan,
             timing,
@@ -178,22 +185,27 @@ pub(super) async fn measure(
             &recorder,
             OPERATION
         ),
-        Meter::over(timing.window_start, timing.window_end),
+        Meter::over(opens, closes),
         watching
     );
+    let logged = match (load.observer, stretch) {
+        (Some(observer), Some(stretch)) => observer.logged(stretch).await,
+        _ => None,
+    };
     let missed = std::mem::take(&mut *missed.borrow_mut());
     Ok(Part {
         counts: counts?,
         offered_per_second,
         recorded: super::finished(recorder)?,
         checks: vec![missed.into_check()],
-        window: (timing.window_start, timing.window_end),
+        window: (opens, closes),
         planned_kind: OPERATION,
         open_loop,
         start_skew,
         usage,
         state: series::series(&samples),
         samples,
+        logged,
         ..Part::default()
     })
 }

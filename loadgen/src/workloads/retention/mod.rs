@@ -228,6 +228,7 @@ pub async fn run(
         figures,
         state: series::series(&samples),
         samples,
+        logged: None,
     })
 }
 
