@@ -306,15 +306,17 @@ class Bench:
         }
 
 
+def shown(found, digits=1):
+    return f"{statistics.median(found):.{digits}f} ({min(found):.{digits}f}-{max(found):.{digits}f})"
+
+
+def goal(what, met):
+    return f"goal {what}: {'met' if met else 'MISSED'}"
+
+
 def report(rounds, stall):
     def values(row, figure):
         return [one[row][figure] for one in rounds]
-
-    def shown(found, digits=1):
-        return f"{statistics.median(found):.{digits}f} ({min(found):.{digits}f}-{max(found):.{digits}f})"
-
-    def goal(what, met):
-        return f"goal {what}: {'met' if met else 'MISSED'}"
 
     def ratio(row, other, figure="cpu"):
         return [one[row][figure] / one[other][figure] for one in rounds]
