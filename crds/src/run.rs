@@ -183,6 +183,12 @@ pub struct Environment {
     /// The version of Bakeoff.
     #[serde(default)]
     pub bakeoff_version: String,
+    /// The image of the load generator, as it was asked for; empty outside a cluster.
+    #[serde(default)]
+    pub generator_image: String,
+    /// The same by digest, as a node of the pool runs it.
+    #[serde(default)]
+    pub generator_image_id: String,
 }
 
 /// A node, as the API server and its calibration describe it.

@@ -38,8 +38,8 @@ fn parse(stat: &str) -> Throttling {
     }
 }
 
-/// The folders in which the `cpu.stat` of this process may lie, the likeliest first.
-fn folders(own: &str) -> Vec<PathBuf> {
+/// The folders in which the files of a controller for this process may lie, the likeliest first.
+fn folders(own: &str, controller: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let mut found = Vec::new();
     for line in own.lines() {
@@ -53,8 +53,8 @@ fn folders(own: &str) -> Vec<PathBuf> {
             found.push(root.join(path));
             // In a cgroup namespace the own group is the root.
             found.push(root.to_path_buf());
-        } else if controllers.split(',').any(|name| name == "cpu") {
-            for mount in [controllers, "cpu,cpuacct", "cpu"] {
+        } else if controllers.split(',').any(|name| name == controller) {
+            for mount in [controllers, "cpu,cpuacct", controller] {
                 found.push(root.join(mount).join(path));
                 found.push(root.join(mount));
             }
@@ -66,11 +66,7 @@ fn folders(own: &str) -> Vec<PathBuf> {
 /// The throttling of this process so far.
 #[must_use]
 pub fn throttling() -> Throttling {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    folders(&own)
-        .iter()
-        .find_map(|folder| fs::read_to_string(folder.join("cpu.stat")).ok())
-        .map_or_else(Throttling::default, |stat| parse(&stat))
+    file("cpu", "cpu.stat").map_or_else(Throttling::default, |stat| parse(&stat))
 }
 
 /// For how long the calling thread was ready to run and had no processor, in nanoseconds: the
@@ -93,22 +89,39 @@ fn waited(stat: &str) -> u64 {
 /// where there is no limit.
 #[must_use]
 pub fn limits() -> (Option<i64>, Option<i64>) {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let folders = folders(&own);
-    let first = |name: &str| {
-        folders
-            .iter()
-            .find_map(|folder| fs::read_to_string(folder.join(name)).ok())
-    };
-    let cpu = first("cpu.max").and_then(|text| cpu_millis(&text));
-    let memory = first("memory.max").and_then(|text| text.trim().parse().ok());
-    (cpu, memory)
+    let cpu = file("cpu", "cpu.max").or_else(|| {
+        let quota = file("cpu", "cpu.cfs_quota_us")?;
+        let period = file("cpu", "cpu.cfs_period_us")?;
+        Some(format!("{} {}", quota.trim(), period.trim()))
+    });
+    let memory = file("memory", "memory.max").or_else(|| file("memory", "memory.limit_in_bytes"));
+    (
+        cpu.and_then(|text| cpu_millis(&text)),
+        memory.and_then(|text| memory_bytes(&text)),
+    )
 }
 
-/// `90000 100000` is 900 thousandths of a core; `max 100000` is no limit.
+/// A file of this process's control group.
+fn file(controller: &str, name: &str) -> Option<String> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    folders(&own, controller)
+        .iter()
+        .find_map(|folder| fs::read_to_string(folder.join(name)).ok())
+}
+
+/// `max` is no limit in version 2; version 1 has a number that no machine reaches.
+fn memory_bytes(text: &str) -> Option<i64> {
+    let bytes = text.trim().parse().ok()?;
+    (bytes < i64::MAX / 2).then_some(bytes)
+}
+
+/// `90000 100000` is 900 thousandths of a core; `max 100000` and, in version 1, `-1 100000` are no limit.
 fn cpu_millis(text: &str) -> Option<i64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (i64, i64) = (quota.parse().ok()?, period.parse().ok()?);
+    if quota < 0 {
+        return None;
+    }
     quota.checked_mul(1_000)?.checked_div(period)
 }
 
@@ -159,6 +172,10 @@ mod tests {
     fn limits_and_waits_are_read() {
         assert_eq!(cpu_millis("90000 100000\n"), Some(900));
         assert_eq!(cpu_millis("max 100000\n"), None);
+        assert_eq!(cpu_millis("-1 100000"), None);
+        assert_eq!(memory_bytes("536870912\n"), Some(536_870_912));
+        assert_eq!(memory_bytes("max\n"), None);
+        assert_eq!(memory_bytes("9223372036854771712\n"), None);
         assert_eq!(waited("1132121 445172 3\n"), 445_172);
         assert_eq!(waited(""), 0);
     }
@@ -166,11 +183,14 @@ mod tests {
     #[test]
     fn the_own_group_is_found_in_both_versions() {
         assert_eq!(
-            folders("0::/kubepods/x\n")[0],
+            folders("0::/kubepods/x\n", "cpu")[0],
             Path::new("/sys/fs/cgroup/kubepods/x")
         );
-        let one = folders("5:cpuset:/a\n4:cpu,cpuacct:/a/b\n");
+        let lines = "5:cpuset:/a\n4:cpu,cpuacct:/a/b\n3:memory:/m\n";
+        let one = folders(lines, "cpu");
         assert_eq!(one[0], Path::new("/sys/fs/cgroup/cpu,cpuacct/a/b"));
+        let one = folders(lines, "memory");
+        assert_eq!(one[0], Path::new("/sys/fs/cgroup/memory/m"));
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn instrument(whole: &PartRecord, bounds: &Validity) -> Result<Vec<InvalidReason
     if load.planned == 0 {
         add(
             InvalidCode::NoOperations,
-            "no operation was due in the window".into(),
+            "no operation began in the window: those before it take longer than warm-up and window together; \
+             lengthen trials.windowSeconds"
+                .into(),
         );
     }
     // A workload that does not go by a plan counts nothing apart.

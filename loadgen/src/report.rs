@@ -1,6 +1,8 @@
 //! Reads the raw data of a run, writes `summary.json`, `report.html` and `report.md`, and last of
 //! all `index.json` with the size and SHA-256 of every file: only then are results complete.
 
+use std::collections::BTreeSet;
+
 use bakeoff_analysis::index::{self, Entry};
 use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
@@ -9,7 +11,7 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule;
 
-use crate::run::attempt_file;
+use crate::run::{STOPPED_FILE, attempt_file};
 use crate::store::{Store, StoreError};
 
 /// Why there is no report.
@@ -96,6 +98,7 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     let mut entries: Vec<Entry> = Vec::new();
     let mut records: Vec<TrialRecord> = Vec::new();
     let mut begun: Vec<Interrupted> = Vec::new();
+    let mut stopped: BTreeSet<(String, i32)> = BTreeSet::new();
     for name in store.list("trials/").await? {
         let Some(bytes) = store.get(&name).await? else {
             continue;
@@ -111,13 +114,20 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
                     begun.push(Interrupted {
                         trial: trial.clone(),
                         attempt,
+                        on_demand: false,
                     });
                 }
+            }
+            STOPPED_FILE => {
+                stopped.insert((id.to_owned(), attempt));
             }
             _ => {}
         }
     }
-    // Begun and not ended: a generator was lost.
+    for begun in &mut begun {
+        begun.on_demand = stopped.contains(&(begun.trial.id.clone(), begun.attempt));
+    }
+    // Begun and not ended: a generator was stopped or lost.
     begun.retain(|begun| {
         !records
             .iter()

@@ -5,8 +5,8 @@
 //! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
 //! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
 //! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
-//! written last: an attempt without it was interrupted and counts for nothing. Loads in shares of
-//! capacity have `capacity/` beside them, see the module of that name.
+//! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
+//! Loads in shares of capacity have `capacity/` beside them, see the module of that name.
 
 mod attempt;
 mod backend;
@@ -48,6 +48,8 @@ use crate::standalone;
 use crate::store::{self, Store, StoreError};
 use crate::workloads;
 
+/// What an attempt has that was cut off because the process was told to stop.
+pub const STOPPED_FILE: &str = "stopped.json";
 /// An operation that takes longer is recorded as a timeout.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one

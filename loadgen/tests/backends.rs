@@ -14,6 +14,7 @@ use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::report::report;
 use bakeoff_loadgen::run::{Backend, Run, RunError};
 use bakeoff_loadgen::standalone;
 use bakeoff_loadgen::store::{self, Store};
@@ -88,9 +89,12 @@ fn run(
 }
 
 async fn measured(workloads: &str, backends: Vec<Backend>) -> Vec<TrialRecord> {
+    ran(plan(workloads, &backends), backends).await
+}
+
+async fn ran(plan: RunPlan, backends: Vec<Backend>) -> Vec<TrialRecord> {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
-    let plan = plan(workloads, &backends);
     let (mut run, _stop) = run(plan, backends, Store::Folder(folder.path().into()), 0, 1);
     run.lead(&|record| records.borrow_mut().push(record.clone()))
         .await
@@ -163,6 +167,31 @@ fn every_workload_runs_on_both_and_finds_nothing_wrong() {
                 0
             );
         }
+    });
+}
+
+/// A read that began in the warm-up and takes five seconds would leave a window of two without any.
+#[test]
+fn a_read_that_is_longer_than_the_window_is_measured() {
+    let minio = support::minio();
+    let slow = "workloads:\n- {name: read, coldRead: {objectsPerRun: [100], modes: [ListPrefix], getConcurrency: 1}}\n";
+    runtime().block_on(async {
+        support::backend("minio", &minio.endpoint, None).await;
+        let delay = Fault::Delay(Duration::from_millis(50));
+        let proxy = fault_proxy::start(&minio.endpoint, delay).await;
+        let backend = support::backend("proxied", &proxy, None).await;
+        let mut plan = plan(slow, std::slice::from_ref(&backend));
+        plan.spec.trials.warmup_seconds = 1;
+        plan.spec.trials.drain_seconds = 10;
+        let records = ran(plan, vec![backend]).await;
+        let [record] = &records[..] else {
+            panic!("{} trials", records.len())
+        };
+        assert_eq!(record.verdict, Verdict::Valid);
+        let count = |kind: &str| record.operations[kind].count;
+        assert_eq!((count("read"), count("list"), count("get")), (1, 1, 100));
+        assert!(record.window.micros < 5_000_000, "{:?}", record.window);
+        assert_eq!(violations(&records), BTreeMap::new());
     });
 }
 
@@ -361,9 +390,19 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
             "{reasons:?}"
         );
 
-        let (mut second, _stop) = run(plan, vec![backend], store, 0, 1);
+        let (mut second, _stop) = run(plan, vec![backend], store.clone(), 0, 1);
         let counts = second.lead(&|_| ()).await.unwrap();
         assert_eq!((counts.planned, counts.done), (3, 3));
+        // The report says that somebody wanted it so.
+        let said = report(&store, None).await.unwrap().summary.excluded;
+        let interrupted = said
+            .iter()
+            .find(|excluded| excluded.codes == ["Interrupted"])
+            .unwrap();
+        assert!(
+            interrupted.details[0].contains("told to stop"),
+            "{interrupted:?}"
+        );
         assert_eq!(
             (counts.invalid, counts.repeated, counts.interrupted),
             (1, 1, 1),

@@ -28,13 +28,15 @@ pub struct RunData<'a> {
     pub interrupted: &'a [Interrupted],
 }
 
-/// An attempt that a lost generator left unfinished. Nothing of it is merged.
+/// An attempt that a generator left unfinished. Nothing of it is merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// What was planned.
     pub trial: Trial,
     /// The attempt, from 1.
     pub attempt: i32,
+    /// Whether the generator was told to stop; it was lost otherwise.
+    pub on_demand: bool,
 }
 
 /// Why raw data cannot be summarised.

@@ -78,12 +78,16 @@ pub(super) fn excluded(
         }
     }
     for lost in interrupted {
-        let detail = "the generator ended before the trial did: it was lost, or the experiment was suspended or cancelled".to_owned();
+        let why = if lost.on_demand {
+            "the generator was told to stop before the trial ended: the experiment was suspended, cancelled or out of time, or the pod evicted"
+        } else {
+            "the generator was lost before the trial ended"
+        };
         list.push(entry(
             &lost.trial,
             lost.attempt,
             vec!["Interrupted".to_owned()],
-            vec![detail],
+            vec![why.to_owned()],
             0,
         ));
     }

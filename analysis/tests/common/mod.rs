@@ -171,6 +171,8 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
                 ],
                 kubernetes_version: "v1.35.1".into(),
                 bakeoff_version: "0.1.0".into(),
+                generator_image: "registry.example.com/bakeoff/loadgen:0.1.0".into(),
+                generator_image_id: String::new(),
             },
             attempt: 0,
         },

@@ -46,10 +46,23 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
         let decision = status.decision.clone().context("there is a decision")?;
         ensure!(decision.reason.contains("demands"), "{decision:?}");
         let folder = store::fetch(&lab.namespace, "head").await?;
-        let manifest = std::fs::read_to_string(folder.join("manifest.json"))?;
+        let manifest = std::fs::read(folder.join("manifest.json"))?;
+        let manifest: Value = serde_json::from_slice(&manifest)?;
+        let said = |pointer: &str| manifest.pointer(pointer).map(Value::to_string);
+        let server = said("/plan/backends/0/settings/server_version");
         ensure!(
-            manifest.contains("\"server_version\": \"18."),
-            "the manifest has the running version"
+            server.is_some_and(|version| version.starts_with("\"18.")),
+            "the running version"
+        );
+        let image = said("/plan/environment/generatorImageId");
+        ensure!(
+            image.is_some_and(|id| id.contains("sha256:")),
+            "the image that measured, by digest"
+        );
+        let limit = said("/generator/cpuLimitMillis");
+        ensure!(
+            limit.is_some_and(|millis| millis != "null"),
+            "what the control group allows"
         );
         let report = std::fs::read_to_string(folder.join("report.html"))?;
         ensure!(

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::baseline::Baselines;
 use super::gates::LeaderGate;
-use super::{Backend, Run, RunError, STORE_PATIENCE, attempt_folder, stoppable};
+use super::{Backend, Run, RunError, STOPPED_FILE, STORE_PATIENCE, attempt_folder, stoppable};
 use crate::assemble::{self, PartRecord};
 use crate::backend_metrics;
 use crate::clock;
@@ -21,12 +21,15 @@ use crate::workloads::{self, Context, Part, Share, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a generator that is to stop tries to say so: whoever stopped it does not wait for long.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// Removing the objects of a trial may take this long; what is left goes with the backend's volume
 /// or with the cleanup at the end.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
 
 impl Run {
-    /// Runs one attempt and makes its outcome durable.
+    /// Runs one attempt and makes its outcome durable. One that was cut off on demand says so, for a generator
+    /// that was lost could not.
     pub(super) async fn trial(
         &self,
         trial: &Trial,
@@ -35,6 +38,25 @@ impl Run {
         baselines: &mut Baselines,
     ) -> Result<TrialRecord, RunError> {
         let folder = attempt_folder(trial, attempt);
+        let ended = self.attempt(trial, attempt, rate, baselines, &folder).await;
+        if let Err(RunError::Stopped) = &ended {
+            let name = format!("{folder}{STOPPED_FILE}");
+            let marker = serde_json::to_vec(&serde_json::json!({"stoppedAt": Timestamp::now()}))?;
+            if let Err(error) = self.store.put_durably(&name, marker, LAST_WORD).await {
+                tracing::warn!(%error, "that the trial was stopped is not written down");
+            }
+        }
+        ended
+    }
+
+    async fn attempt(
+        &self,
+        trial: &Trial,
+        attempt: i32,
+        rate: Result<Option<f64>, String>,
+        baselines: &mut Baselines,
+        folder: &str,
+    ) -> Result<TrialRecord, RunError> {
         let started_at = Timestamp::now();
         let marker = serde_json::json!({
             "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
@@ -72,7 +94,7 @@ impl Run {
                 match measured {
                     Ok(part) => {
                         let context = self.context(trial, attempt, backend, None);
-                        outcome = self.collect(&context, &folder, part).await?;
+                        outcome = self.collect(&context, folder, part).await?;
                     }
                     Err(WorkloadError::Gate(detail)) => {
                         invalid(InvalidCode::GeneratorMissing, detail)

@@ -139,6 +139,21 @@ struct Reader {
     mode: ReadMode,
     page_size: u16,
     rng: SplitMix64,
+    border: Border,
+}
+
+/// Where the warm-up ends.
+#[derive(Clone, Copy, Debug)]
+struct Border {
+    window_start: u64,
+}
+
+impl Border {
+    /// Whether a read of the warm-up has run into the window. It ends there: a run may take longer to read than the
+    /// warm-up and the window together, and then no read would begin in the window. Nothing of it is recorded.
+    fn is_over(self, planned: u64) -> bool {
+        planned < self.window_start && clock::now() >= self.window_start
+    }
 }
 
 impl Reader {
@@ -192,7 +207,7 @@ impl Reader {
             drop(recorder);
             let empty = page.entries.is_empty();
             keys.extend(page.entries.into_iter().map(|entry| entry.key));
-            if !page.truncated {
+            if !page.truncated || self.border.is_over(planned) {
                 return Ok(keys);
             }
             // A server that says "more" for ever must not hold the trial.
@@ -211,6 +226,7 @@ impl Reader {
 
     async fn fan_out(&mut self, planned: u64, keys: &[String]) -> Result<u64, Failure> {
         let next = std::cell::Cell::new(0_usize);
+        let border = self.border;
         let (recorder, findings, size) = (&self.recorder, &self.findings, self.dataset.size as u64);
         let mut clients: FuturesUnordered<_> = self
             .gets
@@ -221,7 +237,7 @@ impl Reader {
                     let mut bytes = 0;
                     loop {
                         let index = next.get();
-                        let Some(key) = keys.get(index) else {
+                        let Some(key) = keys.get(index).filter(|_| !border.is_over(planned)) else {
                             return Ok(bytes);
                         };
                         next.set(index + 1);
@@ -314,9 +330,13 @@ impl Worker for Reader {
                 queued: false,
             },
         );
+        if self.border.is_over(planned) {
+            return true;
+        }
         let result = self.fan_out(planned, &keys).await;
         let ended = clock::now();
         match result {
+            Ok(_) if self.border.is_over(planned) => true,
             Ok(bytes) => {
                 self.recorder.borrow_mut().success(
                     READ,
@@ -484,6 +504,9 @@ pub async fn run(
             dataset: Rc::clone(&dataset),
             mode,
             page_size,
+            border: Border {
+                window_start: timing.window_start,
+            },
             rng: SplitMix64::stream(
                 context.seed(),
                 &format!("{}/{worker}", context.label("runs")),

@@ -41,18 +41,21 @@ pub fn run_plan(
     }
 }
 
-/// What is known of the machines.
+/// What is known of the machines and of the generators on them.
 #[must_use]
 pub fn environment(
     settings: &Settings,
     nodes: Vec<NodeFacts>,
     inequalities: Vec<String>,
+    generator_image_id: String,
 ) -> Environment {
     Environment {
         nodes,
         inequalities,
         kubernetes_version: settings.kubernetes_version.clone(),
         bakeoff_version: VERSION.to_owned(),
+        generator_image: settings.loadgen_image.clone(),
+        generator_image_id,
     }
 }
 

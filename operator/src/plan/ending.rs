@@ -3,10 +3,9 @@
 //! Every ending takes the same steps: stop the generators, report what was measured, remove objects from
 //! external buckets, remove the children. Each step is remembered before the next begins.
 
-use super::running::{calibrated_nodes, created};
+use super::running::{created, environment};
 use super::{Action, Draft, Kind, Plan};
 use crate::build::{Role, backend, jobs, plan as run_plan};
-use crate::equality;
 use crate::facts::{JobState, container_end, job_state, termination};
 use crate::validate::Validated;
 use bakeoff_crds::conditions::{self, Truth};
@@ -118,9 +117,7 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
         let job = draft.observed.children.job(&name);
         match job_state(job) {
             JobState::Absent => {
-                let nodes = calibrated_nodes(&draft, valid);
-                let inequalities = equality::inequalities(&nodes);
-                let environment = run_plan::environment(draft.settings, nodes, inequalities);
+                let environment = environment(&draft, valid);
                 let plan =
                     run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
                 let facts = ending_facts(&draft, valid, &ending);
@@ -312,7 +309,8 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
     let job = draft.observed.children.job(&name);
     match job_state(job) {
         JobState::Absent => {
-            let environment = run_plan::environment(draft.settings, Vec::new(), Vec::new());
+            let environment =
+                run_plan::environment(draft.settings, Vec::new(), Vec::new(), String::new());
             let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, 0);
             draft.ensure(run_plan::config_map(
                 valid,

@@ -11,7 +11,7 @@ use crate::validate::Validated;
 use crate::{equality, trouble};
 use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::names;
-use bakeoff_crds::run::{Failure, NodeFacts, Termination};
+use bakeoff_crds::run::{Environment, Failure, NodeFacts, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::batch::v1::Job;
@@ -254,7 +254,7 @@ fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
 }
 
 /// The nodes with what their calibration found.
-pub fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
+fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
     let mut nodes = draft.observed.nodes.clone();
     for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
         let job = jobs::calibration_name(valid, position);
@@ -269,6 +269,23 @@ pub fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> 
                 });
     }
     nodes
+}
+
+/// What is known of the machines. Calibrations run the image of the generators, so they tell which that is.
+pub fn environment(draft: &Draft<'_>, valid: &Validated) -> Environment {
+    let nodes = calibrated_nodes(draft, valid);
+    let inequalities = equality::inequalities(&nodes);
+    let image = (0..MAX_CALIBRATED).find_map(|position| {
+        let job = jobs::calibration_name(valid, position);
+        let mut pods = draft.observed.children.pods_of_job(&job);
+        pods.find_map(run_plan::image_id)
+    });
+    run_plan::environment(
+        draft.settings,
+        nodes,
+        inequalities,
+        image.unwrap_or_default(),
+    )
 }
 
 /// The newest generator Job and its attempt.
@@ -326,9 +343,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
 }
 
 fn launch(draft: &mut Draft<'_>, valid: &Validated, attempt: i32) {
-    let nodes = calibrated_nodes(draft, valid);
-    let inequalities = equality::inequalities(&nodes);
-    let environment = run_plan::environment(draft.settings, nodes, inequalities);
+    let environment = environment(draft, valid);
     let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
     draft.ensure(run_plan::config_map(
         valid,

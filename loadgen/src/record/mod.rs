@@ -11,95 +11,21 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
 
 use bakeoff_crds::result::{
-    EncodedHistogram, FailureRecord, HISTOGRAM_DIGITS, HISTOGRAM_HIGH_MICROS, HISTOGRAM_LOW_MICROS,
-    OperationRecord, SecondPoint,
+    EncodedHistogram, FailureRecord, HISTOGRAM_HIGH_MICROS, OperationRecord, SecondPoint,
 };
-use base64::Engine;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
 use crate::clock::SECOND;
 use crate::s3::{Failure, FailureClass};
+pub use codec::{RecordError, decode, encode, histogram};
+use seconds::Seconds;
 
-/// How many seconds of the window may still receive operations before the oldest is written out:
-/// this bounds the memory of long windows. A later operation still counts in full everywhere but
-/// in its second's percentiles.
-const LIVE_SECONDS: usize = 16;
-
-/// Why a recorder failed.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// A histogram could not be encoded.
-    #[error("histogram cannot be encoded: {0}")]
-    Encode(String),
-    /// A histogram could not be decoded.
-    #[error("histogram cannot be decoded: {0}")]
-    Decode(String),
-    /// The interval log could not be written.
-    #[error("interval log: {0}")]
-    Log(#[from] std::io::Error),
-}
-
-impl RecordError {
-    /// The machine-readable reason.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Encode(_) | Self::Decode(_) => "HistogramCodec",
-            Self::Log(_) => "IntervalLog",
-        }
-    }
-}
-
-/// An empty histogram of the project's bounds.
-///
-/// # Errors
-/// Never with the constants of the schema; the library wants it asked.
-pub fn histogram() -> Result<Histogram<u64>, RecordError> {
-    Histogram::new_with_bounds(
-        HISTOGRAM_LOW_MICROS,
-        HISTOGRAM_HIGH_MICROS,
-        HISTOGRAM_DIGITS,
-    )
-    .map_err(|error| RecordError::Encode(error.to_string()))
-}
-
-/// Encodes a histogram as the schema asks: V2, deflated, base64.
-///
-/// # Errors
-/// When the library cannot.
-pub fn encode(histogram: &Histogram<u64>) -> Result<EncodedHistogram, RecordError> {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .map_err(|error| RecordError::Encode(format!("{error:?}")))?;
-    Ok(EncodedHistogram(
-        base64::engine::general_purpose::STANDARD.encode(bytes),
-    ))
-}
-
-/// Decodes what [`encode`] wrote; an empty text is an empty histogram.
-///
-/// # Errors
-/// When the text is no such encoding.
-pub fn decode(encoded: &EncodedHistogram) -> Result<Histogram<u64>, RecordError> {
-    if encoded.0.is_empty() {
-        return histogram();
-    }
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(&encoded.0)
-        .map_err(|error| RecordError::Decode(error.to_string()))?;
-    hdrhistogram::serialization::Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|error| RecordError::Decode(format!("{error:?}")))
-}
+mod codec;
+mod seconds;
 
 /// One finished operation.
 #[derive(Clone, Copy, Debug)]
@@ -149,13 +75,6 @@ struct Failures {
     example: String,
 }
 
-/// The histograms of one second.
-#[derive(Debug)]
-struct LiveSecond {
-    second: usize,
-    response: Histogram<u64>,
-}
-
 /// What an open load tells apart.
 #[derive(Debug)]
 struct Open {
@@ -179,7 +98,6 @@ struct Kind {
     bytes: u64,
     overflow: u64,
     failures: BTreeMap<FailureClass, Failures>,
-    live: Vec<LiveSecond>,
 }
 
 /// Records what one generator's operations took.
@@ -188,14 +106,10 @@ pub struct Recorder {
     window_start: u64,
     window_end: u64,
     kinds: Vec<Kind>,
-    points: Vec<SecondPoint>,
-    /// The kind whose seconds make the series: the one that the load plans.
-    series_kind: &'static str,
-    log: Vec<u8>,
+    seconds: Seconds,
     live_counts: Arc<LiveCounts>,
     counters: BTreeMap<&'static str, i64>,
     early: u64,
-    spare: Vec<Histogram<u64>>,
     failure: Option<RecordError>,
 }
 
@@ -240,13 +154,10 @@ impl Recorder {
             window_start: start,
             window_end: end,
             kinds: Vec::with_capacity(kinds.len()),
-            points: Vec::new(),
-            series_kind: kinds.first().copied().unwrap_or(""),
-            log: Vec::new(),
+            seconds: Seconds::new(kinds, start_wall)?,
             live_counts,
             counters: BTreeMap::new(),
             early: 0,
-            spare: Vec::new(),
             failure: None,
         };
         for name in kinds {
@@ -268,16 +179,8 @@ impl Recorder {
                 bytes: 0,
                 overflow: 0,
                 failures: BTreeMap::new(),
-                live: Vec::with_capacity(LIVE_SECONDS),
             });
         }
-        let base = UNIX_EPOCH + Duration::from_nanos(start_wall);
-        let mut serializer = V2DeflateSerializer::new();
-        IntervalLogWriterBuilder::new()
-            .add_comment("bakeoff loadgen; response time in microseconds, by planned second")
-            .with_start_time(base)
-            .with_base_time(base)
-            .begin_log_with(&mut recorder.log, &mut serializer)?;
         Ok(recorder)
     }
 
@@ -329,14 +232,7 @@ impl Recorder {
                 open.generator_lag.saturating_record(lag);
             }
         }
-        if kind == self.series_kind
-            && let Some(point) = self.point(second)
-        {
-            point.completed += 1;
-        }
-        if let Some(live) = self.live(position, second) {
-            live.saturating_record(response);
-        }
+        self.seconds.success(position, second, response);
     }
 
     /// Records an operation that failed, by class and apart from the successes. A timeout is
@@ -376,27 +272,7 @@ impl Recorder {
             class.count += 1;
             class.response.saturating_record(response);
         }
-        if kind == self.series_kind
-            && let Some(point) = self.point(second)
-        {
-            point.failed += 1;
-        }
-    }
-
-    /// The point of a second; seconds in between appear with it.
-    fn point(&mut self, second: usize) -> Option<&mut SecondPoint> {
-        // A window of more than a year is a mistake, not a reason to run out of memory.
-        if second > 400 * 86_400 {
-            return None;
-        }
-        while self.points.len() <= second {
-            let second = i32::try_from(self.points.len()).unwrap_or(i32::MAX);
-            self.points.push(SecondPoint {
-                second,
-                ..SecondPoint::default()
-            });
-        }
-        self.points.get_mut(second)
+        self.seconds.failure(position, second);
     }
 
     /// Closes a window whose end was not known before: later operations are ignored.
@@ -418,79 +294,6 @@ impl Recorder {
             })
     }
 
-    /// The histogram of a second that is still open; `None` when it was written already.
-    fn live(&mut self, position: usize, second: usize) -> Option<&mut Histogram<u64>> {
-        if let Some(index) = self.kinds[position]
-            .live
-            .iter()
-            .position(|live| live.second == second)
-        {
-            return Some(&mut self.kinds[position].live[index].response);
-        }
-        let newest = self.kinds[position].live.last().map(|live| live.second);
-        if newest.is_some_and(|newest| second < newest) {
-            let oldest = self.kinds[position]
-                .live
-                .first()
-                .map_or(0, |live| live.second);
-            if second < oldest {
-                return None;
-            }
-        }
-        if self.kinds[position].live.len() >= LIVE_SECONDS {
-            let oldest = self.kinds[position].live.remove(0);
-            self.write_second(position, oldest);
-        }
-        let response = match self.spare.pop() {
-            Some(spare) => spare,
-            None => match histogram() {
-                Ok(fresh) => fresh,
-                Err(error) => {
-                    self.failure = Some(error);
-                    return None;
-                }
-            },
-        };
-        let live = &mut self.kinds[position].live;
-        let at = live.partition_point(|known| known.second < second);
-        live.insert(at, LiveSecond { second, response });
-        live.get_mut(at).map(|live| &mut live.response)
-    }
-
-    fn write_second(&mut self, position: usize, mut live: LiveSecond) {
-        let name = self.kinds[position].name;
-        if name == self.series_kind
-            && let Some(point) = self.points.get_mut(live.second)
-        {
-            let at = |q| i64::try_from(live.response.value_at_quantile(q)).unwrap_or(i64::MAX);
-            (point.p50_micros, point.p99_micros) = (at(0.5), at(0.99));
-        }
-        if let Err(error) = self.append(name, &live) {
-            self.failure = Some(error);
-        }
-        live.response.reset();
-        self.spare.push(live.response);
-    }
-
-    fn append(&mut self, name: &'static str, live: &LiveSecond) -> Result<(), RecordError> {
-        // The writer of the library borrows its sink and serializer for the length of a log, and
-        // this one lasts as long as the trial: a log without a header is a continuation.
-        let mut serializer = V2DeflateSerializer::new();
-        let mut line = Vec::new();
-        let mut writer =
-            IntervalLogWriterBuilder::new().begin_log_with(&mut line, &mut serializer)?;
-        writer
-            .write_histogram(
-                &live.response,
-                Duration::from_secs(live.second as u64),
-                Duration::from_secs(1),
-                Tag::new(name),
-            )
-            .map_err(|error| RecordError::Encode(format!("{error:?}")))?;
-        self.log.write_all(&line)?;
-        Ok(())
-    }
-
     /// Everything recorded.
     ///
     /// # Errors
@@ -499,13 +302,10 @@ impl Recorder {
         if self.window_end != u64::MAX && self.window_end > self.window_start {
             let last =
                 usize::try_from((self.window_end - self.window_start - 1) / SECOND).unwrap_or(0);
-            self.point(last);
+            self.seconds.point(last);
         }
-        for position in 0..self.kinds.len() {
-            for live in std::mem::take(&mut self.kinds[position].live) {
-                self.write_second(position, live);
-            }
-        }
+        let series_kind = self.kinds.first().map_or("", |kind| kind.name);
+        let (series, intervals) = self.seconds.finish()?;
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -552,9 +352,9 @@ impl Recorder {
         }
         Ok(Recorded {
             operations,
-            series: self.points,
-            intervals: self.log,
-            series_kind: self.series_kind,
+            series,
+            intervals,
+            series_kind,
             early: self.early,
             counters: self
                 .counters
@@ -633,7 +433,7 @@ mod tests {
                 "put",
                 sample(second * SECOND, second * SECOND, second * SECOND + 50_000),
             );
-            assert!(recorder.kinds[0].live.len() <= LIVE_SECONDS);
+            assert!(recorder.seconds.is_bounded());
         }
         // Too late for its second's histogram, but counted everywhere else.
         recorder.success("put", sample(0, 0, SECOND));
