@@ -372,6 +372,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap()
     }

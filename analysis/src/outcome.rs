@@ -221,6 +221,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap();
         let outcome = outcome(&summary, &"0".repeat(64));

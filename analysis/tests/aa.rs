@@ -135,6 +135,7 @@ fn a_with_a_is_hardly_ever_a_go_and_says_what_it_could_not_see() {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     };
     let template = summarise(&data).unwrap();
     let mut outcomes = [0_u32; 3];

@@ -16,6 +16,7 @@ fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
         manifest,
         records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap();
     let report = model::build(&ReportInput {

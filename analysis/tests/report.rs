@@ -16,6 +16,7 @@ fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
         manifest,
         records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap();
     let files = index::index(records.iter().map(|record| {

@@ -128,6 +128,7 @@ fn the_sample_fits_its_published_schema_and_a_broken_one_does_not() {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap();
     let good = serde_json::to_value(&summary).unwrap();

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use bakeoff_analysis::merge;
 use bakeoff_analysis::report::{ReportInput, report_html};
-use bakeoff_analysis::summary::{RunData, Summary, summarise};
+use bakeoff_analysis::summary::{CapacitySummary, RunData, Summary, summarise};
+use bakeoff_crds::capacity::CapacityLimit;
 use bakeoff_crds::result::{FailureRecord, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use serde_json::Value;
@@ -486,6 +487,7 @@ fn every_figure_on_the_page_comes_from_the_raw_data() {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap();
     let html = page(&summary, &manifest);
@@ -528,12 +530,50 @@ fn every_figure_on_the_page_comes_from_the_raw_data() {
 }
 
 #[test]
+fn what_each_backend_sustained_is_on_the_page_with_what_ended_its_search() {
+    let (manifest, records) = sample();
+    let mut summary = summarise(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+        capacities: &[],
+    })
+    .unwrap();
+    for (backend, rate, limit) in [
+        ("minio", 255.0, CapacityLimit::Objective),
+        ("seaweedfs", 5_000.0, CapacityLimit::MaxRate),
+        ("broken", 0.0, CapacityLimit::NoRate),
+    ] {
+        summary.capacities.push(CapacitySummary {
+            workload: "put".to_owned(),
+            levels: BTreeMap::from([("objectSize".to_owned(), "4Ki".to_owned())]),
+            backend: backend.to_owned(),
+            sustained_per_second: rate,
+            limit,
+            steps: 9,
+        });
+    }
+    let html = page(&summary, &manifest);
+    let wrong = disagreements(&html, &serde_json::to_value(&summary).unwrap());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for words in [
+        "put 4Ki",
+        "a higher rate broke the objective",
+        "it sustains at least this",
+        "no rate met the objective",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+}
+
+#[test]
 fn a_figure_that_was_changed_is_found() {
     let (manifest, records) = sample();
     let data = RunData {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     };
     let summary = summarise(&data).unwrap();
     let value = serde_json::to_value(&summary).unwrap();

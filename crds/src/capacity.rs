@@ -6,6 +6,7 @@
 
 use crate::schedule::{self, Cell, Trial, factor};
 use crate::spec::{CapacityLoad, ExperimentSpec, Workload, WorkloadSpec};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version that [`CapacityRecord::schema_version`] carries.
@@ -43,7 +44,7 @@ pub struct CapacityRecord {
 }
 
 /// What ended a search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CapacityLimit {
     /// A higher rate broke the objective: the figure is the backend's.
     Objective,

@@ -43,6 +43,7 @@ pub async fn settled(store: &Store, blocks: i32) -> Result<Option<DecisionRecord
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     };
     Ok(may_stop(&data, blocks)?)
 }

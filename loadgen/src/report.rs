@@ -7,6 +7,7 @@ use bakeoff_analysis::index::{self, Entry};
 use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::{Interrupted, RunData, Summary, SummaryError, summarise};
+use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule;
@@ -124,6 +125,16 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
             _ => {}
         }
     }
+    let mut capacities: Vec<CapacityRecord> = Vec::new();
+    for name in store.list("capacity/").await? {
+        let Some(bytes) = store.get(&name).await? else {
+            continue;
+        };
+        entries.push(index::entry(&name, &bytes));
+        if !name.starts_with("capacity/steps/") {
+            capacities.push(read(&name, &bytes)?);
+        }
+    }
     for begun in &mut begun {
         begun.on_demand = stopped.contains(&(begun.trial.id.clone(), begun.attempt));
     }
@@ -137,6 +148,7 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
         manifest: &manifest,
         records: &records,
         interrupted: &begun,
+        capacities: &capacities,
     };
     let summary = summarise(&data)?;
 

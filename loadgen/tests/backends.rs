@@ -343,10 +343,31 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
         let steps =
             || std::fs::read_dir(folder.path().join("capacity/steps/put-c00-slow")).unwrap();
         let before = steps().count();
-        let (mut second, _stop) = run(plan, backends, store, 0, 1);
+        let (mut second, _stop) = run(plan, backends, store.clone(), 0, 1);
         second.lead(&note).await.unwrap();
         assert_eq!(*offered.borrow(), [rate, rate]);
         assert_eq!((steps().count(), slow.steps.len()), (before, before));
+
+        let said = report(&store, None).await.unwrap();
+        let sustained: Vec<_> = said
+            .summary
+            .capacities
+            .iter()
+            .map(|found| (found.backend.as_str(), found.sustained_per_second))
+            .collect();
+        let expected = [
+            ("fast", fast.sustained_per_second),
+            ("slow", slow.sustained_per_second),
+        ];
+        assert_eq!(sustained, expected);
+        assert!(said.markdown.contains("Highest sustained rate"));
+        let index = std::fs::read_to_string(folder.path().join("index.json")).unwrap();
+        for file in [
+            "capacity/put-c00-slow.json",
+            "capacity/steps/put-c00-slow/1/",
+        ] {
+            assert!(index.contains(file), "the index lacks {file}");
+        }
     });
 }
 

@@ -18,6 +18,7 @@ fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap()
     .decision
@@ -90,6 +91,7 @@ fn a_guard_over_few_valid_blocks_shows_nothing() {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     };
     let decision = summarise(&data).unwrap().decision.unwrap();
     assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
@@ -104,6 +106,7 @@ fn b2(bound: i32) -> DecisionRecord {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap()
     .decision
@@ -141,6 +144,7 @@ fn b3(bound: i32) -> DecisionRecord {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap()
     .decision
@@ -177,6 +181,7 @@ fn a_with_a_is_never_a_go() {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap();
         go += u32::from(summary.decision.map(|d| d.outcome) == Some(DecisionOutcome::Go));
@@ -193,6 +198,7 @@ fn planted(spec: &ExperimentSpec, plant: impl FnOnce(&mut Vec<TrialRecord>)) -> 
         manifest: &manifest,
         records: &records,
         interrupted: &[],
+        capacities: &[],
     };
     summarise(&data).unwrap()
 }

@@ -19,6 +19,7 @@ fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summ
         manifest: &sample::manifest(spec),
         records: &records,
         interrupted: &[],
+        capacities: &[],
     })
     .unwrap()
 }

@@ -312,6 +312,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap();
         (manifest.plan.spec, summary)

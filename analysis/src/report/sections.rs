@@ -192,14 +192,23 @@ fn load_text(summary: &Summary) -> String {
 
 pub(super) fn scaling(summary: &Summary) -> Section {
     let figures = charts::scaling(summary);
-    if figures.is_empty() {
+    let tables: Vec<_> = tables::capacities(summary).into_iter().collect();
+    if figures.is_empty() && tables.is_empty() {
         return Section::default();
+    }
+    let mut intro = Vec::new();
+    if !figures.is_empty() {
+        intro.push("Each point is a cell over all its valid blocks; both ends of a line are the smallest and the largest load point.".to_owned());
+    }
+    if !tables.is_empty() {
+        intro.push("Before the first block the highest rate was searched that each backend sustains under the objective of the search; all are measured at shares of the weakest one's.".to_owned());
     }
     Section {
         heading: "How it scales".to_owned(),
         legend: charts::legend(summary),
-        intro: vec!["Each point is a cell over all its valid blocks; both ends of a line are the smallest and the largest load point.".to_owned()],
+        intro,
         figures,
+        tables,
         ..Section::default()
     }
 }

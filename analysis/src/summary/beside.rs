@@ -1,5 +1,7 @@
 //! What stands beside the figures: checks, attempts that count for nothing, generators, machines.
 
+use bakeoff_crds::capacity::CapacityLimit;
+use bakeoff_crds::schedule::Cell;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,24 @@ pub struct CheckSummary {
     pub uncertain: i64,
     /// Up to ten violations in words.
     pub examples: Vec<String>,
+}
+
+/// What a search for a backend's capacity found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacitySummary {
+    /// The name of the workload.
+    pub workload: String,
+    /// The factor levels without the share of capacity.
+    pub levels: Cell,
+    /// The backend.
+    pub backend: String,
+    /// The highest rate that met the objective of the search, operations per second; 0 when none did.
+    pub sustained_per_second: f64,
+    /// What ended the search.
+    pub limit: CapacityLimit,
+    /// Steps that were tried.
+    pub steps: i32,
 }
 
 /// An attempt whose figures are used nowhere.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
@@ -9,7 +10,7 @@ use bakeoff_crds::spec::{Workload, WorkloadKind, WorkloadSpec};
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
-    backend_summary, checks, counts, environment, excluded, flagged, generator,
+    backend_summary, capacities, checks, counts, environment, excluded, flagged, generator,
 };
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
@@ -26,6 +27,8 @@ pub struct RunData<'a> {
     pub records: &'a [TrialRecord],
     /// Attempts that a lost generator left unfinished.
     pub interrupted: &'a [Interrupted],
+    /// What the searches for capacities found, in any order.
+    pub capacities: &'a [CapacityRecord],
 }
 
 /// An attempt that a generator left unfinished. Nothing of it is merged.
@@ -218,6 +221,7 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             .map(|name| generator(name, &valid))
             .collect::<Result<_, _>>()?,
         environment: environment(data.manifest),
+        capacities: capacities(spec, data.capacities),
         objectives: Vec::new(),
         decision: None,
     };
@@ -308,6 +312,7 @@ mod tests {
                 manifest: &manifest,
                 records,
                 interrupted: &[],
+                capacities: &[],
             })
             .unwrap()
         };
@@ -343,6 +348,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap();
         let put = &summary.workloads[0].cells[0].backends[0];
@@ -368,6 +374,7 @@ mod tests {
                 manifest: &manifest,
                 records: &records,
                 interrupted: &[],
+                capacities: &[],
             })
             .unwrap()
         };
@@ -396,6 +403,7 @@ mod tests {
                 manifest: &manifest,
                 records: &changed,
                 interrupted: &[],
+                capacities: &[],
             })
             .unwrap_err()
             .reason()
@@ -419,6 +427,7 @@ mod tests {
             manifest: &manifest,
             records: &twice,
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap_err();
         assert_eq!(error.reason(), "DuplicateTrial");
@@ -432,6 +441,7 @@ mod tests {
             manifest: &manifest,
             records: &[],
             interrupted: &[],
+            capacities: &[],
         })
         .unwrap();
         assert!(summary.objectives.iter().all(|objective| !objective.met));

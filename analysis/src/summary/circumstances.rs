@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_crds::capacity::{self, CapacityRecord};
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::Trial;
+use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_crds::status::TrialCounts;
 
 use super::cells::{add, micros, read, start};
 use super::{
-    BackendSummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
+    BackendSummary, CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
     GeneratorSummary, Interrupted, SummaryError,
 };
 use crate::stats;
@@ -93,6 +95,30 @@ pub(super) fn excluded(
     }
     list.sort_by_key(|(key, _)| *key);
     list.into_iter().map(|(_, excluded)| excluded).collect()
+}
+
+/// What the searches found, in the order of the spec.
+pub(super) fn capacities(spec: &ExperimentSpec, found: &[CapacityRecord]) -> Vec<CapacitySummary> {
+    let of = |search: &Trial| {
+        let cell = capacity::base(&search.cell);
+        found.iter().find(|record| {
+            record.workload == search.workload
+                && record.backend == search.backend
+                && record.cell == cell
+        })
+    };
+    capacity::searches(spec)
+        .iter()
+        .filter_map(of)
+        .map(|record| CapacitySummary {
+            workload: record.workload.clone(),
+            levels: record.cell.clone(),
+            backend: record.backend.clone(),
+            sustained_per_second: record.sustained_per_second,
+            limit: record.limit,
+            steps: i32::try_from(record.steps.len()).unwrap_or(i32::MAX),
+        })
+        .collect()
 }
 
 /// The valid trials that speak against their backend.

@@ -108,6 +108,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         };
         (1..=12)
             .filter_map(|blocks| Some((blocks, may_stop(&data, blocks).unwrap()?)))
@@ -131,6 +132,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         };
         let summary = summarise(&data).unwrap();
         assert_eq!(summary.decision.as_ref(), Some(&decision));
@@ -150,6 +152,7 @@ mod tests {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
+            capacities: &[],
         };
         assert!(may_stop(&data, blocks).unwrap().is_none());
     }
@@ -176,6 +179,7 @@ mod tests {
                 manifest: &manifest,
                 records: &records,
                 interrupted: &[],
+                capacities: &[],
             };
             assert!(may_stop(&data, 8).unwrap().is_none());
         }

@@ -12,7 +12,10 @@ mod circumstances;
 mod compared;
 mod looks;
 
-pub use beside::{CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial, GeneratorSummary};
+pub use beside::{
+    CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
+    GeneratorSummary,
+};
 pub use build::{Interrupted, RunData, SummaryError, summarise};
 pub use compared::{Censored, Comparison, Estimate, Finding, Metric};
 pub(crate) use compared::{estimate, finding, pairs};
@@ -71,6 +74,9 @@ pub struct Summary {
     pub generators: Vec<GeneratorSummary>,
     /// The machines.
     pub environment: EnvironmentSummary,
+    /// The highest rate that each backend sustained, where a load is a share of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capacities: Vec<CapacitySummary>,
     /// Each objective of the spec.
     pub objectives: Vec<ObjectiveResult>,
     /// What the rule concluded, where one was asked for.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bakeoff_crds::capacity::CapacityLimit;
+
 use super::super::datum::Datum;
 use super::super::format;
 use super::super::model::Table;
@@ -48,6 +50,42 @@ pub(in super::super) fn percentiles(summary: &Summary) -> Vec<Table> {
         );
     }
     tables
+}
+
+/// The highest rate that each backend sustained.
+pub(in super::super) fn capacities(summary: &Summary) -> Option<Table> {
+    let mut table = Table::new(
+        "Highest sustained rate",
+        &[
+            ("Workload", false),
+            ("Backend", false),
+            ("Operations a second", true),
+            ("What ended the search", false),
+            ("Steps", true),
+        ],
+    );
+    for (index, found) in summary.capacities.iter().enumerate() {
+        let place = |name: &str| format!("/capacities/{index}/{name}");
+        let ended = match found.limit {
+            CapacityLimit::Objective => "a higher rate broke the objective",
+            CapacityLimit::MaxRate => "maxRatePerSecond: it sustains at least this",
+            CapacityLimit::Generator => {
+                "the generator could offer no more: it sustains at least this"
+            }
+            CapacityLimit::NoRate => "no rate met the objective",
+        };
+        table.rows.push(vec![
+            format!("{} {}", found.workload, short(&found.levels)).into(),
+            found.backend.as_str().into(),
+            Datum::figure(
+                format::three(found.sustained_per_second),
+                place("sustainedPerSecond"),
+            ),
+            ended.into(),
+            Datum::figure(found.steps.to_string(), place("steps")),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// A percentile in milliseconds; with a sign where it is only a lower bound.
