@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 pub const MINIO: &str = "RELEASE.2025-09-07T16-13-09Z";
 /// The SeaweedFS version of the chart's catalogue.
 pub const SEAWEEDFS: &str = "4.48";
-/// A Postgres version of the chart's catalogue.
+/// The newest Postgres version of the chart's catalogue.
 pub const POSTGRES: &str = "18.4";
+/// Older ones.
+pub const POSTGRES_17: &str = "17.10";
+pub const POSTGRES_16: &str = "16.14";
 /// The Redis version of the chart's catalogue.
 pub const REDIS: &str = "7.0.15";
 
@@ -92,7 +95,7 @@ impl Fixture {
             .set("/spec/generators/replicas", json!(2))
     }
 
-    /// Old runs that leave in both ways, once each.
+    /// Old runs that leave in both ways, once each, on the oldest version.
     #[must_use]
     pub fn retention(name: &str) -> Self {
         Self::head_row(name)
@@ -104,6 +107,7 @@ impl Fixture {
                 {"name": "none-left", "expression": "old.rowsLeft == 0"},
             ]))
             .set("/spec/decision", json!({"rule": "DropOrDelete"}))
+            .set("/spec/backends/0/postgres/version", json!(POSTGRES_16))
     }
 
     /// The same, with an end: six trials of three seconds.

@@ -7,7 +7,7 @@
 
 mod fixtures;
 
-pub use fixtures::{Fixture, MINIO, POSTGRES, SEAWEEDFS};
+pub use fixtures::{Fixture, MINIO, POSTGRES_17, SEAWEEDFS};
 
 use anyhow::{Context as _, bail, ensure};
 use bakeoff_crds::conditions::{self, SUCCEEDED};

@@ -9,7 +9,7 @@ use bakeoff_analysis::summary::{CellSummary, Summary};
 use bakeoff_crds::conditions::OBJECTIVES_MET;
 use bakeoff_crds::names::LABEL_ROLE;
 use bakeoff_e2e::{
-    Fixture, Lab, POSTGRES, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
+    Fixture, Lab, POSTGRES_17, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
 };
 use serde_json::{Value, json};
 
@@ -157,7 +157,7 @@ async fn foreign_server() -> anyhow::Result<Value> {
     .await?;
     let images: Value = serde_json::from_str(&images)?;
     let image = images
-        .get(format!("postgres.{POSTGRES}"))
+        .get(format!("postgres.{POSTGRES_17}"))
         .context("the catalogue has the version")?;
     let begin = "set -e; umask 077; echo secret >/tmp/password; \
         initdb --pgdata=/tmp/data --username=owner --pwfile=/tmp/password --auth-host=scram-sha-256 --auth-local=trust; \
