@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::store;
 use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::{CellSummary, Summary};
-use bakeoff_crds::conditions::OBJECTIVES_MET;
+use bakeoff_crds::ExperimentStatus;
+use bakeoff_crds::conditions::{OBJECTIVES_MET, SUCCEEDED};
 use bakeoff_crds::names::LABEL_ROLE;
 use bakeoff_e2e::{
     Fixture, Lab, POSTGRES_17, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
@@ -202,15 +203,21 @@ async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Resul
                 .set("/spec/backends", external.clone())
                 .set("/spec/workloads/0/headRow/fillfactor", json!([100]));
             lab.apply(fixture.manifest()).await?;
-            let status = lab.ended(name, "Completed", 240).await?;
-            ensure!(truth(&status, OBJECTIVES_MET) == "True", "{name}: {:?}", status.objectives);
+            let ended = |status: &ExperimentStatus| status.completion_time.is_some();
+            let status = lab.reaches(name, "ended", 240, ended).await?;
+            ensure!(
+                truth(&status, SUCCEEDED) == "True" && truth(&status, OBJECTIVES_MET) == "True",
+                "{name}: {:?}",
+                status.conditions
+            );
+            lab.nothing_left(&["secret/db", "pod/theirs"]).await?;
         }
         let (_, folder) = summary(lab, "outside").await?;
         let manifest = std::fs::read_to_string(folder.join("manifest.json"))?;
         ensure!(manifest.contains(&address), "the manifest says where the server is");
         ensure!(!manifest.contains("secret@"), "and keeps the password to itself");
         std::fs::remove_dir_all(&folder)?;
-        lab.nothing_left(&["secret/db", "pod/theirs"]).await
+        Ok(())
     })
     .await
 }
