@@ -82,7 +82,9 @@ class Postgres(generator.Bench):
         same = [entry for entry in looks if entry[1] == looks[len(looks) // 2][1] and entry[2] is not None]
         first, last = same[1], same[-1]
         took, used = last[0] - first[0], last[2] - first[2]
-        whole = sum(last[3][p] - first[3][p] for p in last[3] if last[3][p] is not None and first[3].get(p) is not None)
+        # Connections come and go meanwhile: each counts with what it had used when it was seen last.
+        seen = {p: time for look in same[1:] for p, time in look[3].items() if time is not None}
+        whole = sum(time - (first[3].get(p) or 0) for p, time in seen.items())
         return used / 1e9 / took * 100, used / whole * 100
 
 
