@@ -33,4 +33,6 @@ pub mod sigv4;
 pub mod stall;
 pub mod standalone;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod workloads;

@@ -4,6 +4,7 @@ use super::*;
 use crate::assemble::PartRecord;
 use crate::judge::{Circumstances, judge};
 use crate::record::{Recorded, Sample, decode};
+use crate::testing::local;
 use crate::workloads::Part;
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::spec::{Arrivals, Validity};
@@ -37,14 +38,6 @@ impl Worker for Stalling {
         self.recorder.borrow_mut().success("op", sample);
         true
     }
-}
-
-fn local<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
 fn recorder(timing: &Timing, open: bool) -> Rc<RefCell<Recorder>> {

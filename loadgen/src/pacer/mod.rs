@@ -268,15 +268,8 @@ async fn pace(handoff: &Handoff, timer: &mut Timer, end: u64) -> std::io::Result
 mod tests {
     use super::*;
     use crate::clock::SECOND;
+    use crate::testing::local;
     use bakeoff_crds::spec::Arrivals;
-
-    fn local<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, work)
-    }
 
     #[test]
     fn every_instant_is_handed_over_in_order_and_not_early() {
