@@ -1,16 +1,16 @@
 //! Does what a plan asks for. (I/O.)
 
-use crate::build::backend;
 use crate::context::Context;
 use crate::error::{Error, api, exists_already, is_going_away, is_missing};
 use crate::facts::Pool;
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
-use crate::plan::{self, Action, Child, Kind, Note, Plan};
+use crate::plan::{self, Action, Child, Credentials, Kind, Note, Plan};
 use crate::queue;
-use crate::validate::{self, Validated};
+use crate::settings::DefaultResults;
 use bakeoff_crds::{Experiment, ExperimentStatus, names};
 use futures::future::try_join_all;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
@@ -64,13 +64,8 @@ async fn act_in_steps(
     actions: Vec<Action>,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let valid = validate::spec(experiment, &ctx.settings)
-        .ok()
-        .or_else(|| validate::salvage(experiment));
     for step in plan::steps(actions) {
-        let acts = step
-            .into_iter()
-            .map(|action| act(experiment, valid.as_ref(), action, ctx));
+        let acts = step.into_iter().map(|action| act(experiment, action, ctx));
         try_join_all(acts).await?;
     }
     Ok(())
@@ -225,22 +220,12 @@ pub fn wake_waiting(ctx: &Context) {
     }
 }
 
-async fn act(
-    experiment: &Experiment,
-    valid: Option<&Validated>,
-    action: Action,
-    ctx: &Context,
-) -> Result<(), Error> {
+async fn act(experiment: &Experiment, action: Action, ctx: &Context) -> Result<(), Error> {
     match action {
         Action::Apply(child) => apply_child(experiment, child, ctx).await,
-        Action::DrawCredentials { backend } => match valid {
-            Some(valid) => draw_credentials(experiment, valid, &backend, ctx).await,
-            None => Ok(()),
-        },
-        Action::CopyResultsSecret { name } => match valid {
-            Some(valid) => copy_results_secret(experiment, valid, &name, ctx).await,
-            None => Ok(()),
-        },
+        Action::CreateSecret(secret, content) => {
+            create_secret(experiment, *secret, content, ctx).await
+        }
         Action::Delete(kind, name) => delete_child(experiment, kind, &name, ctx).await,
         Action::Finalizer(on) => finalizer(experiment, on, ctx).await,
         Action::DeleteExperiment => {
@@ -337,59 +322,29 @@ where
     }
 }
 
-/// Credentials are drawn once: a Secret that exists is left alone.
-async fn draw_credentials(
+/// A Secret that exists is left alone: credentials are drawn once.
+async fn create_secret(
     experiment: &Experiment,
-    valid: &Validated,
-    backend: &str,
+    mut secret: Secret,
+    content: Credentials,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let Some(backend) = valid
-        .provisioned()
-        .find(|candidate| candidate.name == backend)
-    else {
-        return Ok(());
+    let keys = match content {
+        Credentials::Drawn => (random_hex(10)?, random_hex(20)?),
+        Credentials::OfResultsStore => match &ctx.settings.results {
+            Some(store) => credentials_of(store, ctx).await?,
+            None => return Ok(()),
+        },
     };
-    let secret = backend::credentials(valid, backend, &random_hex(10)?, &random_hex(20)?);
-    create(experiment, &secret, ctx).await
-}
-
-async fn copy_results_secret(
-    experiment: &Experiment,
-    valid: &Validated,
-    name: &str,
-    ctx: &Context,
-) -> Result<(), Error> {
-    let Some(store) = &ctx.settings.results else {
-        return Ok(());
-    };
-    let own: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.settings.namespace);
-    let source = own
-        .get(&store.secret)
-        .await
-        .map_err(api(format!("read Secret {}", store.secret)))?;
-    let mut data = source.data.unwrap_or_default();
-    let wanted = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
-    if wanted.iter().any(|key| !data.contains_key(*key)) {
-        return Err(Error::ResultsSecret(store.secret.clone()));
-    }
-    data.retain(|key, _| wanted.contains(&key.as_str()));
-    let copy = Secret {
-        metadata: crate::build::metadata(valid, name.to_owned(), crate::build::Role::Generator),
-        data: Some(data),
-        type_: Some("Opaque".to_owned()),
-        ..Default::default()
-    };
-    create(experiment, &copy, ctx).await
-}
-
-async fn create(experiment: &Experiment, secret: &Secret, ctx: &Context) -> Result<(), Error> {
+    let named = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+    let values = [keys.0, keys.1];
+    secret.data = Some(named.map(str::to_owned).into_iter().zip(values).collect());
     let parameters = PostParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..Default::default()
     };
     match namespaced::<Secret>(experiment, ctx)
-        .create(&parameters, secret)
+        .create(&parameters, &secret)
         .await
     {
         Ok(_) => Ok(()),
@@ -398,11 +353,33 @@ async fn create(experiment: &Experiment, secret: &Secret, ctx: &Context) -> Resu
     }
 }
 
+/// The access key and the secret key of the chart's results store.
+async fn credentials_of(
+    store: &DefaultResults,
+    ctx: &Context,
+) -> Result<(ByteString, ByteString), Error> {
+    let own: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.settings.namespace);
+    let source = own
+        .get(&store.secret)
+        .await
+        .map_err(api(format!("read Secret {}", store.secret)))?;
+    let mut data = source.data.unwrap_or_default();
+    let mut take = |key| {
+        data.remove(key)
+            .ok_or_else(|| Error::ResultsSecret(store.secret.clone()))
+    };
+    Ok((
+        take(names::SECRET_ACCESS_KEY_ID)?,
+        take(names::SECRET_SECRET_ACCESS_KEY)?,
+    ))
+}
+
 /// Random bytes of the operating system, in hexadecimal.
-fn random_hex(bytes: usize) -> Result<String, Error> {
+fn random_hex(bytes: usize) -> Result<ByteString, Error> {
     let mut buffer = vec![0_u8; bytes];
     getrandom::fill(&mut buffer).map_err(|error| Error::Random(error.to_string()))?;
-    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+    let text: String = buffer.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(ByteString(text.into_bytes()))
 }
 
 /// Puts the finalizer on or takes it off, against the version that was read: other finalizers stay.

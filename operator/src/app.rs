@@ -26,6 +26,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Reconciles at the same time. A pass waits for the API server and hardly for anything else: more of them at once
+/// make each one longer and none of them earlier.
+const CONCURRENCY: u16 = 4;
+
 /// Runs until SIGTERM or until the lease is lost.
 ///
 /// # Errors
@@ -79,7 +83,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 None => Api::all(client.clone()),
             };
             let controller = Controller::new(experiments, watcher::Config::default())
-                .with_config(controller::Config::default().concurrency(8))
+                .with_config(controller::Config::default().concurrency(CONCURRENCY))
                 .graceful_shutdown_on({ let stop = stop.clone(); async move { stop.cancelled().await } })
                 .reconcile_on(woken);
             let store = controller.store();

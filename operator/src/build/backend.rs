@@ -17,8 +17,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Secret, SecretKeySelector, Service,
-    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
+    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort,
+    ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
     WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -53,32 +53,6 @@ pub fn endpoint(valid: &Validated, backend: &ValidBackend, scheme: &str, port: i
         valid.child(&role_name(backend)),
         valid.id.namespace
     )
-}
-
-/// A Secret with these freshly drawn credentials.
-#[must_use]
-pub fn credentials(
-    valid: &Validated,
-    backend: &ValidBackend,
-    access_key: &str,
-    secret_key: &str,
-) -> Secret {
-    let data = BTreeMap::from([
-        (
-            names::SECRET_ACCESS_KEY_ID.to_owned(),
-            access_key.to_owned(),
-        ),
-        (
-            names::SECRET_SECRET_ACCESS_KEY.to_owned(),
-            secret_key.to_owned(),
-        ),
-    ]);
-    Secret {
-        metadata: metadata(valid, credentials_name(valid, backend), Role::Backend),
-        string_data: Some(data),
-        type_: Some("Opaque".to_owned()),
-        ..Default::default()
-    }
 }
 
 fn pod_labels(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {

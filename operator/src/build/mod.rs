@@ -15,7 +15,7 @@ use crate::validate::Validated;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext,
+    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -88,6 +88,16 @@ pub fn metadata(valid: &Validated, name: String, role: Role) -> ObjectMeta {
         namespace: Some(valid.id.namespace.clone()),
         labels: Some(labels(valid, role)),
         owner_references: Some(vec![owner(valid)]),
+        ..Default::default()
+    }
+}
+
+/// A Secret that has nothing in it yet.
+#[must_use]
+pub fn secret(valid: &Validated, name: String, role: Role) -> Secret {
+    Secret {
+        metadata: metadata(valid, name, role),
+        type_: Some("Opaque".to_owned()),
         ..Default::default()
     }
 }

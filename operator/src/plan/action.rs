@@ -4,7 +4,7 @@ use bakeoff_crds::ExperimentStatus;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
@@ -31,16 +31,8 @@ pub struct Plan {
 pub enum Action {
     /// Server-side apply.
     Apply(Child),
-    /// Draw credentials for a provisioned backend, unless its Secret exists.
-    DrawCredentials {
-        /// The backend.
-        backend: String,
-    },
-    /// Copy the credentials of the chart's results store beside the experiment.
-    CopyResultsSecret {
-        /// The Secret to make.
-        name: String,
-    },
+    /// Create a Secret unless it exists. What is secret in it is filled in then: a plan may be printed.
+    CreateSecret(Box<Secret>, Credentials),
     /// Delete a child; it is no error if it is gone.
     Delete(Kind, String),
     /// Put the finalizer on, or take it off.
@@ -56,10 +48,9 @@ impl Action {
     fn rank(&self) -> u8 {
         match self {
             Self::Finalizer(true) => 0,
-            Self::DrawCredentials { .. } | Self::CopyResultsSecret { .. } => 1,
-            Self::Apply(Child::StatefulSet(_) | Child::Job(_)) => 3,
-            Self::Apply(_) | Self::Delete(..) => 2,
-            Self::Finalizer(false) | Self::DeleteExperiment => 4,
+            Self::Apply(Child::StatefulSet(_) | Child::Job(_)) => 2,
+            Self::CreateSecret(..) | Self::Apply(_) | Self::Delete(..) => 1,
+            Self::Finalizer(false) | Self::DeleteExperiment => 3,
         }
     }
 }
@@ -73,6 +64,15 @@ pub fn steps(actions: Vec<Action>) -> Vec<Vec<Action>> {
         ranked.entry(action.rank()).or_default().push(action);
     }
     ranked.into_values().collect()
+}
+
+/// Where the credentials in a Secret come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// Drawn at random.
+    Drawn,
+    /// Copied from the chart's results store.
+    OfResultsStore,
 }
 
 /// A kind of child that can be deleted by name.

@@ -10,7 +10,7 @@ mod draft;
 mod ending;
 mod running;
 
-pub use action::{Action, Child, Kind, Note, Plan, steps};
+pub use action::{Action, Child, Credentials, Kind, Note, Plan, steps};
 use draft::Draft;
 
 use crate::facts::Observed;

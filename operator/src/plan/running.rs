@@ -1,8 +1,8 @@
 //! From the start to the last trial: calibrate, provision, measure. (Pure.)
 
-use super::{Action, Draft, Kind, Plan, ending};
+use super::{Action, Credentials, Draft, Kind, Plan, ending};
 use crate::build::profile::profile;
-use crate::build::{Role, backend, guard, jobs, plan as run_plan};
+use crate::build::{self, Role, backend, guard, jobs, plan as run_plan};
 use crate::facts::{
     JobState, completion_index, container_end, is_ready, job_state, termination, unready_since,
 };
@@ -167,19 +167,26 @@ fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
 
 fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
     for backend in valid.provisioned() {
-        if !draft
-            .observed
-            .secrets
-            .contains_key(&backend::credentials_name(valid, backend))
-        {
-            draft.act(Action::DrawCredentials {
-                backend: backend.name.clone(),
-            });
-        }
+        let name = backend::credentials_name(valid, backend);
+        secret(draft, valid, name, Role::Backend, Credentials::Drawn);
     }
-    let name = jobs::results_secret(valid);
-    if valid.spec.results.s3.is_none() && !draft.observed.secrets.contains_key(&name) {
-        draft.act(Action::CopyResultsSecret { name });
+    if valid.spec.results.s3.is_none() {
+        let name = jobs::results_secret(valid);
+        let content = Credentials::OfResultsStore;
+        secret(draft, valid, name, Role::Generator, content);
+    }
+}
+
+fn secret(
+    draft: &mut Draft<'_>,
+    valid: &Validated,
+    name: String,
+    role: Role,
+    content: Credentials,
+) {
+    if !draft.observed.secrets.contains_key(&name) {
+        let secret = Box::new(build::secret(valid, name, role));
+        draft.act(Action::CreateSecret(secret, content));
     }
 }
 

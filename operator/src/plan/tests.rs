@@ -199,14 +199,9 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::Apply(child) => self.apply(child),
-            Action::DrawCredentials { backend } => {
-                let valid = validate::spec(&self.experiment, &settings()).unwrap();
-                let backend = valid.provisioned().find(|b| b.name == backend).unwrap();
-                let name = crate::build::backend::credentials_name(&valid, backend);
-                self.secrets.entry(name).or_default();
-            }
-            Action::CopyResultsSecret { name } => {
-                self.secrets.entry(name).or_default();
+            Action::CreateSecret(secret, _) => {
+                assert!(secret.data.is_none() && secret.string_data.is_none());
+                self.secrets.entry(secret.name_any()).or_default();
             }
             Action::Delete(kind, name) => self.delete(kind, &name),
             Action::Finalizer(on) => {
