@@ -11,7 +11,7 @@ use crate::validate::Validated;
 use crate::{equality, trouble};
 use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::names;
-use bakeoff_crds::run::{Environment, Failure, NodeFacts, Termination};
+use bakeoff_crds::run::{Environment, Failure, NodeCalibration, NodeFacts, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::batch::v1::Job;
@@ -208,7 +208,8 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
                 draft.ensure(job);
                 waits = true;
             }
-            JobState::Active => waits = true,
+            // The Job says that it is complete a second or two after its pod has said what it found.
+            JobState::Active => waits |= calibration(draft, &name).is_none(),
             JobState::Succeeded | JobState::Failed(_) => {}
         }
     }
@@ -264,18 +265,18 @@ fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
 fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
     let mut nodes = draft.observed.nodes.clone();
     for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
-        let job = jobs::calibration_name(valid, position);
-        node.calibration =
-            draft
-                .observed
-                .children
-                .pods_of_job(&job)
-                .find_map(|pod| match termination(pod)? {
-                    Termination::Calibrated(calibration) => Some(calibration),
-                    _ => None,
-                });
+        node.calibration = calibration(draft, &jobs::calibration_name(valid, position));
     }
     nodes
+}
+
+/// What the pod of a calibration Job found, once it has ended.
+fn calibration(draft: &Draft<'_>, job: &str) -> Option<NodeCalibration> {
+    let mut pods = draft.observed.children.pods_of_job(job);
+    pods.find_map(|pod| match termination(pod)? {
+        Termination::Calibrated(calibration) => Some(calibration),
+        _ => None,
+    })
 }
 
 /// What is known of the machines. Calibrations run the image of the generators, so they tell which that is.
@@ -315,7 +316,8 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
         // One that was given up must not measure beside the trials.
         for position in 0..MAX_CALIBRATED {
             let name = jobs::calibration_name(valid, position);
-            if job_state(draft.observed.children.job(&name)) == JobState::Active {
+            let active = job_state(draft.observed.children.job(&name)) == JobState::Active;
+            if active && calibration(&draft, &name).is_none() {
                 draft.act(Action::Delete(Kind::Job, name));
             }
         }
