@@ -6,10 +6,13 @@
 
 mod backend;
 mod cas_race;
+mod decision;
+mod equipment;
 mod load;
 mod postgres;
 mod retention;
 mod soak;
+mod trials;
 mod workload;
 
 pub use backend::{
@@ -17,22 +20,23 @@ pub use backend::{
     S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
 pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
+pub use decision::{Decision, DecisionRule, Objective};
+pub use equipment::{Equipment, Resources, Storage};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use postgres::{HeadRow, SECONDS_PER_MONTH};
 pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
+pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use workload::{
     Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
     WorkloadKind, WorkloadSpec,
 };
 
-use crate::quantity::Quantity;
 use crate::status::ExperimentStatus;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The largest number of trials that one experiment may ask for.
 pub const MAX_TRIALS: i64 = 5_000;
@@ -277,357 +281,6 @@ pub struct EnvironmentStatement {
     /// What an acknowledged write means here, for example `fsync before ack, one copy`.
     #[schemars(length(min = 3, max = 500))]
     pub durability: String,
-}
-
-/// What every provisioned backend gets. Requests equal limits, so the pods are of class Guaranteed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Equipment {
-    /// CPU and memory of a backend pod. Default one core and 2Gi.
-    #[serde(default = "Resources::backend_default")]
-    pub resources: Resources,
-    /// The data volume of a backend.
-    #[serde(default)]
-    pub storage: Storage,
-    /// The node pool: backends and generators run only on nodes with all of these labels. Empty: any node.
-    /// One experiment at a time measures on a pool.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[x_kube(validation = Rule::new("self.size() <= 8").message("nodeSelector may have at most 8 labels"))]
-    pub node_selector: BTreeMap<String, String>,
-}
-
-impl Default for Equipment {
-    fn default() -> Self {
-        Self {
-            resources: Resources::backend_default(),
-            storage: Storage::default(),
-            node_selector: BTreeMap::new(),
-        }
-    }
-}
-
-/// CPU and memory, used as request and as limit alike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("isQuantity(self.cpu) && quantity(self.cpu).compareTo(quantity('50m')) >= 0 && quantity(self.cpu).compareTo(quantity('256')) <= 0").message("cpu must be between 50m and 256 cores"))]
-#[x_kube(validation = Rule::new("isQuantity(self.memory) && quantity(self.memory).compareTo(quantity('32Mi')) >= 0 && quantity(self.memory).compareTo(quantity('4Ti')) <= 0").message("memory must be between 32Mi and 4Ti"))]
-pub struct Resources {
-    /// Cores, from `50m` to `256`. Whole cores let the static CPU manager pin them.
-    pub cpu: Quantity,
-    /// Bytes, from `32Mi` to `4Ti`.
-    pub memory: Quantity,
-}
-
-impl Resources {
-    /// One core and 2Gi.
-    #[must_use]
-    pub fn backend_default() -> Self {
-        Self {
-            cpu: "1".into(),
-            memory: "2Gi".into(),
-        }
-    }
-
-    /// One core and 512Mi.
-    #[must_use]
-    pub fn generator_default() -> Self {
-        Self {
-            cpu: "1".into(),
-            memory: "512Mi".into(),
-        }
-    }
-}
-
-/// The data volume of a backend; it is deleted with the backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("isQuantity(self.size) && quantity(self.size).compareTo(quantity('64Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("storage size must be between 64Mi and 64Ti"))]
-pub struct Storage {
-    /// Bytes, from `64Mi` to `64Ti`. Default 10Gi.
-    #[serde(default = "default_storage_size")]
-    pub size: Quantity,
-    /// The StorageClass. Default: the cluster's default class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub storage_class_name: Option<String>,
-}
-
-fn default_storage_size() -> Quantity {
-    "10Gi".into()
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            size: default_storage_size(),
-            storage_class_name: None,
-        }
-    }
-}
-
-/// How often and for how long each cell is measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.earlyStop) || self.earlyStop.minBlocks < self.blocks").message("trials.earlyStop.minBlocks must be below trials.blocks, which is the most that are run"))]
-pub struct Trials {
-    /// Rounds in which each backend runs each cell once, in seeded random order; the unit of
-    /// comparison. 1 to 100, default 6: with fewer than 6 no two-sided test can reach 5 %. With
-    /// `earlyStop` it is the most that are run.
-    #[serde(default = "default_blocks")]
-    #[schemars(range(min = 1, max = 100))]
-    pub blocks: i32,
-    /// Seconds of load before the window that are not measured. 0 to 3600, default 5.
-    #[serde(default = "default_warmup")]
-    #[schemars(range(min = 0, max = 3_600))]
-    pub warmup_seconds: i32,
-    /// Seconds of the measured window. 1 to 86400, default 20.
-    #[serde(default = "default_window")]
-    #[schemars(range(min = 1, max = 86_400))]
-    pub window_seconds: i32,
-    /// Seconds that operations of the window may take to finish after it; later ones are counted
-    /// as unfinished. 0 to 600, default 5.
-    #[serde(default = "default_drain")]
-    #[schemars(range(min = 0, max = 600))]
-    pub drain_seconds: i32,
-    /// Ends the measurement before the last block once the decision is settled. Default: never.
-    /// Needs `decision`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub early_stop: Option<EarlyStop>,
-}
-
-/// When a run may end before its last block: at looks that are fixed beforehand and share the 5 %
-/// error rate between them, so that looking early does not raise it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EarlyStop {
-    /// Complete blocks before the first look. 6 to 99, and below `blocks`. A look so early that
-    /// the test could not reach its share of the error rate is left out.
-    #[schemars(range(min = 6, max = 99))]
-    pub min_blocks: i32,
-    /// Looks, the one after the last block included, evenly spaced. 2 to 10, default 3. More looks
-    /// may stop a run earlier and make each of them stricter.
-    #[serde(default = "default_looks")]
-    #[schemars(range(min = 2, max = 10))]
-    pub looks: i32,
-}
-
-fn default_looks() -> i32 {
-    3
-}
-
-fn default_blocks() -> i32 {
-    6
-}
-fn default_warmup() -> i32 {
-    5
-}
-fn default_window() -> i32 {
-    20
-}
-fn default_drain() -> i32 {
-    5
-}
-
-impl Default for Trials {
-    fn default() -> Self {
-        Self {
-            blocks: default_blocks(),
-            warmup_seconds: default_warmup(),
-            window_seconds: default_window(),
-            drain_seconds: default_drain(),
-            early_stop: None,
-        }
-    }
-}
-
-/// The pods that generate the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Generators {
-    /// Pods that share the load of every trial, started together. 1 to 32, default 1.
-    #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = 32))]
-    pub replicas: i32,
-    /// CPU and memory of each. Default one core and 512Mi.
-    #[serde(default = "Resources::generator_default")]
-    pub resources: Resources,
-    /// Generator pods that may fail before the experiment does; a new one resumes at the first
-    /// unfinished trial. 0 to 20, default 3.
-    #[serde(default = "default_backoff")]
-    #[schemars(range(min = 0, max = 20))]
-    pub backoff_limit: i32,
-}
-
-fn default_replicas() -> i32 {
-    1
-}
-fn default_backoff() -> i32 {
-    3
-}
-
-impl Default for Generators {
-    fn default() -> Self {
-        Self {
-            replicas: default_replicas(),
-            resources: Resources::generator_default(),
-            backoff_limit: default_backoff(),
-        }
-    }
-}
-
-/// The bounds beyond which a trial is invalid. An invalid trial is kept, shown with its reason, and
-/// repeated within a budget; it never enters a figure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Validity {
-    /// The least share of planned operations that must be started and ended in time, in thousandths: below it the
-    /// trial is flagged `Overloaded`. It stays in the statistics, because the backend is the cause, with
-    /// latencies that are lower bounds. 0 to 1000, default 990. Open loop only.
-    #[serde(default = "default_started")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub min_started_per_mille: i32,
-    /// The largest p99 of the generator's own lag in microseconds: from plan to send where a connection was
-    /// free, and of its pacer. Beyond it the trial is invalid. 1 to 10000000, default 5000. Open loop only.
-    #[serde(default = "default_lag")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub max_send_lag_p99_microseconds: i32,
-    /// The largest share of the window that a generator may have been throttled by its CPU limit, in
-    /// thousandths. 0 to 1000, default 50.
-    #[serde(default = "default_throttled")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub max_throttled_per_mille: i32,
-    /// The largest share of a core that a generator may use in the window, in thousandths: each runs on one
-    /// thread, and beyond this it measures itself. 1 to 1000, default 900.
-    #[serde(default = "default_generator_cpu")]
-    #[schemars(range(min = 1, max = 1_000))]
-    pub max_generator_cpu_per_mille: i32,
-    /// The largest share of operations that may fail, in thousandths: beyond it the trial is flagged
-    /// `Failing`. It stays in the statistics, because the backend is the cause. 0 to 1000, default 10.
-    #[serde(default = "default_failed")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub max_failed_per_mille: i32,
-    /// How many invalid trials the whole experiment may repeat. 0 to 1000, default 20.
-    #[serde(default = "default_repeats")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub repeat_budget: i32,
-}
-
-fn default_started() -> i32 {
-    990
-}
-fn default_lag() -> i32 {
-    5_000
-}
-fn default_throttled() -> i32 {
-    50
-}
-fn default_generator_cpu() -> i32 {
-    900
-}
-fn default_failed() -> i32 {
-    10
-}
-fn default_repeats() -> i32 {
-    20
-}
-
-impl Default for Validity {
-    fn default() -> Self {
-        Self {
-            min_started_per_mille: default_started(),
-            max_send_lag_p99_microseconds: default_lag(),
-            max_throttled_per_mille: default_throttled(),
-            max_generator_cpu_per_mille: default_generator_cpu(),
-            max_failed_per_mille: default_failed(),
-            repeat_budget: default_repeats(),
-        }
-    }
-}
-
-/// A condition that the summary must meet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Objective {
-    /// A name for conditions, events and the report.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
-    pub name: String,
-    /// A CEL expression over the summary that yields a boolean, for example
-    /// `consistency.listMisses == 0` or `backends.minio.put.p99 < 50000` (latencies in microseconds).
-    #[schemars(length(min = 1, max = 1_024))]
-    pub expression: String,
-}
-
-/// The rule that turns the summary into a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.incumbent) || !has(self.challenger) || self.incumbent != self.challenger").message("decision.incumbent and decision.challenger must differ"))]
-pub struct Decision {
-    /// The built-in rule.
-    pub rule: DecisionRule,
-    /// The backend that stays unless another is clearly better. Default: the first `minio` backend.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 30))]
-    pub incumbent: Option<String>,
-    /// The backend that may replace it. Default: the first `seaweedfs` backend.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 30))]
-    pub challenger: Option<String>,
-    /// How much better counts as clearly better, in per cent. 0 to 1000, default 10.
-    #[serde(default = "default_margin")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub margin_percent: i32,
-    /// The time in milliseconds that the rule calls tolerable, where it asks for one: a latency
-    /// (`BatchingTolerable`, `ColdReadCap`), detaching and dropping a partition (`DropOrDelete`). 1 to 3600000, default 1000.
-    #[serde(default = "default_bound")]
-    #[schemars(range(min = 1, max = 3_600_000))]
-    pub bound_milliseconds: i32,
-}
-
-fn default_margin() -> i32 {
-    10
-}
-fn default_bound() -> i32 {
-    1_000
-}
-
-/// The built-in decision rules, one for each question of the experiment plan.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum DecisionRule {
-    /// Experiment C: does the challenger become the recommended backend for small objects?
-    SmallObjectBackend,
-    /// Experiment B2: is the latency that batching adds tolerable?
-    BatchingTolerable,
-    /// Experiment B3: up to how many objects per run is a cold read fast enough?
-    ColdReadCap,
-    /// Experiment A0: does one plain head table hold, so that no partitioning is needed?
-    SimpleSchema,
-    /// Experiment A2: is the compare-and-swap a backstop that holds when the lock does not?
-    CasIsBackstop,
-    /// Experiment A1: do old runs leave by dropping a partition, or does a bulk delete do?
-    DropOrDelete,
-    /// Soak: do dead rows and index size plateau, so that the simple schema holds for good?
-    SoakPlateau,
-}
-
-impl DecisionRule {
-    /// The name as it stands in a spec.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SmallObjectBackend => "SmallObjectBackend",
-            Self::BatchingTolerable => "BatchingTolerable",
-            Self::ColdReadCap => "ColdReadCap",
-            Self::SimpleSchema => "SimpleSchema",
-            Self::CasIsBackstop => "CasIsBackstop",
-            Self::DropOrDelete => "DropOrDelete",
-            Self::SoakPlateau => "SoakPlateau",
-        }
-    }
 }
 
 /// Where raw data, summaries and reports are kept.

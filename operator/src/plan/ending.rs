@@ -3,7 +3,8 @@
 //! Every ending takes the same steps: stop the generators, report what was measured, remove objects from
 //! external buckets, remove the children. Each step is remembered before the next begins.
 
-use super::running::{created, environment};
+use super::preparing::environment;
+use super::running::created;
 use super::{Action, Draft, Kind, Plan};
 use crate::build::{Role, backend, jobs, plan as run_plan};
 use crate::facts::{JobState, container_end, job_state, termination};

@@ -8,6 +8,7 @@ mod action;
 mod before;
 mod draft;
 mod ending;
+mod preparing;
 mod running;
 
 pub use action::{Action, Child, Credentials, Kind, Note, Plan, steps};

@@ -1,0 +1,92 @@
+//! What backends and generators get of the machines.
+
+use crate::quantity::Quantity;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What every provisioned backend gets. Requests equal limits, so the pods are of class Guaranteed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Equipment {
+    /// CPU and memory of a backend pod. Default one core and 2Gi.
+    #[serde(default = "Resources::backend_default")]
+    pub resources: Resources,
+    /// The data volume of a backend.
+    #[serde(default)]
+    pub storage: Storage,
+    /// The node pool: backends and generators run only on nodes with all of these labels. Empty: any node.
+    /// One experiment at a time measures on a pool.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[x_kube(validation = Rule::new("self.size() <= 8").message("nodeSelector may have at most 8 labels"))]
+    pub node_selector: BTreeMap<String, String>,
+}
+
+impl Default for Equipment {
+    fn default() -> Self {
+        Self {
+            resources: Resources::backend_default(),
+            storage: Storage::default(),
+            node_selector: BTreeMap::new(),
+        }
+    }
+}
+
+/// CPU and memory, used as request and as limit alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("isQuantity(self.cpu) && quantity(self.cpu).compareTo(quantity('50m')) >= 0 && quantity(self.cpu).compareTo(quantity('256')) <= 0").message("cpu must be between 50m and 256 cores"))]
+#[x_kube(validation = Rule::new("isQuantity(self.memory) && quantity(self.memory).compareTo(quantity('32Mi')) >= 0 && quantity(self.memory).compareTo(quantity('4Ti')) <= 0").message("memory must be between 32Mi and 4Ti"))]
+pub struct Resources {
+    /// Cores, from `50m` to `256`. Whole cores let the static CPU manager pin them.
+    pub cpu: Quantity,
+    /// Bytes, from `32Mi` to `4Ti`.
+    pub memory: Quantity,
+}
+
+impl Resources {
+    /// One core and 2Gi.
+    #[must_use]
+    pub fn backend_default() -> Self {
+        Self {
+            cpu: "1".into(),
+            memory: "2Gi".into(),
+        }
+    }
+
+    /// One core and 512Mi.
+    #[must_use]
+    pub fn generator_default() -> Self {
+        Self {
+            cpu: "1".into(),
+            memory: "512Mi".into(),
+        }
+    }
+}
+
+/// The data volume of a backend; it is deleted with the backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("isQuantity(self.size) && quantity(self.size).compareTo(quantity('64Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("storage size must be between 64Mi and 64Ti"))]
+pub struct Storage {
+    /// Bytes, from `64Mi` to `64Ti`. Default 10Gi.
+    #[serde(default = "default_storage_size")]
+    pub size: Quantity,
+    /// The StorageClass. Default: the cluster's default class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+fn default_storage_size() -> Quantity {
+    "10Gi".into()
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            size: default_storage_size(),
+            storage_class_name: None,
+        }
+    }
+}

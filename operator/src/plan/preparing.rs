@@ -1,0 +1,232 @@
+//! Before the first trial: calibrate the nodes, provision the backends. (Pure.)
+
+use super::{Action, Credentials, Draft, Kind};
+use crate::build::profile::profile;
+use crate::build::{self, Role, backend, guard, jobs, plan as run_plan};
+use crate::facts::{JobState, is_ready, job_state, termination};
+use crate::trouble::Trouble;
+use crate::validate::Validated;
+use crate::{equality, trouble};
+use bakeoff_crds::conditions::Truth;
+use bakeoff_crds::names;
+use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+/// Nodes that are calibrated; a larger pool is sampled by name.
+const MAX_CALIBRATED: usize = 8;
+/// A calibration that takes longer than this is given up: it only informs.
+const CALIBRATION_SECONDS: i64 = 45;
+
+/// How far the preparation is.
+pub(super) enum Preparation {
+    /// Nodes are known and backends answer.
+    Ready,
+    /// Something is not there yet.
+    Waiting,
+    /// It cannot be done: reason and message.
+    Failed(&'static str, String),
+}
+
+/// Calibrates the nodes and provisions the backends.
+pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
+    secrets(draft, valid);
+    draft.ensure(guard::backend_policy(valid));
+    draft.ensure(guard::generator_policy(valid, draft.settings));
+    draft.ensure(jobs::generator_service(valid));
+
+    for (backend, profile) in valid
+        .provisioned()
+        .filter_map(|b| Some((b, profile(valid, b)?)))
+    {
+        draft.ensure(backend::service(valid, backend, &profile));
+    }
+    if calibrating(draft, valid) {
+        draft.stage(
+            Truth::Unknown,
+            "Calibrating",
+            &format!(
+                "looks at the nodes {}",
+                equality::names(&draft.observed.nodes)
+            ),
+        );
+        return troubled(draft, valid).unwrap_or(Preparation::Waiting);
+    }
+    for (backend, profile) in valid
+        .provisioned()
+        .filter_map(|b| Some((b, profile(valid, b)?)))
+    {
+        let set = backend::stateful_set(
+            valid,
+            backend,
+            &profile,
+            draft.settings,
+            &draft.observed.nodes,
+        );
+        draft.ensure(set);
+    }
+    draft.ensure(guard::disruption_budget(valid));
+    let waiting: Vec<&str> = valid
+        .provisioned()
+        .filter(|backend| {
+            !draft
+                .observed
+                .children
+                .pods_of_backend(&backend.name)
+                .any(is_ready)
+        })
+        .map(|backend| backend.name.as_str())
+        .collect();
+    if waiting.is_empty() {
+        return Preparation::Ready;
+    }
+    draft.stage(
+        Truth::Unknown,
+        "Provisioning",
+        &format!("waits until {} answer", waiting.join(" and ")),
+    );
+    troubled(draft, valid).unwrap_or(Preparation::Waiting)
+}
+
+fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
+    for backend in valid.provisioned() {
+        let name = backend::credentials_name(valid, backend);
+        secret(draft, valid, name, Role::Backend, Credentials::Drawn);
+    }
+    if valid.spec.results.s3.is_none() {
+        let name = jobs::results_secret(valid);
+        let content = Credentials::OfResultsStore;
+        secret(draft, valid, name, Role::Generator, content);
+    }
+}
+
+fn secret(
+    draft: &mut Draft<'_>,
+    valid: &Validated,
+    name: String,
+    role: Role,
+    content: Credentials,
+) {
+    if !draft.observed.secrets.contains_key(&name) {
+        let secret = Box::new(build::secret(valid, name, role));
+        draft.act(Action::CreateSecret(secret, content));
+    }
+}
+
+/// Sees to the calibration Jobs; whether one of them still works.
+fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
+    let nodes: Vec<String> = draft
+        .observed
+        .nodes
+        .iter()
+        .take(MAX_CALIBRATED)
+        .map(|n| n.name.clone())
+        .collect();
+    let mut waits = false;
+    for (position, node) in nodes.iter().enumerate() {
+        let name = jobs::calibration_name(valid, position);
+        match job_state(draft.observed.children.job(&name)) {
+            JobState::Absent => {
+                let job = jobs::calibrate(valid, draft.settings, position, node);
+                draft.ensure(job);
+                waits = true;
+            }
+            // The Job says that it is complete a second or two after its pod has said what it found.
+            JobState::Active => waits |= calibration(draft, &name).is_none(),
+            JobState::Succeeded | JobState::Failed(_) => {}
+        }
+    }
+    let Some(started) = draft.status.start_time else {
+        return waits;
+    };
+    let deadline = started + SignedDuration::from_secs(CALIBRATION_SECONDS);
+    if waits && draft.now() < deadline {
+        draft.wake_at(deadline);
+        return true;
+    }
+    false
+}
+
+/// The first thing that keeps a pod from running.
+fn troubled(draft: &mut Draft<'_>, valid: &Validated) -> Option<Preparation> {
+    let trouble = first_trouble(draft, valid)?;
+    if trouble.fatal {
+        return Some(Preparation::Failed(trouble.reason, trouble.message));
+    }
+    draft.trouble(&trouble);
+    draft.wake_after(5);
+    Some(Preparation::Waiting)
+}
+
+/// Calibration only informs: one that finds no place on a busy node is no reason to end.
+pub(super) fn first_trouble(draft: &Draft<'_>, valid: &Validated) -> Option<Trouble> {
+    let patience = i64::from(valid.spec.limits.provision_seconds);
+    let informs = |pod: &Pod| {
+        pod.labels()
+            .get(names::LABEL_ROLE)
+            .is_some_and(|role| role == Role::Calibration.as_str())
+    };
+    let pods = draft.observed.children.pods.iter();
+    pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
+        .find(|(pod, trouble)| !informs(pod) || trouble.reason != "Unschedulable")
+        .map(|(_, trouble)| trouble)
+}
+
+pub(super) fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
+    let trouble = first_trouble(draft, valid);
+    let cause = trouble.map_or_else(
+        || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
+        |trouble| trouble.message,
+    );
+    format!(
+        "not provisioned within {} s (limits.provisionSeconds): {cause}",
+        valid.spec.limits.provision_seconds
+    )
+}
+
+/// The nodes with what their calibration found.
+pub(super) fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
+    let mut nodes = draft.observed.nodes.clone();
+    for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
+        node.calibration = calibration(draft, &jobs::calibration_name(valid, position));
+    }
+    nodes
+}
+
+/// What the pod of a calibration Job found, once it has ended.
+fn calibration(draft: &Draft<'_>, job: &str) -> Option<NodeCalibration> {
+    let mut pods = draft.observed.children.pods_of_job(job);
+    pods.find_map(|pod| match termination(pod)? {
+        Termination::Calibrated(calibration) => Some(calibration),
+        _ => None,
+    })
+}
+
+/// What is known of the machines. Calibrations run the image of the generators, so they tell which that is.
+pub(super) fn environment(draft: &Draft<'_>, valid: &Validated) -> Environment {
+    let nodes = calibrated_nodes(draft, valid);
+    let inequalities = equality::inequalities(&nodes);
+    let image = (0..MAX_CALIBRATED).find_map(|position| {
+        let job = jobs::calibration_name(valid, position);
+        let mut pods = draft.observed.children.pods_of_job(&job);
+        pods.find_map(run_plan::image_id)
+    });
+    run_plan::environment(
+        draft.settings,
+        nodes,
+        inequalities,
+        image.unwrap_or_default(),
+    )
+}
+
+/// Deletes the calibrations that were given up: they must not measure beside the trials.
+pub(super) fn end_calibrations(draft: &mut Draft<'_>, valid: &Validated) {
+    for position in 0..MAX_CALIBRATED {
+        let name = jobs::calibration_name(valid, position);
+        let active = job_state(draft.observed.children.job(&name)) == JobState::Active;
+        if active && calibration(draft, &name).is_none() {
+            draft.act(Action::Delete(Kind::Job, name));
+        }
+    }
+}
