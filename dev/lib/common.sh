@@ -5,6 +5,10 @@ DEV=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=versions.env
 source "$DEV/versions.env"
 
+# A runner may start us with next to no environment; cargo and go want these.
+export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
+export PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
+
 CACHE=${BAKEOFF_CACHE:-$HOME/.cache/bakeoff} # built binaries and images: kept
 RUN=/run/bakeoff                             # sockets, CNI and daemon config: removed by `down`
 STATE=/var/lib/bakeoff                       # etcd, volumes, container layers, logs: removed by `down`
