@@ -4,131 +4,33 @@
 //! modes. Kinds of operations: `read` (all of it, the planned one), `list` (all pages), `listPage`
 //! and `get`.
 
+mod dataset;
+mod findings;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ColdRead, ReadMode};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::body::Bodies;
+use dataset::Dataset;
+use findings::Findings;
+
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
 use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
-use crate::s3::conn::Dialer;
 use crate::s3::{Connection, Failure, FailureClass, ListRequest};
 
 const READ: &str = "read";
 const LIST: &str = "list";
 const PAGE: &str = "listPage";
 const GET: &str = "get";
-
-/// Objects that a dataset should have at least, so that a read seldom meets a run just read.
-const DATASET_OBJECTS: usize = 2_000;
-const MAX_RUNS: usize = 20;
-const PREPARE_CONNECTIONS: usize = 16;
-const PREPARE_TRIES: u32 = 4;
-
-/// The runs of one dataset.
-#[derive(Clone, Debug)]
-struct Dataset {
-    base: String,
-    runs: usize,
-    objects: usize,
-    size: usize,
-}
-
-impl Dataset {
-    fn prefix(&self, run: usize) -> String {
-        format!("{}run-{run:03}/", self.base)
-    }
-
-    fn key(&self, run: usize, state: usize) -> String {
-        format!("{}{state:08}", self.prefix(run))
-    }
-}
-
-/// What the reads found wrong, by check.
-#[derive(Debug, Default)]
-struct Findings {
-    checked: i64,
-    missing: Finding,
-    duplicates: Finding,
-    order: Finding,
-    bodies: Finding,
-    bodies_checked: i64,
-}
-
-#[derive(Debug, Default)]
-struct Finding {
-    count: i64,
-    examples: Vec<String>,
-}
-
-impl Finding {
-    fn add(&mut self, example: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < 10 {
-            self.examples.push(example());
-        }
-    }
-
-    fn record(self, name: &str, checked: i64) -> CheckRecord {
-        CheckRecord {
-            name: name.to_owned(),
-            checked,
-            violations: self.count,
-            uncertain: 0,
-            examples: self.examples,
-        }
-    }
-}
-
-impl Findings {
-    /// Compares a listing with what was written: exactly the states from `first` on, in order.
-    fn listing(&mut self, dataset: &Dataset, run: usize, first: usize, keys: &[String]) {
-        self.checked += i64::try_from(dataset.objects - first).unwrap_or(0);
-        let prefix = dataset.prefix(run);
-        let mut seen = vec![false; dataset.objects];
-        let mut before: Option<&String> = None;
-        for key in keys {
-            if before.is_some_and(|before| before.as_bytes() >= key.as_bytes()) {
-                self.order
-                    .add(|| format!("{key} follows {}", before.map_or("", String::as_str)));
-            }
-            before = Some(key);
-            let state = key
-                .strip_prefix(&prefix)
-                .and_then(|rest| rest.parse::<usize>().ok());
-            match state.filter(|&state| state >= first && *key == dataset.key(run, state)) {
-                Some(state) if state < seen.len() => {
-                    if std::mem::replace(&mut seen[state], true) {
-                        self.duplicates.add(|| key.clone());
-                    }
-                }
-                _ => self.order.add(|| format!("{key} was not asked for")),
-            }
-        }
-        for state in (first..dataset.objects).filter(|&state| !seen[state]) {
-            self.missing.add(|| dataset.key(run, state));
-        }
-    }
-
-    fn records(self) -> Vec<CheckRecord> {
-        vec![
-            self.missing.record("listMisses", self.checked),
-            self.duplicates.record("pageDuplicates", self.checked),
-            self.order.record("orderViolations", self.checked),
-            self.bodies.record("tornObjects", self.bodies_checked),
-        ]
-    }
-}
 
 struct Reader {
     list: Connection,
@@ -365,75 +267,6 @@ impl Worker for Reader {
     }
 }
 
-/// Writes what is missing of the dataset and counts it. Retries are fine here: nothing is measured.
-async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<(), Failure> {
-    let bodies = Bodies::new(dataset.size, seed);
-    let mut lister = dialer.connection();
-    for run in 0..dataset.runs {
-        if count(&mut lister, &dataset.prefix(run)).await? == dataset.objects {
-            continue;
-        }
-        let next = std::cell::Cell::new(0_usize);
-        let mut writers: FuturesUnordered<_> = (0..PREPARE_CONNECTIONS.min(dataset.objects))
-            .map(|_| {
-                let (next, bodies) = (&next, &bodies);
-                let mut connection = dialer.connection();
-                async move {
-                    loop {
-                        let state = next.get();
-                        if state >= dataset.objects {
-                            return Ok(());
-                        }
-                        next.set(state + 1);
-                        let path = connection.target().object_path(&dataset.key(run, state));
-                        let body = bodies.body((run * dataset.objects + state) as u64);
-                        let mut tries = 0;
-                        while let Err(failure) = connection.put(&path, body.clone()).await {
-                            tries += 1;
-                            if tries >= PREPARE_TRIES {
-                                return Err(failure);
-                            }
-                            tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
-                        }
-                    }
-                }
-            })
-            .collect();
-        while let Some(result) = writers.next().await {
-            result?;
-        }
-        let counted = count(&mut lister, &dataset.prefix(run)).await?;
-        if counted != dataset.objects {
-            let detail = format!(
-                "{counted} objects listed under {} of {}",
-                dataset.prefix(run),
-                dataset.objects
-            );
-            return Err(Failure::new(FailureClass::Malformed, detail));
-        }
-    }
-    Ok(())
-}
-
-async fn count(lister: &mut Connection, prefix: &str) -> Result<usize, Failure> {
-    let mut total = 0;
-    let mut token: Option<String> = None;
-    loop {
-        let request = ListRequest {
-            prefix,
-            start_after: None,
-            continuation_token: token.as_deref(),
-            max_keys: 1_000,
-        };
-        let page = lister.list(&request).await?;
-        total += page.entries.len();
-        if !page.truncated || page.entries.is_empty() {
-            return Ok(total);
-        }
-        token = page.next_token;
-    }
-}
-
 /// Runs the trial.
 ///
 /// # Errors
@@ -464,14 +297,11 @@ pub async fn run(
         ReadMode::TokenPaging => u16::try_from(spec.page_size).unwrap_or(100),
         ReadMode::ListPrefix | ReadMode::StartAfter => 1_000,
     };
-    let dataset = Dataset {
-        base: format!("{}d/{}/{objects}/", context.prefix, context.trial.workload),
-        runs: (DATASET_OBJECTS / objects).clamp(1, MAX_RUNS),
-        objects,
-        size: usize::try_from(spec.object_size.units()?).unwrap_or(1),
-    };
+    let base = format!("{}d/{}/{objects}/", context.prefix, context.trial.workload);
+    let size = usize::try_from(spec.object_size.units()?).unwrap_or(1);
+    let dataset = Dataset::new(base, objects, size);
     if context.generator == 0 {
-        prepare(dialer, &dataset, context.seed()).await?;
+        dataset::prepare(dialer, &dataset, context.seed()).await?;
     }
     let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
     let plan = Plan::Closed { clients };
@@ -526,46 +356,4 @@ pub async fn run(
         usage,
         ..Part::default()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dataset() -> Dataset {
-        Dataset {
-            base: "d/".into(),
-            runs: 1,
-            objects: 4,
-            size: 1,
-        }
-    }
-
-    fn findings(first: usize, states: &[usize]) -> Vec<(String, i64)> {
-        let dataset = dataset();
-        let keys: Vec<String> = states.iter().map(|&state| dataset.key(0, state)).collect();
-        let mut findings = Findings::default();
-        findings.listing(&dataset, 0, first, &keys);
-        findings
-            .records()
-            .into_iter()
-            .map(|check| (check.name, check.violations))
-            .filter(|c| c.1 > 0)
-            .collect()
-    }
-
-    #[test]
-    fn each_fault_of_a_listing_is_named() {
-        let one = |name: &str| vec![(name.to_owned(), 1)];
-        assert_eq!(findings(0, &[0, 1, 2, 3]), []);
-        assert_eq!(findings(2, &[2, 3]), []);
-        assert_eq!(findings(0, &[0, 1, 3]), one("listMisses"));
-        assert_eq!(findings(2, &[1, 2, 3]), one("orderViolations"));
-        assert_eq!(findings(0, &[0, 2, 1, 3]), one("orderViolations"));
-        let twice = findings(0, &[0, 1, 1, 2, 3]);
-        assert!(
-            twice.contains(&("pageDuplicates".to_owned(), 1)),
-            "{twice:?}"
-        );
-    }
 }
