@@ -171,12 +171,35 @@ fn ratio_ticks(reach: f64, width: f64) -> Vec<f64> {
         &[0.67, 0.8, 1.0, 1.25, 1.5]
     } else if reach < 1.2 {
         &[0.33, 0.5, 1.0, 2.0, 3.0]
+    } else if reach < 10.0_f64.ln() {
+        &[0.25, 1.0, 4.0]
     } else {
-        &[0.02, 0.1, 0.25, 1.0, 4.0, 10.0, 50.0]
+        &[0.1, 1.0, 10.0]
     };
     candidates
         .iter()
         .copied()
         .filter(|tick| tick.ln().abs() <= reach)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_have_room_and_frame_what_is_drawn() {
+        for width in [WIDTH - 44.0 - 150.0, WIDTH - 44.0 - 56.0] {
+            for reach in (20..=450).map(|reach| f64::from(reach) / 100.0) {
+                let ticks = ratio_ticks(reach, width);
+                assert!(ticks.contains(&1.0), "{reach}: {ticks:?}");
+                assert!(reach < 0.45 || ticks.len() >= 3, "{reach}: {ticks:?}");
+                for pair in ticks.windows(2) {
+                    let apart = (pair[1] / pair[0]).ln() / (2.0 * reach) * width;
+                    let letters = format!("{}×{}×", pair[0], pair[1]).chars().count() as f64;
+                    assert!(apart >= letters / 2.0 * 6.0, "{reach}, {width}: {ticks:?}");
+                }
+            }
+        }
+    }
 }
