@@ -163,15 +163,19 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         )
     } else {
         let open = unsettled(&variants, &missed, "No soak was measured.");
+        let consequence = if swings(&variants) {
+            "Nothing changes yet: dead rows swing by more than the bound from one segment to the next. Make each segment so long that autovacuum runs ten times in it, or let it soak for longer."
+        } else {
+            "Nothing changes yet: let it soak for longer, at a rate that replaces the population within the second half."
+        };
         (
             DecisionOutcome::Inconclusive,
             format!("{open}."),
-            "Nothing changes yet: let it soak for longer, at a rate that replaces the population within the second half."
-                .to_owned(),
+            consequence.to_owned(),
         )
     };
     let more_blocks = (outcome == DecisionOutcome::Inconclusive)
-        .then(|| too_few(&variants))
+        .then(|| more_segments(&variants))
         .flatten();
     let mut inputs = vec![missed];
     inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
@@ -208,16 +212,45 @@ fn lasted(cells: &[&CellSummary], subject: &str, setting: &str) -> String {
     }
 }
 
-/// Segments that are missing for a trend in the second half.
-fn too_few(variants: &[Variant]) -> Option<i32> {
-    let have = variants
+/// Whether all that is open is a trend whose interval is wider than its bound. A segment that sees one and a half cycles
+/// of autovacuum has another mean than the next; what is cut off at its ends is the less the more cycles it has.
+fn swings(variants: &[Variant]) -> bool {
+    let mut open = variants
         .iter()
         .flat_map(|variant| &variant.inputs)
-        .filter(|input| input.role == Role::Primary && input.standing == Standing::Open)
-        .map(|input| input.blocks)
-        .min()?;
-    let few = count(FEW);
-    (have < few).then(|| 2 * (few - have))
+        .filter(|input| input.standing == Standing::Open)
+        .peekable();
+    open.peek().is_some()
+        && open.all(|input| input.role == Role::Primary && input.blocks >= count(FEW))
+}
+
+/// How many more segments would settle the setting that is nearest to it: those that the second half lacks, or those
+/// that narrow an interval until it lies within its bound, if the figure stays where it is. An interval of a change
+/// over the half narrows with the root of the segments in it.
+fn more_segments(variants: &[Variant]) -> Option<i32> {
+    let lacks = |input: &DecisionInput| {
+        let have = f64::from(input.blocks);
+        if input.blocks < count(FEW) {
+            return Some(FEW as f64 - have);
+        }
+        let rise = input.value?;
+        let (half, room) = (input.high? - rise, DEAD_POINTS - rise);
+        (room > 0.0).then(|| have * (half / room).powi(2) - have)
+    };
+    variants
+        .iter()
+        .filter_map(|variant| {
+            let open = variant
+                .inputs
+                .iter()
+                .filter(|input| input.role == Role::Primary && input.standing == Standing::Open);
+            // The second half is half of what is run.
+            open.map(|input| lacks(input).map(|more| 2.0 * more.ceil()))
+                .try_fold(0.0_f64, |most, more| Some(most.max(more?)))
+                .filter(|more| *more >= 1.0)
+        })
+        .reduce(f64::min)
+        .map(|more| more.min(f64::from(i32::MAX)) as i32)
 }
 
 /// How the trends of all settings are looked at.
@@ -560,6 +593,41 @@ mod tests {
             "{}",
             quiet.reason
         );
+    }
+
+    #[test]
+    fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
+        let about = |blocks: i32| {
+            let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
+            for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
+                for on in &mut cell.backends {
+                    let dead = on.figures.get_mut("deadMeanPercent").unwrap();
+                    for point in &mut dead.blocks {
+                        point.value += f64::from((point.block * 7) % 5) * 3.0;
+                    }
+                }
+            }
+            let decision = bakeoff_crds::spec::Decision {
+                rule: DecisionRule::SoakPlateau,
+                incumbent: None,
+                challenger: None,
+                margin_percent: 10,
+                bound_milliseconds: 1_000,
+            };
+            decide(&decision, &summary)
+        };
+        let record = about(24);
+        assert_eq!(record.outcome, DecisionOutcome::Inconclusive);
+        assert!(record.reason.contains("interval"), "{}", record.reason);
+        assert!(record.consequence.contains("ten times"));
+        let more = record.more_blocks.unwrap();
+        assert!(more > 0);
+        assert_eq!(
+            about(24 + more).outcome,
+            DecisionOutcome::Go,
+            "after {more} more"
+        );
+        assert_eq!(about(24 + more / 3).outcome, DecisionOutcome::Inconclusive);
     }
 
     #[test]

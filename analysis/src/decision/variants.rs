@@ -88,8 +88,20 @@ fn describe(input: &DecisionInput) -> String {
         || "not measured".to_owned(),
         |value| format!("{value:.1}{unit}"),
     );
+    let interval = input
+        .low
+        .zip(input.high)
+        .map_or_else(String::new, |(low, high)| {
+            format!(" (interval {low:.1} to {high:.1})")
+        });
+    // A demand in words has its unit in its words.
+    let of = if input.demand.ends_with(|last: char| last.is_ascii_digit()) {
+        unit
+    } else {
+        ""
+    };
     format!(
-        "{} with {} is {value}, and the rule demands: {}{unit}",
+        "{} with {} is {value}{interval}, and the rule demands: {}{of}",
         input.name, input.scope, input.demand
     )
 }

@@ -3,14 +3,14 @@
 use rustix::process::{getpriority_process, setpriority_process};
 use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
 };
 
 /// While it lives, the calling thread runs before all ordinary ones, where the process may.
 #[derive(Debug)]
 pub struct RealTime {
-    /// The nice value to go back to; absent where nothing was granted.
-    nice: Option<i32>,
+    /// The ordinary policy and the nice value to go back to; absent where nothing was granted.
+    before: Option<(NormalThreadSchedulePolicy, i32)>,
 }
 
 impl RealTime {
@@ -19,13 +19,19 @@ impl RealTime {
     /// the send lag shows by how much.
     #[must_use]
     pub fn begin() -> Self {
+        let Ok(ThreadSchedulePolicy::Normal(policy)) = thread_schedule_policy() else {
+            // Somebody runs the whole program in real time: so it stays.
+            return Self { before: None };
+        };
         // Without a process named, Linux answers for the calling thread.
         let nice = getpriority_process(None).unwrap_or(0);
         match real_time() {
-            Ok(()) => Self { nice: Some(nice) },
+            Ok(()) => Self {
+                before: Some((policy, nice)),
+            },
             Err(error) => {
                 tracing::debug!(%error, "the generator is an ordinary thread");
-                Self { nice: None }
+                Self { before: None }
             }
         }
     }
@@ -33,13 +39,13 @@ impl RealTime {
 
 impl Drop for RealTime {
     fn drop(&mut self) {
-        let Some(nice) = self.nice else {
+        let Some((policy, nice)) = self.before else {
             return;
         };
         let ordinary = set_thread_priority_and_policy(
             thread_native_id(),
             ThreadPriority::Min,
-            ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other),
+            ThreadSchedulePolicy::Normal(policy),
         );
         if let Err(error) = ordinary {
             tracing::warn!(%error, "the generator stays a real-time thread");
@@ -72,10 +78,9 @@ mod tests {
     /// Where the tests may not, nothing is taken and nothing is given back.
     #[test]
     fn a_thread_is_as_it_was_after_real_time() {
-        use thread_priority::{ThreadSchedulePolicy, thread_schedule_policy};
         let before = (thread_schedule_policy().unwrap(), getpriority_process(None));
         let real_time = RealTime::begin();
-        if real_time.nice.is_some() {
+        if real_time.before.is_some() {
             assert_eq!(
                 thread_schedule_policy().unwrap(),
                 ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo)
