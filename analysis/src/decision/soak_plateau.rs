@@ -218,7 +218,7 @@ fn swings(variants: &[Variant]) -> bool {
     let mut open = variants
         .iter()
         .flat_map(|variant| &variant.inputs)
-        .filter(|input| input.standing == Standing::Open)
+        .filter(|input| input.role != Role::Context && input.standing == Standing::Open)
         .peekable();
     open.peek().is_some()
         && open.all(|input| input.role == Role::Primary && input.blocks >= count(FEW))

@@ -165,13 +165,13 @@ impl Forest {
 }
 
 fn ratio_ticks(reach: f64, width: f64) -> Vec<f64> {
-    let candidates: &[f64] = if reach < 0.6 && width < 190.0 {
+    let candidates: &[f64] = if reach < 0.7 && width < 190.0 {
         &[0.67, 1.0, 1.5]
-    } else if reach < 0.6 {
+    } else if reach < 0.7 {
         &[0.67, 0.8, 1.0, 1.25, 1.5]
-    } else if reach < 1.2 {
-        &[0.33, 0.5, 1.0, 2.0, 3.0]
-    } else if reach < 10.0_f64.ln() {
+    } else if reach < 1.4 {
+        &[0.5, 1.0, 2.0]
+    } else if reach < 2.31 {
         &[0.25, 1.0, 4.0]
     } else {
         &[0.1, 1.0, 10.0]
