@@ -21,6 +21,14 @@ if [[ -t 2 ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; else BOLD='' RED
 
 say() { printf '%s==>%s %s\n' "$BOLD" "$PLAIN" "$*" >&2; }
 warn() { printf '%swarning:%s %s\n' "$RED" "$PLAIN" "$*" >&2; }
+# A script that ends at a command which failed without a word says at which.
+failed_at() {
+	local code=$?
+	if [[ $- == *e* ]]; then warn "$2: line $3: '$1' ended with $code"; fi
+	return 0
+}
+set -E
+trap 'failed_at "$BASH_COMMAND" "${BASH_SOURCE[0]}" "$LINENO"' ERR
 die() {
 	printf '%serror:%s %s\n' "$RED" "$PLAIN" "$*" >&2
 	exit 1
