@@ -168,9 +168,12 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         } else {
             "Nothing changes yet: let it soak for longer, at a rate that replaces the population within the second half."
         };
+        let more = more_segments(&variants).map_or_else(String::new, |more| {
+            format!(" About {more} more segments would settle it.")
+        });
         (
             DecisionOutcome::Inconclusive,
-            format!("{open}."),
+            format!("{open}.{more}"),
             consequence.to_owned(),
         )
     };
@@ -622,6 +625,7 @@ mod tests {
         assert!(record.consequence.contains("ten times"));
         let more = record.more_blocks.unwrap();
         assert!(more > 0);
+        assert!(record.reason.contains(&format!("{more} more segments")));
         assert_eq!(
             about(24 + more).outcome,
             DecisionOutcome::Go,
