@@ -24,7 +24,7 @@ warn() { printf '%swarning:%s %s\n' "$RED" "$PLAIN" "$*" >&2; }
 # A script that ends at a command which failed without a word says at which.
 failed_at() {
 	local code=$?
-	if [[ $- == *e* ]]; then warn "$2: line $3: '$1' ended with $code"; fi
+	if [[ $- == *e* && $1 != return* ]]; then warn "$2: line $3: '$1' ended with $code"; fi
 	return 0
 }
 set -E
