@@ -23,6 +23,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -329,16 +330,17 @@ async fn create_secret(
     content: Credentials,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let keys = match content {
+    let (access_key, secret_key) = match content {
         Credentials::Drawn => (random_hex(10)?, random_hex(20)?),
         Credentials::OfResultsStore => match &ctx.settings.results {
             Some(store) => credentials_of(store, ctx).await?,
             None => return Ok(()),
         },
     };
-    let named = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
-    let values = [keys.0, keys.1];
-    secret.data = Some(named.map(str::to_owned).into_iter().zip(values).collect());
+    secret.data = Some(BTreeMap::from([
+        (names::SECRET_ACCESS_KEY_ID.to_owned(), access_key),
+        (names::SECRET_SECRET_ACCESS_KEY.to_owned(), secret_key),
+    ]));
     let parameters = PostParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..Default::default()

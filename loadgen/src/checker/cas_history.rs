@@ -28,6 +28,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::Check;
 use bakeoff_crds::result::CheckRecord;
 use serde::{Deserialize, Serialize};
 
@@ -167,15 +168,6 @@ pub mod name {
     };
 }
 
-/// What one check found so far.
-#[derive(Debug, Default)]
-struct Check {
-    checked: i64,
-    violations: i64,
-    uncertain: i64,
-    examples: Vec<String>,
-}
-
 /// The checks of a history, by name.
 #[derive(Debug)]
 struct Checks(BTreeMap<&'static str, Check>);
@@ -199,11 +191,7 @@ impl Checks {
     }
 
     fn violation(&mut self, name: &'static str, example: impl FnOnce() -> String) {
-        let check = self.0.entry(name).or_default();
-        check.violations += 1;
-        if check.examples.len() < 10 {
-            check.examples.push(example());
-        }
+        self.0.entry(name).or_default().violation(example);
     }
 
     fn violations(&self) -> i64 {
@@ -215,13 +203,7 @@ impl Checks {
             .iter()
             .filter_map(|&name| {
                 let check = self.0.remove(name)?;
-                Some(CheckRecord {
-                    name: name.to_owned(),
-                    checked: check.checked,
-                    violations: check.violations,
-                    uncertain: check.uncertain,
-                    examples: check.examples,
-                })
+                Some(check.into_record(name))
             })
             .collect()
     }

@@ -23,23 +23,7 @@ use bakeoff_crds::result::CheckRecord;
 
 pub use self::event::{Event, Outcome, Span};
 use self::versions::{Versions, Write};
-
-#[derive(Debug, Default)]
-struct Check {
-    checked: i64,
-    violations: i64,
-    uncertain: i64,
-    examples: Vec<String>,
-}
-
-impl Check {
-    fn violation(&mut self, example: impl FnOnce() -> String) {
-        self.violations += 1;
-        if self.examples.len() < 10 {
-            self.examples.push(example());
-        }
-    }
-}
+use super::Check;
 
 /// The names of the checks, in the order of the report.
 pub mod name {
@@ -247,13 +231,7 @@ impl Checker {
             .into_iter()
             .filter_map(|name| {
                 let check = self.checks.remove(name)?;
-                Some(CheckRecord {
-                    name: name.to_owned(),
-                    checked: check.checked,
-                    violations: check.violations,
-                    uncertain: check.uncertain,
-                    examples: check.examples,
-                })
+                Some(check.into_record(name))
             })
             .collect();
         Report {

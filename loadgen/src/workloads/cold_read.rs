@@ -161,11 +161,11 @@ impl Reader {
                                 };
                                 recorder.borrow_mut().success(GET, sample);
                                 let mut findings = findings.borrow_mut();
-                                findings.bodies_checked += 1;
+                                findings.bodies.checked += 1;
                                 if bytes_read != size {
-                                    findings
-                                        .bodies
-                                        .add(|| format!("{key}: {bytes_read} bytes, not {size}"));
+                                    findings.bodies.violation(|| {
+                                        format!("{key}: {bytes_read} bytes, not {size}")
+                                    });
                                 }
                             }
                             Err(failure) => {

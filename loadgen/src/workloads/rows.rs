@@ -11,11 +11,9 @@ use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::checker::Check;
 use crate::pg::failure;
 use crate::s3::Failure;
-
-/// Examples that are kept.
-const EXAMPLES: usize = 10;
 
 /// A run as it is loaded.
 pub(super) struct Row {
@@ -92,34 +90,20 @@ pub(super) fn freshen(payload: &mut [u8], rng: &mut SplitMix64) {
 
 /// Statements that did not touch exactly the one row that their client owned, of all clients, with examples.
 #[derive(Debug, Default)]
-pub(super) struct Missed {
-    checked: i64,
-    violations: i64,
-    examples: Vec<String>,
-}
+pub(super) struct Missed(Check);
 
 impl Missed {
     /// Notes a statement that touched so many rows.
     pub fn note(&mut self, kind: &str, rows: u64, step: &dyn std::fmt::Debug) {
-        self.checked += 1;
-        if rows == 1 {
-            return;
-        }
-        self.violations += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples
-                .push(format!("{kind} touched {rows} rows: {step:?}"));
+        self.0.checked += 1;
+        if rows != 1 {
+            self.0
+                .violation(|| format!("{kind} touched {rows} rows: {step:?}"));
         }
     }
 
     /// The check as it is recorded.
     pub fn into_check(self) -> CheckRecord {
-        CheckRecord {
-            name: vocabulary::ROWS_MISSED.to_owned(),
-            checked: self.checked,
-            violations: self.violations,
-            uncertain: 0,
-            examples: self.examples,
-        }
+        self.0.into_record(vocabulary::ROWS_MISSED)
     }
 }

@@ -29,6 +29,16 @@ pub(super) enum Preparation {
     Failed(&'static str, String),
 }
 
+/// The backends that do not answer.
+pub(super) fn not_ready<'a>(draft: &Draft<'_>, valid: &'a Validated) -> Vec<&'a str> {
+    let children = &draft.observed.children;
+    valid
+        .provisioned()
+        .map(|backend| backend.name.as_str())
+        .filter(|backend| !children.pods_of_backend(backend).any(is_ready))
+        .collect()
+}
+
 /// Calibrates the nodes and provisions the backends.
 pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     secrets(draft, valid);
@@ -36,11 +46,12 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     draft.ensure(guard::generator_policy(valid, draft.settings));
     draft.ensure(jobs::generator_service(valid));
 
-    for (backend, profile) in valid
+    let backends: Vec<_> = valid
         .provisioned()
-        .filter_map(|b| Some((b, profile(valid, b)?)))
-    {
-        draft.ensure(backend::service(valid, backend, &profile));
+        .filter_map(|backend| Some((backend, profile(valid, backend)?)))
+        .collect();
+    for (backend, profile) in &backends {
+        draft.ensure(backend::service(valid, backend, profile));
     }
     if calibrating(draft, valid) {
         draft.stage(
@@ -53,31 +64,18 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
         );
         return troubled(draft, valid).unwrap_or(Preparation::Waiting);
     }
-    for (backend, profile) in valid
-        .provisioned()
-        .filter_map(|b| Some((b, profile(valid, b)?)))
-    {
+    for (backend, profile) in &backends {
         let set = backend::stateful_set(
             valid,
             backend,
-            &profile,
+            profile,
             draft.settings,
             &draft.observed.nodes,
         );
         draft.ensure(set);
     }
     draft.ensure(guard::disruption_budget(valid));
-    let waiting: Vec<&str> = valid
-        .provisioned()
-        .filter(|backend| {
-            !draft
-                .observed
-                .children
-                .pods_of_backend(&backend.name)
-                .any(is_ready)
-        })
-        .map(|backend| backend.name.as_str())
-        .collect();
+    let waiting = not_ready(draft, valid);
     if waiting.is_empty() {
         return Preparation::Ready;
     }

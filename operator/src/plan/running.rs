@@ -1,7 +1,8 @@
 //! From the start to the last trial. (Pure.)
 
 use super::preparing::{
-    Preparation, calibrated_nodes, end_calibrations, environment, first_trouble, overdue, prepare,
+    Preparation, calibrated_nodes, end_calibrations, environment, first_trouble, not_ready,
+    overdue, prepare,
 };
 use super::{Action, Draft, Kind, Plan, ending};
 use crate::build::{Role, jobs, plan as run_plan};
@@ -221,17 +222,7 @@ fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         draft.stage(Truth::Unknown, "Running", "generators are starting");
         return draft.done();
     };
-    let down: Vec<&str> = valid
-        .provisioned()
-        .filter(|backend| {
-            !draft
-                .observed
-                .children
-                .pods_of_backend(&backend.name)
-                .any(is_ready)
-        })
-        .map(|backend| backend.name.as_str())
-        .collect();
+    let down = not_ready(&draft, valid);
     progress(&mut draft, seen.trials);
     if let Some(status) = &mut draft.status.progress {
         status.current = seen.current.clone();

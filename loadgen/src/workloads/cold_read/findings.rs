@@ -3,59 +3,32 @@
 use bakeoff_crds::result::CheckRecord;
 
 use super::dataset::Dataset;
+use crate::checker::Check;
 
 /// What the reads found wrong, by check.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Objects that listings were to show.
-    pub checked: i64,
-    missing: Finding,
-    duplicates: Finding,
-    order: Finding,
+    missing: Check,
+    duplicates: Check,
+    order: Check,
     /// Objects of another length than was written.
-    pub bodies: Finding,
-    /// Objects that were read.
-    pub bodies_checked: i64,
-}
-
-/// One check.
-#[derive(Debug, Default)]
-pub struct Finding {
-    count: i64,
-    examples: Vec<String>,
-}
-
-impl Finding {
-    /// Counts a violation; the first ten are kept as examples.
-    pub fn add(&mut self, example: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < 10 {
-            self.examples.push(example());
-        }
-    }
-
-    fn record(self, name: &str, checked: i64) -> CheckRecord {
-        CheckRecord {
-            name: name.to_owned(),
-            checked,
-            violations: self.count,
-            uncertain: 0,
-            examples: self.examples,
-        }
-    }
+    pub(super) bodies: Check,
 }
 
 impl Findings {
     /// Compares a listing with what was written: exactly the states from `first` on, in order.
     pub fn listing(&mut self, dataset: &Dataset, run: usize, first: usize, keys: &[String]) {
-        self.checked += i64::try_from(dataset.objects - first).unwrap_or(0);
+        let asked = i64::try_from(dataset.objects - first).unwrap_or(0);
+        for check in [&mut self.missing, &mut self.duplicates, &mut self.order] {
+            check.checked += asked;
+        }
         let prefix = dataset.prefix(run);
         let mut seen = vec![false; dataset.objects];
         let mut before: Option<&String> = None;
         for key in keys {
             if before.is_some_and(|before| before.as_bytes() >= key.as_bytes()) {
                 self.order
-                    .add(|| format!("{key} follows {}", before.map_or("", String::as_str)));
+                    .violation(|| format!("{key} follows {}", before.map_or("", String::as_str)));
             }
             before = Some(key);
             let state = key
@@ -64,14 +37,14 @@ impl Findings {
             match state.filter(|&state| state >= first && *key == dataset.key(run, state)) {
                 Some(state) if state < seen.len() => {
                     if std::mem::replace(&mut seen[state], true) {
-                        self.duplicates.add(|| key.clone());
+                        self.duplicates.violation(|| key.clone());
                     }
                 }
-                _ => self.order.add(|| format!("{key} was not asked for")),
+                _ => self.order.violation(|| format!("{key} was not asked for")),
             }
         }
         for state in (first..dataset.objects).filter(|&state| !seen[state]) {
-            self.missing.add(|| dataset.key(run, state));
+            self.missing.violation(|| dataset.key(run, state));
         }
     }
 
@@ -79,10 +52,10 @@ impl Findings {
     #[must_use]
     pub fn records(self) -> Vec<CheckRecord> {
         vec![
-            self.missing.record("listMisses", self.checked),
-            self.duplicates.record("pageDuplicates", self.checked),
-            self.order.record("orderViolations", self.checked),
-            self.bodies.record("tornObjects", self.bodies_checked),
+            self.missing.into_record("listMisses"),
+            self.duplicates.into_record("pageDuplicates"),
+            self.order.into_record("orderViolations"),
+            self.bodies.into_record("tornObjects"),
         ]
     }
 }
