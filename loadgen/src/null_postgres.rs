@@ -7,14 +7,17 @@
 //! row. The few queries by which the instrument observes a server are answered with zeros; any other
 //! SELECT is an error, because an answer would have to be invented.
 
+mod answers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use bakeoff_crds::names;
-
+use self::answers::{Answer, BOOL, INT4, TEXT, answer};
 use crate::stall::Stall;
 
 /// Longer messages end the connection; a row of COPY is the longest that is expected.
@@ -23,83 +26,6 @@ const MAX_MESSAGE: usize = 1 << 24;
 const STARTUP_CANCEL: u32 = 80_877_102;
 const STARTUP_TLS: u32 = 80_877_103;
 const STARTUP_GSS: u32 = 80_877_104;
-
-/// Types of columns and parameters, by their object id in `pg_type`.
-const BOOL: u32 = 16;
-const INT8: u32 = 20;
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
-const FLOAT8: u32 = 701;
-
-/// What a statement is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    /// A command tag and no rows.
-    Tag(&'static str),
-    /// `rows` rows of zeros, with columns of these types.
-    Rows { columns: &'static [u32], rows: u8 },
-    /// COPY from the client.
-    CopyIn,
-    /// Not known here.
-    Refused,
-}
-
-/// The queries by which the instrument observes a server: a word that only that query has, and its
-/// columns. They are in `pg::observe` and in the workloads; tests run them all.
-const KNOWN: [(&str, Answer); 12] = [
-    ("pg_terminate_backend", rows(&[BOOL], 0)),
-    // It has no log to read.
-    (names::SERVER_LOG_SETTING, rows(&[TEXT], 0)),
-    ("obj_description", rows(&[TEXT], 1)),
-    ("pg_reload_conf", rows(&[BOOL], 1)),
-    ("SELECT run_id, seq FROM", rows(&[INT8, INT4], 0)),
-    ("SELECT count(*) FROM bakeoff.runs", rows(&[INT8], 1)),
-    ("'server_version_num'", rows(&[INT4], 1)),
-    ("pg_settings", rows(&[TEXT, TEXT], 0)),
-    ("'server_version'", rows(&[TEXT], 1)),
-    ("pg_postmaster_start_time", rows(&[FLOAT8], 1)),
-    (
-        "pgstattuple(",
-        rows(&[INT8, INT8, INT8, INT8, INT8, FLOAT8, FLOAT8], 1),
-    ),
-    (
-        "pg_stat_user_tables",
-        rows(
-            &[
-                INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8, INT8,
-                INT8, INT8, INT8, INT8, INT8, INT8, INT8, BOOL,
-            ],
-            1,
-        ),
-    ),
-];
-
-const fn rows(columns: &'static [u32], rows: u8) -> Answer {
-    Answer::Rows { columns, rows }
-}
-
-/// The answer to a statement, or to several of a simple query. (Pure.)
-fn answer(sql: &str) -> Answer {
-    let word = sql.split_whitespace().next().unwrap_or("");
-    let starts = |with: &str| word.eq_ignore_ascii_case(with);
-    if starts("select") {
-        let known = KNOWN.iter().find(|(mark, _)| sql.contains(mark));
-        return known.map_or(Answer::Refused, |(_, answer)| *answer);
-    }
-    for (verb, tag) in [
-        ("insert", "INSERT 0 1"),
-        ("update", "UPDATE 1"),
-        ("delete", "DELETE 1"),
-    ] {
-        if starts(verb) {
-            return Answer::Tag(tag);
-        }
-    }
-    if starts("copy") {
-        return Answer::CopyIn;
-    }
-    Answer::Tag("OK")
-}
 
 /// Serves until the process ends. `stall` is a planted fault. `started` is told the address, which differs from `listen` when that
 /// asks for a free port.
@@ -386,160 +312,5 @@ impl Session {
         self.failed = true;
         let body = format!("SERROR\0VERROR\0C0A000\0M{why}\0\0");
         self.put(b'E', body.as_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::access::Access;
-    use crate::pg::{Connector, observe};
-    use crate::s3::FailureClass;
-    use crate::sigv4::Credentials;
-    use crate::workloads::{self, Alone, Context};
-    use bakeoff_crds::schedule;
-    use bakeoff_crds::spec::ExperimentSpec;
-    use std::time::Duration;
-
-    /// A connector to a server of its own, on a thread.
-    fn null() -> Connector {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            runtime().block_on(serve(
-                SocketAddr::from(([127, 0, 0, 1], 0)),
-                Stall::default(),
-                |address| sender.send(address).unwrap(),
-            ))
-        });
-        let credentials = Credentials {
-            access_key_id: "null".into(),
-            secret_access_key: "null".into(),
-            session_token: None,
-        };
-        let endpoint = format!("postgres://{}", receiver.recv().unwrap());
-        Connector::new(&endpoint, "null", &credentials, Duration::from_secs(5)).unwrap()
-    }
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    }
-
-    #[test]
-    fn what_the_instrument_asks_a_server_is_answered() {
-        runtime().block_on(async {
-            let connector = null();
-            let client = connector.connect().await.unwrap();
-            assert_eq!(observe::started(&client).await.unwrap(), 0.0);
-            assert!(
-                observe::identity(&client)
-                    .await
-                    .unwrap()
-                    .contains_key("server_version")
-            );
-            let observer = observe::Observer::new(client).await.unwrap();
-            assert_eq!(observer.sample(0).await.unwrap().updates, 0);
-            assert_eq!(observer.inspect().await.unwrap().table_bytes, 0);
-        });
-    }
-
-    #[test]
-    fn an_unknown_query_is_an_error_and_the_next_statement_is_served() {
-        runtime().block_on(async {
-            let client = null().connect().await.unwrap();
-            let error = client.query("SELECT 7", &[]).await.unwrap_err();
-            assert_eq!(crate::pg::failure(&error).class, FailureClass::Server);
-            assert!(client.simple_query("SELECT 7").await.is_err());
-            for (sql, rows) in [
-                ("UPDATE t SET a = 1", 1),
-                ("DELETE FROM t", 1),
-                ("VACUUM", 0),
-            ] {
-                assert_eq!(client.execute(sql, &[]).await.unwrap(), rows, "{sql}");
-            }
-        });
-    }
-
-    /// One trial of a workload, as on a real server: prepared, driven, observed and recorded.
-    fn trial_of(workload: serde_json::Value) -> workloads::Part {
-        let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
-            "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
-            "workloads": [workload],
-            "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1},
-        }))
-        .unwrap();
-        let trials = schedule::trials(&spec);
-        let context = Context {
-            spec: &spec,
-            trial: &trials[0],
-            attempt: 1,
-            access: Access::Postgres(null()),
-            lock: None,
-            prefix: String::new(),
-            generator: 0,
-            generators: 1,
-            rate: None,
-            live: std::sync::Arc::default(),
-        };
-        tokio::task::LocalSet::new()
-            .block_on(&runtime(), workloads::run(&context, &Alone))
-            .unwrap()
-    }
-
-    /// The floor of a Postgres workload.
-    #[test]
-    fn a_whole_trial_of_runs_passes() {
-        let part = trial_of(serde_json::json!({"name": "head", "headRow": {
-            "activeRuns": [1000], "fillfactor": [90], "minTransitions": 1000, "maxTransitions": 1000,
-            "load": {"closed": {"concurrency": [4]}}}}));
-        assert!(part.counts.completed > 100, "{:?}", part.counts);
-        assert_eq!(part.counts.expected, part.counts.completed);
-        assert_eq!(part.checks[0].violations, 0);
-        // With as many transitions, next to all of it is the compare-and-swap.
-        let transitions = part.recorded.operations["transition"].count as f64;
-        assert!(transitions / part.counts.completed as f64 > 0.99);
-        assert!(!part.samples.is_empty());
-        // A server that names no log is not asked for it.
-        assert!(part.logged.is_none());
-    }
-
-    #[test]
-    fn a_segment_of_a_soak_passes() {
-        let part = trial_of(serde_json::json!({"name": "long", "soak": {
-            "activeRuns": 1000, "ratePerSecond": 500, "connections": 2, "snapshots": ["WholeSegment"],
-            "autovacuum": [{"name": "Eager", "server": {"autovacuum_naptime": "1s"},
-                "table": {"autovacuum_vacuum_scale_factor": "0.01"}}]}}));
-        assert!(part.counts.completed > 100, "{:?}", part.counts);
-        assert_eq!(part.checks[0].violations, 0);
-        assert!(part.figures.contains_key("tableAgeHours"));
-    }
-
-    #[test]
-    fn messages_come_in_any_pieces() {
-        let mut whole = Session::default();
-        let mut input = vec![0, 0, 0, 8, 4, 210, 22, 47, 0, 0, 0, 9, 0, 3, 0, 0, 0];
-        let statement = b"a\0UPDATE t SET a = 1\0\0\0";
-        input.push(b'P');
-        input.extend_from_slice(&(statement.len() as u32 + 4).to_be_bytes());
-        input.extend_from_slice(statement);
-        let mut at = 0;
-        while let Some(used) = whole.take(&input[at..]).unwrap() {
-            at += used;
-        }
-        assert_eq!(at, input.len());
-        let (mut pieces, mut held, mut seen) = (Session::default(), Vec::new(), 0);
-        for byte in input {
-            held.push(byte);
-            while let Some(used) = pieces.take(&held).unwrap() {
-                held.drain(..used);
-                seen += 1;
-            }
-        }
-        assert_eq!((seen, pieces.output), (3, whole.output));
-        assert!(whole.statements.contains_key(b"a".as_slice()));
-        let broken = Session::default().take(&[0xFF; 8]).unwrap_err();
-        assert_eq!(broken.kind(), std::io::ErrorKind::InvalidData);
     }
 }

@@ -1,0 +1,60 @@
+//! A figure over the age of a table.
+
+use crate::summary::CellBackend;
+
+/// A figure over the time since the table was loaded: hours and values, of one table and in order.
+pub(super) struct Course {
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Course {
+    /// Of the table that lasted for most segments: a table that had to be loaded anew begins a new course.
+    pub fn of(on: &CellBackend, figure: &str) -> Self {
+        let of = |name: &str| on.figures.get(name).map_or(&[][..], |one| &one.blocks);
+        let at = |name: &str, block: i32| {
+            of(name)
+                .iter()
+                .find(|point| point.block == block)
+                .map(|point| point.value)
+        };
+        let mut tables: Vec<(f64, Vec<(f64, f64)>)> = Vec::new();
+        for point in of(figure) {
+            let (Some(hours), Some(loaded)) = (
+                at("tableAgeHours", point.block),
+                at("tableLoadedAtSeconds", point.block),
+            ) else {
+                continue;
+            };
+            match tables.iter_mut().find(|(other, _)| *other == loaded) {
+                Some((_, points)) => points.push((hours, point.value)),
+                None => tables.push((loaded, vec![(hours, point.value)])),
+            }
+        }
+        let mut points = tables
+            .into_iter()
+            .map(|(_, points)| points)
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { points }
+    }
+
+    /// The points after the middle of the time: before it the table is still on its way to its shape.
+    pub fn second_half(&self) -> &[(f64, f64)] {
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+            return &[];
+        };
+        let middle = (first.0 + last.0) / 2.0;
+        let from = self.points.partition_point(|(hours, _)| *hours < middle);
+        &self.points[from..]
+    }
+
+    pub fn sum(&self) -> Option<f64> {
+        let half = self.second_half();
+        (!half.is_empty()).then(|| half.iter().map(|(_, value)| value).sum())
+    }
+
+    pub fn most(&self) -> Option<f64> {
+        self.points.iter().map(|(_, value)| *value).reduce(f64::max)
+    }
+}

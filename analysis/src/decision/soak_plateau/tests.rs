@@ -1,0 +1,149 @@
+use super::super::tests_support::{SoakFigures, soak_summary};
+use super::*;
+
+const HOLDS: SoakFigures = SoakFigures {
+    dead: 5.0,
+    dead_per_hour: 0.0,
+    peak: 12.0,
+    index_mib: 40.0,
+    index_mib_per_hour: 0.0,
+    turnovers: 0.3,
+    autovacuums: 2.0,
+    missed: 0,
+};
+
+fn decided(blocks: i32, of: impl Fn(i64, bool) -> SoakFigures) -> DecisionRecord {
+    soak_summary(blocks, 0, of).decision.unwrap()
+}
+
+fn input<'a>(record: &'a DecisionRecord, name: &str) -> &'a DecisionInput {
+    record
+        .inputs
+        .iter()
+        .find(|input| input.name.starts_with(name))
+        .unwrap()
+}
+
+#[test]
+fn what_plateaus_is_go_and_says_what_a_snapshot_costs() {
+    let record = decided(24, |_, held| SoakFigures {
+        dead: if held { 25.0 } else { 5.0 },
+        ..HOLDS
+    });
+    assert_eq!(record.outcome, DecisionOutcome::Go, "{}", record.reason);
+    assert!(record.reason.contains("fillfactor 100, autovacuum Default"));
+    let held = input(&record, "Dead rows while a transaction");
+    assert!((held.value.unwrap() - 5.0).abs() < 0.1);
+    assert_eq!(held.role, Role::Context);
+}
+
+#[test]
+fn one_setting_that_holds_is_enough_and_all_must_fail() {
+    // A quarter of an hour a segment: 24 segments are six hours, the second half three.
+    let climbing = SoakFigures {
+        index_mib_per_hour: 4.0,
+        ..HOLDS
+    };
+    let one = decided(
+        24,
+        |fillfactor, _| if fillfactor == 100 { climbing } else { HOLDS },
+    );
+    assert_eq!(one.outcome, DecisionOutcome::Go, "{}", one.reason);
+    assert!(one.reason.contains("fillfactor 80"));
+    let none = decided(24, |_, _| climbing);
+    assert_eq!(none.outcome, DecisionOutcome::NoGo);
+    assert!(
+        none.reason.contains("Growth of the index"),
+        "{}",
+        none.reason
+    );
+    let cadence = input(&none, "Until the index has doubled");
+    // 40 MiB and six hours of 4 MiB each make 64, which at 4 an hour double in 16.
+    assert!((cadence.value.unwrap() - 16.0).abs() < 1.0, "{cadence:?}");
+}
+
+#[test]
+fn dead_rows_that_creep_are_no_plateau() {
+    let record = decided(24, |_, _| SoakFigures {
+        dead_per_hour: 3.0,
+        ..HOLDS
+    });
+    assert_eq!(record.outcome, DecisionOutcome::NoGo);
+    assert!(record.reason.contains("dead rows"), "{}", record.reason);
+    let left = decided(24, |_, _| SoakFigures {
+        peak: 55.0,
+        ..HOLDS
+    });
+    assert_eq!(left.outcome, DecisionOutcome::NoGo);
+}
+
+#[test]
+fn too_short_or_too_slow_a_soak_decides_nothing() {
+    let short = decided(12, |_, _| HOLDS);
+    assert_eq!(short.outcome, DecisionOutcome::Inconclusive);
+    assert_eq!(short.more_blocks, Some(8), "{}", short.reason);
+    let idle = decided(24, |_, _| SoakFigures {
+        turnovers: 0.01,
+        ..HOLDS
+    });
+    assert_eq!(idle.outcome, DecisionOutcome::Inconclusive);
+    assert!(idle.reason.contains("Turnovers"), "{}", idle.reason);
+    let quiet = decided(24, |_, _| SoakFigures {
+        autovacuums: 0.0,
+        index_mib_per_hour: 9.0,
+        ..HOLDS
+    });
+    assert_eq!(
+        quiet.outcome,
+        DecisionOutcome::Inconclusive,
+        "{}",
+        quiet.reason
+    );
+}
+
+#[test]
+fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
+    let about = |blocks: i32| {
+        let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
+        for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
+            for on in &mut cell.backends {
+                let dead = on.figures.get_mut("deadMeanPercent").unwrap();
+                for point in &mut dead.blocks {
+                    point.value += f64::from((point.block * 7) % 5) * 3.0;
+                }
+            }
+        }
+        let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
+        decide(&decision, &summary)
+    };
+    let record = about(24);
+    assert_eq!(record.outcome, DecisionOutcome::Inconclusive);
+    assert!(record.reason.contains("interval"), "{}", record.reason);
+    assert!(record.consequence.contains("ten times"));
+    let more = record.more_blocks.unwrap();
+    assert!(more > 0);
+    assert!(record.reason.contains(&format!("{more} more segments")));
+    assert_eq!(
+        about(24 + more).outcome,
+        DecisionOutcome::Go,
+        "after {more} more"
+    );
+    assert_eq!(about(24 + more / 3).outcome, DecisionOutcome::Inconclusive);
+}
+
+#[test]
+fn a_table_that_was_lost_begins_a_new_course() {
+    // The first six of 22 segments were on a table that is gone; its index was four times as large.
+    let summary = soak_summary(30, 6, |_, _| HOLDS);
+    let record = summary.decision.unwrap();
+    assert_eq!(record.outcome, DecisionOutcome::Go, "{}", record.reason);
+    let index = input(&record, "Growth of the index");
+    assert_eq!(index.blocks, 12);
+}
+
+#[test]
+fn a_row_that_another_moved_is_no_go_whatever_plateaus() {
+    let record = decided(24, |_, _| SoakFigures { missed: 1, ..HOLDS });
+    assert_eq!(record.outcome, DecisionOutcome::NoGo);
+    assert!(record.reason.contains("exactly the row"));
+}
