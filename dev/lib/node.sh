@@ -102,3 +102,10 @@ kubelet_up() { # NODE INDEX POOL CPU MEMORY-MiB
 }
 
 node_ctr() { ctr --address "$RUN/$1/containerd.sock" --namespace k8s.io "${@:2}"; }
+
+# What a power cut leaves of a node: its disk.
+node_down() { # NODE
+	kill_in "bakeoff/$1" "bakeoff/daemons/$1-containerd" "bakeoff/daemons/$1-kubelet" "bakeoff/daemons/$1-kube-proxy"
+	unmount_below "$RUN/$1" "$STATE/$1/kubelet"
+	rm -rf --one-file-system "${RUN:?}/$1"
+}

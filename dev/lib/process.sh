@@ -49,7 +49,8 @@ spawn() {
 	shift 2
 	[[ $netns == host ]] || set -- nsenter --net="/run/netns/$netns" -- "$@"
 	for h in "${TRACK[@]}"; do mkdir -p "$h/bakeoff/daemons/$name"; done
-	echo "$name" >>"$STATE/daemons"
+	# A node that is started again is there already.
+	grep -qsx "$name" "$STATE/daemons" || echo "$name" >>"$STATE/daemons"
 	(
 		for h in "${TRACK[@]}"; do echo "$BASHPID" >"$h/bakeoff/daemons/$name/cgroup.procs"; done
 		cd /
@@ -67,19 +68,29 @@ daemons_alive() {
 	done <"$STATE/daemons"
 }
 
-# wipe: remove whatever an earlier run left, in whatever state that is. Nothing is
-# stopped gently: the cluster is thrown away, and no signal but SIGKILL is certain.
-wipe() {
-	local pids pid path h tries=0
-	while pids=$(pids_in bakeoff) && [[ -n $pids ]]; do
+# kill_in CGROUP…: end every process in them and below. Nothing is stopped gently: no signal but SIGKILL is certain.
+kill_in() {
+	local pids pid cgroup tries=0
+	while pids=$(for cgroup; do pids_in "$cgroup"; done) && [[ -n $pids ]]; do
 		((tries++ < 150)) || die "these processes do not die: $(tr '\n' ' ' <<<"$pids")"
 		for pid in $pids; do kill -KILL "$pid" 2>/dev/null || true; done
 		sleep 0.1
 	done
+}
 
-	# Deepest first. Lazily: a dead container's mount may still be held for a moment.
-	awk '{print $5}' /proc/self/mountinfo | { grep -E "^($RUN|$STATE)/" || true; } | sort -r |
+# unmount_below PATH…: deepest first. Lazily: a dead container's mount may still be held for a moment.
+unmount_below() {
+	local path paths
+	paths=$(printf '%s|' "$@")
+	awk '{print $5}' /proc/self/mountinfo | { grep -E "^(${paths%|})/" || true; } | sort -r |
 		while read -r path; do umount -l "$path" 2>/dev/null || true; done
+}
+
+# wipe: remove whatever an earlier run left, in whatever state that is.
+wipe() {
+	local path h tries
+	kill_in bakeoff
+	unmount_below "$RUN" "$STATE"
 
 	# Every veth, bridge, route and nftables table of ours is inside one of these.
 	for path in /run/netns/bakeoff-*; do

@@ -1,5 +1,6 @@
 //! The experiments on Postgres, to their decisions.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use bakeoff_e2e::{
     Fixture, Lab, POSTGRES_17, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 /// The summary of a finished experiment, and the folder of its results.
 async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
@@ -223,7 +225,7 @@ async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Resul
 }
 
 /// The ten minutes of the example, with everything taken away once that a soak has to survive: the generator,
-/// the operator, and the results store for a while.
+/// the operator, the results store for a while, and the node of all three and the server.
 #[tokio::test]
 async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
     scenario_beside("soak", async |lab: &Lab| {
@@ -272,6 +274,15 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
             })
             .await?;
         }
+        // Where it is known how.
+        if let (None, Some(command)) = (&whole_turn, std::env::var_os("BAKEOFF_REBOOT")) {
+            after(8).await?;
+            let _alone = turn().await;
+            power_cut(&command, "system-1").await?;
+            // The next result is stored: all of them are back.
+            let done = lab.status(name).await?.progress.unwrap_or_default().trials.done;
+            after(done + 1).await?;
+        }
         let status = lab.ended(name, "Completed", 900).await?;
         ensure!(truth(&status, OBJECTIVES_MET) == "True", "{:?}", status.objectives);
         let progress = status.progress.clone().unwrap_or_default();
@@ -303,6 +314,20 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         lab.nothing_left(&[]).await
     })
     .await
+}
+
+/// Switches a node off and on again.
+async fn power_cut(command: &OsStr, node: &str) -> anyhow::Result<()> {
+    let said = Command::new(command)
+        .args(["reboot", node])
+        .output()
+        .await?;
+    ensure!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    Ok(())
 }
 
 async fn store_is_ready() -> anyhow::Result<bool> {
