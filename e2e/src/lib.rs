@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Experiments measure on one node pool, so tests would only wait for each other; and what one of them takes
 /// away, such as the operator, is away for all.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// Where tests queue for their turn, so that [`turn`] waits for the one that has it and not for all of them.
+static QUEUE: Mutex<()> = Mutex::const_new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs one test in a namespace of its own and removes it afterwards, whatever happened.
@@ -43,8 +45,9 @@ pub async fn scenario<F>(name: &str, body: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
 {
-    let _turn = turn().await;
-    run(name, body).await
+    let place = QUEUE.lock().await;
+    let turn = turn().await;
+    run(name, body, Some((place, turn))).await
 }
 
 /// The same for a long test on a pool of its own, beside the others. It takes a [`turn`] for what would
@@ -56,7 +59,7 @@ pub async fn scenario_beside<F>(name: &str, body: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
 {
-    run(name, body).await
+    run(name, body, None).await
 }
 
 /// Waits until no other test runs, and keeps it so for as long as this is kept.
@@ -64,7 +67,9 @@ pub async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
 
-async fn run<F>(name: &str, body: F) -> anyhow::Result<()>
+type Turn = (MutexGuard<'static, ()>, MutexGuard<'static, ()>);
+
+async fn run<F>(name: &str, body: F, turn: Option<Turn>) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
 {
@@ -75,9 +80,11 @@ where
         eprintln!("--- {name} failed: {error:#}");
         lab.diagnose().await;
     }
-    let removed = lab.remove().await;
+    let cleared = lab.clear().await;
     eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
-    result.and(removed)
+    // The next one need not wait for the namespace.
+    drop(turn);
+    result.and(cleared).and(lab.removed().await)
 }
 
 /// Runs kubectl; standard output, or an error with its standard error.
@@ -467,7 +474,8 @@ impl Lab {
         }
     }
 
-    async fn remove(&self) -> anyhow::Result<()> {
+    /// Deletes the namespace and waits until its experiments are gone.
+    async fn clear(&self) -> anyhow::Result<()> {
         // A finalizer that waits for a backend that a test has broken must not hold up the next test.
         for experiment in self.experiments().list(&ListParams::default()).await? {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {
@@ -478,10 +486,18 @@ impl Lab {
                 .patch(&experiment.name_any(), &PatchParams::default(), &patch)
                 .await;
         }
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        namespaces
+        Api::<Namespace>::all(self.client.clone())
             .delete(&self.namespace, &DeleteParams::default())
             .await?;
+        self.until("the deletion of the experiments", 120, async || {
+            let left = self.experiments().list(&ListParams::default()).await?;
+            Ok(left.items.is_empty())
+        })
+        .await
+    }
+
+    async fn removed(&self) -> anyhow::Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
         self.until("the deletion of the namespace", 120, async || {
             Ok(namespaces.get_opt(&self.namespace).await?.is_none())
         })
