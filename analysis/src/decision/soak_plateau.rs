@@ -292,7 +292,7 @@ fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) 
 /// first. Dead rows go up and down, so theirs is the trend, with its interval.
 fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> DecisionInput {
     let words = if demand.relative {
-        format!("at most {}", demand.bound)
+        format!("at most {} %", demand.bound)
     } else {
         format!("shown to be at most {} points", demand.bound)
     };
@@ -340,7 +340,7 @@ fn band(on: &CellBackend, scope: &str) -> DecisionInput {
         scope.to_owned(),
         Role::Guard,
         Unit::Percent,
-        format!("at most {DEAD_PERCENT} in every segment"),
+        format!("at most {DEAD_PERCENT} % in every segment"),
     );
     let course = Course::of(on, "deadPeakPercent");
     input.blocks = count(course.points.len());
