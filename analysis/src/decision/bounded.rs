@@ -24,6 +24,18 @@ impl Bound {
             _ => Standing::Open,
         }
     }
+
+    fn words(self, unit: Unit) -> String {
+        let unit = match unit {
+            Unit::Percent => " %",
+            Unit::Milliseconds => " ms",
+            _ => "",
+        };
+        match self {
+            Self::AtLeast(bound) => format!("at least {bound}{unit}"),
+            Self::AtMost(bound) => format!("at most {bound}{unit}"),
+        }
+    }
 }
 
 /// The values of a figure, one for each block in which it was measured.
@@ -50,16 +62,12 @@ pub(super) fn bounded(
     bound: Bound,
     alpha: f64,
 ) -> DecisionInput {
-    let demand = match bound {
-        Bound::AtLeast(bound) => format!("shown to be at least {bound}"),
-        Bound::AtMost(bound) => format!("shown to be at most {bound}"),
-    };
     let mut input = missing(
         named.name,
         scope.to_owned(),
         Role::Primary,
         named.unit,
-        demand,
+        format!("shown to be {}", bound.words(named.unit)),
     );
     let values = values(on, named.figure);
     input.blocks = count(values.len());
@@ -88,12 +96,12 @@ pub(super) fn in_every_window(
 ) -> DecisionInput {
     let mut input = bounded(on, named, scope, bound, alpha);
     let values = values(on, named.figure).into_iter();
-    let (worst, demand) = match bound {
-        Bound::AtLeast(bound) => (values.reduce(f64::min), format!("at least {bound}")),
-        Bound::AtMost(bound) => (values.reduce(f64::max), format!("at most {bound}")),
+    let worst = match bound {
+        Bound::AtLeast(_) => values.reduce(f64::min),
+        Bound::AtMost(_) => values.reduce(f64::max),
     };
     input.role = Role::Guard;
-    input.demand = format!("{demand} in every window");
+    input.demand = format!("{} in every window", bound.words(named.unit));
     if let Some(worst) = worst {
         input.value = Some(round(worst));
         // One block has no interval, and its value is all there is.

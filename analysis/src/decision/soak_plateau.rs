@@ -35,6 +35,9 @@ const DEAD_PERCENT: f64 = 40.0;
 /// Segments in the second half below which no trend is called one.
 const FEW: usize = 10;
 
+/// Bytes below which a growth is some pages more or less, and shows nothing whatever its share is.
+const SOME_PAGES: f64 = 1_048_576.0;
+
 const INDEX_GROWTH: &str = "Growth of the index over the second half";
 
 /// How a trend enters the rule.
@@ -76,12 +79,18 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         // One setting that holds is enough, so each is judged at its share of the error rate.
         alpha: summary.level / settings as f64,
     };
-    let variants: Vec<Variant> = cells
+    let (variants, lacking): (Vec<Variant>, Vec<Option<f64>>) = cells
         .iter()
         .filter(|cell| !held(cell))
         .map(|cell| variant(cell, &cells, &subject, look))
-        .collect();
-    let more = more_segments(&variants);
+        .unzip();
+    // The setting that is nearest to being settled.
+    let more = lacking
+        .into_iter()
+        .flatten()
+        .filter(|more| *more >= 1.0)
+        .reduce(f64::min)
+        .map(|more| more as i32);
     let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
         (
             DecisionOutcome::NoGo,
@@ -136,7 +145,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
             "Do dead rows and index size plateau on {subject}, so that the simple schema holds for good?"
         ),
         criterion: format!(
-            "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds. A size is read at the beginning and at the end of that half; dead rows by a Theil-Sen slope, whose intervals share an error rate of 5 % between the settings."
+            "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds; a size does if, slowing down as it did from the third quarter of the time to the last, it would grow by more than that in as much time again, and it is a MiB or more. A size is read at the beginning and at the end of that half; dead rows are judged by a Theil-Sen slope, whose intervals share an error rate of 5 % between the settings."
         ),
         margin: 1.0,
         outcome,
@@ -170,37 +179,7 @@ fn swings(variants: &[Variant]) -> bool {
         .flat_map(|variant| &variant.inputs)
         .filter(|input| input.role != Role::Context && input.standing == Standing::Open)
         .peekable();
-    open.peek().is_some()
-        && open.all(|input| input.role == Role::Primary && input.blocks >= count(FEW))
-}
-
-/// How many more segments would settle the setting that is nearest to it: those that the second half lacks, or those
-/// that narrow an interval until it lies within its bound, if the figure stays where it is. An interval of a change
-/// over the half narrows with the root of the segments in it.
-fn more_segments(variants: &[Variant]) -> Option<i32> {
-    let lacks = |input: &DecisionInput| {
-        let have = f64::from(input.blocks);
-        if input.blocks < count(FEW) {
-            return Some(FEW as f64 - have);
-        }
-        let rise = input.value?;
-        let (half, room) = (input.high? - rise, DEAD_POINTS - rise);
-        (room > 0.0).then(|| have * (half / room).powi(2) - have)
-    };
-    variants
-        .iter()
-        .filter_map(|variant| {
-            let open = variant
-                .inputs
-                .iter()
-                .filter(|input| input.role == Role::Primary && input.standing == Standing::Open);
-            // The second half is half of what is run.
-            open.map(|input| lacks(input).map(|more| 2.0 * more.ceil()))
-                .try_fold(0.0_f64, |most, more| Some(most.max(more?)))
-                .filter(|more| *more >= 1.0)
-        })
-        .reduce(f64::min)
-        .map(|more| more as i32)
+    open.peek().is_some() && open.all(|input| input.role == Role::Primary && input.high.is_some())
 }
 
 /// How the trends of all settings are looked at.
@@ -211,13 +190,39 @@ struct Look {
     alpha: f64,
 }
 
-fn variant(cell: &CellSummary, cells: &[&CellSummary], subject: &str, look: Look) -> Variant {
+/// A demand, and how many more segments would settle it if everything goes on as it is: 0 for what is settled, nothing
+/// where no number would.
+struct Judged {
+    input: DecisionInput,
+    lacks: Option<f64>,
+}
+
+impl Judged {
+    fn settled(input: DecisionInput) -> Self {
+        Self {
+            input,
+            lacks: Some(0.0),
+        }
+    }
+
+    /// The second half lacks so many, and is half of what is run.
+    fn lacking(input: DecisionInput, more: f64) -> Self {
+        let lacks = more.is_finite().then(|| 2.0 * more.ceil().max(1.0));
+        Self { input, lacks }
+    }
+}
+
+/// What a setting shows, and how many more segments would settle it.
+fn variant(
+    cell: &CellSummary,
+    cells: &[&CellSummary],
+    subject: &str,
+    look: Look,
+) -> (Variant, Option<f64>) {
     let name = name_of(&cell.levels);
     let Some(on) = cell.on(subject) else {
-        return Variant {
-            name,
-            inputs: Vec::new(),
-        };
+        let inputs = Vec::new();
+        return (Variant { name, inputs }, None);
     };
     let scope = name.clone();
     let coverage = [
@@ -229,8 +234,10 @@ fn variant(cell: &CellSummary, cells: &[&CellSummary], subject: &str, look: Look
         ),
     ]
     .map(|(figure, name, least)| covered(on, figure, name, least, &scope));
-    let whole = coverage.iter().all(|input| input.standing == Standing::Met);
-    let mut inputs: Vec<DecisionInput> = coverage.into();
+    let whole = coverage
+        .iter()
+        .all(|judged| judged.input.standing == Standing::Met);
+    let mut judged: Vec<Judged> = coverage.into();
     for demand in [
         Demand {
             figure: "deadMeanPercent",
@@ -251,13 +258,17 @@ fn variant(cell: &CellSummary, cells: &[&CellSummary], subject: &str, look: Look
             relative: true,
         },
     ] {
-        let mut input = trended(on, &demand, &scope, look);
+        let mut one = trended(on, &demand, &scope, look);
         // What has not turned over once may not have begun to grow, and may not have finished.
         if !whole {
-            input.standing = Standing::Open;
+            one.input.standing = Standing::Open;
         }
-        inputs.push(input);
+        judged.push(one);
     }
+    let more = judged
+        .iter()
+        .try_fold(0.0_f64, |most, one| Some(most.max(one.lacks?)));
+    let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|one| one.input).collect();
     inputs.push(band(on, &scope));
     // A growth within its bound needs no cadence.
     let grows = inputs
@@ -266,10 +277,12 @@ fn variant(cell: &CellSummary, cells: &[&CellSummary], subject: &str, look: Look
     inputs.extend(grows.then(|| cadence(on, &scope, look)).flatten());
     inputs.extend(frozen(on, &scope));
     inputs.extend(held_back(cell, cells, subject, &scope));
-    Variant { name, inputs }
+    let variant = Variant { name, inputs };
+    let more = more.filter(|_| variant.standing() == Standing::Open);
+    (variant, more)
 }
 
-fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) -> DecisionInput {
+fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) -> Judged {
     let mut input = missing(
         name,
         scope.to_owned(),
@@ -278,19 +291,23 @@ fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) 
         format!("at least {least}"),
     );
     let course = Course::of(on, figure);
-    input.blocks = count(course.second_half().len());
-    if let Some(sum) = course.sum() {
-        input.value = Some(round(sum));
-        if sum >= least {
+    let have = course.second_half().len();
+    input.blocks = count(have);
+    let sum = course.sum();
+    input.value = sum.map(round);
+    match sum {
+        Some(sum) if sum >= least => {
             input.standing = Standing::Met;
+            Judged::settled(input)
         }
+        Some(sum) => Judged::lacking(input, have as f64 * (least / sum - 1.0)),
+        None => Judged { input, lacks: None },
     }
-    input
 }
 
 /// Change over the second half. A size is read and not estimated: what it grew by is the last reading over the
 /// first. Dead rows go up and down, so theirs is the trend, with its interval.
-fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> DecisionInput {
+fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> Judged {
     let words = if demand.relative {
         format!("at most {} %", demand.bound)
     } else {
@@ -306,31 +323,77 @@ fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look) -> Decisi
     let course = Course::of(on, demand.figure);
     let half = course.second_half();
     input.blocks = count(half.len());
-    let Some((first, last)) = half.first().zip(half.last()) else {
-        return input;
+    let few = FEW as f64 - half.len() as f64;
+    let (Some(first), Some(last)) = (half.first(), half.last()) else {
+        return Judged::lacking(input, few);
     };
-    if half.len() < FEW {
+    if few > 0.0 {
         input
             .demand
             .push_str(&format!(", over at least {FEW} segments"));
-        return input;
+        return Judged::lacking(input, few);
     }
     if demand.relative {
-        let growth = (last.1 / first.1.max(1.0) - 1.0) * 100.0;
-        input.value = Some(round(growth));
-        input.standing = at_most(growth, growth, demand.bound);
-        return input;
+        return grown(input, &course, demand.bound);
     }
     let Some(trend) = trend::over_segments(half, look.alpha) else {
-        return input;
+        return Judged { input, lacks: None };
     };
     let change = |slope: f64| slope * (last.0 - first.0);
-    let (low, high) = (change(trend.low), change(trend.high));
-    input.value = Some(round(change(trend.slope)));
+    let (rise, low, high) = (change(trend.slope), change(trend.low), change(trend.high));
+    input.value = Some(round(rise));
     input.low = Some(round(low));
     input.high = Some(round(high));
     input.standing = at_most(low, high, demand.bound);
-    input
+    if input.standing != Standing::Open {
+        return Judged::settled(input);
+    }
+    // An interval of a change over the half narrows with the root of the segments in it.
+    let (reach, room) = (high - rise, demand.bound - rise);
+    let times = if room > 0.0 {
+        (reach / room).powi(2)
+    } else {
+        f64::INFINITY
+    };
+    Judged::lacking(input, half.len() as f64 * (times - 1.0))
+}
+
+/// A size. One that grew by more than its bound is no proof against a plateau if it is on its way to rest: then the
+/// second half began too early, and will not once the soak has gone on for long enough.
+fn grown(mut input: DecisionInput, course: &Course, bound: f64) -> Judged {
+    let half = course.second_half();
+    let quarter = Course::second_half_of(half);
+    let at = |point: Option<&(f64, f64)>| point.copied().unwrap_or_default();
+    let (first, middle, last) = (at(half.first()), at(quarter.first()), at(half.last()));
+    let least = first.1.max(1.0);
+    let growth = (last.1 / least - 1.0) * 100.0;
+    input.value = Some(round(growth));
+    // What comes to rest does so by a share of what is left, as in Aitken's extrapolation: each quarter of the time adds
+    // that share of what the one before it added. The next two:
+    let pace =
+        |from: (f64, f64), to: (f64, f64)| (to.1 - from.1) / (to.0 - from.0).max(f64::EPSILON);
+    let (third, fourth) = (pace(first, middle), pace(middle, last));
+    let share = if third > 0.0 {
+        (fourth / third).clamp(0.0, 1.0)
+    } else {
+        1.0
+    };
+    let added = fourth * (last.0 - first.0) / 2.0 * (share + share * share);
+    let next = 100.0 * added / last.1.max(1.0);
+    input.standing = if growth <= bound {
+        Standing::Met
+    } else if next > bound && last.1 - first.1 >= SOME_PAGES {
+        Standing::NotMet
+    } else {
+        Standing::Open
+    };
+    if input.standing != Standing::Open {
+        return Judged::settled(input);
+    }
+    input.demand.push_str(&format!(
+        "; slowing down as it did, it would grow by {next:.1} % in as much time again"
+    ));
+    Judged::lacking(input, course.until_flat(bound))
 }
 
 /// Dead rows in every segment, also in the first half: a band that was left once was left.

@@ -94,14 +94,8 @@ fn describe(input: &DecisionInput) -> String {
         .map_or_else(String::new, |(low, high)| {
             format!(" (interval {low:.1} to {high:.1})")
         });
-    // A demand in words has its unit in its words.
-    let of = if input.demand.ends_with(|last: char| last.is_ascii_digit()) {
-        unit
-    } else {
-        ""
-    };
     format!(
-        "{} with {} is {value}{interval}, and the rule demands: {}{of}",
+        "{} with {} is {value}{interval}, and the rule demands: {}",
         input.name, input.scope, input.demand
     )
 }

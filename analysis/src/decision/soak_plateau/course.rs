@@ -41,12 +41,34 @@ impl Course {
 
     /// The points after the middle of the time: before it the table is still on its way to its shape.
     pub fn second_half(&self) -> &[(f64, f64)] {
-        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+        Self::second_half_of(&self.points)
+    }
+
+    /// The same of a part of the course.
+    pub fn second_half_of(points: &[(f64, f64)]) -> &[(f64, f64)] {
+        let (Some(first), Some(last)) = (points.first(), points.last()) else {
             return &[];
         };
         let middle = (first.0 + last.0) / 2.0;
-        let from = self.points.partition_point(|(hours, _)| *hours < middle);
-        &self.points[from..]
+        let from = points.partition_point(|(hours, _)| *hours < middle);
+        &points[from..]
+    }
+
+    /// How many segments the second half lacks until it begins where the figure is within so many percent of its last
+    /// value, if it stays there.
+    pub fn until_flat(&self, percent: f64) -> f64 {
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+            return f64::INFINITY;
+        };
+        let near = last.1 / (1.0 + percent / 100.0);
+        let reached = self.points.iter().find(|(_, value)| *value >= near);
+        let Some((reached, _)) = reached else {
+            return f64::INFINITY;
+        };
+        // The half begins in the middle of the whole.
+        let whole = 2.0 * (reached - first.0);
+        let pace = (last.0 - first.0) / (self.points.len() - 1).max(1) as f64;
+        ((whole - (last.0 - first.0)) / pace / 2.0).max(0.0)
     }
 
     pub fn sum(&self) -> Option<f64> {

@@ -88,6 +88,8 @@ fn too_short_or_too_slow_a_soak_decides_nothing() {
     });
     assert_eq!(idle.outcome, DecisionOutcome::Inconclusive);
     assert!(idle.reason.contains("Turnovers"), "{}", idle.reason);
+    // A hundredth a segment: the second half needs a hundred of them.
+    assert_eq!(idle.more_blocks, Some(2 * 88));
     let quiet = decided(24, |_, _| SoakFigures {
         autovacuums: 0.0,
         index_mib_per_hour: 9.0,
@@ -99,6 +101,7 @@ fn too_short_or_too_slow_a_soak_decides_nothing() {
         "{}",
         quiet.reason
     );
+    assert_eq!(quiet.more_blocks, None, "no number of segments without one");
 }
 
 #[test]
@@ -129,6 +132,67 @@ fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
         "after {more} more"
     );
     assert_eq!(about(24 + more / 3).outcome, DecisionOutcome::Inconclusive);
+}
+
+#[test]
+fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_is_not() {
+    // In pages of 8 KiB, much as they were read from a soak of ten minutes.
+    let read = [
+        12, 15, 18, 20, 22, 24, 26, 28, 30, 31, 32, 34, 35, 36, 36, 36, 36, 36, 38, 38,
+    ];
+    let about = |blocks: i32, size: &dyn Fn(i32) -> i32| {
+        let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
+        for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
+            for on in &mut cell.backends {
+                for point in &mut on.figures.get_mut("indexBytes").unwrap().blocks {
+                    point.value = f64::from(size(point.block)) * 8_192.0;
+                }
+            }
+        }
+        let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
+        decide(&decision, &summary)
+    };
+    let rests = |block: i32| read[usize::try_from(block.min(19)).unwrap()];
+    let record = about(20, &rests);
+    assert_eq!(
+        record.outcome,
+        DecisionOutcome::Inconclusive,
+        "{}",
+        record.reason
+    );
+    assert!(
+        record.reason.contains("slowing down as it did"),
+        "{}",
+        record.reason
+    );
+    assert!(!record.consequence.contains("ten times"));
+    let more = record.more_blocks.unwrap();
+    assert_eq!(
+        about(20 + more, &rests).outcome,
+        DecisionOutcome::Go,
+        "after {more} more"
+    );
+    assert_eq!(
+        about(20 + more / 3, &rests).outcome,
+        DecisionOutcome::Inconclusive
+    );
+    let grows = about(20, &|block| 100 * (40 + block));
+    assert_eq!(grows.outcome, DecisionOutcome::NoGo, "{}", grows.reason);
+    let slows = about(20, &|block| 1_000 * rests(block));
+    assert_eq!(
+        slows.outcome,
+        DecisionOutcome::Inconclusive,
+        "{}",
+        slows.reason
+    );
+    // The same shares of so little are a page now and a page then.
+    let pages = about(20, &|block| 40 + block);
+    assert_eq!(
+        pages.outcome,
+        DecisionOutcome::Inconclusive,
+        "{}",
+        pages.reason
+    );
 }
 
 #[test]
