@@ -460,7 +460,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("loadgen", "postgres", "pgbench", "psql", "weed"):
         parser.add_argument(f"--{name}", required=True, help="the program" if name != "postgres" else "a folder with bin, lib and share")
-    parser.add_argument("--record", nargs="+", required=True, help="the command that measures recording")
+    parser.add_argument("--record", nargs="+", help="the command that measures recording; not with --agreement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of each window")
     parser.add_argument("--agreement", action="store_true", help="only whether loadgen and pgbench see the same latency")
