@@ -127,6 +127,8 @@ class Bench:
         self.children = []
         self.names = {}
         self.number = 0
+        # The servers go, too, when the bench is told to end.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     # Servers.
 
