@@ -2,6 +2,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_crds::schedule;
+use bakeoff_crds::spec::ExperimentSpec;
+use serde_json::{Value, json};
+
+use crate::access::Access;
+use crate::null_postgres;
+use crate::pg::Connector;
+use crate::sigv4::Credentials;
+use crate::stall::Stall;
+use crate::workloads::{self, Alone, Context, Part};
+
+/// How long the clients of a null server wait for an answer.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs tasks of one thread to their end, as a generator does.
 pub fn local<T>(work: impl Future<Output = T>) -> T {
@@ -10,4 +27,60 @@ pub fn local<T>(work: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, work)
+}
+
+/// Runs a null server on a thread of its own, for as long as the process lives; where it listens.
+pub fn serving<F>(
+    serve: impl FnOnce(SocketAddr, Box<dyn FnOnce(SocketAddr)>) -> F + Send + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = std::io::Result<()>>,
+{
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        local(serve(
+            any_port,
+            Box::new(move |address| sender.send(address).unwrap()),
+        ))
+    });
+    receiver.recv().unwrap()
+}
+
+/// A null server lets everybody in.
+pub fn anybody() -> Credentials {
+    Credentials {
+        access_key_id: "null".into(),
+        secret_access_key: "null".into(),
+        session_token: None,
+    }
+}
+
+/// A connector to a null Postgres of its own.
+pub fn null_postgres(stall: Stall) -> Connector {
+    let address = serving(move |listen, told| null_postgres::serve(listen, stall, told));
+    let endpoint = format!("postgres://{address}");
+    Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
+
+/// The first trial of a workload, as on a real server: prepared, driven, observed and recorded.
+pub fn first_trial(backend: Value, workload: Value, trials: Value, access: Access) -> Part {
+    let spec: ExperimentSpec = serde_json::from_value(
+        json!({"backends": [backend], "workloads": [workload], "trials": trials}),
+    )
+    .unwrap();
+    let trials = schedule::trials(&spec);
+    let context = Context {
+        spec: &spec,
+        trial: &trials[0],
+        attempt: 1,
+        access,
+        lock: None,
+        prefix: String::new(),
+        generator: 0,
+        generators: 1,
+        rate: None,
+        live: Arc::default(),
+    };
+    local(workloads::run(&context, &Alone)).unwrap()
 }

@@ -2,41 +2,17 @@ use super::*;
 use crate::access::Access;
 use crate::pg::{Connector, observe};
 use crate::s3::FailureClass;
-use crate::sigv4::Credentials;
-use crate::workloads::{self, Alone, Context};
-use bakeoff_crds::schedule;
-use bakeoff_crds::spec::ExperimentSpec;
-use std::time::Duration;
+use crate::testing::{self, local};
+use crate::workloads::Part;
 
-/// A connector to a server of its own, on a thread.
+/// A connector to a server of its own, which never stalls.
 fn null() -> Connector {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        runtime().block_on(serve(
-            SocketAddr::from(([127, 0, 0, 1], 0)),
-            Stall::default(),
-            |address| sender.send(address).unwrap(),
-        ))
-    });
-    let credentials = Credentials {
-        access_key_id: "null".into(),
-        secret_access_key: "null".into(),
-        session_token: None,
-    };
-    let endpoint = format!("postgres://{}", receiver.recv().unwrap());
-    Connector::new(&endpoint, "null", &credentials, Duration::from_secs(5)).unwrap()
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    testing::null_postgres(Stall::default())
 }
 
 #[test]
 fn what_the_instrument_asks_a_server_is_answered() {
-    runtime().block_on(async {
+    local(async {
         let connector = null();
         let client = connector.connect().await.unwrap();
         assert_eq!(observe::started(&client).await.unwrap(), 0.0);
@@ -54,7 +30,7 @@ fn what_the_instrument_asks_a_server_is_answered() {
 
 #[test]
 fn an_unknown_query_is_an_error_and_the_next_statement_is_served() {
-    runtime().block_on(async {
+    local(async {
         let client = null().connect().await.unwrap();
         let error = client.query("SELECT 7", &[]).await.unwrap_err();
         assert_eq!(crate::pg::failure(&error).class, FailureClass::Server);
@@ -69,33 +45,14 @@ fn an_unknown_query_is_an_error_and_the_next_statement_is_served() {
     });
 }
 
-/// One trial of a workload, as on a real server: prepared, driven, observed and recorded.
-fn trial_of(workload: serde_json::Value) -> workloads::Part {
-    let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
-        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
-        "workloads": [workload],
-        "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1},
-    }))
-    .unwrap();
-    let trials = schedule::trials(&spec);
-    let context = Context {
-        spec: &spec,
-        trial: &trials[0],
-        attempt: 1,
-        access: Access::Postgres(null()),
-        lock: None,
-        prefix: String::new(),
-        generator: 0,
-        generators: 1,
-        rate: None,
-        live: std::sync::Arc::default(),
-    };
-    tokio::task::LocalSet::new()
-        .block_on(&runtime(), workloads::run(&context, &Alone))
-        .unwrap()
+/// One second of a workload.
+fn trial_of(workload: serde_json::Value) -> Part {
+    let backend = serde_json::json!({"name": "pg", "postgres": {"version": "18.4"}});
+    let trials =
+        serde_json::json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1});
+    testing::first_trial(backend, workload, trials, Access::Postgres(null()))
 }
 
-/// The floor of a Postgres workload.
 #[test]
 fn a_whole_trial_of_runs_passes() {
     let part = trial_of(serde_json::json!({"name": "head", "headRow": {
