@@ -12,6 +12,7 @@ pub mod calibrate;
 pub mod capacity;
 pub mod cgroup;
 pub mod checker;
+pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod drive;

@@ -4,10 +4,8 @@
 //! another attempt could do better; 4 stopped by a signal, resumable; 5 a standalone run that
 //! finished but did not pass (an invalid trial, a violated check, an objective not met).
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    bakeoff_loadgen::cli::main()
 }

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::{self, Control, Follower};
+use crate::run::{self, Run, RunError};
+use crate::sigv4::Credentials;
+use crate::stall::Stall;
+use crate::store::Store;
+use crate::{calibrate as node, null_postgres, null_s3, report as reporting};
 use bakeoff_analysis::{compare as comparison, index, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
-use bakeoff_loadgen::control::{self, Control, Follower};
-use bakeoff_loadgen::run::{self, Run, RunError};
-use bakeoff_loadgen::sigv4::Credentials;
-use bakeoff_loadgen::stall::Stall;
-use bakeoff_loadgen::store::Store;
-use bakeoff_loadgen::{calibrate as node, null_postgres, null_s3, report as reporting};
 use tokio::sync::watch;
 
 use super::{Ended, Failed, RunArgs, StoreArgs};
@@ -33,8 +33,8 @@ impl From<reporting::ReportError> for Failed {
     }
 }
 
-impl From<bakeoff_loadgen::store::StoreError> for Failed {
-    fn from(error: bakeoff_loadgen::store::StoreError) -> Self {
+impl From<crate::store::StoreError> for Failed {
+    fn from(error: crate::store::StoreError) -> Self {
         Self::new(error.reason(), error.to_string(), error.retryable())
     }
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::stall::Stall;
 use bakeoff_crds::names::GENERATOR_PORT;
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
-use bakeoff_loadgen::stall::Stall;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::control::Control;
+use crate::lock_server::LockServer;
+use crate::record::decode;
+use crate::report as reporting;
+use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
+use crate::sigv4::Credentials;
+use crate::standalone::{Endpoints, plan};
+use crate::store::Store;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
-use bakeoff_loadgen::control::Control;
-use bakeoff_loadgen::lock_server::LockServer;
-use bakeoff_loadgen::record::decode;
-use bakeoff_loadgen::report as reporting;
-use bakeoff_loadgen::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
-use bakeoff_loadgen::sigv4::Credentials;
-use bakeoff_loadgen::standalone::{Endpoints, plan};
-use bakeoff_loadgen::store::Store;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::commands::stop_on_signals;
