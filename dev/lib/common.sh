@@ -83,7 +83,7 @@ release_dir() { echo "${CARGO_TARGET_DIR:-$(dirname "$DEV")/target}/release"; }
 # The two programs, always both in one go: alone, each would ask for other features of the libraries they share, and
 # compile those again.
 compile_release() {
-	say "compiling the operator and the generator with cargo (release; $(compiled && echo 'what has changed' || echo 'about 12 minutes on two cores, the first time only'))"
+	say "compiling the operator and the generator with cargo (release; $(compiled && echo 'what has changed' || echo 'about 8 minutes on two cores, the first time only'))"
 	(cd "$(dirname "$DEV")" && cargo build --release --locked -p bakeoff-operator -p bakeoff-loadgen --bin operator --bin loadgen >&2)
 }
 compiled() { [[ -x $(release_dir)/operator && -x $(release_dir)/loadgen ]]; }

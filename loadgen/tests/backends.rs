@@ -19,14 +19,8 @@ use bakeoff_loadgen::run::{Backend, Run, RunError};
 use bakeoff_loadgen::standalone;
 use bakeoff_loadgen::store::{self, Store};
 use support::fault_proxy::{self, Fault};
+use support::runtime;
 use tokio::sync::watch;
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
 
 fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {
     let names: Vec<&str> = backends

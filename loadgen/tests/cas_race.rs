@@ -20,6 +20,7 @@ use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
 use support::redis::Redis;
+use support::runtime;
 use tokio::sync::watch;
 
 fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
@@ -292,13 +293,6 @@ fn read_back(history: &[Event]) -> usize {
         )
     };
     history.iter().filter(is_read_back).count()
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 #[test]

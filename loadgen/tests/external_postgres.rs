@@ -16,15 +16,8 @@ use bakeoff_loadgen::run::{self, Backend, Run, RunError};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
-use support::{KEY, SECRET, runner};
+use support::{KEY, SECRET, runner, runtime};
 use tokio::sync::watch;
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
 
 /// The folder of a Secret with this URL, as it is mounted.
 fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {

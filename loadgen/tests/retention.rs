@@ -15,6 +15,7 @@ use bakeoff_loadgen::record::decode;
 use serde_json::json;
 use support::postgres::Postgres;
 use support::runner::{Ran, backend, measured, plan};
+use support::runtime;
 use tokio_postgres::Client;
 
 const EAGER: [&str; 4] = [
@@ -183,13 +184,7 @@ fn beside<T: Send + 'static>(
     what: impl AsyncFnOnce(Connector) -> T + Send + 'static,
 ) -> std::thread::JoinHandle<T> {
     let connector = connector(server);
-    std::thread::spawn(move || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(what(connector))
-    })
+    std::thread::spawn(move || runtime().block_on(what(connector)))
 }
 
 fn connector(server: &Postgres) -> Connector {

@@ -14,6 +14,7 @@ use bakeoff_loadgen::store::Store;
 use serde_json::json;
 use support::postgres::Postgres;
 use support::runner::{backend, measured, plan};
+use support::runtime;
 use tokio::sync::watch;
 
 fn soak(more: serde_json::Value) -> serde_json::Value {
@@ -47,18 +48,7 @@ fn ask(server: &Postgres, sql: &str) -> String {
         let client = connector.connect().await.unwrap();
         client.query_one(sql, &[]).await.unwrap().get(0)
     };
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap()
-                    .block_on(asked)
-            })
-            .join()
-            .unwrap()
-    })
+    std::thread::scope(|scope| scope.spawn(|| runtime().block_on(asked)).join().unwrap())
 }
 
 #[test]
@@ -128,10 +118,7 @@ fn a_generator_that_was_lost_goes_on_with_the_same_table() {
     let server = Postgres::start(&["synchronous_commit=off"]);
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     for attempt in 0..2 {
         let on = backend(&server);
         let (sender, stop) = watch::channel(false);

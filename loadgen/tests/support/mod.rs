@@ -29,6 +29,14 @@ pub fn credentials() -> Credentials {
     }
 }
 
+/// One thread, as the generator has.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 /// A server process and its data; killed and removed when dropped.
 pub struct Server {
     child: Child,

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::postgres::Postgres;
+use super::runtime;
 
 /// The plan of an experiment with this workload and these trials.
 pub fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Backend) -> RunPlan {
@@ -76,10 +77,7 @@ pub fn shown(
         control,
         stop,
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    runtime()
         .block_on(run.lead(&|record| {
             on_trial(record);
             records.borrow_mut().push(record.clone());
