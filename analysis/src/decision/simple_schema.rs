@@ -7,6 +7,7 @@
 //! that every fillfactor is shown to fail somewhere.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
@@ -15,6 +16,7 @@ use bakeoff_crds::status::DecisionOutcome;
 use super::bounded::{Bound, Named, bounded, values};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
+use crate::report::format;
 use crate::stats::{mean, round};
 use crate::summary::{CellBackend, CellSummary, Summary};
 
@@ -97,7 +99,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
             "Does one plain head table hold on {subject}, so that no partitioning is needed?"
         ),
         criterion: format!(
-            "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs, while each window covers at least one run of autovacuum and one turnover of the population, and bytes per active run are at the largest level at most {SIZE_RATIO}x those at the smallest; NoGo if every fillfactor is shown to fail one of these."
+            "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs, and bytes per active run are at the largest level at most {SIZE_RATIO}x those at the smallest; NoGo if every fillfactor is shown to fail one of these. Windows that do not cover at least one run of autovacuum and one turnover of the population say nothing for or against."
         ),
         margin: 1.0,
         outcome,
@@ -124,34 +126,41 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
         .collect();
     mine.sort_by_key(|(active, _)| *active);
     let mut inputs = Vec::new();
+    let mut whole_everywhere = true;
     for (active, on) in &mine {
         let scope = format!("fillfactor {fillfactor}, {active} active runs");
         let coverage = COVERED.map(|(figure, name)| covered(on, figure, name, &scope));
         let whole = coverage.iter().all(|input| input.standing == Standing::Met);
         inputs.extend(coverage);
-        let hot = Bound::AtLeast(HOT_PERCENT);
-        inputs.push(bounded(on, "hotPercent", "HOT updates", &scope, hot));
+        whole_everywhere &= whole;
         for (figure, name, bound) in [
+            ("hotPercent", "HOT updates", Bound::AtLeast(HOT_PERCENT)),
             (
                 "lateGrowthPercent",
                 "Growth over the second half of the window",
-                LATE_GROWTH_PERCENT,
+                Bound::AtMost(LATE_GROWTH_PERCENT),
             ),
             (
                 "deadPeakPercent",
                 "Most dead rows, of the active runs",
-                DEAD_PERCENT,
+                Bound::AtMost(DEAD_PERCENT),
             ),
         ] {
-            let mut input = bounded(on, figure, name, &scope, Bound::AtMost(bound));
-            // A table that is still on its way to its size says nothing for or against it.
+            let mut input = bounded(on, figure, name, &scope, bound);
+            // A table that is still as it was loaded says nothing for or against what becomes of it: its pages are
+            // full, so that updates cannot be HOT, until the first round of deletes and vacuums makes room.
             if !whole {
                 input.standing = Standing::Open;
             }
             inputs.push(input);
         }
     }
-    inputs.push(tracking(fillfactor, &mine));
+    let mut tracking = tracking(fillfactor, &mine);
+    // Where nothing was deleted yet there is no history that the size could keep.
+    if !whole_everywhere {
+        tracking.standing = Standing::Open;
+    }
+    inputs.push(tracking);
     Variant {
         name: format!("fillfactor {fillfactor}"),
         inputs,
@@ -175,6 +184,9 @@ fn covered(on: &CellBackend, figure: &str, name: &str, scope: &str) -> DecisionI
         input.value = Some(round(fewest));
         if fewest >= 1.0 {
             input.standing = Standing::Met;
+        } else if fewest > 0.0 {
+            let times = format::three((10.0 / fewest).ceil() / 10.0);
+            let _ = write!(input.demand, ", which takes windows {times} times as long");
         }
     }
     input
@@ -289,5 +301,46 @@ mod tests {
         });
         assert_eq!(short.outcome, DecisionOutcome::Inconclusive);
         assert!(short.reason.contains("turnovers"), "{}", short.reason);
+        assert!(
+            short.reason.contains("windows 10.0 times as long"),
+            "{}",
+            short.reason
+        );
+    }
+
+    /// Ten million rows, freshly loaded: hardly a page has room for a HOT update within a minute.
+    #[test]
+    fn a_table_as_it_was_loaded_is_no_no_go() {
+        let decision = decide_with(|_, _| HeadRowFigures {
+            hot: 32.0,
+            growth: 9.0,
+            dead: 90.0,
+            turnovers: 0.002,
+            ..FINE
+        });
+        assert_eq!(
+            decision.outcome,
+            DecisionOutcome::Inconclusive,
+            "{}",
+            decision.reason
+        );
+        let history = decide_with(|active, _| HeadRowFigures {
+            bytes: if active > 1_000 { 900.0 } else { 300.0 },
+            turnovers: 0.5,
+            ..FINE
+        });
+        assert_eq!(
+            history.outcome,
+            DecisionOutcome::Inconclusive,
+            "{}",
+            history.reason
+        );
+        let replaced = decide_with(|_, _| HeadRowFigures { hot: 32.0, ..FINE });
+        assert_eq!(
+            replaced.outcome,
+            DecisionOutcome::NoGo,
+            "{}",
+            replaced.reason
+        );
     }
 }

@@ -4,6 +4,7 @@
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::{DecisionInput, Role, Standing, Unit, missing};
+use crate::report::format;
 use crate::summary::{CheckSummary, Summary};
 use crate::vocabulary;
 
@@ -86,7 +87,10 @@ fn describe(input: &DecisionInput) -> String {
     };
     let value = input.value.map_or_else(
         || "not measured".to_owned(),
-        |value| format!("{value:.1}{unit}"),
+        |value| match value.abs() {
+            small if small > 0.0 && small < 1.0 => format!("{}{unit}", format::three(value)),
+            _ => format!("{value:.1}{unit}"),
+        },
     );
     let interval = input
         .low

@@ -2,9 +2,11 @@
 //!
 //! Tokio's timer is a millisecond wheel and would report its own lateness as the backend's latency, so what
 //! wakes the runtime is a timer of the kernel for absolute instants (`timerfd`, which has no slack), on the
-//! thread that carries the workers: one wake between plan and send, where a pacing thread takes
-//! two. It is set ahead of the instant by what such a wake takes on this machine. A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread
-//! is late by no more than what it is doing. What is due while all workers are busy waits in line with its planned
+//! thread that carries the workers: one wake between plan and send, where a pacing thread takes two. It is set
+//! ahead of the instant by what such a wake takes on this machine.
+//!
+//! A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread is late
+//! by no more than what it is doing. What is due while all workers are busy waits in line with its planned
 //! instant, so that the wait is part of its response time; nothing is skipped.
 
 use std::collections::VecDeque;

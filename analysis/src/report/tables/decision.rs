@@ -39,6 +39,7 @@ pub(in super::super) fn inputs(summary: &Summary, decision: &DecisionRecord) -> 
     let show = |input: &DecisionInput, value: f64| match input.unit {
         Unit::Ratio => format::ratio(value),
         Unit::Milliseconds => format!("{} ms", format::three(value)),
+        Unit::Count if value.fract() != 0.0 => format::three(value),
         Unit::Violations | Unit::Count => format::whole(value as i64),
         Unit::Hours => format!("{value:.1} h"),
         Unit::PerMonth => format!("{value:.2}"),
