@@ -7,7 +7,7 @@ const HOLDS: SoakFigures = SoakFigures {
     peak: 12.0,
     index_mib: 40.0,
     index_mib_per_hour: 0.0,
-    turnovers: 0.3,
+    turnovers: 0.4,
     autovacuums: 2.0,
     missed: 0,
 };
@@ -192,6 +192,38 @@ fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_i
         DecisionOutcome::Inconclusive,
         "{}",
         pages.reason
+    );
+}
+
+/// A leaf page is free only when its last run has ended: for some turnovers each of them adds pages and frees none.
+#[test]
+fn an_index_that_grows_before_the_first_runs_have_left_is_no_no_go() {
+    let early = SoakFigures {
+        index_mib_per_hour: 40.0,
+        turnovers: 0.13,
+        ..HOLDS
+    };
+    let record = decided(20, |_, _| early);
+    assert_eq!(
+        record.outcome,
+        DecisionOutcome::Inconclusive,
+        "{}",
+        record.reason
+    );
+    assert!(
+        record.reason.contains("may still come to rest"),
+        "{}",
+        record.reason
+    );
+    let more = record.more_blocks.unwrap();
+    assert_eq!(
+        decided(20 + more, |_, _| early).outcome,
+        DecisionOutcome::NoGo,
+        "after {more} more"
+    );
+    assert_eq!(
+        decided(20 + more / 2, |_, _| early).outcome,
+        DecisionOutcome::Inconclusive
     );
 }
 
