@@ -7,7 +7,6 @@
 //! that every fillfactor is shown to fail somewhere.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
@@ -186,7 +185,9 @@ fn covered(on: &CellBackend, figure: &str, name: &str, scope: &str) -> DecisionI
             input.standing = Standing::Met;
         } else if fewest > 0.0 {
             let times = format::three((10.0 / fewest).ceil() / 10.0);
-            let _ = write!(input.demand, ", which takes windows {times} times as long");
+            input
+                .demand
+                .push_str(&format!(", which takes windows {times} times as long"));
         }
     }
     input
@@ -228,7 +229,7 @@ fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests_support::{HeadRowFigures, head_row_summary};
+    use super::super::tests_support::{HeadRowFigures, head_row_summary, says};
     use super::*;
 
     const FINE: HeadRowFigures = HeadRowFigures {
@@ -251,12 +252,7 @@ mod tests {
             hot: if fillfactor == 100 { 40.0 } else { 97.0 },
             ..FINE
         });
-        assert_eq!(decision.outcome, DecisionOutcome::Go, "{}", decision.reason);
-        assert!(
-            decision.reason.contains("fillfactor 80"),
-            "{}",
-            decision.reason
-        );
+        says(&decision, DecisionOutcome::Go, "fillfactor 80");
     }
 
     #[test]
@@ -265,20 +261,14 @@ mod tests {
             growth: if active > 1_000 { 9.0 } else { 0.1 },
             ..FINE
         });
-        assert_eq!(climbing.outcome, DecisionOutcome::NoGo);
-        assert!(climbing.reason.contains("Growth"), "{}", climbing.reason);
+        says(&climbing, DecisionOutcome::NoGo, "Growth");
         let behind = decide_with(|_, _| HeadRowFigures { dead: 90.0, ..FINE });
         assert_eq!(behind.outcome, DecisionOutcome::NoGo);
         let history = decide_with(|active, _| HeadRowFigures {
             bytes: if active > 1_000 { 900.0 } else { 300.0 },
             ..FINE
         });
-        assert_eq!(history.outcome, DecisionOutcome::NoGo);
-        assert!(
-            history.reason.contains("Bytes per active run"),
-            "{}",
-            history.reason
-        );
+        says(&history, DecisionOutcome::NoGo, "Bytes per active run");
         let wrong = decide_with(|_, _| HeadRowFigures { missed: 1, ..FINE });
         assert_eq!(wrong.outcome, DecisionOutcome::NoGo);
     }
@@ -289,18 +279,12 @@ mod tests {
             vacuums: 0.0,
             ..FINE
         });
-        assert_eq!(decision.outcome, DecisionOutcome::Inconclusive);
-        assert!(
-            decision.reason.contains("autovacuum"),
-            "{}",
-            decision.reason
-        );
+        says(&decision, DecisionOutcome::Inconclusive, "autovacuum");
         let short = decide_with(|active, _| HeadRowFigures {
             turnovers: if active > 1_000 { 0.1 } else { 5.0 },
             ..FINE
         });
-        assert_eq!(short.outcome, DecisionOutcome::Inconclusive);
-        assert!(short.reason.contains("turnovers"), "{}", short.reason);
+        says(&short, DecisionOutcome::Inconclusive, "turnovers");
         assert!(
             short.reason.contains("windows 10.0 times as long"),
             "{}",

@@ -215,6 +215,11 @@ impl Judged {
         let lacks = more.is_finite().then(|| 2.0 * more.ceil().max(1.0));
         Self { input, lacks }
     }
+
+    /// So many segments of the second half add up to `sum`, where it takes `least`.
+    fn short_of(input: DecisionInput, least: f64, sum: f64, segments: usize) -> Self {
+        Self::lacking(input, segments as f64 * (least / sum - 1.0))
+    }
 }
 
 /// What a setting shows, and how many more segments would settle it.
@@ -306,7 +311,7 @@ fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) 
             input.standing = Standing::Met;
             Judged::settled(input)
         }
-        Some(sum) => Judged::lacking(input, have as f64 * (least / sum - 1.0)),
+        Some(sum) => Judged::short_of(input, least, sum, have),
         None => Judged { input, lacks: None },
     }
 }
@@ -402,8 +407,7 @@ fn grown(mut input: DecisionInput, course: &Course, bound: f64, turnovers: f64) 
         input.demand.push_str(&format!(
             "; what grows within fewer than {REPLACED} turnovers may still come to rest"
         ));
-        let times = REPLACED / turnovers.max(f64::MIN_POSITIVE);
-        return Judged::lacking(input, half.len() as f64 * (times - 1.0));
+        return Judged::short_of(input, REPLACED, turnovers, half.len());
     }
     input.demand.push_str(&format!(
         "; slowing down as it did, it would grow by {next:.1} % in as much time again"

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, TrialRecord, Verdict};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
+use bakeoff_crds::status::DecisionOutcome;
 use serde_json::json;
 
+use super::DecisionRecord;
 use crate::sample::{self, PLAIN};
 use crate::summary::{RunData, Summary, summarise};
 use crate::vocabulary::{CAS_CHECKS, CONTENDED_STEPS, LOCKS_EXPIRED};
@@ -22,6 +24,13 @@ fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summ
         capacities: &[],
     })
     .unwrap()
+}
+
+/// A decision has this outcome, and says these words of why.
+#[track_caller]
+pub(super) fn says(decision: &DecisionRecord, outcome: DecisionOutcome, words: &str) {
+    assert_eq!(decision.outcome, outcome, "{}", decision.reason);
+    assert!(decision.reason.contains(words), "{}", decision.reason);
 }
 
 #[derive(Clone, Copy)]
