@@ -6,12 +6,16 @@
 //! and never for a fixed time.
 
 mod fixtures;
+mod ground;
+
+pub use ground::{Needs, alone};
 
 pub use fixtures::{Fixture, MINIO, POSTGRES_17, SEAWEEDFS};
 
 use anyhow::{Context as _, bail, ensure};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::{Experiment, ExperimentStatus};
+use ground::Ground;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -22,7 +26,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::{Mutex, MutexGuard};
 
 /// The namespace that the chart is installed in.
 pub const SYSTEM: &str = "bakeoff-system";
@@ -30,50 +33,21 @@ pub const SYSTEM: &str = "bakeoff-system";
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Experiments measure on one node pool, so tests would only wait for each other; and what one of them takes
-/// away, such as the operator, is away for all.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-/// Where tests queue for their turn, so that [`turn`] waits for the one that has it and not for all of them.
-static QUEUE: Mutex<()> = Mutex::const_new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Runs one test in a namespace of its own and removes it afterwards, whatever happened.
+/// Runs one test in a namespace of its own, once it has what it needs, and removes it afterwards, whatever happened.
 ///
 /// # Errors
 /// Those of the test, with diagnostics on the standard error stream.
-pub async fn scenario<F>(name: &str, body: F) -> anyhow::Result<()>
+pub async fn scenario<F>(name: &str, needs: Needs, body: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
 {
-    let place = QUEUE.lock().await;
-    let turn = turn().await;
-    run(name, body, Some((place, turn))).await
-}
-
-/// The same for a long test on a pool of its own, beside the others. It takes a [`turn`] for what would
-/// disturb them.
-///
-/// # Errors
-/// Those of the test.
-pub async fn scenario_beside<F>(name: &str, body: F) -> anyhow::Result<()>
-where
-    F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
-{
-    run(name, body, None).await
-}
-
-/// Waits until no other test runs, and keeps it so for as long as this is kept.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().await
-}
-
-type Turn = (MutexGuard<'static, ()>, MutexGuard<'static, ()>);
-
-async fn run<F>(name: &str, body: F, turn: Option<Turn>) -> anyhow::Result<()>
-where
-    F: AsyncFnOnce(&Lab) -> anyhow::Result<()>,
-{
-    let lab = Lab::new(name).await?;
+    let client = Client::try_default()
+        .await
+        .context("no cluster: set KUBECONFIG, or use `make e2e`")?;
+    let ground = Ground::take(needs, &client).await?;
+    let lab = Lab::new(name, client, ground.node_selector()).await?;
     let began = Instant::now();
     let result = body(&lab).await;
     if let Err(error) = &result {
@@ -83,7 +57,7 @@ where
     let cleared = lab.clear().await;
     eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
     // The next one need not wait for the namespace.
-    drop(turn);
+    drop(ground);
     result.and(cleared).and(lab.removed().await)
 }
 
@@ -130,6 +104,8 @@ pub struct Lab {
     pub client: Client,
     /// The namespace.
     pub namespace: String,
+    /// The labels of the nodes that are its own.
+    node_selector: Value,
     /// Everything that was in it before the test.
     before: BTreeSet<String>,
     /// The kinds of namespaced objects that can be listed, but for experiments and events.
@@ -137,10 +113,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    async fn new(name: &str) -> anyhow::Result<Self> {
-        let client = Client::try_default()
-            .await
-            .context("no cluster: set KUBECONFIG, or use `make e2e`")?;
+    async fn new(name: &str, client: Client, node_selector: Value) -> anyhow::Result<Self> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("e2e-{name}-{:x}-{number}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({
@@ -169,6 +142,7 @@ impl Lab {
         let mut lab = Self {
             client,
             namespace,
+            node_selector,
             before: BTreeSet::new(),
             kinds,
         };
@@ -195,7 +169,8 @@ impl Lab {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Applies a manifest as a user would, unknown fields refused.
+    /// Applies a manifest as a user would, unknown fields refused. An experiment on the pool goes to the nodes that
+    /// are this scenario's own.
     ///
     /// # Errors
     /// What the API server says.
@@ -208,6 +183,12 @@ impl Lab {
             "-f",
             "-",
         ];
+        let mut manifest = manifest.clone();
+        if let Some(nodes) = manifest.pointer_mut("/spec/equipment/nodeSelector")
+            && *nodes == ground::pool()
+        {
+            nodes.clone_from(&self.node_selector);
+        }
         kubectl_with(&arguments, &manifest.to_string())
             .await
             .map(drop)

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::arrivals::{Instants, Plan};
 use crate::clock::{self, SECOND};
 use crate::pacer::{self, Due, Handoff, RealTime};
@@ -88,7 +90,7 @@ pub trait Worker: 'static {
 type Pacer = fn(Handoff, Instants, u64, u64) -> std::io::Result<()>;
 
 /// Runs the workers until the drain ends or all have finished. `kind` is the kind of operation
-/// that the load plans. To be called inside a `LocalSet`.
+/// that the load plans. To be called on [`crate::runtime::local`].
 ///
 /// # Errors
 /// When the pacer cannot be started.
@@ -132,33 +134,29 @@ async fn drive_paced<W: Worker>(
             Some(handoff)
         }
     };
-    let tasks: Vec<_> = workers
-        .into_iter()
-        .enumerate()
-        .map(|(slot, worker)| {
-            let under_way = Rc::clone(&under_way);
-            match handoff.clone() {
-                None => {
-                    let sent = Rc::clone(&sent);
-                    tokio::task::spawn_local(closed(worker, timing, under_way, slot, sent))
-                }
-                Some(handoff) => tokio::task::spawn_local(open(worker, handoff, under_way, slot)),
+    // A run that is stopped drops them, and they end.
+    let mut tasks = JoinSet::new();
+    for (slot, worker) in workers.into_iter().enumerate() {
+        let under_way = Rc::clone(&under_way);
+        match handoff.clone() {
+            None => {
+                let sent = Rc::clone(&sent);
+                tasks.spawn_local(closed(worker, timing, under_way, slot, sent));
             }
-        })
-        .collect();
+            Some(handoff) => {
+                tasks.spawn_local(open(worker, handoff, under_way, slot));
+            }
+        }
+    }
 
     clock::sleep_until(timing.window_end).await;
     // What was due in the window and waits behind a stall is served until the drain ends.
-    while clock::now() < timing.drain_end && tasks.iter().any(|task| !task.is_finished()) {
-        clock::sleep_until(timing.drain_end.min(clock::now() + 5_000_000)).await;
-    }
+    wait_for(&mut tasks, timing.drain_end).await;
     let now = clock::now();
     if let Some(handoff) = &handoff {
         handoff.close();
     }
-    for task in &tasks {
-        task.abort();
-    }
+    tasks.abort_all();
     let mut recorder = recorder.borrow_mut();
     let (completed, failed) = recorder.ended(kind);
     let mut unfinished = 0;
@@ -188,6 +186,14 @@ async fn drive_paced<W: Worker>(
         expected,
         pacer_lateness: handoff.as_ref().map_or(0, Handoff::lateness_p99),
     })
+}
+
+/// Waits until all tasks have ended, and no longer than until an instant of the monotonic clock.
+pub(crate) async fn wait_for(tasks: &mut JoinSet<()>, end: u64) {
+    tokio::select! {
+        () = async { while tasks.join_next().await.is_some() {} } => {}
+        () = clock::sleep_until(end) => {}
+    }
 }
 
 /// How many instants of a plan lie in the window.

@@ -29,6 +29,7 @@ pub mod probe;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod runtime;
 pub mod s3;
 pub mod sigv4;
 pub mod stall;

@@ -90,7 +90,9 @@ async fn try_out(connection: &mut Connection, prefix: &str) -> Result<(), Failur
         prefix => format!("{prefix}/probe"),
     };
     let path = connection.target().object_path(&key);
-    connection.put(&path, Bytes::from_static(b"probe")).await?;
+    connection
+        .put(&path, Bytes::from_static(b"probe").into())
+        .await?;
     connection.delete(&path).await
 }
 

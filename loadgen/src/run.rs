@@ -29,7 +29,6 @@ use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::status::TrialCounts;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 
 pub use self::backend::{Backend, backends};
 use self::baseline::Baselines;
@@ -380,14 +379,13 @@ impl Run {
     }
 }
 
-/// Runs a workload's local tasks until it is done or the process is asked to stop.
+/// Runs a workload until it is done or the process is asked to stop.
 async fn stoppable<F: Future>(
     work: F,
     mut stop: watch::Receiver<bool>,
 ) -> Result<F::Output, RunError> {
-    let local = LocalSet::new();
     tokio::select! {
-        output = local.run_until(work) => Ok(output),
+        output = work => Ok(output),
         // An error means that nobody can ask any more: then there is nothing to wait for.
         Ok(_) = stop.wait_for(|stop| *stop) => Err(RunError::Stopped),
     }

@@ -195,10 +195,14 @@ fn hexadecimal(bytes: &[u8]) -> [u8; 64] {
     text
 }
 
-/// The hexadecimal SHA-256 of a body.
+/// The hexadecimal SHA-256 of a body in parts.
 #[must_use]
-pub fn sha256_hex(body: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(body))
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+    }
+    hexadecimal(&digest.finalize())
         .iter()
         .map(|&digit| char::from(digit))
         .collect()
@@ -341,7 +345,7 @@ mod tests {
                 &path,
                 "",
                 &extra,
-                &sha256_hex(b"Welcome to Amazon S3.")
+                &sha256_hex(&[b"Welcome to", b" Amazon S3."])
             ),
             "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
         );

@@ -22,11 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs tasks of one thread to their end, as a generator does.
 pub fn local<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, work)
+    crate::runtime::local().unwrap().block_on(work)
 }
 
 /// Runs a null server on a thread of its own, for as long as the process lives; where it listens.

@@ -2,7 +2,7 @@
 //! Needs only the definitions and the policy of the chart.
 
 use anyhow::{Context as _, ensure};
-use bakeoff_e2e::{Fixture, Lab, kubectl, kubectl_with, scenario};
+use bakeoff_e2e::{Fixture, Lab, Needs, kubectl, kubectl_with, scenario};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -365,7 +365,7 @@ fn soak(more: Value) -> Value {
 
 #[tokio::test]
 async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
-    scenario("admission", async |lab: &Lab| {
+    scenario("admission", Needs::Nothing, async |lab: &Lab| {
         // The definitions and the policy take a moment after an installation.
         let good = Fixture::tiny("good");
         lab.until("the admission of a good experiment", 30, async || {
@@ -423,7 +423,7 @@ async fn dry_run(lab: &Lab, manifest: &Value) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn a_started_spec_is_fixed() -> anyhow::Result<()> {
-    scenario("frozen", async |lab: &Lab| {
+    scenario("frozen", Needs::Nothing, async |lab: &Lab| {
         // Suspended, so that the operator leaves it alone.
         let fixture = Fixture::tiny("frozen").set("/spec/suspend", json!(true));
         lab.apply(fixture.manifest()).await?;
@@ -461,7 +461,7 @@ async fn a_started_spec_is_fixed() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_manual_explains_every_field() -> anyhow::Result<()> {
-    scenario("explain", async |_: &Lab| {
+    scenario("explain", Needs::Nothing, async |_: &Lab| {
         let text = kubectl(&["explain", "experiment.spec.trials"]).await?;
         for fragment in [
             "blocks",
@@ -496,7 +496,7 @@ async fn the_manual_explains_every_field() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn one_look_says_how_it_stands() -> anyhow::Result<()> {
-    scenario("columns", async |lab: &Lab| {
+    scenario("columns", Needs::Nothing, async |lab: &Lab| {
         lab.apply(
             Fixture::tiny("look")
                 .set("/spec/suspend", json!(true))

@@ -4,7 +4,7 @@ use crate::store;
 use anyhow::ensure;
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::names::{LABEL_BACKEND, LABEL_ROLE};
-use bakeoff_e2e::{Fixture, Lab, SYSTEM, kubectl, scenario};
+use bakeoff_e2e::{Fixture, Lab, Needs, SYSTEM, kubectl, scenario};
 use kube::api::ListParams;
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn complete(status: &ExperimentStatus, planned: i32) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
-    scenario("queue", async |lab: &Lab| {
+    scenario("queue", Needs::Node, async |lab: &Lab| {
         let hurried = |name: &str| Fixture::short(name).set("/spec/trials/blocks", json!(2));
         lab.apply(hurried("first").manifest()).await?;
         lab.reaches("first", "started", 30, |status| status.start_time.is_some())
@@ -70,7 +70,7 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
-    scenario("cancel", async |lab: &Lab| {
+    scenario("cancel", Needs::Node, async |lab: &Lab| {
         let cancel = json!({"cancel": true});
         lab.apply(
             Fixture::long("suspended")
@@ -102,7 +102,7 @@ async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
-    scenario("delete", async |lab: &Lab| {
+    scenario("delete", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::long("provisioning").manifest()).await?;
         lab.reaches("provisioning", "provisioning", 60, |status| {
             status.start_time.is_some()
@@ -132,7 +132,7 @@ async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_deadline_ends_it() -> anyhow::Result<()> {
-    scenario("deadline", async |lab: &Lab| {
+    scenario("deadline", Needs::Node, async |lab: &Lab| {
         lab.apply(
             Fixture::long("late")
                 .set("/spec/activeDeadlineSeconds", json!(30))
@@ -153,7 +153,7 @@ async fn the_deadline_ends_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
-    scenario("suspend", async |lab: &Lab| {
+    scenario("suspend", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::short("pauses").manifest()).await?;
         measuring(lab, "pauses").await?;
         lab.patch("pauses", json!({"suspend": true})).await?;
@@ -176,7 +176,7 @@ async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
-    scenario("operator", async |lab: &Lab| {
+    scenario("operator", Needs::Cluster, async |lab: &Lab| {
         lab.apply(Fixture::short("survives").manifest()).await?;
         lab.reaches("survives", "provisioning", 60, |status| {
             status.start_time.is_some()
@@ -206,7 +206,7 @@ async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_generator_resumes() -> anyhow::Result<()> {
-    scenario("generator", async |lab: &Lab| {
+    scenario("generator", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::short("resumes").manifest()).await?;
         measuring(lab, "resumes").await?;
         lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator"))
@@ -233,7 +233,7 @@ async fn a_killed_generator_resumes() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_backend_voids_the_trial() -> anyhow::Result<()> {
-    scenario("backend", async |lab: &Lab| {
+    scenario("backend", Needs::Node, async |lab: &Lab| {
         // Strict again: a trial whose backend went away is invalid.
         let fixture = Fixture::short("repeats").set(
             "/spec/validity",

@@ -1,7 +1,7 @@
 //! Bakeoff on a real cluster: the chart is installed, the nodes of the bench pool are real.
 //!
-//! `make e2e` brings the cluster up, installs the chart and runs these with `--test-threads=2`: one after
-//! the other, but for the soak, which takes its time beside them.
+//! `make e2e` brings the cluster up, installs the chart and begins all of these at once; each waits for what it needs,
+//! see `bakeoff_e2e::Needs`.
 
 mod admission;
 mod lifecycle;

@@ -10,9 +10,7 @@ use bakeoff_analysis::summary::{CellSummary, Summary};
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{OBJECTIVES_MET, SUCCEEDED};
 use bakeoff_crds::names::LABEL_ROLE;
-use bakeoff_e2e::{
-    Fixture, Lab, POSTGRES_17, SYSTEM, kubectl, scenario, scenario_beside, truth, turn,
-};
+use bakeoff_e2e::{Fixture, Lab, Needs, POSTGRES_17, SYSTEM, alone, kubectl, scenario, truth};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -32,7 +30,7 @@ fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
 
 #[tokio::test]
 async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
-    scenario("head-row", async |lab: &Lab| {
+    scenario("head-row", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::head_row("head").manifest()).await?;
         let status = lab.ended("head", "Completed", 240).await?;
         let met: Vec<(&str, bool)> = status
@@ -89,7 +87,7 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn writers_race_and_the_controls_are_caught() -> anyhow::Result<()> {
-    scenario("race", async |lab: &Lab| {
+    scenario("race", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::cas_race("race").manifest()).await?;
         let status = lab.ended("race", "Completed", 300).await?;
         ensure!(
@@ -119,7 +117,7 @@ async fn writers_race_and_the_controls_are_caught() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn old_runs_leave_both_ways() -> anyhow::Result<()> {
-    scenario("retention", async |lab: &Lab| {
+    scenario("retention", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::retention("old").manifest()).await?;
         let status = lab.ended("old", "Completed", 300).await?;
         ensure!(
@@ -186,7 +184,7 @@ async fn foreign_server() -> anyhow::Result<Value> {
 
 #[tokio::test]
 async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Result<()> {
-    scenario("external-pg", async |lab: &Lab| {
+    scenario("external-pg", Needs::Node, async |lab: &Lab| {
         lab.apply(&foreign_server().await?).await?;
         lab.until("the server of somebody else", 120, async || {
             let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
@@ -224,11 +222,11 @@ async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Resul
     .await
 }
 
-/// The ten minutes of the example, with everything taken away once that a soak has to survive: the generator,
+/// The course of the example, with everything taken away once that a soak has to survive: the generator,
 /// the operator, the results store for a while, and the node of all three and the server.
 #[tokio::test]
 async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
-    scenario_beside("soak", async |lab: &Lab| {
+    scenario("soak", Needs::OwnPool, async |lab: &Lab| {
         let example = std::fs::read_to_string(
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/soak-10m.yaml"),
         )?;
@@ -236,10 +234,13 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         // A machine that other tests and builds share: what is judged here is the course, not the generator.
         manifest["spec"]["validity"] = json!({"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000,
             "maxThrottledPerMille": 1000, "maxGeneratorCpuPerMille": 1000});
+        // The freeze age comes within reach in the ninth.
+        const SEGMENTS: i32 = 13;
+        manifest["spec"]["trials"]["blocks"] = json!(SEGMENTS);
         // Where there is a pool that no other test uses, those go on beside it.
         let elsewhere = kubectl(&["get", "nodes", "-l", "bakeoff.dev/pool=system", "-o", "name"]).await?;
         let whole_turn = if elsewhere.trim().is_empty() {
-            Some(turn().await)
+            Some(alone().await)
         } else {
             let spec = &mut manifest["spec"];
             spec["equipment"]["nodeSelector"] = json!({"bakeoff.dev/pool": "system"});
@@ -256,14 +257,14 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
             })
             .await
         };
-        after(2).await?;
+        after(1).await?;
         lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator")).await?;
-        after(4).await?;
+        after(3).await?;
         {
             // What others need as well, while they need nothing.
-            let _alone = match &whole_turn {
+            let _quiet = match &whole_turn {
                 Some(_) => None,
-                None => Some(turn().await),
+                None => Some(alone().await),
             };
             lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
             scale_store("0").await?;
@@ -276,8 +277,8 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         }
         // Where it is known how.
         if let (None, Some(command)) = (&whole_turn, std::env::var_os("BAKEOFF_REBOOT")) {
-            after(8).await?;
-            let _alone = turn().await;
+            after(6).await?;
+            let _quiet = alone().await;
             power_cut(&command, "system-1").await?;
             // The next result is stored: all of them are back.
             let done = lab.status(name).await?.progress.unwrap_or_default().trials.done;
@@ -286,7 +287,7 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         let status = lab.ended(name, "Completed", 900).await?;
         ensure!(truth(&status, OBJECTIVES_MET) == "True", "{:?}", status.objectives);
         let progress = status.progress.clone().unwrap_or_default();
-        ensure!(progress.trials.done == 20, "{progress:?}");
+        ensure!(progress.trials.done == SEGMENTS, "{progress:?}");
         let decision = status.decision.clone().context("there is a decision")?;
         let (summary, folder) = summary(lab, name).await?;
         let cell = cells(&summary).next().context("it was measured")?;

@@ -3,7 +3,7 @@
 use crate::store;
 use anyhow::ensure;
 use bakeoff_crds::conditions::{STALLED, SUCCEEDED};
-use bakeoff_e2e::{Fixture, Lab, MINIO, SYSTEM, kubectl, scenario, standing, truth};
+use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, SYSTEM, kubectl, scenario, standing, truth};
 use serde_json::{Value, json};
 
 /// Applies it and waits for the reason: at rest (refused) or at the end (ended).
@@ -54,7 +54,7 @@ fn external(endpoint: &str, secret: &str) -> Value {
 
 #[tokio::test]
 async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
-    scenario("refused", async |lab: &Lab| {
+    scenario("refused", Needs::Node, async |lab: &Lab| {
         let objective = |expression: &str| json!([{"name": "wrong", "expression": expression}]);
         let short = Fixture::short;
         let unknown = json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"autovacuum_naptme": "1s"}}}]);
@@ -126,7 +126,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_mended_secret_lets_it_start() -> anyhow::Result<()> {
-    scenario("mended", async |lab: &Lab| {
+    scenario("mended", Needs::Nothing, async |lab: &Lab| {
         let fixture = Fixture::short("waits").set("/spec/backends", external("http://example.com", "late"));
         lab.apply(fixture.manifest()).await?;
         lab.reason("waits", "SecretMissing", 30).await?;
@@ -138,7 +138,7 @@ async fn a_mended_secret_lets_it_start() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
-    scenario("endpoint", async |lab: &Lab| {
+    scenario("endpoint", Needs::Node, async |lab: &Lab| {
         lab.apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong"},
             "stringData": {"accessKeyId": "nobody", "secretAccessKey": "nothing-of-value"},
@@ -176,7 +176,7 @@ async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_ends_it() -> anyhow::Result<()> {
-    scenario("image", async |lab: &Lab| {
+    scenario("image", Needs::Cluster, async |lab: &Lab| {
         // A version that the catalogue maps to an image that is nowhere; put back whatever happens.
         let values = "--reuse-values --set catalogue.minio.absent=localhost/bakeoff/absent:1";
         helm_upgrade(values).await?;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use bakeoff_analysis::index::{self, Index};
 use bakeoff_crds::conditions::{EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
 use bakeoff_crds::status::MAX_STATUS_BYTES;
-use bakeoff_e2e::{Fixture, Lab, scenario, truth};
+use bakeoff_e2e::{Fixture, Lab, Needs, scenario, truth};
 use serde_json::json;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn sha256(path: &Path) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
-    scenario("run", async |lab: &Lab| {
+    scenario("run", Needs::Pool, async |lab: &Lab| {
         lab.apply(Fixture::tiny("tiny").manifest()).await?;
         let status = lab.ended("tiny", "Completed", 240).await?;
 
@@ -110,7 +110,7 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
-    scenario("external", async |lab: &Lab| {
+    scenario("external", Needs::Node, async |lab: &Lab| {
         let bucket = "e2e-external";
         store::make_bucket(bucket).await?;
         let (access, secret) = store::credentials(&lab.client).await?;

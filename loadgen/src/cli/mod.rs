@@ -248,10 +248,7 @@ pub fn main() -> ExitCode {
         .with_target(false)
         .init();
 
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match crate::runtime::local() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("loadgen: no runtime: {error}");

@@ -237,7 +237,7 @@ impl Future for Next<'_> {
 }
 
 /// Gives the handoff its plan, instants that lie `instants` after `start` on the monotonic clock, until the
-/// first at or after `end`. To be called inside a `LocalSet`: the pacer is a task of it.
+/// first at or after `end`. To be called on [`crate::runtime::local`]: the pacer is a task of it.
 ///
 /// # Errors
 /// When the kernel gives no timer.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::ops::{Failure, FailureClass};
+use super::payload::Payload;
 use super::target::{Target, TargetError};
 use crate::clock;
 use crate::sigv4::{EMPTY_SHA256, Request, Signer, UNSIGNED_PAYLOAD, sha256_hex};
@@ -151,7 +152,7 @@ impl Dialer {
         }
     }
 
-    async fn open(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    async fn open(&self) -> Result<SendRequest<Full<Payload>>, Failure> {
         let refused = |error: &dyn std::fmt::Display| {
             Failure::new(
                 FailureClass::Connect,
@@ -193,7 +194,7 @@ pub struct Connection {
     signer: Signer,
     host: Option<HeaderValue>,
     token: Option<HeaderValue>,
-    sender: Option<SendRequest<Full<Bytes>>>,
+    sender: Option<SendRequest<Full<Payload>>>,
     opened: u64,
 }
 
@@ -250,7 +251,7 @@ impl Connection {
         method: http::Method,
         path: &str,
         query: &str,
-        body: Bytes,
+        body: Payload,
         keep: Keep,
     ) -> Result<Reply, Failure> {
         self.ready().await?;
@@ -272,8 +273,8 @@ impl Connection {
     }
 
     async fn exchange(
-        sender: &mut SendRequest<Full<Bytes>>,
-        request: http::Request<Full<Bytes>>,
+        sender: &mut SendRequest<Full<Payload>>,
+        request: http::Request<Full<Payload>>,
         keep: Keep,
     ) -> Result<Reply, Failure> {
         let broken = |error: hyper::Error| Failure::new(FailureClass::Transport, error.to_string());
@@ -327,14 +328,14 @@ impl Connection {
         method: http::Method,
         path: &str,
         query: &str,
-        body: Bytes,
-    ) -> Result<http::Request<Full<Bytes>>, Failure> {
+        body: Payload,
+    ) -> Result<http::Request<Full<Payload>>, Failure> {
         let seconds = i64::try_from(clock::wall() / clock::SECOND).unwrap_or(i64::MAX);
         let hashed;
-        let payload_hash = if body.is_empty() {
+        let payload_hash = if !body.has_remaining() {
             EMPTY_SHA256
         } else if self.dialer.sign_payload {
-            hashed = sha256_hex(&body);
+            hashed = sha256_hex(&body.parts());
             &hashed
         } else {
             UNSIGNED_PAYLOAD

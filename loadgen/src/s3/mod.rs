@@ -2,9 +2,11 @@
 
 pub mod conn;
 pub mod ops;
+pub mod payload;
 pub mod target;
 pub mod xml;
 
 pub use conn::Connection;
 pub use ops::{Failure, FailureClass, GetReply, ListPage, ListRequest, PutReply};
+pub use payload::Payload;
 pub use target::{Target, TargetError};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::conn::{Connection, Keep, Reply};
+use super::payload::Payload;
 use super::xml;
 use crate::sigv4::encode_into;
 
@@ -186,7 +187,7 @@ impl Connection {
     ///
     /// # Errors
     /// Every answer but a 2xx, and every transport failure.
-    pub async fn put(&mut self, path: &str, body: Bytes) -> Result<PutReply, Failure> {
+    pub async fn put(&mut self, path: &str, body: Payload) -> Result<PutReply, Failure> {
         let reply = accept(self.send(Method::PUT, path, "", body, Keep::Head).await?)?;
         Ok(PutReply { etag: reply.etag })
     }
@@ -197,7 +198,7 @@ impl Connection {
     /// Every answer but a 2xx, and every transport failure.
     pub async fn get(&mut self, path: &str) -> Result<GetReply, Failure> {
         let reply = accept(
-            self.send(Method::GET, path, "", Bytes::new(), Keep::Head)
+            self.send(Method::GET, path, "", Payload::default(), Keep::Head)
                 .await?,
         )?;
         Ok(GetReply {
@@ -213,7 +214,7 @@ impl Connection {
     /// Every answer but a 2xx, and every transport failure.
     pub async fn head(&mut self, path: &str) -> Result<GetReply, Failure> {
         let reply = accept(
-            self.send(Method::HEAD, path, "", Bytes::new(), Keep::Head)
+            self.send(Method::HEAD, path, "", Payload::default(), Keep::Head)
                 .await?,
         )?;
         Ok(GetReply {
@@ -229,7 +230,7 @@ impl Connection {
     /// Every answer but a 2xx, and every transport failure.
     pub async fn delete(&mut self, path: &str) -> Result<(), Failure> {
         accept(
-            self.send(Method::DELETE, path, "", Bytes::new(), Keep::Head)
+            self.send(Method::DELETE, path, "", Payload::default(), Keep::Head)
                 .await?,
         )
         .map(drop)
@@ -243,7 +244,7 @@ impl Connection {
         let query = list_query(request);
         let path = self.target().bucket_path().to_owned();
         let reply = accept(
-            self.send(Method::GET, &path, &query, Bytes::new(), Keep::Body)
+            self.send(Method::GET, &path, &query, Payload::default(), Keep::Body)
                 .await?,
         )?;
         match xml::parse_list(&reply.body) {
@@ -266,7 +267,7 @@ impl Connection {
     pub async fn create_bucket(&mut self) -> Result<(), Failure> {
         let path = self.target().bucket_path().to_owned();
         match accept(
-            self.send(Method::PUT, &path, "", Bytes::new(), Keep::Body)
+            self.send(Method::PUT, &path, "", Payload::default(), Keep::Body)
                 .await?,
         ) {
             Ok(_) => Ok(()),

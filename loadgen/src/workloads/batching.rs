@@ -10,14 +10,15 @@ use std::rc::Rc;
 
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Batching};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::body::Bodies;
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Instants;
 use crate::clock;
-use crate::drive::{Counts, planned_in_window};
+use crate::drive::{Counts, planned_in_window, wait_for};
 use crate::pacer::{self, Due, Handoff, RealTime};
 use crate::record::{Recorder, Sample};
 use crate::s3::{Connection, Failure, FailureClass};
@@ -151,7 +152,7 @@ impl Writer {
         let body = self.object(number, snapshots.len());
         let bytes = body.len() as u64;
         let sent = clock::now();
-        let result = self.connection.put(&path, body).await;
+        let result = self.connection.put(&path, body.into()).await;
         let ended = clock::now();
         // The object belongs where its first snapshot does.
         let Some(&Arrival { planned: first, .. }) = snapshots.first() else {
@@ -209,9 +210,8 @@ impl Writer {
     fn object(&self, number: u64, snapshots: usize) -> Bytes {
         let mut object = BytesMut::new();
         for index in 0..snapshots {
-            object.extend_from_slice(
-                &self
-                    .bodies
+            object.put(
+                self.bodies
                     .body(number.wrapping_mul(131).wrapping_add(index as u64)),
             );
         }
@@ -264,11 +264,12 @@ pub async fn run(
     let start_skew = clock::now().saturating_sub(start);
 
     let outbox = Rc::new(Outbox::default());
-    let mut tasks = vec![tokio::task::spawn_local(collect(
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(collect(
         handoff.clone(),
         Collector::new(capacity, max_age),
         Rc::clone(&outbox),
-    ))];
+    ));
     for worker in 0..WRITERS {
         let mut writer = Writer {
             connection: dialer.connection(),
@@ -279,18 +280,12 @@ pub async fn run(
             sequence: 0,
         };
         let outbox = Rc::clone(&outbox);
-        tasks.push(tokio::task::spawn_local(async move {
-            writer.write(outbox).await
-        }));
+        tasks.spawn_local(async move { writer.write(outbox).await });
     }
     let usage = Meter::over(timing.window_start, timing.window_end).await;
-    while clock::now() < timing.drain_end && tasks.iter().any(|task| !task.is_finished()) {
-        clock::sleep_until(timing.drain_end.min(clock::now() + 5_000_000)).await;
-    }
+    wait_for(&mut tasks, timing.drain_end).await;
     handoff.close();
-    for task in &tasks {
-        task.abort();
-    }
+    tasks.abort_all();
     let now = clock::now();
     let not_started = handoff.never_started();
     let (completed, failed) = recorder.borrow().ended(APPEND);

@@ -4,6 +4,8 @@
 use bakeoff_crds::rng::SplitMix64;
 use bytes::Bytes;
 
+use crate::s3::payload::{self, Payload};
+
 const POOL: usize = 1 << 20;
 
 /// Makes bodies of one size: a slice of a random buffer at a moving offset, stamped with the number
@@ -29,18 +31,16 @@ impl Bodies {
     /// The body of one operation. Its first bytes are the number, 20 decimal digits and a line
     /// feed, as far as the size has room.
     #[must_use]
-    pub fn body(&self, number: u64) -> Bytes {
+    pub fn body(&self, number: u64) -> Payload {
         // An odd stride visits every offset of the pool before one comes back.
         let offset = usize::try_from(number.wrapping_mul(7_919)).unwrap_or(0) % POOL;
-        let mut body = self.pool[offset..offset + self.size].to_vec();
-        let stamp = stamp(number);
-        let room = stamp.len().min(body.len());
-        body[..room].copy_from_slice(&stamp[stamp.len() - room..]);
-        Bytes::from(body)
+        let room = STAMP.min(self.size);
+        let rest = self.pool.slice(offset + room..offset + self.size);
+        Payload::new(stamp(number), room, rest)
     }
 }
 
-const STAMP: usize = 21;
+const STAMP: usize = payload::OWN;
 
 fn stamp(number: u64) -> [u8; STAMP] {
     let mut text = [b'0'; STAMP];
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn bodies_have_their_size_and_number_and_differ() {
         let bodies = Bodies::new(4_096, 1);
-        let (one, two) = (bodies.body(7), bodies.body(u64::MAX));
+        let [one, two] = [7, u64::MAX].map(|number| bodies.body(number).parts().concat());
         assert_eq!((one.len(), stamped(&one)), (4_096, Some(7)));
         assert_eq!(stamped(&two), Some(u64::MAX));
         assert_ne!(one[STAMP..], two[STAMP..]);
@@ -79,6 +79,6 @@ mod tests {
 
     #[test]
     fn a_tiny_body_keeps_the_low_digits() {
-        assert_eq!(&Bodies::new(3, 1).body(42)[..], b"42\n");
+        assert_eq!(Bodies::new(3, 1).body(42).parts().concat(), b"42\n");
     }
 }

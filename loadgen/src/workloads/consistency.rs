@@ -19,6 +19,7 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::spec::Consistency;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tokio::task::JoinSet;
 
 use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
@@ -263,7 +264,7 @@ pub async fn run(
                 &format!("{}/{epoch}/{who}{index}", context.label("consistency")),
             )
         };
-        let mut tasks = Vec::new();
+        let mut tasks = JoinSet::new();
         for writer in 0..writers {
             let task = Writer {
                 shared: Rc::clone(&shared),
@@ -276,19 +277,19 @@ pub async fn run(
                 writes: writes / writers + usize::from(writer < writes % writers),
                 shapes: spec.key_shapes.clone(),
             };
-            tasks.push(tokio::task::spawn_local(task.run()));
+            tasks.spawn_local(task.run());
         }
         for lister in 0..listers {
-            tasks.push(tokio::task::spawn_local(list_while_writing(
+            tasks.spawn_local(list_while_writing(
                 Rc::clone(&shared),
                 dialer.connection(),
                 rng("l", lister),
                 pages.clone(),
                 lister,
-            )));
+            ));
         }
-        for task in tasks {
-            task.await.map_err(std::io::Error::other)?;
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(std::io::Error::other)?;
         }
         // At rest: everything acknowledged must be there now.
         let mut connection = dialer.connection();

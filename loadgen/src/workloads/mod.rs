@@ -315,7 +315,7 @@ fn member<'a>(context: &Context<'a>) -> Result<WorkloadSpec<'a>, WorkloadError> 
         })
 }
 
-/// Runs this generator's part of a trial. To be called inside a `LocalSet`.
+/// Runs this generator's part of a trial. To be called on [`crate::runtime::local`].
 ///
 /// # Errors
 /// When the trial cannot be run at all; what the backend answers is data.

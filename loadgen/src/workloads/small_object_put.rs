@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::SmallObjectPut;
-use bytes::Bytes;
+use bytes::Buf as _;
 
 use super::body::Bodies;
 use super::{Context, Gate, Meter, Part, WorkloadError};
@@ -15,7 +15,7 @@ use crate::clock;
 use crate::drive::{Worker, drive};
 use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, FailureClass};
+use crate::s3::{Connection, FailureClass, Payload};
 
 const PUT: &str = "put";
 
@@ -28,7 +28,7 @@ struct Putter {
     prefixes: u64,
     worker: usize,
     sequence: u64,
-    next: Option<(String, Bytes)>,
+    next: Option<(String, Payload)>,
 }
 
 impl Worker for Putter {
@@ -58,7 +58,7 @@ impl Worker for Putter {
         let Some((path, body)) = self.next.take() else {
             return true;
         };
-        let bytes = body.len() as u64;
+        let bytes = body.remaining() as u64;
         let sent = clock::now();
         let result = self.connection.put(&path, body).await;
         let ended = clock::now();
@@ -188,11 +188,7 @@ mod tests {
         let target = Target::new(&endpoint, "r", "b", true, credentials).unwrap();
         let dialer =
             Dialer::new(Arc::new(target), std::time::Duration::from_secs(5), false).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
+        crate::testing::local(async {
             let start = clock::now();
             let timing = Timing {
                 start,

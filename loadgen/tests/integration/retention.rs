@@ -1,21 +1,18 @@
 //! Retention on a real server: what leaves, what stays, what others wait for. Needs BAKEOFF_POSTGRES as the
 //! other tests of Postgres do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::io::Read;
 use std::time::Duration;
 
+use crate::support;
+use crate::support::postgres::Postgres;
+use crate::support::runner::{Ran, backend, measured, plan};
+use crate::support::runtime;
 use bakeoff_crds::result::{CheckRecord, TrialRecord, Verdict};
 use bakeoff_loadgen::pg::locks::{Holder, LockLine};
 use bakeoff_loadgen::pg::{Connector, partitions};
 use bakeoff_loadgen::record::decode;
 use serde_json::json;
-use support::postgres::Postgres;
-use support::runner::{Ran, backend, measured, plan};
-use support::runtime;
 use tokio_postgres::Client;
 
 const EAGER: [&str; 4] = [

@@ -1,14 +1,13 @@
 //! The Postgres workloads on a real server. Needs BAKEOFF_POSTGRES, a folder with bin, lib and
 //! share that `nobody` can read where the tests are root: a copy of `dev/tools path postgres-18`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support;
+use crate::support::postgres::Postgres;
+use crate::support::runner::{backend, measured, plan, shown};
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
@@ -16,8 +15,6 @@ use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::pg::log::Vacuum;
 use bakeoff_loadgen::record::decode;
 use serde_json::json;
-use support::postgres::Postgres;
-use support::runner::{backend, measured, plan, shown};
 
 #[test]
 fn runs_live_and_the_server_says_how() {

@@ -1,8 +1,5 @@
 //! Real servers on free ports, gone with their guard.
 
-// Shared by several test programs, none of which uses all of it.
-#![allow(dead_code)]
-
 pub mod fault_proxy;
 pub mod postgres;
 pub mod redis;
@@ -29,12 +26,9 @@ pub fn credentials() -> Credentials {
     }
 }
 
-/// One thread, as the generator has.
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+/// The generator's.
+pub fn runtime() -> tokio::runtime::LocalRuntime {
+    bakeoff_loadgen::runtime::local().unwrap()
 }
 
 /// A server process and its data; killed and removed when dropped.

@@ -1,20 +1,17 @@
 //! The soak on a real server: segments that go on where the last one ended. Needs BAKEOFF_POSTGRES, as
 //! `postgres.rs` does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::sync::Arc;
 
+use crate::support;
+use crate::support::postgres::Postgres;
+use crate::support::runner::{backend, measured, plan};
+use crate::support::runtime;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::run::{Run, RunError};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
-use support::postgres::Postgres;
-use support::runner::{backend, measured, plan};
-use support::runtime;
 use tokio::sync::watch;
 
 fn soak(more: serde_json::Value) -> serde_json::Value {

@@ -1,14 +1,14 @@
 //! The race of writers on a real server. Needs BAKEOFF_POSTGRES, as `postgres.rs` does, and BAKEOFF_REDIS, the program
 //! of a Redis server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support;
+use crate::support::postgres::Postgres;
+use crate::support::redis::Redis;
+use crate::support::runtime;
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
@@ -18,9 +18,6 @@ use bakeoff_loadgen::probe;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
-use support::postgres::Postgres;
-use support::redis::Redis;
-use support::runtime;
 use tokio::sync::watch;
 
 fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {

@@ -1,14 +1,13 @@
 //! The load generator against real MinIO and SeaweedFS processes, and every check against a
 //! planted fault. Needs BAKEOFF_MINIO and BAKEOFF_WEED.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support;
+use crate::support::fault_proxy::{self, Fault};
+use crate::support::runtime;
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
@@ -18,8 +17,6 @@ use bakeoff_loadgen::report::report;
 use bakeoff_loadgen::run::{Backend, Run, RunError};
 use bakeoff_loadgen::standalone;
 use bakeoff_loadgen::store::{self, Store};
-use support::fault_proxy::{self, Fault};
-use support::runtime;
 use tokio::sync::watch;
 
 fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {

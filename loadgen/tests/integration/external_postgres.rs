@@ -1,22 +1,19 @@
 //! A Postgres server that was there before, by the URL in a Secret. Needs BAKEOFF_POSTGRES, as `postgres.rs` does, and
 //! `openssl` for the certificates.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use crate::support;
+use crate::support::postgres::Postgres;
+use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Manifest, ResolvedBackend, RunPlan};
 use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::run::{self, Backend, Run, RunError};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
-use support::postgres::Postgres;
-use support::{KEY, SECRET, runner, runtime};
 use tokio::sync::watch;
 
 /// The folder of a Secret with this URL, as it is mounted.

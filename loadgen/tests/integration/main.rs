@@ -1,0 +1,12 @@
+//! The generator against real servers: MinIO, SeaweedFS, Postgres and Redis, each test with servers of its own.
+//!
+//! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod backends;
+mod cas_race;
+mod external_postgres;
+mod postgres;
+mod retention;
+mod soak;
+mod support;
