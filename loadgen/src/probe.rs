@@ -121,7 +121,6 @@ pub async fn wait(
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
         };
-        tracing::info!(backend, endpoint, %failure, "not ready yet");
         let mut last = failure.to_string();
         let code = failure.code.as_deref();
         if code == Some("NoSuchBucket")
@@ -147,6 +146,7 @@ pub async fn wait(
                 });
             }
         }
+        tracing::info!(backend, endpoint, last, "not ready yet");
         if Instant::now() + PAUSE >= deadline {
             let seconds = patience.as_secs();
             return Err(ProbeError::Unreachable {

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 pub const OWN: usize = 21;
 
 /// A body, consumed as it is sent. Cloning it copies no more than [`OWN`] bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Payload {
     own: [u8; OWN],
     /// How much of `own` is none of the body, or sent already.
@@ -31,6 +31,12 @@ impl Payload {
     #[must_use]
     pub fn parts(&self) -> [&[u8]; 2] {
         [self.own.get(self.gone..).unwrap_or_default(), &self.shared]
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Bytes::new().into()
     }
 }
 
@@ -71,6 +77,13 @@ impl Buf for Payload {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn without_bytes_of_its_own_it_is_what_it_shares() {
+        assert!(!Payload::default().has_remaining());
+        let shared = Payload::from(Bytes::from_static(b"shared"));
+        assert_eq!(shared.parts(), [&b""[..], b"shared"]);
+    }
 
     proptest! {
         /// However it is cut while it is sent, it is the same bytes.
