@@ -1,7 +1,8 @@
 //! Which scenarios run beside which. (I/O: asks once for the nodes of the pool.)
 //!
 //! Experiments on one node pool wait for each other, so a scenario that measures gets nodes that no other one has:
-//! most are content with one, and the pool has several.
+//! most are content with one, and the pool has several. An operator that is killed or upgraded is no reason to wait:
+//! it comes back, and the others have to get over it.
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Node;
@@ -22,13 +23,11 @@ pub enum Needs {
     Node,
     /// The whole pool.
     Pool,
-    /// The cluster: it takes away what all need, such as the operator.
-    Cluster,
     /// It has a pool of its own, and asks to be [`alone`] for what would disturb the others.
     OwnPool,
 }
 
-/// Held exclusively by whoever takes away what all need.
+/// Held exclusively by whoever takes away what none can do without: the results store, a node.
 static CLUSTER: RwLock<()> = RwLock::const_new(());
 static NODES: OnceCell<Nodes> = OnceCell::const_new();
 
@@ -75,7 +74,6 @@ pub(crate) struct Ground {
     host: Option<String>,
     // In the order in which they are given back.
     _shared: Option<RwLockReadGuard<'static, ()>>,
-    _alone: Option<RwLockWriteGuard<'static, ()>>,
     _nodes: Option<SemaphorePermit<'static>>,
 }
 
@@ -87,7 +85,7 @@ impl Ground {
         let wanted = match needs {
             Needs::Node => 1,
             Needs::Pool => nodes.all,
-            Needs::Nothing | Needs::Cluster | Needs::OwnPool => 0,
+            Needs::Nothing | Needs::OwnPool => 0,
         };
         let permit = match wanted {
             0 => None,
@@ -102,15 +100,13 @@ impl Ground {
         } else {
             None
         };
-        let (shared, alone) = match needs {
-            Needs::OwnPool => (None, None),
-            Needs::Cluster => (None, Some(alone().await)),
-            Needs::Nothing | Needs::Node | Needs::Pool => (Some(CLUSTER.read().await), None),
+        let shared = match needs {
+            Needs::OwnPool => None,
+            Needs::Nothing | Needs::Node | Needs::Pool => Some(CLUSTER.read().await),
         };
         Ok(Self {
             host,
             _shared: shared,
-            _alone: alone,
             _nodes: permit,
         })
     }

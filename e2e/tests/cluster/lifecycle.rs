@@ -36,19 +36,20 @@ fn complete(status: &ExperimentStatus, planned: i32) -> anyhow::Result<()> {
 async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
     scenario("queue", Needs::Node, async |lab: &Lab| {
         let hurried = |name: &str| Fixture::short(name).set("/spec/trials/blocks", json!(2));
-        lab.apply(hurried("first").manifest()).await?;
-        lab.reaches("first", "started", 30, |status| status.start_time.is_some())
+        // Long enough to be waited for, also when another test has just taken the operator away.
+        lab.apply(Fixture::short("first").manifest()).await?;
+        lab.reaches("first", "started", 60, |status| status.start_time.is_some())
             .await?;
         lab.apply(hurried("second").manifest()).await?;
         lab.apply(hurried("third").manifest()).await?;
-        lab.reason("second", "Queued", 30).await?;
-        lab.reason("third", "Queued", 30).await?;
+        lab.reason("second", "Queued", 60).await?;
+        lab.reason("third", "Queued", 60).await?;
         // Cancelled and deleted while they wait.
         lab.patch("third", json!({"cancel": true})).await?;
-        let status = lab.reason("third", "Cancelled", 30).await?;
+        let status = lab.reason("third", "Cancelled", 60).await?;
         ensure!(status.start_time.is_none(), "it never started");
         lab.apply(hurried("fourth").manifest()).await?;
-        lab.reason("fourth", "Queued", 30).await?;
+        lab.reason("fourth", "Queued", 60).await?;
         lab.delete("fourth").await?;
 
         let first = lab
@@ -56,7 +57,7 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
                 status.completion_time.is_some()
             })
             .await?;
-        complete(&first, 2)?;
+        complete(&first, 6)?;
         let second = lab.ended("second", "Completed", 180).await?;
         complete(&second, 2)?;
         ensure!(
@@ -78,7 +79,7 @@ async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
                 .manifest(),
         )
         .await?;
-        lab.reason("suspended", "Suspended", 30).await?;
+        lab.reason("suspended", "Suspended", 60).await?;
         lab.patch("suspended", cancel.clone()).await?;
         lab.ended("suspended", "Cancelled", 60).await?;
 
@@ -123,7 +124,7 @@ async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
                 .manifest(),
         )
         .await?;
-        let status = lab.reason("running", "Suspended", 30).await?;
+        let status = lab.reason("running", "Suspended", 60).await?;
         ensure!(done(&status) == 0, "{:?}", status.progress);
         Ok(())
     })
@@ -143,7 +144,7 @@ async fn the_deadline_ends_it() -> anyhow::Result<()> {
         // Finished long enough ago: the Experiment itself goes.
         lab.patch("late", json!({"ttlSecondsAfterFinished": 0}))
             .await?;
-        lab.until("the end of its time to live", 30, async || {
+        lab.until("the end of its time to live", 60, async || {
             Ok(lab.experiments().get_opt("late").await?.is_none())
         })
         .await
@@ -176,7 +177,7 @@ async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
-    scenario("operator", Needs::Cluster, async |lab: &Lab| {
+    scenario("operator", Needs::Node, async |lab: &Lab| {
         lab.apply(Fixture::short("survives").manifest()).await?;
         lab.reaches("survives", "provisioning", 60, |status| {
             status.start_time.is_some()

@@ -71,7 +71,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             short("syntax").set("/spec/objectives", objective("put.p99 <")),
             "InvalidObjective",
             "wrong",
-            30,
+            60,
         )
         .await?;
         refused(
@@ -79,7 +79,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             short("unknown-name").set("/spec/objectives", objective("put.p98 < 5")),
             "InvalidObjective",
             "p99",
-            30,
+            60,
         )
         .await?;
         refused(
@@ -87,7 +87,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             short("not-boolean").set("/spec/objectives", objective("put.p99")),
             "InvalidObjective",
             "true or false",
-            30,
+            60,
         )
         .await?;
         refused(
@@ -95,7 +95,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             short("no-secret").set("/spec/backends", external("http://example.com", "absent")),
             "SecretMissing",
             "absent",
-            30,
+            60,
         )
         .await?;
         refused(
@@ -106,7 +106,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             ),
             "EquipmentTooLarge",
             "ask for less in equipment.resources",
-            30,
+            60,
         )
         .await?;
         refused(
@@ -117,7 +117,7 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             ),
             "NoNodes",
             "bakeoff.dev/pool=nowhere",
-            30,
+            60,
         )
         .await
     })
@@ -129,9 +129,9 @@ async fn a_mended_secret_lets_it_start() -> anyhow::Result<()> {
     scenario("mended", Needs::Nothing, async |lab: &Lab| {
         let fixture = Fixture::short("waits").set("/spec/backends", external("http://example.com", "late"));
         lab.apply(fixture.manifest()).await?;
-        lab.reason("waits", "SecretMissing", 30).await?;
+        lab.reason("waits", "SecretMissing", 60).await?;
         lab.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}, "stringData": {"accessKeyId": "x"}})).await?;
-        lab.reason("waits", "SecretIncomplete", 45).await.map(drop)
+        lab.reason("waits", "SecretIncomplete", 60).await.map(drop)
     })
     .await
 }
@@ -176,7 +176,7 @@ async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_ends_it() -> anyhow::Result<()> {
-    scenario("image", Needs::Cluster, async |lab: &Lab| {
+    scenario("image", Needs::Node, async |lab: &Lab| {
         // A version that the catalogue maps to an image that is nowhere; put back whatever happens.
         let values = "--reuse-values --set catalogue.minio.absent=localhost/bakeoff/absent:1";
         helm_upgrade(values).await?;
