@@ -32,6 +32,7 @@ STATE_BYTES = 100
 RATE = 2_000
 POISSON = {"open": {"ratePerSecond": [RATE], "arrivals": "Poisson", "maxInFlight": CONNECTIONS}}
 LAG_RATE = 5_000
+NULL_S3, WEED = "http://127.0.0.1:19999", "http://127.0.0.1:18333"
 
 # Like the table of the workload headRow, and updated by the same statement.
 TABLE = """
@@ -319,29 +320,38 @@ class Bench:
 
     # A round.
 
+    def requests(self):
+        """What a PUT and a GET cost, and in the same minute what an UPDATE costs pgbench."""
+        closed = {"closed": {"concurrency": [CONNECTIONS]}}
+        get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
+        return {
+            "update pgbench": self.pgbench(self.real, 2),
+            "null put": self.loadgen(NULL_S3, put(closed), "put"),
+            "null get": self.loadgen(NULL_S3, get, "get"),
+            "weed put": self.loadgen(WEED, put(closed), "put"),
+            "weed get": self.loadgen(WEED, get, "get"),
+        }
+
     def round(self):
         closed = {"closed": {"concurrency": [CONNECTIONS]}}
-        put = lambda load: {"name": "put", "smallObjectPut": {"objectSize": ["4Ki"], "load": load}}
-        get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
         at = lambda rate: {"open": {"ratePerSecond": [rate], "arrivals": "Poisson", "maxInFlight": 64}}
-        s3, weed = "http://127.0.0.1:19999", "http://127.0.0.1:18333"
         return {
             "update loadgen": self.head_row(self.real, closed),
-            "update pgbench": self.pgbench(self.real, 2),
+            **self.requests(),
             "update pgbench 1": self.pgbench(self.real, 1),
             "null update loadgen": self.head_row(19998, closed),
             "null update pgbench": self.pgbench(19998, 2),
             "null update pgbench 1": self.pgbench(19998, 1),
             **self.opened(first="loadgen"),
-            "null put": self.loadgen(s3, put(closed), "put"),
-            "null get": self.loadgen(s3, get, "get"),
-            "weed put": self.loadgen(weed, put(closed), "put"),
-            "weed get": self.loadgen(weed, get, "get"),
-            **self.lags(s3, put(at(LAG_RATE))),
-            "memory": self.loadgen(s3, put(at(4_000)), "put"),
-            "memory 4": self.loadgen(s3, put(at(16_000)), "put"),
+            **self.lags(NULL_S3, put(at(LAG_RATE))),
+            "memory": self.loadgen(NULL_S3, put(at(4_000)), "put"),
+            "memory 4": self.loadgen(NULL_S3, put(at(16_000)), "put"),
             "record": self.recording(),
         }
+
+
+def put(load):
+    return {"name": "put", "smallObjectPut": {"objectSize": ["4Ki"], "load": load}}
 
 
 def shown(found, digits=1):
@@ -391,47 +401,59 @@ def agreement(rounds):
         print(f"{'    ' + figure + ', loadgen to pgbench':52} {shown(found, 2) + reach:>24}   {verdict}")
 
 
+ROWS = [
+    ("update loadgen", "UPDATE, 16 connections, Postgres: loadgen"),
+    ("update pgbench", "UPDATE, 16 connections, Postgres: pgbench -j 2"),
+    ("update pgbench 1", "    pgbench -j 1"),
+    ("null update loadgen", "UPDATE, 16 connections, null Postgres: loadgen"),
+    ("null update pgbench", "    pgbench -j 2"),
+    ("null update pgbench 1", "    pgbench -j 1"),
+    ("open loadgen", f"UPDATE, {RATE}/s Poisson, Postgres: loadgen"),
+    ("open pgbench", f"    pgbench -j 2 -R {RATE}"),
+    ("null put", "PUT 4 KiB, 16 connections, null S3: loadgen"),
+    ("null get", "GET 4 KiB, 16 connections, null S3: loadgen"),
+    ("weed put", "PUT 4 KiB, 16 connections, SeaweedFS: loadgen"),
+    ("weed get", "GET 4 KiB, 16 connections, SeaweedFS: loadgen"),
+]
+RATIOS = [
+    ("UPDATE, Postgres, to pgbench -j 2", "update loadgen", "update pgbench", 1.05, "<= 1.0 (noise 5 %; stretch 0.9)"),
+    ("UPDATE, Postgres, to pgbench -j 1", "update loadgen", "update pgbench 1", None, ""),
+    ("UPDATE, null Postgres, to pgbench -j 2", "null update loadgen", "null update pgbench", None, ""),
+    ("UPDATE, null Postgres, to pgbench -j 1", "null update loadgen", "null update pgbench 1", None, ""),
+    (f"UPDATE at {RATE}/s, to pgbench -R", "open loadgen", "open pgbench", 1.15, "<= 1.15"),
+    ("PUT, null S3, to pgbench's UPDATE", "null put", "update pgbench", 1.5, "<= 1.5"),
+    ("GET, null S3, to pgbench's UPDATE", "null get", "update pgbench", 1.5, "<= 1.5"),
+    ("PUT, SeaweedFS, to pgbench's UPDATE", "weed put", "update pgbench", 4, "<= 4"),
+    ("GET, SeaweedFS, to pgbench's UPDATE", "weed get", "update pgbench", 4, "<= 4"),
+]
+
+
+def costs(rounds):
+    """What an operation costs the client, of what was measured in these rounds."""
+    has = lambda row: all(row in one for one in rounds)
+    print(f"{len(rounds)} rounds; median (smallest-largest); CPU of the client in us an operation\n")
+    print(f"{'':52} {'operations/s':>24} {'client CPU us':>18}")
+    for row, words in ROWS:
+        if has(row):
+            print(f"{words:52} {shown([one[row]['rate'] for one in rounds], 0):>24} {shown([one[row]['cpu'] for one in rounds], 2):>18}")
+    print()
+    for words, row, other, bound, text in RATIOS:
+        if not has(row) or not has(other):
+            continue
+        found = [one[row]["cpu"] / one[other]["cpu"] for one in rounds]
+        within = interval(found)
+        reach = f", 95 % {within[0]:.2f}-{within[1]:.2f}" if within else ""
+        verdict = goal(text, statistics.median(found) <= bound) if bound else ""
+        print(f"{'CPU, ' + words:52} {shown(found, 2) + reach:>24}   {verdict}")
+
+
 def report(rounds, stall):
     def values(row, figure):
         return [one[row][figure] for one in rounds]
 
-    def ratio(row, other, figure="cpu"):
-        return [one[row][figure] / one[other][figure] for one in rounds]
-
-    print(f"{len(rounds)} rounds; median (smallest-largest); CPU of the client in us an operation\n")
-    print(f"{'':52} {'operations/s':>24} {'client CPU us':>18}")
-    for row, words in [
-        ("update loadgen", "UPDATE, 16 connections, Postgres: loadgen"),
-        ("update pgbench", "    pgbench -j 2"),
-        ("update pgbench 1", "    pgbench -j 1"),
-        ("null update loadgen", "UPDATE, 16 connections, null Postgres: loadgen"),
-        ("null update pgbench", "    pgbench -j 2"),
-        ("null update pgbench 1", "    pgbench -j 1"),
-        ("open loadgen", f"UPDATE, {RATE}/s Poisson, Postgres: loadgen"),
-        ("open pgbench", f"    pgbench -j 2 -R {RATE}"),
-        ("null put", "PUT 4 KiB, 16 connections, null S3: loadgen"),
-        ("null get", "GET 4 KiB, 16 connections, null S3: loadgen"),
-        ("weed put", "PUT 4 KiB, 16 connections, SeaweedFS: loadgen"),
-        ("weed get", "GET 4 KiB, 16 connections, SeaweedFS: loadgen"),
-    ]:
-        print(f"{words:52} {shown(values(row, 'rate'), 0):>24} {shown(values(row, 'cpu'), 2):>18}")
-    print()
+    costs(rounds)
     share, missed = min(values("update loadgen", "updates")), sum(values("update loadgen", "missed"))
-    print(f"updates among loadgen's operations: at least {100 * share:.2f} %; statements that missed their row: {missed}")
-    for words, row, other, bound, text in [
-        ("UPDATE, Postgres, to pgbench -j 2", "update loadgen", "update pgbench", 1.05, "<= 1.0 (noise 5 %; stretch 0.9)"),
-        ("UPDATE, Postgres, to pgbench -j 1", "update loadgen", "update pgbench 1", None, ""),
-        ("UPDATE, null Postgres, to pgbench -j 2", "null update loadgen", "null update pgbench", None, ""),
-        ("UPDATE, null Postgres, to pgbench -j 1", "null update loadgen", "null update pgbench 1", None, ""),
-        (f"UPDATE at {RATE}/s, to pgbench -R", "open loadgen", "open pgbench", 1.15, "<= 1.15"),
-        ("PUT, null S3, to pgbench's UPDATE", "null put", "update pgbench", 1.5, "<= 1.5"),
-        ("GET, null S3, to pgbench's UPDATE", "null get", "update pgbench", 1.5, "<= 1.5"),
-        ("PUT, SeaweedFS, to pgbench's UPDATE", "weed put", "update pgbench", 4, "<= 4"),
-        ("GET, SeaweedFS, to pgbench's UPDATE", "weed get", "update pgbench", 4, "<= 4"),
-    ]:
-        found = ratio(row, other)
-        verdict = goal(text, statistics.median(found) <= bound) if bound else ""
-        print(f"{'CPU, ' + words:52} {shown(found, 3):>24}   {verdict}")
+    print(f"\nupdates among loadgen's operations: at least {100 * share:.2f} %; statements that missed their row: {missed}")
     agreement(rounds)
     if stall:
         print(f"\na server that stops for 100 ms every 10 s, at {RATE}/s: p99 of the response from the plan {stall['p99']} us, "
@@ -463,10 +485,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("loadgen", "postgres", "pgbench", "psql", "weed"):
         parser.add_argument(f"--{name}", required=True, help="the program" if name != "postgres" else "a folder with bin, lib and share")
-    parser.add_argument("--record", nargs="+", help="the command that measures recording; not with --agreement")
+    parser.add_argument("--record", nargs="+", help="the command that measures recording; not with --agreement or --requests")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of each window")
     parser.add_argument("--agreement", action="store_true", help="only whether loadgen and pgbench see the same latency")
+    parser.add_argument("--requests", action="store_true", help="only what a PUT and a GET cost beside an UPDATE")
     parser.add_argument("--stall", action="store_true", help="first show what a planted stall does (25 s)")
     parser.add_argument("--keep", help="a file that collects rounds over several calls")
     args = parser.parse_args()
@@ -482,6 +505,8 @@ def main():
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
             if args.agreement:
                 rounds.append(bench.opened(first="pgbench" if number % 2 else "loadgen", seconds=args.seconds))
+            elif args.requests:
+                rounds.append(bench.requests())
             else:
                 rounds.append(bench.round())
             if args.keep:
@@ -490,6 +515,8 @@ def main():
         bench.close()
     if args.agreement:
         agreement(rounds)
+    elif args.requests:
+        costs(rounds)
     else:
         report(rounds, stall)
 

@@ -8,9 +8,8 @@
 mod fixtures;
 mod ground;
 
-pub use ground::{Needs, alone};
-
 pub use fixtures::{Fixture, MINIO, POSTGRES_17, SEAWEEDFS};
+pub use ground::{Needs, alone};
 
 use anyhow::{Context as _, bail, ensure};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
