@@ -30,6 +30,7 @@ CONNECTIONS = 16
 RUNS = 100_000
 STATE_BYTES = 100
 RATE = 2_000
+CLOSED = {"closed": {"concurrency": [CONNECTIONS]}}
 POISSON = {"open": {"ratePerSecond": [RATE], "arrivals": "Poisson", "maxInFlight": CONNECTIONS}}
 LAG_RATE = 5_000
 NULL_S3, WEED = "http://127.0.0.1:19999", "http://127.0.0.1:18333"
@@ -322,24 +323,22 @@ class Bench:
 
     def requests(self):
         """What a PUT and a GET cost, and in the same minute what an UPDATE costs pgbench."""
-        closed = {"closed": {"concurrency": [CONNECTIONS]}}
         get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
         return {
             "update pgbench": self.pgbench(self.real, 2),
-            "null put": self.loadgen(NULL_S3, put(closed), "put"),
+            "null put": self.loadgen(NULL_S3, put(CLOSED), "put"),
             "null get": self.loadgen(NULL_S3, get, "get"),
-            "weed put": self.loadgen(WEED, put(closed), "put"),
+            "weed put": self.loadgen(WEED, put(CLOSED), "put"),
             "weed get": self.loadgen(WEED, get, "get"),
         }
 
     def round(self):
-        closed = {"closed": {"concurrency": [CONNECTIONS]}}
         at = lambda rate: {"open": {"ratePerSecond": [rate], "arrivals": "Poisson", "maxInFlight": 64}}
         return {
-            "update loadgen": self.head_row(self.real, closed),
+            "update loadgen": self.head_row(self.real, CLOSED),
             **self.requests(),
             "update pgbench 1": self.pgbench(self.real, 1),
-            "null update loadgen": self.head_row(19998, closed),
+            "null update loadgen": self.head_row(19998, CLOSED),
             "null update pgbench": self.pgbench(19998, 2),
             "null update pgbench 1": self.pgbench(19998, 1),
             **self.opened(first="loadgen"),
@@ -373,6 +372,12 @@ def interval(values):
     return found
 
 
+def shown_within(ratios):
+    """Ratios with the interval of their median, where there is one."""
+    within = interval(ratios)
+    return shown(ratios, 2) + (f", 95 % {within[0]:.2f}-{within[1]:.2f}" if within else "")
+
+
 def agreement(rounds):
     """Whether both clients see the same latency at the same rate."""
     def values(row, figure):
@@ -397,8 +402,7 @@ def agreement(rounds):
             verdict = "goal within 15 %: MISSED"
         else:
             verdict = "no verdict: the interval reaches beyond 15 %"
-        reach = f", 95 % {within[0]:.2f}-{within[1]:.2f}" if within else ""
-        print(f"{'    ' + figure + ', loadgen to pgbench':52} {shown(found, 2) + reach:>24}   {verdict}")
+        print(f"{'    ' + figure + ', loadgen to pgbench':52} {shown_within(found):>24}   {verdict}")
 
 
 ROWS = [
@@ -441,10 +445,8 @@ def costs(rounds):
         if not has(row) or not has(other):
             continue
         found = [one[row]["cpu"] / one[other]["cpu"] for one in rounds]
-        within = interval(found)
-        reach = f", 95 % {within[0]:.2f}-{within[1]:.2f}" if within else ""
         verdict = goal(text, statistics.median(found) <= bound) if bound else ""
-        print(f"{'CPU, ' + words:52} {shown(found, 2) + reach:>24}   {verdict}")
+        print(f"{'CPU, ' + words:52} {shown_within(found):>24}   {verdict}")
 
 
 def report(rounds, stall):

@@ -36,6 +36,17 @@ die() {
 
 need_root() { ((EUID == 0)) || die "run this as root: it makes network namespaces and cgroups"; }
 
+# program PLACE NAME: that of the machine for a foreign cluster, the pinned one for the local one.
+program() {
+	if [[ $1 != local ]] && command -v "$2" >/dev/null; then
+		command -v "$2"
+	else
+		"$DEV/tools" path "$2"
+	fi
+}
+
+kind_is_up() { kind get clusters 2>/dev/null | grep -x bakeoff >/dev/null; }
+
 # wait_until SECONDS WHAT COMMAND…: poll until COMMAND succeeds.
 wait_until() {
 	local deadline=$((SECONDS + $1)) what=$2

@@ -1,5 +1,6 @@
 //! Experiments that are as small as they can be. (Pure.)
 
+use crate::ground::pool;
 use serde_json::{Value, json};
 
 /// The MinIO version of the chart's catalogue.
@@ -34,7 +35,7 @@ impl Fixture {
                 "equipment": {
                     "resources": {"cpu": "500m", "memory": "1Gi"},
                     "storage": {"size": "1Gi"},
-                    "nodeSelector": {"bakeoff.dev/pool": "bench"},
+                    "nodeSelector": pool(),
                 },
                 "workloads": [
                     {"name": "put", "smallObjectPut": {"objectSize": ["1Ki"], "prefixes": 10, "load": {"closed": {"concurrency": [2]}}}},

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
-use std::sync::Mutex as Shelf;
+use std::sync::Mutex;
 use tokio::sync::{
     OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit,
 };
@@ -37,7 +37,7 @@ struct Nodes {
     /// How many there are.
     all: u32,
     /// The host names of those that nobody has.
-    free: Shelf<Vec<String>>,
+    free: Mutex<Vec<String>>,
 }
 
 /// The labels of the pool that the fixtures ask for.
@@ -63,7 +63,7 @@ async fn nodes(client: &Client) -> anyhow::Result<&'static Nodes> {
             Ok(Nodes {
                 permits: Semaphore::new(free.len()),
                 all: u32::try_from(free.len())?,
-                free: Shelf::new(free),
+                free: Mutex::new(free),
             })
         })
         .await

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::support;
 use crate::support::fault_proxy::{self, Fault};
-use crate::support::runtime;
+use crate::support::{runner, runtime};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
-use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::run::RunPlan;
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::record::decode;
 use bakeoff_loadgen::report::report;
@@ -31,30 +31,7 @@ fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {
     let mut spec = standalone::spec("test", &text, &names).unwrap();
     // Other tests share the process, and so its CPU time.
     spec.validity.max_generator_cpu_per_mille = 100_000;
-    RunPlan {
-        schema_version: RUN_SCHEMA.into(),
-        experiment: ExperimentId {
-            namespace: "n".into(),
-            name: "e".into(),
-            uid: "u".into(),
-        },
-        spec,
-        backends: backends
-            .iter()
-            .map(|backend| backend.resolved.clone())
-            .collect(),
-        lock: None,
-        results: StoreTarget {
-            endpoint: String::new(),
-            region: String::new(),
-            bucket: "unused".into(),
-            prefix: String::new(),
-            path_style: true,
-            credentials_dir: String::new(),
-        },
-        environment: Environment::default(),
-        attempt: 0,
-    }
+    runner::run_plan(spec, backends)
 }
 
 fn run(

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
-use crate::support::runtime;
+use crate::support::{runner, runtime};
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
-use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::run::RunPlan;
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
 use bakeoff_loadgen::control::{self, Control, Follower};
 use bakeoff_loadgen::lock_server::LockServer;
@@ -29,27 +29,10 @@ fn plan(race: serde_json::Value, seconds: i32, backend: &Backend) -> RunPlan {
         // runs several of these tests at once on threads of their own.
         "validity": {"maxGeneratorCpuPerMille": 100_000, "maxThrottledPerMille": 1000, "maxSendLagP99Microseconds": 1_000_000},
     });
-    RunPlan {
-        schema_version: RUN_SCHEMA.into(),
-        experiment: ExperimentId {
-            namespace: "n".into(),
-            name: "e".into(),
-            uid: "u".into(),
-        },
-        spec: serde_json::from_value(spec).unwrap(),
-        backends: vec![backend.resolved.clone()],
-        lock: None,
-        results: StoreTarget {
-            endpoint: String::new(),
-            region: String::new(),
-            bucket: "unused".into(),
-            prefix: String::new(),
-            path_style: true,
-            credentials_dir: String::new(),
-        },
-        environment: Environment::default(),
-        attempt: 0,
-    }
+    runner::run_plan(
+        serde_json::from_value(spec).unwrap(),
+        std::slice::from_ref(backend),
+    )
 }
 
 /// The records, each with its history.

@@ -163,28 +163,38 @@ pub fn seaweedfs() -> Server {
     )
 }
 
-/// The backend at an endpoint, answering.
-pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backend {
-    let resolved = ResolvedBackend {
+/// A backend with the bucket or database that was provisioned for it, and nothing else known of it.
+fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> ResolvedBackend {
+    ResolvedBackend {
         name: name.into(),
-        kind: BackendKind::S3,
+        kind,
         version: String::new(),
         image: String::new(),
         image_id: String::new(),
         image_bytes: None,
         endpoint: endpoint.into(),
-        region: "us-east-1".into(),
-        bucket: "bakeoff".into(),
-        prefix: "bakeoff/test".into(),
+        region: String::new(),
+        bucket: bucket.into(),
+        prefix: String::new(),
         path_style: true,
         credentials_dir: String::new(),
-        metrics_url: metrics.map(str::to_owned),
+        metrics_url: None,
         provisioned: true,
         durability: String::new(),
         settings: Default::default(),
         node: String::new(),
         time_to_ready_seconds: None,
         caveats: vec![],
+    }
+}
+
+/// The backend at an endpoint, answering.
+pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backend {
+    let resolved = ResolvedBackend {
+        region: "us-east-1".into(),
+        prefix: "bakeoff/test".into(),
+        metrics_url: metrics.map(str::to_owned),
+        ..resolved(name, BackendKind::S3, endpoint, "bakeoff")
     };
     let backend = Backend::new(resolved, credentials()).unwrap();
     backend

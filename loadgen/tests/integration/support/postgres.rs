@@ -137,27 +137,8 @@ impl Postgres {
     }
 
     pub fn resolved(&self, name: &str) -> ResolvedBackend {
-        ResolvedBackend {
-            name: name.into(),
-            kind: BackendKind::Postgres,
-            version: String::new(),
-            image: String::new(),
-            image_id: String::new(),
-            image_bytes: None,
-            endpoint: format!("postgres://127.0.0.1:{}", self.port),
-            region: String::new(),
-            bucket: "postgres".into(),
-            prefix: String::new(),
-            path_style: true,
-            credentials_dir: String::new(),
-            metrics_url: None,
-            provisioned: true,
-            durability: String::new(),
-            settings: Default::default(),
-            node: String::new(),
-            time_to_ready_seconds: None,
-            caveats: vec![],
-        }
+        let endpoint = format!("postgres://127.0.0.1:{}", self.port);
+        super::resolved(name, BackendKind::Postgres, &endpoint, "postgres")
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_loadgen::control::Control;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
@@ -22,6 +23,14 @@ pub fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Ba
         // What is tested here is built without optimisation and shares its cores with other tests.
         "validity": {"maxSendLagP99Microseconds": 1_000_000, "maxGeneratorCpuPerMille": 16_000},
     });
+    run_plan(
+        serde_json::from_value(spec).unwrap(),
+        std::slice::from_ref(backend),
+    )
+}
+
+/// The plan of a run with this spec on these backends; its results go to the store that the run is given.
+pub fn run_plan(spec: ExperimentSpec, backends: &[Backend]) -> RunPlan {
     RunPlan {
         schema_version: RUN_SCHEMA.into(),
         experiment: ExperimentId {
@@ -29,8 +38,11 @@ pub fn plan(workload: serde_json::Value, trials: serde_json::Value, backend: &Ba
             name: "e".into(),
             uid: "u".into(),
         },
-        spec: serde_json::from_value(spec).unwrap(),
-        backends: vec![backend.resolved.clone()],
+        spec,
+        backends: backends
+            .iter()
+            .map(|backend| backend.resolved.clone())
+            .collect(),
         lock: None,
         results: StoreTarget {
             endpoint: String::new(),
