@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::error::{Error, api, exists_already, is_going_away, is_missing};
-use crate::facts::Pool;
+use crate::facts::{Kind, Pool};
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
-use crate::plan::{self, Action, Child, Credentials, Kind, Note, Plan};
+use crate::plan::{self, Action, Child, Credentials, Note, Plan};
 use crate::queue;
 use crate::settings::DefaultResults;
 use bakeoff_crds::{Experiment, ExperimentStatus, names};
@@ -56,20 +56,21 @@ pub async fn execute(
         publish(experiment, &events, ctx),
         act_in_steps(experiment, actions, ctx)
     );
-    acted?;
-    Ok(wait)
+    Ok(if acted? { Some(Duration::ZERO) } else { wait })
 }
 
+/// Does what belongs to this pass; whether something is left for the next one.
 async fn act_in_steps(
     experiment: &Experiment,
     actions: Vec<Action>,
     ctx: &Context,
-) -> Result<(), Error> {
-    for step in plan::steps(actions) {
+) -> Result<bool, Error> {
+    let (steps, more) = plan::pass(actions);
+    for step in steps {
         let acts = step.into_iter().map(|action| act(experiment, action, ctx));
         try_join_all(acts).await?;
     }
-    Ok(())
+    Ok(more)
 }
 
 /// Tells what has changed. One that cannot be told is said in the log: the conditions stand in any case.
@@ -202,6 +203,8 @@ pub fn forget(uid: &str, ctx: &Context) {
     {
         let mut memory = ctx.memory();
         memory.admitted.remove(uid);
+        memory.made.forget(uid);
+        memory.asked.remove(uid);
         memory.written.remove(uid);
         memory.failures.remove(uid);
     }
@@ -222,12 +225,26 @@ pub fn wake_waiting(ctx: &Context) {
 }
 
 async fn act(experiment: &Experiment, action: Action, ctx: &Context) -> Result<(), Error> {
+    let uid = experiment.uid().unwrap_or_default();
     match action {
-        Action::Apply(child) => apply_child(experiment, child, ctx).await,
-        Action::CreateSecret(secret, content) => {
-            create_secret(experiment, *secret, content, ctx).await
+        Action::Apply(child) => {
+            if apply_child(experiment, &child, ctx).await? {
+                let (kind, name) = child.key();
+                ctx.made(&uid, kind, name);
+            }
+            Ok(())
         }
-        Action::Delete(kind, name) => delete_child(experiment, kind, &name, ctx).await,
+        Action::CreateSecret(secret, content) => {
+            let name = secret.name_any();
+            create_secret(experiment, *secret, content, ctx).await?;
+            ctx.made(&uid, Kind::Secret, name);
+            Ok(())
+        }
+        Action::Delete(kind, name) => {
+            delete_child(experiment, kind, &name, ctx).await?;
+            ctx.memory().made.remove(&uid, kind, &name);
+            Ok(())
+        }
         Action::Finalizer(on) => finalizer(experiment, on, ctx).await,
         Action::DeleteExperiment => {
             delete::<Experiment>(experiment, &experiment.name_any(), ctx).await
@@ -235,14 +252,14 @@ async fn act(experiment: &Experiment, action: Action, ctx: &Context) -> Result<(
     }
 }
 
-async fn apply_child(experiment: &Experiment, child: Child, ctx: &Context) -> Result<(), Error> {
+async fn apply_child(experiment: &Experiment, child: &Child, ctx: &Context) -> Result<bool, Error> {
     match child {
-        Child::StatefulSet(object) => apply(experiment, &*object, ctx).await,
-        Child::Service(object) => apply(experiment, &*object, ctx).await,
-        Child::ConfigMap(object) => apply(experiment, &*object, ctx).await,
-        Child::Job(object) => apply(experiment, &*object, ctx).await,
-        Child::NetworkPolicy(object) => apply(experiment, &*object, ctx).await,
-        Child::DisruptionBudget(object) => apply(experiment, &*object, ctx).await,
+        Child::StatefulSet(object) => apply(experiment, &**object, ctx).await,
+        Child::Service(object) => apply(experiment, &**object, ctx).await,
+        Child::ConfigMap(object) => apply(experiment, &**object, ctx).await,
+        Child::Job(object) => apply(experiment, &**object, ctx).await,
+        Child::NetworkPolicy(object) => apply(experiment, &**object, ctx).await,
+        Child::DisruptionBudget(object) => apply(experiment, &**object, ctx).await,
     }
 }
 
@@ -274,7 +291,8 @@ where
     )
 }
 
-async fn apply<K>(experiment: &Experiment, object: &K, ctx: &Context) -> Result<(), Error>
+/// Whether it stands now.
+async fn apply<K>(experiment: &Experiment, object: &K, ctx: &Context) -> Result<bool, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Serialize
@@ -283,23 +301,22 @@ where
         + Debug,
 {
     let name = object.name_any();
-    let what = format!("apply {} {name}", K::kind(&()));
-    namespaced::<K>(experiment, ctx)
+    let applied = namespaced::<K>(experiment, ctx)
         .patch(
             &name,
             &PatchParams::apply(names::FIELD_MANAGER).force(),
             &Patch::Apply(object),
         )
-        .await
-        .or_else(|error| {
-            if !is_going_away(&error) {
-                return Err(api(what)(error));
-            }
+        .await;
+    match applied {
+        Ok(_) => Ok(true),
+        Err(error) if is_going_away(&error) => {
             // The experiment is being deleted with its namespace: there is nothing left to do well there.
             tracing::info!(%name, "not made: its namespace is being deleted");
-            Ok(object.clone())
-        })?;
-    Ok(())
+            Ok(false)
+        }
+        Err(error) => Err(api(format!("apply {} {name}", K::kind(&())))(error)),
+    }
 }
 
 async fn delete<K>(experiment: &Experiment, name: &str, ctx: &Context) -> Result<(), Error>
@@ -351,6 +368,8 @@ async fn create_secret(
     {
         Ok(_) => Ok(()),
         Err(error) if exists_already(&error) => Ok(()),
+        // Like a child that cannot be applied any more; taken for made, so that it is not tried at every event.
+        Err(error) if is_going_away(&error) => Ok(()),
         Err(error) => Err(api(format!("create Secret {}", secret.name_any()))(error)),
     }
 }

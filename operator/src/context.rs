@@ -1,7 +1,10 @@
 //! What a reconcile holds on to. (I/O handles; the decisions are elsewhere.)
 
 use crate::caches::{Caches, Wake};
+use crate::facts::Kind;
+use crate::made::Made;
 use crate::metrics::Metrics;
+use crate::progress::Asked;
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
 use kube::Client;
@@ -35,6 +38,10 @@ pub struct Context {
 pub struct Memory {
     /// Experiments that were admitted to their pool, perhaps not yet visible in the cache.
     pub admitted: BTreeSet<String>,
+    /// What was made and is not in the caches yet.
+    pub made: Made,
+    /// What generators were asked and have answered, by uid.
+    pub asked: HashMap<String, Asked>,
     /// When the status was last written, by uid.
     pub written: HashMap<String, Instant>,
     /// Failed reconciles in a row, by uid.
@@ -62,6 +69,11 @@ impl Context {
             wake,
             memory: Mutex::default(),
         }
+    }
+
+    /// Remembers that an object was made.
+    pub fn made(&self, uid: &str, kind: Kind, name: String) {
+        self.memory().made.insert(uid, kind, name, Instant::now());
     }
 
     /// The memory. A panic elsewhere cannot leave it half-written in a way that matters.

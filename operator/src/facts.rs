@@ -24,7 +24,10 @@ pub struct Observed {
     pub image_bytes: BTreeMap<String, i64>,
     /// The experiment's own children.
     pub children: Children,
-    /// The keys of each Secret that the experiment refers to or owns; absent: no such Secret.
+    /// What was made a moment ago and is not among the children yet, and Secrets that were.
+    pub made: BTreeSet<(Kind, String)>,
+    /// The keys of each Secret that matters now and exists: before the start those that the spec refers to, at the
+    /// end its own.
     pub secrets: BTreeMap<String, BTreeSet<String>>,
     /// Whether the node pool is free for it.
     pub pool: Pool,
@@ -61,6 +64,27 @@ pub fn image_sizes(node: &Node) -> impl Iterator<Item = (String, i64)> {
             names.map(move |name| (name.clone(), size))
         })
         .filter(|(_, size)| *size > 0)
+}
+
+/// A kind of child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Job
+    Job,
+    /// StatefulSet
+    StatefulSet,
+    /// Service
+    Service,
+    /// ConfigMap
+    ConfigMap,
+    /// NetworkPolicy
+    NetworkPolicy,
+    /// PodDisruptionBudget
+    DisruptionBudget,
+    /// PersistentVolumeClaim
+    Claim,
+    /// Secret
+    Secret,
 }
 
 /// The objects that carry the experiment's uid.
@@ -110,6 +134,24 @@ impl Children {
                 .get(names::LABEL_BACKEND)
                 .is_some_and(|name| name == backend)
         })
+    }
+
+    /// Whether there is one of this kind and name. Secrets are not among the children: nobody may list them.
+    #[must_use]
+    pub fn has(&self, kind: Kind, name: &str) -> bool {
+        fn named<K: ResourceExt>(objects: &[Arc<K>], name: &str) -> bool {
+            objects.iter().any(|object| object.name_any() == name)
+        }
+        match kind {
+            Kind::Job => named(&self.jobs, name),
+            Kind::StatefulSet => named(&self.stateful_sets, name),
+            Kind::Service => named(&self.services, name),
+            Kind::ConfigMap => named(&self.config_maps, name),
+            Kind::NetworkPolicy => named(&self.network_policies, name),
+            Kind::DisruptionBudget => named(&self.disruption_budgets, name),
+            Kind::Claim => named(&self.claims, name),
+            Kind::Secret => false,
+        }
     }
 
     /// Whether nothing is left.

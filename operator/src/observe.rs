@@ -3,34 +3,29 @@
 use crate::build::{backend, jobs};
 use crate::context::Context;
 use crate::error::{Error, api};
-use crate::facts::{Children, Observed, Pool, image_sizes, is_ready, node_facts};
+use crate::facts::{Observed, Pool, image_sizes, node_facts};
+use crate::progress;
 use crate::queue::{self, NodeLabels};
 use crate::validate::{self, Validated};
-use bakeoff_crds::run::Progress;
-use bakeoff_crds::{Experiment, names};
-use bytes::Bytes;
+use bakeoff_crds::Experiment;
 use futures::future::try_join_all;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::Api;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tokio::net::TcpStream;
-
-const PROGRESS_TIMEOUT: Duration = Duration::from_millis(800);
-const PROGRESS_LIMIT: usize = 64 * 1024;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Everything that a decision about this experiment needs.
 ///
 /// # Errors
 /// A Secret could not be read.
-pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed, Error> {
+pub async fn observe(experiment: &Experiment, ctx: &Arc<Context>) -> Result<Observed, Error> {
     let namespace = experiment.namespace().unwrap_or_default();
     let uid = experiment.uid().unwrap_or_default();
     let children = ctx.caches.children(&namespace, &uid);
+    let made = ctx.memory().made.unseen(&uid, &children, Instant::now());
     let labels = node_labels(ctx);
     let pool = queue::pool(experiment, &labels);
     let mut members = ctx.caches.nodes.state();
@@ -50,12 +45,12 @@ pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed,
         .ok()
         .or_else(|| validate::salvage(experiment));
     let secrets = match &valid {
-        Some(valid) => secrets(experiment, valid, &children, ctx).await?,
+        Some(valid) => secrets(experiment, valid, ctx).await?,
         None => BTreeMap::new(),
     };
     let progress = match &valid {
         Some(valid) if status.start_time.is_some() && status.ending.is_none() => {
-            progress(valid, &children).await
+            progress::latest(experiment, valid, &children, ctx)
         }
         _ => None,
     };
@@ -64,6 +59,7 @@ pub async fn observe(experiment: &Experiment, ctx: &Context) -> Result<Observed,
         nodes,
         image_bytes,
         children,
+        made,
         secrets,
         pool: queue_state(experiment, ctx, &labels),
         progress,
@@ -100,11 +96,11 @@ fn queue_state(experiment: &Experiment, ctx: &Context, labels: &NodeLabels) -> P
     }
 }
 
-/// The keys of the Secrets that matter now. The operator may read Secrets but not list or watch them.
+/// The keys of the Secrets that matter now. The operator may read Secrets but not list or watch them: it asks for
+/// those of the user before the start and for its own when they are to go, and never in between.
 async fn secrets(
     experiment: &Experiment,
     valid: &Validated,
-    children: &Children,
     ctx: &Context,
 ) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
     let status = experiment.status.as_ref();
@@ -113,7 +109,7 @@ async fn secrets(
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     if !started && !ending {
         wanted.extend(valid.user_secrets().map(|(secret, _)| secret.to_owned()));
-    } else if ending || valid.spec.suspend || children.job(&jobs::run_name(valid, 0)).is_none() {
+    } else if ending || valid.spec.suspend {
         wanted.extend(
             valid
                 .provisioned()
@@ -131,48 +127,4 @@ async fn secrets(
         Ok(secret.map(|secret| (name, secret.data.unwrap_or_default().into_keys().collect())))
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
-}
-
-/// What generator 0 says, if it runs.
-async fn progress(valid: &Validated, children: &Children) -> Option<Progress> {
-    let attempt = (0..=valid.spec.generators.backoff_limit)
-        .rev()
-        .find(|attempt| children.job(&jobs::run_name(valid, *attempt)).is_some())?;
-    let job = jobs::run_name(valid, attempt);
-    let pod = children.pods_of_job(&job).find(|pod| {
-        crate::facts::completion_index(pod).unwrap_or(0) == 0
-            && (is_ready(pod) || pod.status.is_some())
-    })?;
-    let address = pod.status.as_ref()?.pod_ip.clone()?;
-    match tokio::time::timeout(PROGRESS_TIMEOUT, ask(&address)).await {
-        Ok(Ok(progress)) => Some(progress),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "generator 0 does not answer");
-            None
-        }
-        Err(_) => None,
-    }
-}
-
-async fn ask(address: &str) -> anyhow::Result<Progress> {
-    let authority = if address.contains(':') {
-        format!("[{address}]:{}", names::GENERATOR_PORT)
-    } else {
-        format!("{address}:{}", names::GENERATOR_PORT)
-    };
-    let stream = TcpStream::connect(&authority).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let request = hyper::Request::get("/progress")
-        .header("host", &authority)
-        .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let body = Limited::new(response.into_body(), PROGRESS_LIMIT)
-        .collect()
-        .await
-        .map_err(|error| anyhow::anyhow!("{error}"))?
-        .to_bytes();
-    driver.abort();
-    Ok(serde_json::from_slice(&body)?)
 }

@@ -1,5 +1,6 @@
 //! What a plan asks for: printable data, executed elsewhere. (Pure.)
 
+use crate::facts::Kind;
 use bakeoff_crds::ExperimentStatus;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,7 +19,7 @@ pub struct Plan {
     /// Whether the status carries a new fact (start, ending, …) that later actions depend on. It is then
     /// written against the version that was read, and nothing else is done before it stands.
     pub remember: bool,
-    /// What is to be done to the cluster, in the order of [`steps`].
+    /// What is to be done to the cluster, as [`pass`] divides it.
     pub actions: Vec<Action>,
     /// What people are to be told.
     pub events: Vec<Note>,
@@ -53,17 +54,40 @@ impl Action {
             Self::Finalizer(false) | Self::DeleteExperiment => 3,
         }
     }
+
+    /// What it makes.
+    #[must_use]
+    pub fn made(&self) -> Option<(Kind, String)> {
+        match self {
+            Self::Apply(child) => Some(child.key()),
+            Self::CreateSecret(secret, _) => Some((Kind::Secret, secret.name_any())),
+            Self::Delete(..) | Self::Finalizer(_) | Self::DeleteExperiment => None,
+        }
+    }
 }
 
-/// Puts the actions into steps: those of a step may be done at once, and the steps one after the other. One
-/// request after the other would make a reconcile as long as the sum of a dozen answers of the API server.
+/// What a pass does, and whether something is left for the next one.
+///
+/// The actions of a step may be done at once, and the steps go one after the other: one request after the other
+/// would make a pass as long as the sum of a dozen answers of the API server. A step that makes something is the
+/// last one of its pass, for the same reason; what is left is planned anew, and at once.
 #[must_use]
-pub fn steps(actions: Vec<Action>) -> Vec<Vec<Action>> {
+pub fn pass(actions: Vec<Action>) -> (Vec<Vec<Action>>, bool) {
     let mut ranked = BTreeMap::<u8, Vec<Action>>::new();
     for action in actions {
         ranked.entry(action.rank()).or_default().push(action);
     }
-    ranked.into_values().collect()
+    let mut left = ranked.into_values();
+    let mut steps = Vec::new();
+    for step in left.by_ref() {
+        let makes = step.iter().any(|action| action.made().is_some());
+        steps.push(step);
+        if makes {
+            break;
+        }
+    }
+    let more = left.next().is_some();
+    (steps, more)
 }
 
 /// Where the credentials in a Secret come from.
@@ -73,27 +97,6 @@ pub enum Credentials {
     Drawn,
     /// Copied from the chart's results store.
     OfResultsStore,
-}
-
-/// A kind of child that can be deleted by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Job
-    Job,
-    /// StatefulSet
-    StatefulSet,
-    /// Service
-    Service,
-    /// ConfigMap
-    ConfigMap,
-    /// NetworkPolicy
-    NetworkPolicy,
-    /// PodDisruptionBudget
-    DisruptionBudget,
-    /// PersistentVolumeClaim
-    Claim,
-    /// Secret
-    Secret,
 }
 
 /// A child that can be applied.

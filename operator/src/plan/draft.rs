@@ -1,7 +1,8 @@
 //! A plan in the making. (Pure.)
 
-use super::{Action, Child, Kind, Note, Plan};
-use crate::facts::Observed;
+use super::{Action, Child, Note, Plan};
+use crate::facts::{Kind, Observed};
+use crate::made::TRUSTED_SECONDS;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use bakeoff_crds::conditions::{self, Truth};
@@ -26,7 +27,7 @@ impl<'a> Draft<'a> {
     pub fn new(experiment: &'a Experiment, settings: &'a Settings, observed: &'a Observed) -> Self {
         let mut status = experiment.status.clone().unwrap_or_default();
         status.observed_generation = experiment.metadata.generation;
-        Self {
+        let mut draft = Self {
             experiment,
             settings,
             observed,
@@ -35,7 +36,12 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             stage_event: None,
             look_again_at: None,
+        };
+        if draft.awaits_children() {
+            // A watch event wakes the experiment; this is for a child that was deleted before there was any.
+            draft.wake_after(TRUSTED_SECONDS);
         }
+        draft
     }
 
     pub fn now(&self) -> Timestamp {
@@ -112,24 +118,32 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn exists(&self, kind: Kind, name: &str) -> bool {
-        let children = &self.observed.children;
-        match kind {
-            Kind::Job => children.job(name).is_some(),
-            Kind::StatefulSet => children.stateful_sets.iter().any(|o| o.name_any() == name),
-            Kind::Service => children.services.iter().any(|o| o.name_any() == name),
-            Kind::ConfigMap => children.config_maps.iter().any(|o| o.name_any() == name),
-            Kind::NetworkPolicy => children
-                .network_policies
-                .iter()
-                .any(|o| o.name_any() == name),
-            Kind::DisruptionBudget => children
-                .disruption_budgets
-                .iter()
-                .any(|o| o.name_any() == name),
-            Kind::Claim => children.claims.iter().any(|o| o.name_any() == name),
-            Kind::Secret => self.observed.secrets.contains_key(name),
+    /// Whether it is there, or on its way into the caches.
+    pub fn exists(&self, kind: Kind, name: &str) -> bool {
+        self.observed.children.has(kind, name) || self.is_coming(kind, name)
+    }
+
+    /// Whether it was made and no watch has shown it yet.
+    pub fn is_coming(&self, kind: Kind, name: &str) -> bool {
+        self.observed.made.contains(&(kind, name.to_owned()))
+    }
+
+    /// Whether a child is left, or on its way into the caches.
+    pub fn has_children(&self) -> bool {
+        self.awaits_children() || !self.observed.children.is_empty()
+    }
+
+    fn awaits_children(&self) -> bool {
+        let mut made = self.observed.made.iter();
+        made.any(|(kind, _)| *kind != Kind::Secret)
+    }
+
+    /// What is left, for people.
+    pub fn left(&self) -> String {
+        if self.observed.children.is_empty() {
+            return "what was made last".to_owned();
         }
+        self.observed.children.describe()
     }
 
     /// Deletes every child that is left.

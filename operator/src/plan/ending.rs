@@ -5,9 +5,9 @@
 
 use super::preparing::environment;
 use super::running::created;
-use super::{Action, Draft, Kind, Plan};
+use super::{Action, Draft, Plan};
 use crate::build::{Role, backend, jobs, plan as run_plan};
-use crate::facts::{JobState, container_end, job_state, termination};
+use crate::facts::{JobState, Kind, container_end, job_state, termination};
 use crate::validate::Validated;
 use bakeoff_crds::conditions::{self, Truth};
 use bakeoff_crds::names;
@@ -85,6 +85,7 @@ pub fn stop_generators(draft: &mut Draft<'_>, valid: &Validated) -> bool {
     let mut stopping = false;
     for attempt in 0..=valid.spec.generators.backoff_limit {
         let name = jobs::run_name(valid, attempt);
+        stopping |= draft.is_coming(Kind::Job, &name);
         if let Some(job) = draft.observed.children.job(&name)
             && job_state(Some(job)) == JobState::Active
         {
@@ -345,12 +346,12 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
 fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validated>) -> Plan {
     draft.tear_down();
     let secrets = own_secrets(&draft, valid);
-    let left = !draft.observed.children.is_empty() || !secrets.is_empty();
+    let left = draft.has_children() || !secrets.is_empty();
     for name in secrets {
         draft.act(Action::Delete(Kind::Secret, name));
     }
     if left {
-        let what = draft.observed.children.describe();
+        let what = draft.left();
         draft.stage(Truth::Unknown, "TearingDown", &format!("removing {what}"));
         draft.wake_after(5);
         return draft.done();

@@ -11,7 +11,7 @@ mod ending;
 mod preparing;
 mod running;
 
-pub use action::{Action, Child, Credentials, Kind, Note, Plan, steps};
+pub use action::{Action, Child, Credentials, Note, Plan, pass};
 use draft::Draft;
 
 use crate::facts::Observed;

@@ -1,9 +1,9 @@
 //! Before the first trial: calibrate the nodes, provision the backends. (Pure.)
 
-use super::{Action, Credentials, Draft, Kind};
+use super::{Action, Credentials, Draft};
 use crate::build::profile::profile;
 use crate::build::{self, Role, backend, guard, jobs, plan as run_plan};
-use crate::facts::{JobState, is_ready, job_state, termination};
+use crate::facts::{JobState, Kind, is_ready, job_state, termination};
 use crate::trouble::Trouble;
 use crate::validate::Validated;
 use crate::{equality, trouble};
@@ -106,7 +106,7 @@ fn secret(
     role: Role,
     content: Credentials,
 ) {
-    if !draft.observed.secrets.contains_key(&name) {
+    if !draft.exists(Kind::Secret, &name) {
         let secret = Box::new(build::secret(valid, name, role));
         draft.act(Action::CreateSecret(secret, content));
     }

@@ -4,11 +4,12 @@ use super::preparing::{
     Preparation, calibrated_nodes, end_calibrations, environment, first_trouble, not_ready,
     overdue, prepare,
 };
-use super::{Action, Draft, Kind, Plan, ending};
+use super::{Action, Draft, Plan, ending};
 use crate::build::{Role, jobs, plan as run_plan};
 use crate::equality;
 use crate::facts::{
-    JobState, completion_index, container_end, is_ready, job_state, termination, unready_since,
+    JobState, Kind, completion_index, container_end, is_ready, job_state, termination,
+    unready_since,
 };
 use crate::validate::Validated;
 use bakeoff_crds::conditions::{self, Truth};
@@ -72,7 +73,7 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         return draft.done();
     }
     let secrets = ending::own_secrets(&draft, Some(valid));
-    if draft.observed.children.is_empty() && secrets.is_empty() {
+    if !draft.has_children() && secrets.is_empty() {
         draft.status.start_time = None;
         if let Some(progress) = &mut draft.status.progress {
             progress.current = None;
@@ -85,7 +86,7 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         );
         return draft.remember();
     }
-    let left = draft.observed.children.describe();
+    let left = draft.left();
     draft.stage(Truth::Unknown, "Suspending", &format!("removing {left}"));
     draft.tear_down();
     for name in secrets {

@@ -1,10 +1,11 @@
 //! Simulation: random experiments in a simulated cluster, with failures, crashes between any two actions,
 //! stale observations, clock jumps, and people who cancel, suspend and delete.
 
-use super::{Action, Child, Kind, Plan, plan, steps};
+use super::{Action, Child, Plan, pass, plan};
 use crate::build::jobs;
 use crate::catalogue::Catalogue;
-use crate::facts::{Children, JobState, Observed, Pool, job_state};
+use crate::facts::{Children, JobState, Kind, Observed, Pool, job_state};
+use crate::made::Made;
 use crate::settings::{DefaultResults, Settings};
 use crate::validate;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
@@ -24,6 +25,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn settings() -> Settings {
     Settings {
@@ -103,6 +105,11 @@ struct World {
     experiment: Experiment,
     children: Children,
     secrets: BTreeMap<String, BTreeSet<String>>,
+    made: Made,
+    /// Seconds since the process began, on a clock that does not jump.
+    uptime: u64,
+    begun: Instant,
+    died: bool,
     durable: i32,
     planned: i32,
     failures_left: u32,
@@ -126,6 +133,10 @@ impl World {
             experiment,
             children: Children::default(),
             secrets: BTreeMap::from([("aws".to_owned(), keys)]),
+            made: Made::default(),
+            uptime: 0,
+            begun: Instant::now(),
+            died: false,
             durable: 0,
             planned,
             failures_left: failures,
@@ -153,13 +164,25 @@ impl World {
             nodes: vec![node("bench-1"), node("bench-2")],
             image_bytes: BTreeMap::new(),
             children: self.children.clone(),
-            secrets: self.secrets.clone(),
+            made: BTreeSet::new(),
+            secrets: self.asked_secrets(),
             pool: Pool::Free,
             progress: running.then(|| Progress {
                 stage: Stage::Measuring,
                 trials: self.counts(),
                 ..Default::default()
             }),
+        }
+    }
+
+    /// Like `observe`, which asks for Secrets before the start and when they are to go.
+    fn asked_secrets(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let status = self.status();
+        let asks = status.start_time.is_none() || status.ending.is_some();
+        if asks || self.experiment.spec.suspend {
+            self.secrets.clone()
+        } else {
+            BTreeMap::new()
         }
     }
 
@@ -183,7 +206,7 @@ impl World {
             );
         }
         self.experiment.status = Some(plan.status);
-        for step in steps(plan.actions) {
+        for step in pass(plan.actions).0 {
             let dies = may_crash && self.chance(20);
             for action in step {
                 if !dies || self.chance(50) {
@@ -191,6 +214,7 @@ impl World {
                 }
             }
             if dies {
+                (self.made, self.died) = (Made::default(), true);
                 return;
             }
         }
@@ -198,16 +222,47 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Apply(child) => self.apply(child),
+            Action::Apply(child) => {
+                let (kind, name) = child.key();
+                assert!(
+                    self.died || !self.children.has(kind, &name),
+                    "{kind:?} {name} is made twice"
+                );
+                self.apply(child);
+                self.remember(kind, name);
+            }
             Action::CreateSecret(secret, _) => {
                 assert!(secret.data.is_none() && secret.string_data.is_none());
                 self.secrets.entry(secret.name_any()).or_default();
+                self.remember(Kind::Secret, secret.name_any());
             }
-            Action::Delete(kind, name) => self.delete(kind, &name),
+            Action::Delete(kind, name) => {
+                self.delete(kind, &name);
+                self.made.remove("", kind, &name);
+            }
             Action::Finalizer(on) => {
                 self.experiment.metadata.finalizers = on.then(|| vec![names::FINALIZER.to_owned()]);
             }
             Action::DeleteExperiment => self.gone = true,
+        }
+    }
+
+    fn remember(&mut self, kind: Kind, name: String) {
+        let now = self.monotonic();
+        self.made.insert("", kind, name, now);
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.begun + Duration::from_secs(self.uptime)
+    }
+
+    /// What the operator sees through caches that show these children.
+    fn through(&mut self, shown: Observed) -> Observed {
+        let now = self.monotonic();
+        Observed {
+            now: self.now,
+            made: self.made.unseen("", &shown.children, now),
+            ..shown
         }
     }
 
@@ -285,7 +340,9 @@ impl World {
 
     /// Something happens in the cluster.
     fn step(&mut self) {
-        self.now += SignedDuration::from_secs(1 + i64::try_from(self.rng.below(4)).unwrap());
+        let seconds = 1 + self.rng.below(4);
+        self.now += SignedDuration::from_secs(seconds.cast_signed());
+        self.uptime += seconds;
         let sets = self.children.stateful_sets.clone();
         for set in sets {
             let name = format!("{}-0", set.name_any());
@@ -446,14 +503,8 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
             world.observe()
         };
         let before = world.status().ending;
-        let next = plan(
-            &world.experiment,
-            &settings,
-            &Observed {
-                now: world.now,
-                ..observed
-            },
-        );
+        let observed = world.through(observed);
+        let next = plan(&world.experiment, &settings, &observed);
         world.execute(next, crashes);
         if let Some(before) = before {
             let after = world.status().ending.unwrap();

@@ -1,0 +1,166 @@
+//! Asks generators how far they are. (I/O.)
+//!
+//! Beside the reconciles and not in them: a generator that is slow to answer would hold up one of the few passes
+//! that all experiments share. An answer that brings news wakes its experiment.
+
+use crate::build::jobs;
+use crate::context::Context;
+use crate::facts::{Children, completion_index};
+use crate::validate::Validated;
+use bakeoff_crds::run::Progress;
+use bakeoff_crds::{Experiment, names};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// An answer is not waited for longer.
+const TIMEOUT: Duration = Duration::from_millis(800);
+/// An answer is not read further, bytes.
+const LIMIT: usize = 64 * 1024;
+/// A generator is not asked more often, however often its experiment is looked at.
+const INTERVAL: Duration = Duration::from_millis(1_500);
+/// How long an answer holds when no other one comes.
+const HOLDS: Duration = Duration::from_secs(10);
+
+/// What a generator was asked and has answered.
+#[derive(Debug, Default)]
+pub struct Asked {
+    address: String,
+    begun: Option<Instant>,
+    answer: Option<(Instant, Progress)>,
+}
+
+impl Asked {
+    /// The answer that holds, and whether the generator is to be asked again; then it counts as asked.
+    fn look(&mut self, address: &str, now: Instant) -> (Option<Progress>, bool) {
+        if self.address != address {
+            *self = Self {
+                address: address.to_owned(),
+                ..Default::default()
+            };
+        }
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let due = self.begun.is_none_or(|begun| since(begun) >= INTERVAL);
+        if due {
+            self.begun = Some(now);
+        }
+        let holds = self.answer.as_ref().filter(|(at, _)| since(*at) < HOLDS);
+        (holds.map(|(_, progress)| progress.clone()), due)
+    }
+
+    /// Keeps an answer, unless another pod is asked by now; whether it brings news.
+    fn keep(&mut self, address: &str, progress: Progress, now: Instant) -> bool {
+        if self.address != address {
+            return false;
+        }
+        let before = self.answer.replace((now, progress.clone()));
+        before.is_none_or(|(_, before)| before != progress)
+    }
+}
+
+/// What generator 0 said last, if it runs. Asks it again where it is time.
+pub fn latest(
+    experiment: &Experiment,
+    valid: &Validated,
+    children: &Children,
+    ctx: &Arc<Context>,
+) -> Option<Progress> {
+    let address = address(valid, children)?;
+    let uid = experiment.uid().unwrap_or_default();
+    let now = Instant::now();
+    let mut memory = ctx.memory();
+    let asked = memory.asked.entry(uid.clone()).or_default();
+    let (answer, due) = asked.look(&address, now);
+    drop(memory);
+    if due {
+        let (ctx, experiment) = (ctx.clone(), ObjectRef::from_obj(experiment));
+        tokio::spawn(async move {
+            match tokio::time::timeout(TIMEOUT, ask(&address)).await {
+                Ok(Ok(progress)) => {
+                    let mut memory = ctx.memory();
+                    let asked = memory.asked.get_mut(&uid);
+                    if asked.is_some_and(|asked| asked.keep(&address, progress, Instant::now())) {
+                        let _ = ctx.wake.unbounded_send(experiment);
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "generator 0 does not answer"),
+                Err(_) => tracing::debug!("generator 0 does not answer in time"),
+            }
+        });
+    }
+    answer
+}
+
+/// The address of generator 0 of the newest attempt.
+fn address(valid: &Validated, children: &Children) -> Option<String> {
+    let attempt = (0..=valid.spec.generators.backoff_limit)
+        .rev()
+        .find(|attempt| children.job(&jobs::run_name(valid, *attempt)).is_some())?;
+    let job = jobs::run_name(valid, attempt);
+    children
+        .pods_of_job(&job)
+        .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
+        .find_map(|pod| pod.status.as_ref()?.pod_ip.clone())
+}
+
+async fn ask(address: &str) -> anyhow::Result<Progress> {
+    let authority = if address.contains(':') {
+        format!("[{address}]:{}", names::GENERATOR_PORT)
+    } else {
+        format!("{address}:{}", names::GENERATOR_PORT)
+    };
+    let stream = TcpStream::connect(&authority).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with this function, however that ends.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let request = hyper::Request::get("/progress")
+        .header("host", &authority)
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let body = Limited::new(response.into_body(), LIMIT)
+        .collect()
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?
+        .to_bytes();
+    Ok(serde_json::from_slice(&body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(done: i32) -> Progress {
+        let mut progress = Progress::default();
+        progress.trials.done = done;
+        progress
+    }
+
+    #[test]
+    fn a_generator_is_asked_once_an_interval_and_its_answer_holds_for_a_while() {
+        let (mut asked, start) = (Asked::default(), Instant::now());
+        assert_eq!(asked.look("a", start), (None, true));
+        assert_eq!(asked.look("a", start), (None, false));
+        assert!(asked.keep("a", answer(1), start));
+        assert!(!asked.keep("a", answer(1), start), "no news");
+        assert_eq!(asked.look("a", start + INTERVAL), (Some(answer(1)), true));
+        assert_eq!(asked.look("a", start + HOLDS), (None, true));
+    }
+
+    #[test]
+    fn an_answer_of_another_pod_is_none() {
+        let (mut asked, start) = (Asked::default(), Instant::now());
+        asked.look("a", start);
+        asked.keep("a", answer(1), start);
+        assert_eq!(asked.look("b", start), (None, true));
+        assert!(!asked.keep("a", answer(2), start));
+        assert_eq!(asked.look("b", start).0, None);
+    }
+}
