@@ -23,7 +23,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -200,14 +200,15 @@ fn after_write(before: &ExperimentStatus, after: &ExperimentStatus, uid: &str, c
 
 /// Forgets an experiment that no longer needs its pool, and wakes those that wait.
 pub fn forget(uid: &str, ctx: &Context) {
-    {
-        let mut memory = ctx.memory();
-        memory.admitted.remove(uid);
-        memory.made.forget(uid);
-        memory.asked.remove(uid);
-        memory.written.remove(uid);
-        memory.failures.remove(uid);
-    }
+    ctx.memory().forget(uid);
+    wake_waiting(ctx);
+}
+
+/// Forgets the experiments that exist no longer, and wakes those that wait.
+pub fn forget_deleted(ctx: &Context) {
+    let experiments = ctx.experiments.state();
+    let left: BTreeSet<String> = experiments.iter().filter_map(|e| e.uid()).collect();
+    ctx.memory().keep(|uid| left.contains(uid));
     wake_waiting(ctx);
 }
 
@@ -226,40 +227,36 @@ pub fn wake_waiting(ctx: &Context) {
 
 async fn act(experiment: &Experiment, action: Action, ctx: &Context) -> Result<(), Error> {
     let uid = experiment.uid().unwrap_or_default();
+    let made = action.made();
     match action {
-        Action::Apply(child) => {
-            if apply_child(experiment, &child, ctx).await? {
-                let (kind, name) = child.key();
-                ctx.made(&uid, kind, name);
-            }
-            Ok(())
-        }
+        Action::Apply(child) => apply_child(experiment, child, ctx).await?,
         Action::CreateSecret(secret, content) => {
-            let name = secret.name_any();
             create_secret(experiment, *secret, content, ctx).await?;
-            ctx.made(&uid, Kind::Secret, name);
-            Ok(())
         }
         Action::Delete(kind, name) => {
             delete_child(experiment, kind, &name, ctx).await?;
             ctx.memory().made.remove(&uid, kind, &name);
-            Ok(())
         }
-        Action::Finalizer(on) => finalizer(experiment, on, ctx).await,
+        Action::Finalizer(on) => finalizer(experiment, on, ctx).await?,
         Action::DeleteExperiment => {
-            delete::<Experiment>(experiment, &experiment.name_any(), ctx).await
+            delete::<Experiment>(experiment, &experiment.name_any(), ctx).await?;
         }
     }
+    if let Some((kind, name)) = made {
+        let now = Instant::now();
+        ctx.memory().made.insert(&uid, kind, name, now);
+    }
+    Ok(())
 }
 
-async fn apply_child(experiment: &Experiment, child: &Child, ctx: &Context) -> Result<bool, Error> {
+async fn apply_child(experiment: &Experiment, child: Child, ctx: &Context) -> Result<(), Error> {
     match child {
-        Child::StatefulSet(object) => apply(experiment, &**object, ctx).await,
-        Child::Service(object) => apply(experiment, &**object, ctx).await,
-        Child::ConfigMap(object) => apply(experiment, &**object, ctx).await,
-        Child::Job(object) => apply(experiment, &**object, ctx).await,
-        Child::NetworkPolicy(object) => apply(experiment, &**object, ctx).await,
-        Child::DisruptionBudget(object) => apply(experiment, &**object, ctx).await,
+        Child::StatefulSet(object) => apply(experiment, &*object, ctx).await,
+        Child::Service(object) => apply(experiment, &*object, ctx).await,
+        Child::ConfigMap(object) => apply(experiment, &*object, ctx).await,
+        Child::Job(object) => apply(experiment, &*object, ctx).await,
+        Child::NetworkPolicy(object) => apply(experiment, &*object, ctx).await,
+        Child::DisruptionBudget(object) => apply(experiment, &*object, ctx).await,
     }
 }
 
@@ -291,8 +288,7 @@ where
     )
 }
 
-/// Whether it stands now.
-async fn apply<K>(experiment: &Experiment, object: &K, ctx: &Context) -> Result<bool, Error>
+async fn apply<K>(experiment: &Experiment, object: &K, ctx: &Context) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Serialize
@@ -309,11 +305,12 @@ where
         )
         .await;
     match applied {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
+        // The experiment is being deleted with its namespace: there is nothing left to do well there. It counts as
+        // made, or it would be tried again at once.
         Err(error) if is_going_away(&error) => {
-            // The experiment is being deleted with its namespace: there is nothing left to do well there.
             tracing::info!(%name, "not made: its namespace is being deleted");
-            Ok(false)
+            Ok(())
         }
         Err(error) => Err(api(format!("apply {} {name}", K::kind(&())))(error)),
     }
@@ -367,9 +364,7 @@ async fn create_secret(
         .await
     {
         Ok(_) => Ok(()),
-        Err(error) if exists_already(&error) => Ok(()),
-        // Like a child that cannot be applied any more; taken for made, so that it is not tried at every event.
-        Err(error) if is_going_away(&error) => Ok(()),
+        Err(error) if exists_already(&error) || is_going_away(&error) => Ok(()),
         Err(error) => Err(api(format!("create Secret {}", secret.name_any()))(error)),
     }
 }

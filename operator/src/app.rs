@@ -95,7 +95,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let work = controller.run(reconcile, on_error, ctx).for_each(move |result| {
                 match result {
                     // The last children of a deleted experiment woke it: its pool may be free now.
-                    Err(controller::Error::ObjectNotFound(_)) => act::wake_waiting(&gone),
+                    Err(controller::Error::ObjectNotFound(_)) => act::forget_deleted(&gone),
                     Err(error) => tracing::debug!(%error, "reconcile"),
                     Ok(_) => {}
                 }

@@ -1,7 +1,6 @@
 //! What a reconcile holds on to. (I/O handles; the decisions are elsewhere.)
 
 use crate::caches::{Caches, Wake};
-use crate::facts::Kind;
 use crate::made::Made;
 use crate::metrics::Metrics;
 use crate::progress::Asked;
@@ -48,6 +47,22 @@ pub struct Memory {
     pub failures: HashMap<String, u32>,
 }
 
+impl Memory {
+    /// Forgets an experiment that no longer needs its pool.
+    pub fn forget(&mut self, uid: &str) {
+        self.keep(|other| other != uid);
+    }
+
+    /// Forgets all experiments but those that still need something.
+    pub fn keep(&mut self, needed: impl Fn(&str) -> bool) {
+        self.admitted.retain(|uid| needed(uid));
+        self.made.keep(&needed);
+        self.asked.retain(|uid, _| needed(uid));
+        self.written.retain(|uid, _| needed(uid));
+        self.failures.retain(|uid, _| needed(uid));
+    }
+}
+
 impl Context {
     /// Puts the parts together.
     pub fn new(
@@ -69,11 +84,6 @@ impl Context {
             wake,
             memory: Mutex::default(),
         }
-    }
-
-    /// Remembers that an object was made.
-    pub fn made(&self, uid: &str, kind: Kind, name: String) {
-        self.memory().made.insert(uid, kind, name, Instant::now());
     }
 
     /// The memory. A panic elsewhere cannot leave it half-written in a way that matters.

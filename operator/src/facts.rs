@@ -27,7 +27,7 @@ pub struct Observed {
     /// What was made a moment ago and is not among the children yet, and Secrets that were.
     pub made: BTreeSet<(Kind, String)>,
     /// The keys of each Secret that matters now and exists: before the start those that the spec refers to, at the
-    /// end its own.
+    /// end and when it is suspended its own.
     pub secrets: BTreeMap<String, BTreeSet<String>>,
     /// Whether the node pool is free for it.
     pub pool: Pool,

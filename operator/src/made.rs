@@ -8,7 +8,7 @@ use crate::facts::{Children, Kind};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// How long an object is taken for there that no watch has shown. Watches are milliseconds behind; an object that
+/// How long a child is taken for there that no watch has shown. Watches are milliseconds behind; an object that
 /// was made and deleted between two events is never shown, and must not be believed in for ever.
 pub const TRUSTED_SECONDS: i64 = 10;
 const TRUSTED: Duration = Duration::from_secs(TRUSTED_SECONDS.unsigned_abs());
@@ -31,13 +31,14 @@ impl Made {
         }
     }
 
-    /// The experiment has ended.
-    pub fn forget(&mut self, uid: &str) {
-        self.0.remove(uid);
+    /// Keeps what belongs to these experiments only.
+    pub fn keep(&mut self, needed: impl Fn(&str) -> bool) {
+        self.0.retain(|uid, _| needed(uid));
     }
 
     /// What was made and is not among the children that the watches show. One that they have shown is forgotten, so
-    /// that its absence means from then on that it is gone. Secrets are not watched: they stay for [`TRUSTED`].
+    /// that its absence means from then on that it is gone. Secrets are not watched, and are there until they are removed:
+    /// to try again and again would cost quota in a namespace that counts them.
     pub fn unseen(
         &mut self,
         uid: &str,
@@ -48,7 +49,8 @@ impl Made {
             return BTreeSet::new();
         };
         of.retain(|(kind, name), at| {
-            now.saturating_duration_since(*at) < TRUSTED && !children.has(*kind, name)
+            let trusted = now.saturating_duration_since(*at) < TRUSTED;
+            *kind == Kind::Secret || trusted && !children.has(*kind, name)
         });
         of.keys().cloned().collect()
     }
@@ -89,12 +91,13 @@ mod tests {
         made.remove("u", Kind::Job, "a");
         let secret = BTreeSet::from([(Kind::Secret, "s".to_owned())]);
         assert_eq!(made.unseen("u", &Children::default(), now), secret);
-        assert!(
-            made.unseen("u", &Children::default(), now + TRUSTED)
-                .is_empty()
-        );
         made.insert("u", Kind::Job, "a".to_owned(), now);
-        made.forget("u");
+        let later = now + TRUSTED;
+        assert_eq!(made.unseen("u", &Children::default(), later), secret);
+        made.remove("u", Kind::Secret, "s");
+        assert!(made.unseen("u", &Children::default(), later).is_empty());
+        made.insert("u", Kind::Job, "a".to_owned(), now);
+        made.keep(|uid| uid != "u");
         assert!(made.unseen("u", &Children::default(), now).is_empty());
     }
 }

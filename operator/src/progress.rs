@@ -31,17 +31,17 @@ const HOLDS: Duration = Duration::from_secs(10);
 /// What a generator was asked and has answered.
 #[derive(Debug, Default)]
 pub struct Asked {
-    address: String,
+    pod: String,
     begun: Option<Instant>,
     answer: Option<(Instant, Progress)>,
 }
 
 impl Asked {
     /// The answer that holds, and whether the generator is to be asked again; then it counts as asked.
-    fn look(&mut self, address: &str, now: Instant) -> (Option<Progress>, bool) {
-        if self.address != address {
+    fn look(&mut self, pod: &str, now: Instant) -> (Option<Progress>, bool) {
+        if self.pod != pod {
             *self = Self {
-                address: address.to_owned(),
+                pod: pod.to_owned(),
                 ..Default::default()
             };
         }
@@ -55,8 +55,8 @@ impl Asked {
     }
 
     /// Keeps an answer, unless another pod is asked by now; whether it brings news.
-    fn keep(&mut self, address: &str, progress: Progress, now: Instant) -> bool {
-        if self.address != address {
+    fn keep(&mut self, pod: &str, progress: Progress, now: Instant) -> bool {
+        if self.pod != pod {
             return false;
         }
         let before = self.answer.replace((now, progress.clone()));
@@ -71,12 +71,12 @@ pub fn latest(
     children: &Children,
     ctx: &Arc<Context>,
 ) -> Option<Progress> {
-    let address = address(valid, children)?;
+    let (pod, address) = generator(valid, children)?;
     let uid = experiment.uid().unwrap_or_default();
     let now = Instant::now();
     let mut memory = ctx.memory();
     let asked = memory.asked.entry(uid.clone()).or_default();
-    let (answer, due) = asked.look(&address, now);
+    let (answer, due) = asked.look(&pod, now);
     drop(memory);
     if due {
         let (ctx, experiment) = (ctx.clone(), ObjectRef::from_obj(experiment));
@@ -85,7 +85,7 @@ pub fn latest(
                 Ok(Ok(progress)) => {
                     let mut memory = ctx.memory();
                     let asked = memory.asked.get_mut(&uid);
-                    if asked.is_some_and(|asked| asked.keep(&address, progress, Instant::now())) {
+                    if asked.is_some_and(|asked| asked.keep(&pod, progress, Instant::now())) {
                         let _ = ctx.wake.unbounded_send(experiment);
                     }
                 }
@@ -97,8 +97,8 @@ pub fn latest(
     answer
 }
 
-/// The address of generator 0 of the newest attempt.
-fn address(valid: &Validated, children: &Children) -> Option<String> {
+/// The uid and the address of generator 0 of the newest attempt.
+fn generator(valid: &Validated, children: &Children) -> Option<(String, String)> {
     let attempt = (0..=valid.spec.generators.backoff_limit)
         .rev()
         .find(|attempt| children.job(&jobs::run_name(valid, *attempt)).is_some())?;
@@ -106,7 +106,7 @@ fn address(valid: &Validated, children: &Children) -> Option<String> {
     children
         .pods_of_job(&job)
         .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
-        .find_map(|pod| pod.status.as_ref()?.pod_ip.clone())
+        .find_map(|pod| Some((pod.uid()?, pod.status.as_ref()?.pod_ip.clone()?)))
 }
 
 async fn ask(address: &str) -> anyhow::Result<Progress> {

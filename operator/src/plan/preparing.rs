@@ -121,29 +121,31 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
         .take(MAX_CALIBRATED)
         .map(|n| n.name.clone())
         .collect();
+    let patience = SignedDuration::from_secs(CALIBRATION_SECONDS);
+    let started = draft.status.start_time.unwrap_or(draft.now());
+    // Whether the clock went on or was set back by so much.
+    let patient = draft.now().duration_since(started).abs() < patience;
+    // One that was given up is deleted when the generators are launched, and must not come back beside them.
+    let launching = draft.exists(Kind::ConfigMap, &jobs::plan_name(&jobs::run_name(valid, 0)));
+    let in_time = patient && !launching;
     let mut waits = false;
     for (position, node) in nodes.iter().enumerate() {
         let name = jobs::calibration_name(valid, position);
         match job_state(draft.observed.children.job(&name)) {
-            JobState::Absent => {
+            JobState::Absent if in_time => {
                 let job = jobs::calibrate(valid, draft.settings, position, node);
                 draft.ensure(job);
                 waits = true;
             }
             // The Job says that it is complete a second or two after its pod has said what it found.
             JobState::Active => waits |= calibration(draft, &name).is_none(),
-            JobState::Succeeded | JobState::Failed(_) => {}
+            JobState::Absent | JobState::Succeeded | JobState::Failed(_) => {}
         }
     }
-    let Some(started) = draft.status.start_time else {
-        return waits;
-    };
-    let deadline = started + SignedDuration::from_secs(CALIBRATION_SECONDS);
-    if waits && draft.now() < deadline {
-        draft.wake_at(deadline);
-        return true;
+    if waits && in_time {
+        draft.wake_at(started + patience);
     }
-    false
+    waits && in_time
 }
 
 /// The first thing that keeps a pod from running.

@@ -75,10 +75,7 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     let secrets = ending::own_secrets(&draft, Some(valid));
     if !draft.has_children() && secrets.is_empty() {
         draft.status.start_time = None;
-        if let Some(progress) = &mut draft.status.progress {
-            progress.current = None;
-            progress.estimated_end_time = None;
-        }
+        nothing_current(&mut draft);
         draft.stage(
             Truth::Unknown,
             "Suspended",
@@ -94,6 +91,14 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     }
     draft.wake_after(5);
     draft.done()
+}
+
+/// No generator measures.
+fn nothing_current(draft: &mut Draft<'_>) {
+    if let Some(progress) = &mut draft.status.progress {
+        progress.current = None;
+        progress.estimated_end_time = None;
+    }
 }
 
 /// The newest generator Job and its attempt.
@@ -220,7 +225,11 @@ fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     }
     draft.wake_after(PROGRESS_SECONDS);
     let Some(seen) = draft.observed.progress.clone() else {
-        draft.stage(Truth::Unknown, "Running", "generators are starting");
+        // What it said last stands until it answers again, also when the operator has just been started.
+        let status = draft.status.progress.as_ref();
+        if status.is_none_or(|status| status.current.is_none()) {
+            draft.stage(Truth::Unknown, "Running", "generators are starting");
+        }
         return draft.done();
     };
     let down = not_ready(&draft, valid);
@@ -310,13 +319,18 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         return draft.begin_ending("GeneratorFailed", &message);
     }
     let next = attempt + 1;
-    draft.note(
-        true,
-        "GeneratorRestarted",
-        format!(
-            "attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"
-        ),
-    );
+    let plan = jobs::plan_name(&jobs::run_name(valid, next));
+    // A later pass makes the Job; it is told once.
+    if !draft.exists(Kind::ConfigMap, &plan) {
+        draft.note(
+            true,
+            "GeneratorRestarted",
+            format!(
+                "attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"
+            ),
+        );
+    }
+    nothing_current(&mut draft);
     launch(&mut draft, valid, next);
     draft.stage(
         Truth::Unknown,

@@ -110,6 +110,10 @@ struct World {
     uptime: u64,
     begun: Instant,
     died: bool,
+    /// A calibration that finds no place never ends.
+    calibration_hangs: bool,
+    /// The restarts of generators that were told, since the start or the last resumption.
+    restarts: BTreeSet<String>,
     durable: i32,
     planned: i32,
     failures_left: u32,
@@ -137,6 +141,8 @@ impl World {
             uptime: 0,
             begun: Instant::now(),
             died: false,
+            calibration_hangs: seed.is_multiple_of(4),
+            restarts: BTreeSet::new(),
             durable: 0,
             planned,
             failures_left: failures,
@@ -204,6 +210,15 @@ impl World {
                 plan.actions.is_empty(),
                 "a fact is remembered before anything is done about it"
             );
+        }
+        if plan.status.start_time.is_none() {
+            self.restarts.clear();
+        }
+        for event in plan.events {
+            let (attempt, _) = event.message.split_once(" ended").unwrap_or_default();
+            let restart = event.reason == "GeneratorRestarted";
+            let again = restart && !self.restarts.insert(attempt.to_owned());
+            assert!(self.died || !again, "told twice: {}", event.message);
         }
         self.experiment.status = Some(plan.status);
         for step in pass(plan.actions).0 {
@@ -281,6 +296,14 @@ impl World {
                 });
                 if job.name_any().contains("-run-") {
                     assert_eq!(active.count(), 0, "two generator attempts at the same time");
+                }
+                if job.name_any().contains("-calibrate-") {
+                    let mut plans = self.children.config_maps.iter();
+                    let launched = plans.any(|plan| plan.name_any().contains("-run-"));
+                    assert!(
+                        self.died || !launched,
+                        "a calibration beside the generators"
+                    );
                 }
                 if self.children.job(&job.name_any()).is_none() {
                     let replicas = job.spec.as_ref().unwrap().completions.unwrap();
@@ -396,6 +419,9 @@ impl World {
                     self.finish(&name, true, Some(&end));
                 }
             } else if name.contains("-calibrate-") {
+                if self.calibration_hangs {
+                    continue;
+                }
                 self.finish(
                     &name,
                     true,
