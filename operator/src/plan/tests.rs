@@ -531,6 +531,8 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
         let before = world.status().ending;
         let observed = world.through(observed);
         let next = plan(&world.experiment, &settings, &observed);
+        // Caches may lag so far that they do not show what this pass makes.
+        let lagging = world.observe();
         world.execute(next, crashes);
         if let Some(before) = before {
             let after = world.status().ending.unwrap();
@@ -539,7 +541,7 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
                 "an ending changed its reason"
             );
         }
-        stale = world.observe();
+        stale = lagging;
         world.step();
         if world.status().completion_time.is_some() && round > at + 60 {
             break;
