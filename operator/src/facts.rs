@@ -127,6 +127,12 @@ impl Children {
         })
     }
 
+    /// Those of them that have index 0: one, and what it replaces.
+    pub fn index_zero<'a>(&'a self, job: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods_of_job(job)
+            .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
+    }
+
     /// The pods of a backend.
     pub fn pods_of_backend<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().map(Arc::as_ref).filter(move |pod| {
@@ -279,8 +285,7 @@ pub fn unready_since(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// The index of a pod of an Indexed Job.
-#[must_use]
-pub fn completion_index(pod: &Pod) -> Option<i32> {
+fn completion_index(pod: &Pod) -> Option<i32> {
     pod.annotations()
         .get("batch.kubernetes.io/job-completion-index")?
         .parse()

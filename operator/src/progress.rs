@@ -5,7 +5,7 @@
 
 use crate::build::jobs;
 use crate::context::Context;
-use crate::facts::{Children, completion_index};
+use crate::facts::Children;
 use crate::validate::Validated;
 use bakeoff_crds::run::Progress;
 use bakeoff_crds::{Experiment, names};
@@ -59,8 +59,12 @@ impl Asked {
         if self.pod != pod {
             return false;
         }
-        let before = self.answer.replace((now, progress.clone()));
-        before.is_none_or(|(_, before)| before != progress)
+        let news = self
+            .answer
+            .as_ref()
+            .is_none_or(|(_, before)| *before != progress);
+        self.answer = Some((now, progress));
+        news
     }
 }
 
@@ -99,13 +103,9 @@ pub fn latest(
 
 /// The uid and the address of generator 0 of the newest attempt.
 fn generator(valid: &Validated, children: &Children) -> Option<(String, String)> {
-    let attempt = (0..=valid.spec.generators.backoff_limit)
-        .rev()
-        .find(|attempt| children.job(&jobs::run_name(valid, *attempt)).is_some())?;
-    let job = jobs::run_name(valid, attempt);
+    let job = jobs::run_name(valid, jobs::latest_attempt(valid, children)?);
     children
-        .pods_of_job(&job)
-        .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
+        .index_zero(&job)
         .find_map(|pod| Some((pod.uid()?, pod.status.as_ref()?.pod_ip.clone()?)))
 }
 

@@ -8,6 +8,7 @@ use super::{
     Role, USER, container_security, guaranteed, labels, metadata, node_selector, pod_security,
     pull_policy, selector, undisturbed,
 };
+use crate::facts::Children;
 use crate::settings::Settings;
 use crate::validate::{External, Validated};
 use bakeoff_crds::names;
@@ -32,6 +33,14 @@ const PLAN: &str = "/etc/bakeoff/plan";
 #[must_use]
 pub fn run_name(valid: &Validated, attempt: i32) -> String {
     valid.child(&format!("run-{attempt}"))
+}
+
+/// The attempt of the newest generator Job.
+#[must_use]
+pub fn latest_attempt(valid: &Validated, children: &Children) -> Option<i32> {
+    (0..=valid.spec.generators.backoff_limit)
+        .rev()
+        .find(|attempt| children.job(&run_name(valid, *attempt)).is_some())
 }
 
 /// The Job of a report attempt.

@@ -8,8 +8,7 @@ use super::{Action, Draft, Plan, ending};
 use crate::build::{Role, jobs, plan as run_plan};
 use crate::equality;
 use crate::facts::{
-    JobState, Kind, completion_index, container_end, is_ready, job_state, termination,
-    unready_since,
+    JobState, Kind, container_end, is_ready, job_state, termination, unready_since,
 };
 use crate::validate::Validated;
 use bakeoff_crds::conditions::{self, Truth};
@@ -42,7 +41,7 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if valid.spec.suspend {
         return suspend(draft, valid);
     }
-    let generator = latest_attempt(&draft, valid);
+    let generator = jobs::latest_attempt(valid, &draft.observed.children);
     if generator.is_none() {
         match prepare(&mut draft, valid) {
             Preparation::Ready => {}
@@ -101,19 +100,6 @@ fn nothing_current(draft: &mut Draft<'_>) {
     }
 }
 
-/// The newest generator Job and its attempt.
-fn latest_attempt(draft: &Draft<'_>, valid: &Validated) -> Option<i32> {
-    (0..=valid.spec.generators.backoff_limit)
-        .rev()
-        .find(|attempt| {
-            draft
-                .observed
-                .children
-                .job(&jobs::run_name(valid, *attempt))
-                .is_some()
-        })
-}
-
 fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> Plan {
     let Some(attempt) = generator else {
         equalised(&mut draft, valid);
@@ -128,13 +114,16 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     match job_state(job) {
         JobState::Absent | JobState::Active => active(draft, valid),
         JobState::Succeeded => {
-            let counts =
-                index_zero(&draft, &name)
-                    .and_then(termination)
-                    .and_then(|end| match end {
-                        Termination::Ran(counts) => Some(counts),
-                        _ => None,
-                    });
+            let counts = draft
+                .observed
+                .children
+                .index_zero(&name)
+                .next()
+                .and_then(termination)
+                .and_then(|end| match end {
+                    Termination::Ran(counts) => Some(counts),
+                    _ => None,
+                });
             if let Some(counts) = counts {
                 progress(&mut draft, counts);
             }
@@ -201,14 +190,6 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
             }
         })
         .collect();
-}
-
-fn index_zero<'a>(draft: &'a Draft<'_>, job: &'a str) -> Option<&'a Pod> {
-    draft
-        .observed
-        .children
-        .pods_of_job(job)
-        .find(|pod| completion_index(pod).unwrap_or(0) == 0)
 }
 
 fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {

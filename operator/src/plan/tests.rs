@@ -236,20 +236,18 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        let made = action.made();
+        if let Some((kind, name)) = &made {
+            assert!(
+                self.died || !self.children.has(*kind, name),
+                "{kind:?} {name} is made twice"
+            );
+        }
         match action {
-            Action::Apply(child) => {
-                let (kind, name) = child.key();
-                assert!(
-                    self.died || !self.children.has(kind, &name),
-                    "{kind:?} {name} is made twice"
-                );
-                self.apply(child);
-                self.remember(kind, name);
-            }
+            Action::Apply(child) => self.apply(child),
             Action::CreateSecret(secret, _) => {
                 assert!(secret.data.is_none() && secret.string_data.is_none());
                 self.secrets.entry(secret.name_any()).or_default();
-                self.remember(Kind::Secret, secret.name_any());
             }
             Action::Delete(kind, name) => {
                 self.delete(kind, &name);
@@ -260,11 +258,10 @@ impl World {
             }
             Action::DeleteExperiment => self.gone = true,
         }
-    }
-
-    fn remember(&mut self, kind: Kind, name: String) {
-        let now = self.monotonic();
-        self.made.insert("", kind, name, now);
+        if let Some((kind, name)) = made {
+            let now = self.monotonic();
+            self.made.insert("", kind, name, now);
+        }
     }
 
     fn monotonic(&self) -> Instant {
