@@ -5,13 +5,9 @@
 //! how to mend it.
 
 mod backend;
-mod cas_race;
 mod decision;
 mod equipment;
 mod load;
-mod postgres;
-mod retention;
-mod soak;
 mod trials;
 mod workload;
 
@@ -19,17 +15,15 @@ pub use backend::{
     Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, PostgresUrlBackend,
     S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
-pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
-pub use postgres::{HeadRow, SECONDS_PER_MONTH};
-pub use retention::{Retention, RetentionCleanup, RetentionMethod};
-pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use workload::{
-    Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
-    WorkloadKind, WorkloadSpec,
+    AutovacuumProfile, Batching, CasRace, ColdRead, Consistency, GuardMode, HeadRow, KeyShape,
+    MOST_SEGMENT_SECONDS, PriceList, RaceFaults, RaceLock, ReadMode, RedisLock, Retention,
+    RetentionCleanup, RetentionMethod, SECONDS_PER_MONTH, SmallObjectPut, SnapshotHeld, Soak,
+    TableLock, Workload, WorkloadKind, WorkloadSpec,
 };
 
 use crate::status::ExperimentStatus;

@@ -1,6 +1,6 @@
-//! Workloads on Postgres.
+//! A0: the life of runs in one head table.
 
-use super::Load;
+use crate::spec::Load;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! A1: how the rows of a past range of time leave the table.
 
-use super::Load;
+use crate::spec::Load;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The race of experiment A2.
+//! A2: writers that race for the same runs.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
