@@ -134,8 +134,8 @@ pub fn searches(spec: &ExperimentSpec) -> Vec<Trial> {
                     backend: backend.name.clone(),
                     // Ids of trials begin with their block: no search is ever taken for one.
                     id: format!(
-                        "{SEARCH}{}-c{cell_index:02}-{}",
-                        workload.name, backend.name
+                        "{SEARCH}{}",
+                        schedule::place(&workload.name, cell_index, &backend.name)
                     ),
                 });
             }

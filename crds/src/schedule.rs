@@ -35,7 +35,8 @@ pub struct Trial {
     pub cell: Cell,
     /// The name of the backend.
     pub backend: String,
-    /// A name that is unique in the experiment and fits a path: `b00-put-c03-minio`.
+    /// A name that is unique in the experiment and fits a path: block, workload, cell and backend, as in
+    /// `b00-put-c03-minio`.
     pub id: String,
 }
 
@@ -275,8 +276,32 @@ fn trial(
         cell_index: *cell_index,
         cell: levels.clone(),
         backend: backend.to_owned(),
-        id: format!("b{block:02}-{}-c{cell_index:02}-{backend}", workload.name),
+        id: format!(
+            "b{block:02}-{}",
+            place(&workload.name, *cell_index, backend)
+        ),
     }
+}
+
+/// A cell of a workload on a backend, as ids spell it: `put-c03-minio`. Where a name of a workload itself looks like
+/// the border of a cell, as in `put-c03`, its dash is written as a dot, which no name has: the first such border in
+/// an id is always the real one, so that no two trials of an experiment share an id.
+pub(crate) fn place(workload: &str, cell_index: i32, backend: &str) -> String {
+    let mut id = String::with_capacity(workload.len() + backend.len() + 5);
+    let mut rest = workload;
+    while let Some(at) = rest.find("-c") {
+        let (before, border) = rest.split_at(at);
+        let after = &border[2..];
+        id.push_str(before);
+        id.push_str(if after.starts_with(|c: char| c.is_ascii_digit()) {
+            ".c"
+        } else {
+            "-c"
+        });
+        rest = after;
+    }
+    id.push_str(rest);
+    id + &format!("-c{cell_index:02}-{backend}")
 }
 
 /// How many trials the experiment plans, without building them.
@@ -460,6 +485,35 @@ pub(crate) mod tests {
                 "b00-check-c00-b0"
             ]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_trials_share_an_id_whatever_the_names(
+            workloads in proptest::collection::btree_set("[a-c]{1,2}(-?c[0-9]{2,3}){0,3}", 2..6),
+            backends in proptest::collection::btree_set("c?[0-9a]?(-?c[0-9]{2}){0,2}-?y", 2..5),
+        ) {
+            let mut spec = spec(backends.len(), 2, 1);
+            for (backend, name) in spec.backends.iter_mut().zip(backends) {
+                backend.name = name;
+            }
+            let consistency = spec.workloads.remove(2);
+            let named = |name| Workload { name, ..consistency.clone() };
+            spec.workloads = workloads.into_iter().map(named).collect();
+            let trials = trials(&spec);
+            let ids: BTreeSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+            prop_assert_eq!(ids.len(), trials.len());
+            prop_assert!(ids.iter().all(|id| !id.contains('/')));
+        }
+    }
+
+    #[test]
+    fn names_that_look_like_a_cell_do_not_make_two_trials_one() {
+        let trial = |workload, cell, backend| place(workload, cell, backend);
+        assert_ne!(trial("x", 0, "c00-y"), trial("x-c00", 0, "y"));
+        assert_eq!(trial("x-c00", 0, "y"), "x.c00-c00-y");
+        assert_eq!(trial("put-c-c1a-c", 3, "b"), "put-c.c1a-c-c03-b");
+        assert_eq!(trial("cold-read", 12, "minio-c2"), "cold-read-c12-minio-c2");
     }
 
     #[test]
