@@ -6,7 +6,7 @@ use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::{Workload, WorkloadKind, WorkloadSpec};
+use bakeoff_crds::spec::WorkloadKind;
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
@@ -182,7 +182,9 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
         workloads.push(WorkloadSummary {
             name: workload.name.clone(),
             kind,
-            open_load: is_open(workload),
+            open_load: workload
+                .member()
+                .is_some_and(|member| member.measured().is_open()),
             locks_in: workload.cas_race.as_ref().map(|race| {
                 race.redis_lock().map_or_else(
                     || "a table of the backend".to_owned(),
@@ -243,20 +245,6 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
         })
         .collect();
     Ok(summary)
-}
-
-fn is_open(workload: &Workload) -> bool {
-    match workload.member() {
-        Some(WorkloadSpec::SmallObjectPut(put)) => put.load.closed.is_none(),
-        Some(WorkloadSpec::Batching(_) | WorkloadSpec::Retention(_) | WorkloadSpec::Soak(_)) => {
-            true
-        }
-        Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
-        Some(
-            WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_) | WorkloadSpec::CasRace(_),
-        )
-        | None => false,
-    }
 }
 
 fn check_records(records: &[&TrialRecord], scheduled: &[Trial]) -> Result<(), SummaryError> {

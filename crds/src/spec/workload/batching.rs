@@ -1,6 +1,9 @@
 //! B2: snapshots that are collected into one object.
 
+use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::quantity::Quantity;
+use crate::schedule::factor;
+use crate::spec::Ground;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,28 @@ pub struct Batching {
     /// The prices that the monthly cost is computed from.
     #[serde(default)]
     pub price_list: PriceList,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
+    "batching",
+    Ground::S3,
+    &[
+        Levels::List("snapshotsPerObject"),
+        Levels::List("arrivalsPerSecond"),
+    ],
+);
+
+impl Measured for Batching {
+    fn factors(&self) -> Vec<Factor> {
+        vec![
+            listed(factor::SNAPSHOTS_PER_OBJECT, &self.snapshots_per_object),
+            listed(factor::ARRIVALS_PER_SECOND, &self.arrivals_per_second),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 fn default_snapshots_per_object() -> Vec<i32> {

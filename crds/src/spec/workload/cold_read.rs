@@ -1,6 +1,9 @@
 //! B3: runs read back that no cache holds.
 
+use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::quantity::Quantity;
+use crate::schedule::factor;
+use crate::spec::Ground;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,26 @@ pub struct ColdRead {
     #[serde(default = "default_fan_out")]
     #[schemars(range(min = 1, max = 256))]
     pub get_concurrency: i32,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
+    "coldRead",
+    Ground::S3,
+    &[Levels::List("objectsPerRun"), Levels::List("modes")],
+);
+
+impl Measured for ColdRead {
+    fn factors(&self) -> Vec<Factor> {
+        let modes: Vec<&str> = self.modes.iter().map(|mode| mode.as_str()).collect();
+        vec![
+            listed(factor::OBJECTS_PER_RUN, &self.objects_per_run),
+            listed(factor::MODE, &modes),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 fn default_objects_per_run() -> Vec<i32> {

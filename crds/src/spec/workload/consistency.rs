@@ -1,5 +1,7 @@
 //! B4: what an S3 server answers, held against what was written.
 
+use super::{Factor, Measured, WorkloadTraits};
+use crate::spec::Ground;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,18 @@ pub struct Consistency {
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("keyShapes lists a shape twice"))]
     pub key_shapes: Vec<KeyShape>,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new("consistency", Ground::S3, &[]);
+
+impl Measured for Consistency {
+    fn factors(&self) -> Vec<Factor> {
+        Vec::new()
+    }
+
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 fn default_writers() -> i32 {

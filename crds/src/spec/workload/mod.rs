@@ -1,4 +1,7 @@
 //! The measured work: one kind, with its parameters, for each experiment of the plan.
+//!
+//! What there is to know of a kind stands in its own file: its fields, its factors, its rules. The table below names
+//! the kinds once; the union of a spec, the lists in admission rules and the count of trials follow from it.
 
 mod batching;
 mod cas_race;
@@ -18,143 +21,196 @@ pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use small_object_put::SmallObjectPut;
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 
+use super::{CapacityLoad, Ground, Load, rules};
 use crate::quantity::Quantity;
+use crate::schedule::{Cell, factor};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Measured work with its factors. Exactly one of the kinds is set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.smallObjectPut), has(self.coldRead), has(self.consistency), has(self.batching), has(self.headRow), has(self.casRace), has(self.retention), has(self.soak)].filter(x, x).size() == 1").message("a workload sets exactly one of smallObjectPut, coldRead, consistency, batching, headRow, casRace, retention and soak"))]
-pub struct Workload {
-    /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
-    #[schemars(
-        length(min = 1, max = 30),
-        regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$")
-    )]
-    #[x_kube(validation = Rule::new("self != 'backends'").message("a workload may not be called backends: objectives use that word"))]
-    pub name: String,
+/// A factor and its levels, in the order of the spec, as they stand in cells.
+pub type Factor = (&'static str, Vec<String>);
+
+/// What the schedule and the other crates ask of a workload, whatever its kind.
+pub trait Measured {
+    /// The factors in the order of the spec. A cell is one combination of their levels; the last factor varies fastest.
+    fn factors(&self) -> Vec<Factor>;
+
+    /// Whether operations are due at planned instants, and latency counts from these.
+    fn is_open(&self) -> bool;
+
+    /// The load in shares of capacity, where there is one.
+    fn capacity(&self) -> Option<&CapacityLoad> {
+        None
+    }
+}
+
+/// What is true of every workload of a kind, whatever its parameters.
+#[derive(Debug)]
+pub struct WorkloadTraits {
+    /// The member of the spec's union.
+    pub name: &'static str,
+    /// What it can be measured on.
+    pub ground: Ground,
+    /// The same factors as [`Measured::factors`], as admission counts their levels.
+    pub levels: &'static [Levels],
+    /// Whether the blocks of a cell are segments that go on where the last one ended: they follow each other, and no
+    /// test may treat them as repeats.
+    pub in_segments: bool,
+    /// Whether a cell is a negative control: the violations that it finds show that the checks can find them, and say
+    /// nothing against the backend.
+    pub is_control: fn(&Cell) -> bool,
+}
+
+impl WorkloadTraits {
+    /// A kind of which only the name, the ground and the factors are to be said.
+    const fn new(name: &'static str, ground: Ground, levels: &'static [Levels]) -> Self {
+        Self {
+            name,
+            ground,
+            levels,
+            in_segments: false,
+            is_control: |_| false,
+        }
+    }
+}
+
+/// Where the levels of a factor stand in a spec.
+#[derive(Clone, Copy, Debug)]
+pub enum Levels {
+    /// In the list of this name.
+    List(&'static str),
+    /// In the `load`.
+    Load,
+    /// In the list of this name, or else in the `load`.
+    ListOrLoad(&'static str),
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:tt])+ $member:ident: $kind:ident,)+) => {
+        /// Measured work with its factors. Exactly one of the kinds is set.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+        #[serde(rename_all = "camelCase")]
+        #[x_kube(validation = rules::one_kind_of_workload())]
+        pub struct Workload {
+            /// The name used in results, objectives and the report: lower-case letters, digits and dashes.
+            #[schemars(
+                length(min = 1, max = 30),
+                regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$")
+            )]
+            #[x_kube(validation = rules::no_workload_is_called_backends())]
+            pub name: String,
+            $(
+                $(#[doc = $doc])+
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $member: Option<$kind>,
+            )+
+        }
+
+        /// The kinds of measured work.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+        )]
+        #[serde(rename_all = "camelCase")]
+        pub enum WorkloadKind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl WorkloadKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// What is true of every workload of the kind.
+            #[must_use]
+            pub fn traits(self) -> &'static WorkloadTraits {
+                match self {
+                    $(Self::$kind => &$member::TRAITS,)+
+                }
+            }
+        }
+
+        /// The one member of a workload's union that is set.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum WorkloadSpec<'a> {
+            $($(#[doc = $doc])+ $kind(&'a $kind),)+
+        }
+
+        impl<'a> WorkloadSpec<'a> {
+            /// What it is.
+            #[must_use]
+            pub fn kind(self) -> WorkloadKind {
+                match self {
+                    $(Self::$kind(_) => WorkloadKind::$kind,)+
+                }
+            }
+
+            /// What the schedule asks of it.
+            #[must_use]
+            pub fn measured(self) -> &'a dyn Measured {
+                match self {
+                    $(Self::$kind(spec) => spec,)+
+                }
+            }
+        }
+
+        impl Workload {
+            /// The member that is set, or `None` unless exactly one is.
+            #[must_use]
+            pub fn member(&self) -> Option<WorkloadSpec<'_>> {
+                let members = [$(self.$member.as_ref().map(WorkloadSpec::$kind)),+];
+                let mut set = members.into_iter().flatten();
+                let first = set.next()?;
+                set.next().is_none().then_some(first)
+            }
+        }
+    };
+}
+
+kinds! {
     /// B1: puts small objects across many prefixes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub small_object_put: Option<SmallObjectPut>,
+    small_object_put: SmallObjectPut,
     /// B3: reads all states of a run, or those since a given one, that no cache holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cold_read: Option<ColdRead>,
+    cold_read: ColdRead,
     /// B4: writes, then reads and lists at once, and checks what comes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consistency: Option<Consistency>,
+    consistency: Consistency,
     /// B2: collects snapshots into one object before writing it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batching: Option<Batching>,
+    batching: Batching,
     /// A0: creates, moves and completes runs in one head table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_row: Option<HeadRow>,
+    head_row: HeadRow,
     /// A2: lets writers race for the same runs and checks what they were told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cas_race: Option<CasRace>,
+    cas_race: CasRace,
     /// A1: how old runs leave the table, Postgres.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Retention>,
+    retention: Retention,
     /// Soak: one head table over hours or days, in segments that follow each other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub soak: Option<Soak>,
+    soak: Soak,
+}
+
+impl Workload {
+    /// What the workload is, or `None` unless exactly one member is set.
+    #[must_use]
+    pub fn kind(&self) -> Option<WorkloadKind> {
+        self.member().map(WorkloadSpec::kind)
+    }
+}
+
+/// A factor whose levels stand in a list.
+fn listed<T: ToString>(name: &'static str, levels: &[T]) -> Factor {
+    (name, levels.iter().map(ToString::to_string).collect())
+}
+
+/// The factor of a load and its levels.
+fn of_load(load: &Load) -> Factor {
+    match (&load.closed, &load.open, &load.capacity) {
+        (Some(closed), _, _) => listed(factor::CONCURRENCY, &closed.concurrency),
+        (None, Some(open), _) => listed(factor::RATE_PER_SECOND, &open.rate_per_second),
+        (None, None, Some(capacity)) => {
+            listed(factor::CAPACITY_PERCENT, &capacity.percent_of_weakest)
+        }
+        (None, None, None) => (factor::CONCURRENCY, Vec::new()),
+    }
 }
 
 /// Bytes of an object where a workload names none.
 fn default_object_size() -> Quantity {
     "4Ki".into()
-}
-
-/// The kinds of measured work.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum WorkloadKind {
-    /// B1
-    SmallObjectPut,
-    /// B3
-    ColdRead,
-    /// B4
-    Consistency,
-    /// B2
-    Batching,
-    /// A0
-    HeadRow,
-    /// A2
-    CasRace,
-    /// A1
-    Retention,
-    /// Soak
-    Soak,
-}
-
-impl WorkloadKind {
-    /// Whether the work is done on Postgres; the rest is done on S3.
-    #[must_use]
-    pub fn on_postgres(self) -> bool {
-        match self {
-            Self::SmallObjectPut | Self::ColdRead | Self::Consistency | Self::Batching => false,
-            Self::HeadRow | Self::CasRace | Self::Retention | Self::Soak => true,
-        }
-    }
-}
-
-/// The one member of a workload's union that is set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum WorkloadSpec<'a> {
-    /// B1
-    SmallObjectPut(&'a SmallObjectPut),
-    /// B3
-    ColdRead(&'a ColdRead),
-    /// B4
-    Consistency(&'a Consistency),
-    /// B2
-    Batching(&'a Batching),
-    /// A0
-    HeadRow(&'a HeadRow),
-    /// A2
-    CasRace(&'a CasRace),
-    /// A1
-    Retention(&'a Retention),
-    /// Soak
-    Soak(&'a Soak),
-}
-
-impl Workload {
-    /// The member that is set, or `None` unless exactly one is.
-    #[must_use]
-    pub fn member(&self) -> Option<WorkloadSpec<'_>> {
-        let members = [
-            self.small_object_put
-                .as_ref()
-                .map(WorkloadSpec::SmallObjectPut),
-            self.cold_read.as_ref().map(WorkloadSpec::ColdRead),
-            self.consistency.as_ref().map(WorkloadSpec::Consistency),
-            self.batching.as_ref().map(WorkloadSpec::Batching),
-            self.head_row.as_ref().map(WorkloadSpec::HeadRow),
-            self.cas_race.as_ref().map(WorkloadSpec::CasRace),
-            self.retention.as_ref().map(WorkloadSpec::Retention),
-            self.soak.as_ref().map(WorkloadSpec::Soak),
-        ];
-        let mut set = members.into_iter().flatten();
-        let first = set.next()?;
-        set.next().is_none().then_some(first)
-    }
-
-    /// What the workload is, or `None` unless exactly one member is set.
-    #[must_use]
-    pub fn kind(&self) -> Option<WorkloadKind> {
-        self.member().map(|member| match member {
-            WorkloadSpec::SmallObjectPut(_) => WorkloadKind::SmallObjectPut,
-            WorkloadSpec::ColdRead(_) => WorkloadKind::ColdRead,
-            WorkloadSpec::Consistency(_) => WorkloadKind::Consistency,
-            WorkloadSpec::Batching(_) => WorkloadKind::Batching,
-            WorkloadSpec::HeadRow(_) => WorkloadKind::HeadRow,
-            WorkloadSpec::CasRace(_) => WorkloadKind::CasRace,
-            WorkloadSpec::Retention(_) => WorkloadKind::Retention,
-            WorkloadSpec::Soak(_) => WorkloadKind::Soak,
-        })
-    }
 }

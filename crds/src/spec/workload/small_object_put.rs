@@ -1,7 +1,9 @@
 //! B1: small objects under many prefixes.
 
+use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
 use crate::quantity::Quantity;
-use crate::spec::Load;
+use crate::schedule::factor;
+use crate::spec::{CapacityLoad, Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,29 @@ pub struct SmallObjectPut {
     pub prefixes: i32,
     /// How the operations arrive.
     pub load: Load,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
+    "smallObjectPut",
+    Ground::S3,
+    &[Levels::List("objectSize"), Levels::Load],
+);
+
+impl Measured for SmallObjectPut {
+    fn factors(&self) -> Vec<Factor> {
+        vec![
+            listed(factor::OBJECT_SIZE, &self.object_size),
+            of_load(&self.load),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        self.load.closed.is_none()
+    }
+
+    fn capacity(&self) -> Option<&CapacityLoad> {
+        self.load.capacity.as_ref()
+    }
 }
 
 fn default_sizes() -> Vec<Quantity> {

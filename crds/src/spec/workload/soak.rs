@@ -1,7 +1,9 @@
 //! Soak: one head table over hours or days.
 
 use super::head_row;
-use crate::spec::SettingValue;
+use super::{Factor, Levels, Measured, WorkloadTraits, listed};
+use crate::schedule::factor;
+use crate::spec::{Ground, SettingValue};
 use kube::KubeSchema;
 use kube::core::Rule;
 use schemars::JsonSchema;
@@ -72,6 +74,35 @@ pub struct Soak {
     #[serde(default = "head_row::default_connections")]
     #[schemars(range(min = 1, max = 200))]
     pub connections: i32,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits {
+    in_segments: true,
+    ..WorkloadTraits::new(
+        "soak",
+        Ground::Postgres,
+        &[
+            Levels::List("fillfactor"),
+            Levels::List("autovacuum"),
+            Levels::List("snapshots"),
+        ],
+    )
+};
+
+impl Measured for Soak {
+    fn factors(&self) -> Vec<Factor> {
+        let profiles: Vec<&str> = self.autovacuum.iter().map(|p| p.name.as_str()).collect();
+        let held: Vec<&str> = self.snapshots.iter().map(|one| one.as_str()).collect();
+        vec![
+            listed(factor::FILLFACTOR, &self.fillfactor),
+            listed(factor::AUTOVACUUM, &profiles),
+            listed(factor::SNAPSHOT, &held),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 fn default_active_runs() -> i32 {
