@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use bakeoff_crds::spec::WorkloadKind;
 
-use crate::report::format;
+use crate::format;
 use crate::stats::{ALPHA, multiple, paired, power, round};
 use crate::summary::{
     CellBackend, CellSummary, Censored, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary,

@@ -12,6 +12,7 @@
 
 pub mod compare;
 pub mod decision;
+pub mod format;
 pub mod index;
 pub mod merge;
 pub mod objective;

@@ -16,7 +16,7 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::report::format;
+use crate::format;
 use crate::summary::Summary;
 use crate::vocabulary;
 

@@ -17,7 +17,7 @@ use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
     more_blocks, with_censoring,
 };
-use crate::report::format::confidence;
+use crate::format::confidence;
 use crate::stats::{bootstrap, mean, round, standard_deviation};
 use crate::summary::{BlockFigure, CellSummary, Censored, Metric, Summary};
 

@@ -15,7 +15,7 @@ use bakeoff_crds::status::DecisionOutcome;
 use super::bounded::{Bound, Named, bounded, values};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
-use crate::report::format;
+use crate::format;
 use crate::stats::{mean, round};
 use crate::summary::{CellBackend, CellSummary, Summary};
 

@@ -4,7 +4,8 @@ use bakeoff_crds::spec::WorkloadKind;
 
 use super::datum::Datum;
 use super::model::Section;
-use super::{ReportInput, charts, format, tables};
+use super::{ReportInput, charts, tables};
+use crate::format;
 use crate::stats::{power, tail};
 use crate::summary::{CheckSummary, Summary};
 

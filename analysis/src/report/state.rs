@@ -2,9 +2,9 @@
 
 use super::charts;
 use super::datum::Datum;
-use super::format;
 use super::model::{Section, Table};
 use super::tables::short;
+use crate::format;
 use crate::summary::{FigureSummary, Summary};
 use bakeoff_crds::spec::WorkloadKind;
 

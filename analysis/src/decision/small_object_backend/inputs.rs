@@ -9,7 +9,7 @@ use super::super::{
     DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
     with_censoring,
 };
-use crate::report::format;
+use crate::format;
 use crate::stats::paired::{self, Paired};
 use crate::stats::{mean, power};
 use crate::summary::{CellSummary, Censored, Finding, Metric, Summary, WorkloadSummary};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::format;
 use super::super::model::Figure;
 use super::super::svg::{Chart, Forest, ForestRow, Shown};
 use super::super::tables;
 use super::{class, headline};
+use crate::format;
 use crate::summary::{Finding, Metric, Summary, WorkloadSummary};
 
 pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {

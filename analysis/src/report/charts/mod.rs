@@ -9,10 +9,10 @@ pub(super) use state::state;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ResultClass, WorkloadKind};
 
-use super::format;
 use super::model::Figure;
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
+use crate::format;
 use crate::summary::{CellBackend, CellSummary, Metric, Summary, WorkloadSummary};
 
 /// The figures of a workload that its forests show.

@@ -1,10 +1,10 @@
 //! What the decision read, the objectives, and all ratios.
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{dash, drop_empty, factors, interval, short};
 use crate::decision::{DecisionInput, DecisionRecord, Role, Standing, Unit};
+use crate::format;
 use crate::summary::{Censored, Metric, Summary};
 
 fn confidence(summary: &Summary) -> String {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use bakeoff_crds::capacity::CapacityLimit;
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{drop_empty, factors, short};
+use crate::format;
 use crate::summary::{OperationSummary, Summary, WorkloadSummary};
 use crate::vocabulary;
 

@@ -4,9 +4,9 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{GuardMode, WorkloadKind};
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::trust;
+use crate::format;
 use crate::summary::Summary;
 use crate::vocabulary;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{dash, drop_empty, short};
+use crate::format;
 use crate::summary::{CheckSummary, Summary};
 use crate::vocabulary;
 
