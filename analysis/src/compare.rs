@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use bakeoff_crds::spec::WorkloadKind;
 
 use crate::format;
+use crate::metric::Metric;
 use crate::stats::{ALPHA, multiple, paired, power, round};
 use crate::summary::{
-    CellBackend, CellSummary, Censored, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary,
-    estimate, finding, pairs,
+    CellBackend, CellSummary, Censored, Comparison, Finding, SUMMARY_SCHEMA, Summary, estimate,
+    finding, pairs,
 };
 
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.

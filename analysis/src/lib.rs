@@ -15,6 +15,7 @@ pub mod decision;
 pub mod format;
 pub mod index;
 pub mod merge;
+pub mod metric;
 pub mod objective;
 pub mod outcome;
 pub mod report;

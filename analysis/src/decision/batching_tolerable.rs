@@ -18,8 +18,9 @@ use super::{
     more_blocks, with_censoring,
 };
 use crate::format::confidence;
+use crate::metric::Metric;
 use crate::stats::{bootstrap, mean, round, standard_deviation};
-use crate::summary::{BlockFigure, CellSummary, Censored, Metric, Summary};
+use crate::summary::{BlockFigure, CellSummary, Censored, Summary};
 
 /// One batch factor at one arrival rate.
 struct Level {

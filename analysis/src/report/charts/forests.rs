@@ -7,7 +7,8 @@ use super::super::svg::{Chart, Forest, ForestRow, Shown};
 use super::super::tables;
 use super::{class, headline};
 use crate::format;
-use crate::summary::{Finding, Metric, Summary, WorkloadSummary};
+use crate::metric::Metric;
+use crate::summary::{Finding, Summary, WorkloadSummary};
 
 pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();

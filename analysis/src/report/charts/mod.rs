@@ -13,7 +13,8 @@ use super::model::Figure;
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
 use crate::format;
-use crate::summary::{CellBackend, CellSummary, Metric, Summary, WorkloadSummary};
+use crate::metric::Metric;
+use crate::summary::{CellBackend, CellSummary, Summary, WorkloadSummary};
 
 /// The figures of a workload that its forests show.
 fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {

@@ -5,7 +5,8 @@ use super::super::model::Table;
 use super::{dash, drop_empty, factors, interval, short};
 use crate::decision::{DecisionInput, DecisionRecord, Role, Standing, Unit};
 use crate::format;
-use crate::summary::{Censored, Metric, Summary};
+use crate::metric::Metric;
+use crate::summary::{Censored, Summary};
 
 fn confidence(summary: &Summary) -> String {
     format!("{} interval", format::confidence(summary.level))
