@@ -14,6 +14,7 @@ pub mod compare;
 pub mod decision;
 pub mod format;
 pub mod index;
+pub mod kinds;
 pub mod merge;
 pub mod metric;
 pub mod objective;

@@ -6,7 +6,6 @@ use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::WorkloadKind;
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
@@ -15,6 +14,7 @@ use super::circumstances::{
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
 use super::{CellSummary, ObjectiveResult, SUMMARY_SCHEMA, Summary, WorkloadSummary};
+use crate::kinds;
 use crate::merge::MergeError;
 use crate::{decision, objective, stats};
 
@@ -147,7 +147,7 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                     })
                     .collect();
                 let mut on = cell_on_backend(backend, &trials, seed)?;
-                if kind == WorkloadKind::CasRace {
+                if kinds::of(kind).checks_by_cell {
                     let attempts: Vec<&TrialRecord> = attempts
                         .iter()
                         .copied()
@@ -161,10 +161,11 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                 .iter()
                 .map(|(factor, level)| format!("{factor}={level}"))
                 .collect();
-            // Segments of a soak are no independent blocks, and no test may treat them as if they were.
-            let comparisons = match kind {
-                WorkloadKind::Soak => Vec::new(),
-                _ => compare_cell(&backends, margin, seed, level),
+            // Segments are no independent blocks, and no test may treat them as if they were.
+            let comparisons = if kind.traits().in_segments {
+                Vec::new()
+            } else {
+                compare_cell(&backends, margin, seed, level)
             };
             cells.push(CellSummary {
                 index,

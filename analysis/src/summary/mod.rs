@@ -23,6 +23,7 @@ pub use looks::may_stop;
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::StateSeries;
 use bakeoff_crds::schedule::Cell;
 use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
@@ -191,14 +192,14 @@ pub struct CellBackend {
     /// Latencies and rates, by kind of operation.
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
-    pub counters: BTreeMap<String, i64>,
+    pub counters: BTreeMap<Counter, i64>,
     /// Correctness checks of a race, summed over the attempts at this cell: what its cells are to find
     /// differs, because controls have to fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckSummary>,
     /// Figures of the backend's state over a window, by name; never summed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, FigureSummary>,
+    pub figures: BTreeMap<Figure, FigureSummary>,
     /// How the backend's state went in one block: series of several blocks are not added or averaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateOfBlock>,
