@@ -18,7 +18,7 @@ use crate::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
 
 /// How long the clients of a null server wait for an answer.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs tasks of one thread to their end, as a generator does.
 pub fn local<T>(work: impl Future<Output = T>) -> T {

@@ -59,7 +59,7 @@ fn run(workers: usize, open: bool, stall_at: u64) -> (Counts, Recorded, usize) {
             start,
             window_start: start,
             window_end: start + SECOND,
-            drain_end: start + 3 * SECOND,
+            drain_end: start + 60 * SECOND,
         };
         let recorder = recorder(&timing, open);
         let stall = (start + stall_at, start + stall_at + 100_000_000);
@@ -99,9 +99,15 @@ fn a_stall_shows_in_the_response_time_though_one_worker_serves() {
     );
     let op = &recorded.operations["op"];
     let response = decode(&op.response).unwrap().value_at_quantile(0.95);
-    let service = decode(&op.service).unwrap().value_at_quantile(0.95);
     assert!(response > 40_000, "p95 of the response is {response} µs");
-    assert!(service < 20_000, "p95 of the service is {service} µs");
+    // A clock that starts at the send sees the one that met the stall. A busy machine may hold up a few more, never as many
+    // as were due meanwhile.
+    let slow = |encoded| decode(encoded).unwrap().count_between(20_000, u64::MAX);
+    let (response, service) = (slow(&op.response), slow(&op.service));
+    assert!(
+        response >= 75 && service * 5 < response,
+        "{response} of the responses and {service} of the services are slow"
+    );
     // What stood behind the stall waited for the one slot: no fault of the generator.
     assert!(op.queued >= 90, "{}", op.queued);
     let lag = decode(&op.generator_lag).unwrap();
@@ -153,7 +159,7 @@ fn unfinished_and_never_started_operations_are_counted() {
             start,
             window_start: start,
             window_end,
-            drain_end: window_end + SECOND / 10,
+            drain_end: window_end + SECOND,
         };
         let recorder = recorder(&timing, true);
         let plan = Plan::Open {
@@ -196,16 +202,17 @@ impl Worker for Instant {
     }
 }
 
-/// What the verdict says of a load at 1,000/s whose instants this pacer hands over.
-fn judged(pacer: Pacer) -> Vec<InvalidCode> {
+/// What the verdict says of a load at 1,000/s whose instants this pacer hands over, when lags of so many microseconds are
+/// borne with and what is due is waited for for so many seconds.
+fn judged(pacer: Pacer, lag: i32, drain: u64) -> Vec<InvalidCode> {
     local(async {
-        let start = clock::now() + SECOND / 20;
+        let start = clock::now() + SECOND / 2;
         let window_end = start + SECOND / 5;
         let timing = Timing {
             start,
             window_start: start,
             window_end,
-            drain_end: window_end + 3 * SECOND,
+            drain_end: window_end + drain * SECOND,
         };
         let recorder = recorder(&timing, true);
         let instants = Instants::new(1_000.0, Arrivals::Constant, 1, "t");
@@ -222,7 +229,7 @@ fn judged(pacer: Pacer) -> Vec<InvalidCode> {
             ..Part::default()
         };
         let bounds = Validity {
-            max_send_lag_p99_microseconds: 1_000_000,
+            max_send_lag_p99_microseconds: lag,
             ..Validity::default()
         };
         let whole = PartRecord::new(&part, 0, "", Default::default());
@@ -262,7 +269,10 @@ fn wait(until: u64) {
 
 #[test]
 fn a_broken_pacer_voids_the_trial() {
-    assert_eq!(judged(pacer::start), []);
+    // Beyond what a busy machine holds up; only the pacer that is late on purpose is measured by less.
+    const LAG: i32 = 50_000_000;
+    const DRAIN: u64 = 60;
+    assert_eq!(judged(pacer::start, LAG, DRAIN), []);
     let dropping: Pacer = |handoff, instants, start, end| {
         hand_over(
             handoff,
@@ -276,7 +286,7 @@ fn a_broken_pacer_voids_the_trial() {
             },
         )
     };
-    assert_eq!(judged(dropping), [InvalidCode::PlanNotKept]);
+    assert_eq!(judged(dropping, LAG, DRAIN), [InvalidCode::PlanNotKept]);
     let doubling: Pacer = |handoff, instants, start, end| {
         hand_over(handoff, instants, (start, end), |_, planned, handoff| {
             wait(planned);
@@ -284,13 +294,13 @@ fn a_broken_pacer_voids_the_trial() {
             handoff.offer(planned, clock::now());
         })
     };
-    assert_eq!(judged(doubling), [InvalidCode::PlanNotKept]);
+    assert_eq!(judged(doubling, LAG, DRAIN), [InvalidCode::PlanNotKept]);
     let early: Pacer = |handoff, instants, start, end| {
         hand_over(handoff, instants, (start, end), |_, planned, handoff| {
             handoff.offer(planned, clock::now());
         })
     };
-    assert_eq!(judged(early), [InvalidCode::SentEarly]);
+    assert_eq!(judged(early, LAG, DRAIN), [InvalidCode::SentEarly]);
     let late: Pacer = |handoff, instants, start, end| {
         hand_over(handoff, instants, (start, end), |_, planned, handoff| {
             wait(planned + SECOND + SECOND / 2);
@@ -298,10 +308,13 @@ fn a_broken_pacer_voids_the_trial() {
         })
     };
     // Both the operations' lag and the pacer's own say so.
-    assert_eq!(judged(late), [InvalidCode::SendLag, InvalidCode::SendLag]);
+    assert_eq!(
+        judged(late, 1_000_000, DRAIN),
+        [InvalidCode::SendLag, InvalidCode::SendLag]
+    );
     let dead: Pacer = |_, _, _, _| Ok(());
     assert_eq!(
-        judged(dead),
+        judged(dead, LAG, 1),
         [InvalidCode::NoOperations, InvalidCode::PlanNotKept]
     );
 }

@@ -45,11 +45,10 @@ fn an_unknown_query_is_an_error_and_the_next_statement_is_served() {
     });
 }
 
-/// One second of a workload.
+/// Three seconds of a workload.
 fn trial_of(workload: serde_json::Value) -> Part {
     let backend = serde_json::json!({"name": "pg", "postgres": {"version": "18.4"}});
-    let trials =
-        serde_json::json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1, "drainSeconds": 1});
+    let trials = serde_json::json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 60});
     testing::first_trial(backend, workload, trials, Access::Postgres(null()))
 }
 

@@ -287,7 +287,7 @@ mod tests {
             session_token: None,
         };
         let endpoint = format!("postgres://{server}");
-        Connector::new(&endpoint, "null", &credentials, Duration::from_secs(5)).unwrap()
+        Connector::new(&endpoint, "null", &credentials, Duration::from_secs(60)).unwrap()
     }
 
     async fn null() -> Connector {
@@ -393,7 +393,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(5), closed)
+            tokio::time::timeout(Duration::from_secs(60), closed)
                 .await
                 .unwrap();
         });

@@ -36,7 +36,7 @@ fn part(workload: Value, access: Access) -> Part {
         Access::Postgres(_) => json!({"name": "b", "postgres": {"version": "18.4"}}),
         Access::S3(_) => json!({"name": "b", "minio": {"version": "RELEASE.2025-09-07T16-13-09Z"}}),
     };
-    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 2, "drainSeconds": 5});
+    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 2, "drainSeconds": 60});
     testing::first_trial(backend, workload, trials, access)
 }
 

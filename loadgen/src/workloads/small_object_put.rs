@@ -194,7 +194,7 @@ mod tests {
                 start,
                 window_start: start,
                 window_end: start + SECOND / 2,
-                drain_end: start + 5 * SECOND,
+                drain_end: start + 60 * SECOND,
             };
             let open = matches!(plan, Plan::Open { .. });
             let recorder =

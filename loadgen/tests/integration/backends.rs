@@ -19,18 +19,15 @@ use bakeoff_loadgen::standalone;
 use bakeoff_loadgen::store::{self, Store};
 use tokio::sync::watch;
 
+const TICK: Duration = Duration::from_millis(20);
+
 fn plan(workloads: &str, backends: &[Backend]) -> RunPlan {
     let names: Vec<&str> = backends
         .iter()
         .map(|backend| backend.resolved.name.as_str())
         .collect();
-    let text = format!(
-        "{workloads}\ntrials: {{blocks: 1, warmupSeconds: 0, windowSeconds: 2, drainSeconds: 2}}\n\
-         validity: {{maxSendLagP99Microseconds: 1000000}}\n"
-    );
-    let mut spec = standalone::spec("test", &text, &names).unwrap();
-    // Other tests share the process, and so its CPU time.
-    spec.validity.max_generator_cpu_per_mille = 100_000;
+    let text = format!("{workloads}\ntrials: {{blocks: 1, warmupSeconds: 0, windowSeconds: 2}}\n");
+    let spec = standalone::spec("test", &text, &names).unwrap();
     runner::run_plan(spec, backends)
 }
 
@@ -154,7 +151,6 @@ fn a_read_that_is_longer_than_the_window_is_measured() {
         let backend = support::backend("proxied", &proxy, None).await;
         let mut plan = plan(slow, std::slice::from_ref(&backend));
         plan.spec.trials.warmup_seconds = 1;
-        plan.spec.trials.drain_seconds = 10;
         let records = ran(plan, vec![backend]).await;
         let [record] = &records[..] else {
             panic!("{} trials", records.len())
@@ -278,11 +274,12 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
     let weed = support::seaweedfs();
     let folder = tempfile::tempdir().unwrap();
     let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, load: {capacity: \
-                    {start: 25, growthPercent: 100, stepSeconds: 1, p99Milliseconds: 300, maxRatePerSecond: 400, \
+                    {start: 25, growthPercent: 100, stepSeconds: 3, p99Milliseconds: 1000, maxRatePerSecond: 400, \
                     percentOfWeakest: [50], arrivals: Constant, maxInFlight: 4}}}}\n";
     runtime().block_on(async {
         let fast = support::backend("fast", &weed.endpoint, None).await;
-        // Four slots of 40 ms each sustain at most 100 a second.
+        // Four slots of 40 ms each sustain at most 100 a second: at twice the rate the last of three seconds wait for three,
+        // and a machine that is busy for less than a second breaks nothing.
         let delay = Fault::Delay(Duration::from_millis(40));
         let proxy = fault_proxy::start(&weed.endpoint, delay).await;
         let slow = support::backend("slow", &proxy, None).await;
@@ -358,16 +355,24 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
         plan.spec.trials.window_seconds = 4;
         let (mut first, stop) = run(plan.clone(), vec![backend.clone()], store.clone(), 0, 1);
         let records = std::cell::RefCell::new(Vec::new());
+        let control = Arc::clone(&first.control);
         let ended = {
             let note = |record: &TrialRecord| records.borrow_mut().push(record.clone());
             let lead = first.lead(&note);
             let disturb = async {
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                let ended = |live: (u64, u64)| live.0 + live.1;
+                while ended(control.live().read()) < 10 {
+                    tokio::time::sleep(TICK).await;
+                }
                 minio.restart();
                 while records.borrow().is_empty() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(TICK).await;
                 }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // The next trial is under way.
+                let before = ended(control.live().read());
+                while ended(control.live().read()) < before + 10 {
+                    tokio::time::sleep(TICK).await;
+                }
                 stop.send(true).unwrap();
             };
             tokio::join!(lead, disturb).0
@@ -431,7 +436,7 @@ fn two_generators_start_together_and_are_merged() {
         let follow = Follower {
             url,
             index: 1,
-            patience: Duration::from_secs(30),
+            patience: Duration::from_secs(120),
         };
         runtime().block_on(follower.follow(&follow)).unwrap();
     });
@@ -456,9 +461,11 @@ fn two_generators_start_together_and_are_merged() {
         rate.series.iter().map(|point| point.completed).sum::<i64>(),
         rate.load.completed
     );
+    // Both began at the common instant: none was late by as much as half of the window. That the instant is the same
+    // one is tested where it is agreed upon.
     assert!(
         rate.generators
             .iter()
-            .all(|generator| generator.start_skew_micros < 50_000)
+            .all(|generator| generator.start_skew_micros < 1_000_000)
     );
 }

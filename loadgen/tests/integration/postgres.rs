@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::support;
 use crate::support::postgres::Postgres;
-use crate::support::runner::{backend, measured, plan, shown};
+use crate::support::runner::{backend, measured, plan, shown, under_way};
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
@@ -173,9 +172,7 @@ fn a_server_that_was_killed_voids_the_trial_and_it_is_repeated() {
         let (pid, control) = (server.borrow().pid(), Arc::clone(&control));
         std::thread::spawn(move || {
             // In the midst of a window, whatever went before it.
-            while control.live().read().0 < 100 {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            under_way(&control, 0, 100);
             support::postgres::kill(pid);
         })
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::support;
 use crate::support::postgres::Postgres;
-use crate::support::runner::{backend, measured, plan};
+use crate::support::runner::{backend, measured, plan, shown, under_way};
 use crate::support::runtime;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_loadgen::control::Control;
@@ -172,14 +172,16 @@ fn an_outage_does_not_add_runs() {
     let plan = plan(soak(json!({})), trials(3, 6), &on);
     let pid = server.pid();
     let again = server.again();
+    let control = Arc::new(Control::default());
+    let watched = Arc::clone(&control);
     let open = std::sync::Mutex::new(Vec::new());
     let ran = std::thread::scope(|scope| {
         scope.spawn(move || {
-            std::thread::sleep(std::time::Duration::from_secs(5));
+            under_way(&watched, 0, 500);
             support::postgres::kill(pid);
         });
         let restarter = scope.spawn(move || again.when_gone(pid));
-        let ran = measured(plan, on, &|record| {
+        let ran = shown(plan, on, control, &|record| {
             if record.verdict == Verdict::Valid {
                 let rows = ask(&server, "SELECT count(*)::text FROM bakeoff.runs");
                 open.lock().unwrap().push(rows.parse::<i64>().unwrap());

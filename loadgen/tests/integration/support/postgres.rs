@@ -1,7 +1,7 @@
 //! A real Postgres server. It refuses to run as root, so it runs as `nobody` where the tests are root.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use bakeoff_crds::spec::BackendKind;
 use super::{KEY, SECRET};
 
 const NOBODY: u32 = 65_534;
+const TICK: std::time::Duration = std::time::Duration::from_millis(20);
 
 pub struct Postgres {
     child: Child,
@@ -175,14 +176,24 @@ impl Again {
                 || !Path::new(&stat).exists()
         };
         while !gone() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(TICK);
         }
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
-        Second(
-            server(&self.folder, self.port, &self.settings)
+        loop {
+            let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
+            let mut child = server(&self.folder, self.port, &self.settings)
                 .spawn()
-                .unwrap(),
-        )
+                .unwrap();
+            // As long as a child of the first one holds its memory, another ends at once and says why in its log.
+            loop {
+                if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                    return Second(child);
+                }
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                std::thread::sleep(TICK);
+            }
+            std::thread::sleep(TICK);
+        }
     }
 }
