@@ -37,7 +37,10 @@ pub use socket::{Tls, TlsError};
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<Config>,
+    /// Where the server is, for people; and for the socket, taken apart once.
     address: Arc<str>,
+    host: Arc<str>,
+    port: u16,
     timeout: Duration,
     tls: Option<Tls>,
 }
@@ -68,10 +71,12 @@ impl Connector {
             .trim_end_matches('/')
             .rsplit_once(':')
             .ok_or_else(wrong)?;
+        let host = host.trim_matches(['[', ']']);
+        let port = port.parse().map_err(|_| wrong())?;
         let mut config = Config::new();
         config
-            .host(host.trim_matches(['[', ']']))
-            .port(port.parse().map_err(|_| wrong())?)
+            .host(host)
+            .port(port)
             .dbname(database)
             .user(&credentials.access_key_id)
             .password(&credentials.secret_access_key)
@@ -82,6 +87,8 @@ impl Connector {
         Ok(Self {
             config: Arc::new(config),
             address: address.trim_end_matches('/').into(),
+            host: host.into(),
+            port,
             timeout,
             tls: None,
         })
@@ -118,11 +125,7 @@ impl Connector {
     }
 
     async fn socket(&self) -> Result<socket::Socket, Failure> {
-        let unusable = || Failure::new(FailureClass::Client, "no host and port");
-        let (host, port) = self.address.rsplit_once(':').ok_or_else(unusable)?;
-        let port = port.parse().map_err(|_| unusable())?;
-        let host = host.trim_matches(['[', ']']);
-        socket::Socket::open((host, port), self.tls.as_ref()).await
+        socket::Socket::open((&*self.host, self.port), self.tls.as_ref()).await
     }
 
     /// Opens a connection for the measured path: prepared statements only, one at a time.

@@ -7,6 +7,7 @@ pub mod cas_race;
 pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
+mod memory;
 pub mod retention;
 mod rows;
 pub mod small_object_put;

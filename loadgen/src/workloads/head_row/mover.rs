@@ -81,7 +81,7 @@ impl Mover {
         };
         let run = match step {
             Step::Create(run) => run,
-            Step::Transition(position) | Step::Complete(position) => self.lives.runs[position],
+            Step::Transition(position) | Step::Complete(position) => self.lives.run(position),
         };
         let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
         let (id, seq) = (Value::Int8(run.id), Value::Int4(run.seq));
