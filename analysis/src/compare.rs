@@ -8,13 +8,12 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use bakeoff_crds::spec::WorkloadKind;
-
-use crate::report::format;
+use crate::format;
+use crate::metric::Metric;
 use crate::stats::{ALPHA, multiple, paired, power, round};
 use crate::summary::{
-    CellBackend, CellSummary, Censored, Comparison, Finding, Metric, SUMMARY_SCHEMA, Summary,
-    estimate, finding, pairs,
+    CellBackend, CellSummary, Censored, Comparison, Finding, SUMMARY_SCHEMA, Summary, estimate,
+    finding, pairs,
 };
 
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.
@@ -140,8 +139,8 @@ fn common_cells<'a>(
     subject: &'a Summary,
 ) -> Vec<(&'a str, &'a CellSummary, &'a CellSummary)> {
     let mut common = Vec::new();
-    // Segments of a soak are no independent blocks: nothing is tested over them.
-    let blocks = |one: &&crate::summary::WorkloadSummary| one.kind != WorkloadKind::Soak;
+    // Segments are no independent blocks: nothing is tested over them.
+    let blocks = |one: &&crate::summary::WorkloadSummary| !one.kind.traits().in_segments;
     for new in subject.workloads.iter().filter(blocks) {
         let same = |old: &&crate::summary::WorkloadSummary| {
             old.name == new.name && old.kind == new.kind && old.open_load == new.open_load

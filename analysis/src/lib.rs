@@ -12,8 +12,11 @@
 
 pub mod compare;
 pub mod decision;
+pub mod format;
 pub mod index;
+pub mod kinds;
 pub mod merge;
+pub mod metric;
 pub mod objective;
 pub mod outcome;
 pub mod report;

@@ -8,7 +8,6 @@
 use std::io::{Read as _, Write as _};
 
 use bakeoff_crds::run::{Outcome, TERMINATION_LIMIT, Termination};
-use bakeoff_crds::spec::WorkloadKind;
 use bakeoff_crds::status::{HeadlineRow, MAX_HEADLINE, ObjectiveStatus};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,9 +15,9 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::report::format;
+use crate::format;
+use crate::kinds;
 use crate::summary::Summary;
-use crate::vocabulary;
 
 /// Largest decoded outcome that [`decode`] accepts, bytes.
 const DECODED_LIMIT: u64 = 1 << 20;
@@ -58,17 +57,13 @@ impl OutcomeError {
 pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
     let mut rows: Vec<(u8, HeadlineRow)> = Vec::new();
     for workload in &summary.workloads {
-        let main = vocabulary::of(workload.kind).main;
+        let kind = kinds::of(workload.kind);
         for cell in &workload.cells {
             for on in &cell.backends {
                 for (name, operation) in &on.operations {
-                    let rank = match (workload.kind, name.as_str()) {
-                        (WorkloadKind::SmallObjectPut, "put")
-                        | (WorkloadKind::ColdRead, "list")
-                        | (WorkloadKind::Batching, "append")
-                        | (WorkloadKind::HeadRow | WorkloadKind::Soak, "operation")
-                        | (WorkloadKind::Retention, "insertDuring") => 0,
-                        (_, name) if name == main => 1,
+                    let rank = match name.as_str() {
+                        name if kind.headline == Some(name) => 0,
+                        name if kind.main == name => 1,
                         _ => 2,
                     };
                     let row = HeadlineRow {

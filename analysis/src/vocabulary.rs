@@ -1,9 +1,7 @@
-//! The names of operations, counters and checks, by kind of workload.
+//! The names of checks, and of the metrics that objectives ask of an operation.
 //!
 //! Raw data carries these names, objectives are written with them and the report prints them, so
 //! they stand in one place. The load generator writes no other.
-
-use bakeoff_crds::spec::WorkloadKind;
 
 /// Reads that did not return an acknowledged write.
 pub const READ_AFTER_WRITE_MISSES: &str = "readAfterWriteMisses";
@@ -48,12 +46,6 @@ pub const ABA_WINS: &str = "abaWins";
 /// Runs whose answers no order of the operations explains.
 pub const IMPOSSIBLE_ORDERS: &str = "impossibleOrders";
 
-/// Counter: steps that were won while another writer's attempt at the same step was under way.
-pub const CONTENDED_STEPS: &str = "contendedSteps";
-/// Counter: locks that had run out and been taken by another, or been deleted, when their holder had written
-/// and was about to let them go.
-pub const LOCKS_EXPIRED: &str = "locksExpired";
-
 /// The checks of a race, in the order of the report.
 pub const CAS_CHECKS: &[&str] = &[
     DUPLICATE_WINNERS,
@@ -67,21 +59,6 @@ pub const CAS_CHECKS: &[&str] = &[
     IMPOSSIBLE_ORDERS,
 ];
 
-/// The names that one kind of workload records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vocabulary {
-    /// The operation that stands for the workload where none is named.
-    pub main: &'static str,
-    /// Kinds of operation.
-    pub operations: &'static [&'static str],
-    /// Counters.
-    pub counters: &'static [&'static str],
-    /// Correctness checks.
-    pub checks: &'static [&'static str],
-    /// Figures of the backend's state over a window.
-    pub figures: &'static [&'static str],
-}
-
 /// Figures that every operation has, in objectives. Latencies are microseconds of the response.
 pub const METRICS: &[&str] = &[
     "p50",
@@ -93,216 +70,6 @@ pub const METRICS: &[&str] = &[
     "count",
     "failures",
 ];
-
-/// The names that a kind of workload records.
-#[must_use]
-pub fn of(kind: WorkloadKind) -> Vocabulary {
-    match kind {
-        WorkloadKind::SmallObjectPut => Vocabulary {
-            main: "put",
-            operations: &["put"],
-            counters: &["puts"],
-            checks: &[],
-            figures: &[],
-        },
-        WorkloadKind::ColdRead => Vocabulary {
-            main: "read",
-            operations: &["read", "list", "listPage", "get"],
-            counters: &["pages", "keys"],
-            checks: &[LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, TORN_OBJECTS],
-            figures: &[],
-        },
-        WorkloadKind::Consistency => Vocabulary {
-            main: "put",
-            operations: &["put", "get", "list", "listPage", "delete"],
-            counters: &[
-                "pages",
-                "keys",
-                "staleKeys",
-                "longestStaleMicros",
-                "neverListed",
-                "oldTokenPages",
-            ],
-            checks: &[
-                READ_AFTER_WRITE_MISSES,
-                LIST_MISSES,
-                STALE_READS,
-                ORDER_VIOLATIONS,
-                PAGE_DUPLICATES,
-                RESURRECTED_DELETES,
-                TORN_OBJECTS,
-                TAIL_GAPS,
-                LOST_WRITES,
-            ],
-            figures: &[],
-        },
-        WorkloadKind::HeadRow => Vocabulary {
-            main: "operation",
-            operations: &["operation", "create", "transition", "complete"],
-            counters: &[],
-            checks: &[ROWS_MISSED],
-            figures: &[
-                "hotPercent",
-                "newPagePercent",
-                "tableBloatPercent",
-                "indexLeafDensityPercent",
-                "bytesPerActiveRun",
-                "tableBytes",
-                "indexBytes",
-                "growthPercent",
-                "lateGrowthPercent",
-                "deadPeakPercent",
-                "turnovers",
-                "loadRowsPerSecond",
-                "autovacuums",
-                "autovacuumsLogged",
-                "autovacuumLoggedSeconds",
-                "autovacuumLongestSeconds",
-                "autovacuumDeadKept",
-                "serverLogUnreadBytes",
-                "checkpoints",
-                "cacheHitPercent",
-                "walBytesPerUpdate",
-                "lockWaitsPeak",
-                "oldestTransactionMillis",
-            ],
-        },
-        WorkloadKind::Soak => Vocabulary {
-            main: "operation",
-            operations: &["operation", "create", "transition", "complete"],
-            counters: &[],
-            checks: &[ROWS_MISSED],
-            figures: &[
-                "tableAgeHours",
-                "tableLoadedAtSeconds",
-                "deadMeanPercent",
-                "deadLowPercent",
-                "deadPeakPercent",
-                "hotPercent",
-                "newPagePercent",
-                "tableBloatPercent",
-                "indexLeafDensityPercent",
-                "bytesPerActiveRun",
-                "tableBytes",
-                "indexBytes",
-                "growthPercent",
-                "lateGrowthPercent",
-                "turnovers",
-                "loadRowsPerSecond",
-                "autovacuums",
-                "autovacuumSeconds",
-                "autovacuumsLogged",
-                "autovacuumLoggedSeconds",
-                "autovacuumLongestSeconds",
-                "autovacuumDeadKept",
-                "serverLogUnreadBytes",
-                "vacuumingPercent",
-                "frozenAgeMost",
-                "freezes",
-                "checkpoints",
-                "cacheHitPercent",
-                "walBytesPerUpdate",
-                "walBytesPerSecond",
-                "lockWaitsPeak",
-                "oldestTransactionMillis",
-            ],
-        },
-        WorkloadKind::CasRace => Vocabulary {
-            main: "transition",
-            operations: &["transition", "create", "complete", "read", "operation"],
-            counters: &[
-                CONTENDED_STEPS,
-                LOCKS_EXPIRED,
-                "steps",
-                "lostRaces",
-                "unknownOutcomes",
-                "connectionsKilled",
-                "locksDeleted",
-                "writersPaused",
-            ],
-            checks: CAS_CHECKS,
-            figures: &[],
-        },
-        WorkloadKind::Retention => Vocabulary {
-            main: "insert",
-            operations: &[
-                "operation",
-                "insert",
-                "transition",
-                "insertBefore",
-                "insertDuring",
-                "insertAfter",
-            ],
-            counters: &[],
-            checks: &[ROWS_MISSED, ROWS_LOST, ROWS_LEFT, RETENTION_FAILED],
-            figures: &[
-                "reclaimMilliseconds",
-                "reclaimComplete",
-                "detachMilliseconds",
-                "detachFinalized",
-                "dropMilliseconds",
-                "rowsMoved",
-                "microsecondsPerRowMoved",
-                "rowsDeleted",
-                "microsecondsPerRowDeleted",
-                "deleteMilliseconds",
-                "deleteStatements",
-                "longestLockWaitMilliseconds",
-                "actionLockWaitMilliseconds",
-                "strongestLock",
-                "lockLooks",
-                "bytesReclaimed",
-                "bytesReturned",
-                "tableBloatPercent",
-                "indexLeafDensityPercent",
-                "tableBytes",
-                "indexBytes",
-                "insertsDuring",
-                "vacuumingRisePercent",
-                "autovacuums",
-                "checkpoints",
-                "oldestTransactionMillis",
-            ],
-        },
-        WorkloadKind::Batching => Vocabulary {
-            main: "append",
-            operations: &["append", "put"],
-            counters: &["puts", "snapshots"],
-            checks: &[],
-            figures: &[],
-        },
-    }
-}
-
-/// Adds a counter of one trial, cell or backend to that of another: by sum, but those named
-/// `longest…` are maxima and stay so.
-#[must_use]
-pub fn add_counter(name: &str, sum: i64, part: i64) -> i64 {
-    if name.starts_with("longest") {
-        sum.max(part)
-    } else {
-        sum.saturating_add(part)
-    }
-}
-
-/// Whether a larger figure is the better one: objectives read the worst over cells and backends.
-#[must_use]
-pub fn more_is_better(figure: &str) -> bool {
-    matches!(
-        figure,
-        "hotPercent"
-            | "indexLeafDensityPercent"
-            | "cacheHitPercent"
-            | "autovacuums"
-            | "autovacuumsLogged"
-            | "turnovers"
-            | "reclaimComplete"
-            | "bytesReclaimed"
-            | "bytesReturned"
-            | "insertsDuring"
-            | "lockLooks"
-    )
-}
 
 /// What a check counts, for people; the name itself for one that is not known here.
 #[must_use]
@@ -329,16 +96,5 @@ pub fn describe_check(name: &str) -> &str {
         ABA_WINS => "a writer won on a later incarnation than it had read",
         IMPOSSIBLE_ORDERS => "no order of a run's operations explains the answers",
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_add_and_maxima_do_not() {
-        assert_eq!(add_counter("pages", 3, 4), 7);
-        assert_eq!(add_counter("longestStaleMicros", 3, 4), 4);
     }
 }

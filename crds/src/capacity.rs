@@ -5,7 +5,7 @@
 //! backend is then measured at shares of the weakest one's.
 
 use crate::schedule::{self, Cell, Trial, factor};
-use crate::spec::{CapacityLoad, ExperimentSpec, Workload, WorkloadSpec};
+use crate::spec::{CapacityLoad, ExperimentSpec, Workload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -85,17 +85,7 @@ pub struct CapacityStep {
 /// The capacity load of a workload, where it has one.
 #[must_use]
 pub fn load(workload: &Workload) -> Option<&CapacityLoad> {
-    match workload.member()? {
-        WorkloadSpec::SmallObjectPut(put) => put.load.capacity.as_ref(),
-        // Refused at admission: a search would load the table anew for each of its steps.
-        WorkloadSpec::HeadRow(_)
-        | WorkloadSpec::Retention(_)
-        | WorkloadSpec::Soak(_)
-        | WorkloadSpec::ColdRead(_)
-        | WorkloadSpec::Consistency(_)
-        | WorkloadSpec::Batching(_)
-        | WorkloadSpec::CasRace(_) => None,
-    }
+    workload.member()?.measured().capacity()
 }
 
 /// The levels of a cell that a search is for: all but the share of capacity.
@@ -134,8 +124,8 @@ pub fn searches(spec: &ExperimentSpec) -> Vec<Trial> {
                     backend: backend.name.clone(),
                     // Ids of trials begin with their block: no search is ever taken for one.
                     id: format!(
-                        "{SEARCH}{}-c{cell_index:02}-{}",
-                        workload.name, backend.name
+                        "{SEARCH}{}",
+                        schedule::place(&workload.name, cell_index, &backend.name)
                     ),
                 });
             }

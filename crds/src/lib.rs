@@ -6,6 +6,7 @@
 pub mod capacity;
 pub mod conditions;
 pub mod durability;
+pub mod figure;
 pub mod names;
 pub mod quantity;
 pub mod reference;

@@ -9,7 +9,7 @@
 //! those of a cell follow each other.
 
 use crate::rng::SplitMix64;
-use crate::spec::{ExperimentSpec, GuardMode, Load, Workload, WorkloadKind, WorkloadSpec};
+use crate::spec::{ExperimentSpec, Workload, WorkloadKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,7 +35,8 @@ pub struct Trial {
     pub cell: Cell,
     /// The name of the backend.
     pub backend: String,
-    /// A name that is unique in the experiment and fits a path: `b00-put-c03-minio`.
+    /// A name that is unique in the experiment and fits a path: block, workload, cell and backend, as in
+    /// `b00-put-c03-minio`.
     pub id: String,
 }
 
@@ -44,8 +45,7 @@ impl Trial {
     /// them, and say nothing against the backend.
     #[must_use]
     pub fn is_control(&self) -> bool {
-        self.kind == WorkloadKind::CasRace
-            && self.cell.get(factor::MODE).map(String::as_str) != Some(GuardMode::Guarded.as_str())
+        (self.kind.traits().is_control)(&self.cell)
     }
 
     /// The cell for people: `put objectSize=4Ki concurrency=8`.
@@ -102,114 +102,27 @@ pub mod factor {
     pub const SNAPSHOT: &str = "snapshot";
 }
 
-/// The cells of a workload, in the order of the spec; empty when the workload names no kind.
+/// The cells of a workload, in the order of the spec: every combination of the levels of its factors. Empty when the
+/// workload names no kind.
 #[must_use]
 pub fn cells(workload: &Workload) -> Vec<Cell> {
-    fn cross<A: ToString, B: ToString>(first: (&str, &[A]), second: (&str, &[B])) -> Vec<Cell> {
-        let level = |a: &A, b: &B| {
-            Cell::from([
-                (first.0.to_owned(), a.to_string()),
-                (second.0.to_owned(), b.to_string()),
-            ])
-        };
-        first
-            .1
-            .iter()
-            .flat_map(|a| second.1.iter().map(move |b| level(a, b)))
-            .collect()
-    }
-    match workload.member() {
-        Some(WorkloadSpec::SmallObjectPut(put)) => {
-            let (name, levels) = load_levels(&put.load);
-            cross((factor::OBJECT_SIZE, &put.object_size), (name, &levels))
-        }
-        Some(WorkloadSpec::ColdRead(read)) => {
-            let modes: Vec<&str> = read.modes.iter().map(|mode| mode.as_str()).collect();
-            cross(
-                (factor::OBJECTS_PER_RUN, &read.objects_per_run),
-                (factor::MODE, &modes),
-            )
-        }
-        Some(WorkloadSpec::Consistency(_)) => vec![Cell::new()],
-        Some(WorkloadSpec::Batching(batching)) => cross(
-            (factor::SNAPSHOTS_PER_OBJECT, &batching.snapshots_per_object),
-            (factor::ARRIVALS_PER_SECOND, &batching.arrivals_per_second),
-        ),
-        Some(WorkloadSpec::HeadRow(head)) => {
-            let tables = cross(
-                (factor::ACTIVE_RUNS, &head.active_runs),
-                (factor::FILLFACTOR, &head.fillfactor),
-            );
-            let (name, levels) = match (&head.runs_per_month, &head.load) {
-                (Some(months), _) => (factor::RUNS_PER_MONTH, texts(months)),
-                (None, Some(load)) => load_levels(load),
-                (None, None) => return Vec::new(),
-            };
-            with_levels(&tables, name, &levels)
-        }
-        Some(WorkloadSpec::Retention(retention)) => {
-            let methods: Vec<&str> = retention.methods.iter().map(|one| one.as_str()).collect();
-            let tables = cross(
-                (factor::ACTIVE_RUNS, &retention.active_runs),
-                (factor::METHOD, &methods),
-            );
-            let (name, levels) = load_levels(&retention.load);
-            with_levels(&tables, name, &levels)
-        }
-        Some(WorkloadSpec::Soak(soak)) => {
-            let profiles: Vec<&str> = soak
-                .autovacuum
-                .iter()
-                .map(|one| one.name.as_str())
-                .collect();
-            let tables = cross(
-                (factor::FILLFACTOR, &soak.fillfactor),
-                (factor::AUTOVACUUM, &profiles),
-            );
-            let held: Vec<String> = soak
-                .snapshots
-                .iter()
-                .map(|one| one.as_str().to_owned())
-                .collect();
-            with_levels(&tables, factor::SNAPSHOT, &held)
-        }
-        Some(WorkloadSpec::CasRace(race)) => race
-            .modes
-            .iter()
-            .map(|mode| Cell::from([(factor::MODE.to_owned(), mode.as_str().to_owned())]))
-            .collect(),
-        None => Vec::new(),
-    }
-}
-
-/// Each cell at each level of one more factor.
-fn with_levels(cells: &[Cell], factor: &str, levels: &[String]) -> Vec<Cell> {
-    let with = |cell: &Cell, level: &String| {
-        let mut cell = cell.clone();
-        cell.insert(factor.to_owned(), level.clone());
-        cell
+    let Some(member) = workload.member() else {
+        return Vec::new();
     };
-    cells
+    let factors = member.measured().factors();
+    factors
         .iter()
-        .flat_map(|cell| levels.iter().map(move |level| with(cell, level)))
-        .collect()
-}
-
-fn texts<T: ToString>(levels: &[T]) -> Vec<String> {
-    levels.iter().map(ToString::to_string).collect()
-}
-
-/// The factor of a load and its levels.
-fn load_levels(load: &Load) -> (&'static str, Vec<String>) {
-    match (&load.closed, &load.open, &load.capacity) {
-        (Some(closed), _, _) => (factor::CONCURRENCY, texts(&closed.concurrency)),
-        (None, Some(open), _) => (factor::RATE_PER_SECOND, texts(&open.rate_per_second)),
-        (None, None, Some(capacity)) => (
-            factor::CAPACITY_PERCENT,
-            texts(&capacity.percent_of_weakest),
-        ),
-        (None, None, None) => (factor::CONCURRENCY, Vec::new()),
-    }
+        .fold(vec![Cell::new()], |cells, (factor, levels)| {
+            let with = |cell: &Cell, level: &String| {
+                let mut cell = cell.clone();
+                cell.insert((*factor).to_owned(), level.clone());
+                cell
+            };
+            cells
+                .iter()
+                .flat_map(|cell| levels.iter().map(move |level| with(cell, level)))
+                .collect()
+        })
 }
 
 /// Every trial of the experiment, in the order in which they run.
@@ -225,9 +138,9 @@ pub fn trials(spec: &ExperimentSpec) -> Vec<Trial> {
                 .map(move |(index, cell)| (workload, kind, index, cell))
         })
         .collect();
-    let (soaks, others): (Vec<_>, Vec<_>) = cells
+    let (segmented, others): (Vec<_>, Vec<_>) = cells
         .iter()
-        .partition(|(_, kind, ..)| *kind == WorkloadKind::Soak);
+        .partition(|(_, kind, ..)| kind.traits().in_segments);
     let mut rng = SplitMix64::stream(spec.seed.unsigned_abs(), "schedule");
     let mut trials = Vec::with_capacity(total(spec));
     let names: Vec<&str> = spec
@@ -247,7 +160,7 @@ pub fn trials(spec: &ExperimentSpec) -> Vec<Trial> {
             }
         }
     }
-    let mut order = soaks;
+    let mut order = segmented;
     rng.shuffle(&mut order);
     for cell in order {
         let mut backends = names.clone();
@@ -275,8 +188,32 @@ fn trial(
         cell_index: *cell_index,
         cell: levels.clone(),
         backend: backend.to_owned(),
-        id: format!("b{block:02}-{}-c{cell_index:02}-{backend}", workload.name),
+        id: format!(
+            "b{block:02}-{}",
+            place(&workload.name, *cell_index, backend)
+        ),
     }
+}
+
+/// A cell of a workload on a backend, as ids spell it: `put-c03-minio`. Where a name of a workload itself looks like
+/// the border of a cell, as in `put-c03`, its dash is written as a dot, which no name has: the first such border in
+/// an id is always the real one, so that no two trials of an experiment share an id.
+pub(crate) fn place(workload: &str, cell_index: i32, backend: &str) -> String {
+    let mut id = String::with_capacity(workload.len() + backend.len() + 5);
+    let mut rest = workload;
+    while let Some(at) = rest.find("-c") {
+        let (before, border) = rest.split_at(at);
+        let after = &border[2..];
+        id.push_str(before);
+        id.push_str(if after.starts_with(|c: char| c.is_ascii_digit()) {
+            ".c"
+        } else {
+            "-c"
+        });
+        rest = after;
+    }
+    id.push_str(rest);
+    id + &format!("-c{cell_index:02}-{backend}")
 }
 
 /// How many trials the experiment plans, without building them.
@@ -352,14 +289,7 @@ pub(crate) mod tests {
         };
         let workload = |name: &str| Workload {
             name: name.into(),
-            small_object_put: None,
-            cold_read: None,
-            consistency: None,
-            batching: None,
-            head_row: None,
-            cas_race: None,
-            retention: None,
-            soak: None,
+            ..Default::default()
         };
         ExperimentSpec {
             result_class: Default::default(),
@@ -460,6 +390,35 @@ pub(crate) mod tests {
                 "b00-check-c00-b0"
             ]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_trials_share_an_id_whatever_the_names(
+            workloads in proptest::collection::btree_set("[a-c]{1,2}(-?c[0-9]{2,3}){0,3}", 2..6),
+            backends in proptest::collection::btree_set("c?[0-9a]?(-?c[0-9]{2}){0,2}-?y", 2..5),
+        ) {
+            let mut spec = spec(backends.len(), 2, 1);
+            for (backend, name) in spec.backends.iter_mut().zip(backends) {
+                backend.name = name;
+            }
+            let consistency = spec.workloads.remove(2);
+            let named = |name| Workload { name, ..consistency.clone() };
+            spec.workloads = workloads.into_iter().map(named).collect();
+            let trials = trials(&spec);
+            let ids: BTreeSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+            prop_assert_eq!(ids.len(), trials.len());
+            prop_assert!(ids.iter().all(|id| !id.contains('/')));
+        }
+    }
+
+    #[test]
+    fn names_that_look_like_a_cell_do_not_make_two_trials_one() {
+        let trial = |workload, cell, backend| place(workload, cell, backend);
+        assert_ne!(trial("x", 0, "c00-y"), trial("x-c00", 0, "y"));
+        assert_eq!(trial("x-c00", 0, "y"), "x.c00-c00-y");
+        assert_eq!(trial("put-c-c1a-c", 3, "b"), "put-c.c1a-c-c03-b");
+        assert_eq!(trial("cold-read", 12, "minio-c2"), "cold-read-c12-minio-c2");
     }
 
     #[test]

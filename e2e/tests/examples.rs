@@ -108,7 +108,7 @@ fn every_example_uses_versions_of_the_catalogue() {
         if let Some(lock) = experiment.spec.redis_lock() {
             let kind = BackendKind::Redis.as_str();
             for values in &files {
-                let image = &values["catalogue"][kind][&lock.version];
+                let image = &values["catalogue"][kind][&*lock.version];
                 assert!(image.is_string(), "{name}: {}", lock.version);
             }
         }

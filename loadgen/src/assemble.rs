@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_analysis::vocabulary;
+use bakeoff_crds::figure::{Counter, Fold};
 use bakeoff_crds::result::{CheckRecord, GeneratorUsage, LoadCounts, OperationRecord, SecondPoint};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -137,7 +137,8 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
         }
         for (name, value) in &part.counters {
             let sum = whole.counters.entry(name.clone()).or_default();
-            *sum = vocabulary::add_counter(name, *sum, *value);
+            let fold = Counter::parse(name).map_or(Fold::Sum, Counter::fold);
+            *sum = fold.fold(*sum, *value);
         }
         for check in &part.checks {
             match whole

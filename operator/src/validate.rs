@@ -308,7 +308,7 @@ fn lock_server(lock: &RedisLock, image: &str) -> ValidBackend {
     ValidBackend {
         name: names::LOCK_SERVER.to_owned(),
         kind: BackendKind::Redis,
-        version: lock.version.clone(),
+        version: lock.version.to_string(),
         image: image.to_owned(),
         external: None,
         settings: BTreeMap::new(),
@@ -324,7 +324,7 @@ fn lock(spec: &ExperimentSpec, settings: &Settings) -> Result<Option<ValidBacken
     let image = image.ok_or_else(|| Refusal::UnknownVersion {
         backend: "casRace.lock".to_owned(),
         kind: kind.as_str(),
-        version: lock.version.clone(),
+        version: lock.version.to_string(),
         known: known(settings, kind),
     })?;
     Ok(Some(lock_server(lock, image)))

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Batching, Decision, DecisionRule, ExperimentSpec, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
@@ -17,9 +18,10 @@ use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
     more_blocks, with_censoring,
 };
-use crate::report::format::confidence;
+use crate::format::confidence;
+use crate::metric::Metric;
 use crate::stats::{bootstrap, mean, round, standard_deviation};
-use crate::summary::{BlockFigure, CellSummary, Censored, Metric, Summary};
+use crate::summary::{BlockFigure, CellSummary, Censored, Summary};
 
 /// One batch factor at one arrival rate.
 struct Level {
@@ -242,7 +244,10 @@ fn level(
 /// Monthly cost of PUT requests, from the PUTs that a snapshot took.
 fn monthly(cell: &CellSummary, subject: &str, parameters: &Batching) -> Option<(i64, f64)> {
     let counters = &cell.on(subject)?.counters;
-    let (puts, snapshots) = (*counters.get("puts")?, *counters.get("snapshots")?);
+    let (puts, snapshots) = (
+        *counters.get(&Counter::Puts)?,
+        *counters.get(&Counter::Snapshots)?,
+    );
     if snapshots <= 0 {
         return None;
     }

@@ -3,6 +3,7 @@
 use super::{DecisionInput, Role, Standing, Unit, count, missing};
 use crate::stats::{interval, mean, round};
 use crate::summary::CellBackend;
+use bakeoff_crds::figure::Figure;
 
 /// What a rule demands of a figure.
 #[derive(Clone, Copy)]
@@ -39,9 +40,9 @@ impl Bound {
 }
 
 /// The values of a figure, one for each block in which it was measured.
-pub(super) fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
+pub(super) fn values(on: &CellBackend, figure: Figure) -> Vec<f64> {
     on.figures
-        .get(figure)
+        .get(&figure)
         .map(|figure| figure.blocks.iter().map(|point| point.value).collect())
         .unwrap_or_default()
 }
@@ -49,7 +50,7 @@ pub(super) fn values(on: &CellBackend, figure: &str) -> Vec<f64> {
 /// What a figure is called, and in what unit it is printed.
 #[derive(Clone, Copy)]
 pub(super) struct Named {
-    pub figure: &'static str,
+    pub figure: Figure,
     pub name: &'static str,
     pub unit: Unit,
 }

@@ -6,6 +6,7 @@
 //! found: that each check had something to decide, that steps were contended and locks lost while they
 //! were held, and that the same race without the guard was caught by the same checks.
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, GuardMode, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
@@ -13,7 +14,7 @@ use bakeoff_crds::status::DecisionOutcome;
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, missing};
 use crate::stats::round;
 use crate::summary::{CellBackend, Summary};
-use crate::vocabulary::{self, CAS_CHECKS, CONTENDED_STEPS, LOCKS_EXPIRED};
+use crate::vocabulary::{self, CAS_CHECKS};
 
 /// Contended steps for a decision. None wrong in so many bounds the share that goes wrong at 3 in as many,
 /// 0.1 %, with 95 % confidence (the rule of three; Hanley and Lippman-Hand, JAMA 1983).
@@ -33,7 +34,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     inputs.push(unsettled(&guarded, &subject));
     let contended = counted(
         &guarded,
-        CONTENDED_STEPS,
+        Counter::ContendedSteps,
         "Contended steps",
         &subject,
         CONTENDED,
@@ -42,7 +43,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     inputs.push(contended);
     inputs.push(counted(
         &guarded,
-        LOCKS_EXPIRED,
+        Counter::LocksExpired,
         "Locks lost while they were held",
         &subject,
         1,
@@ -199,7 +200,7 @@ fn unsettled(cells: &[&CellBackend], subject: &str) -> DecisionInput {
 /// A count of the guarded mode that has to reach a least number.
 fn counted(
     cells: &[&CellBackend],
-    counter: &str,
+    counter: Counter,
     name: &str,
     subject: &str,
     least: i64,
@@ -213,7 +214,7 @@ fn counted(
     );
     let counts: Vec<i64> = cells
         .iter()
-        .filter_map(|on| on.counters.get(counter).copied())
+        .filter_map(|on| on.counters.get(&counter).copied())
         .collect();
     input.blocks = blocks(cells);
     if !counts.is_empty() {

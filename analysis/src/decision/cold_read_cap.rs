@@ -13,8 +13,9 @@ use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
     more_blocks, with_censoring,
 };
+use crate::metric::Metric;
 use crate::stats::{paired, round};
-use crate::summary::{CellSummary, Censored, Metric, Summary};
+use crate::summary::{CellSummary, Censored, Summary};
 
 struct Level {
     objects: i64,

@@ -5,6 +5,7 @@
 //! means that dropping keeps all of this and that bulk delete is shown to break its own demands. `NoGo` (stay with
 //! bulk delete) means that bulk delete keeps them, or that dropping is shown to break one.
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Decision, DecisionRule, RetentionMethod, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
@@ -29,32 +30,32 @@ const VACUUM_RISE: f64 = 25.0;
 const FEW_INSERTS: f64 = 100.0;
 
 const INSERTS: Named = Named {
-    figure: "insertsDuring",
+    figure: Figure::InsertsDuring,
     name: "Inserts while retention went on",
     unit: Unit::Count,
 };
 const DROP: Named = Named {
-    figure: "dropMilliseconds",
+    figure: Figure::DropMilliseconds,
     name: "Detaching and dropping",
     unit: Unit::Milliseconds,
 };
 const WAIT: Named = Named {
-    figure: "longestLockWaitMilliseconds",
+    figure: Figure::LongestLockWaitMilliseconds,
     name: "Longest wait of others for a lock",
     unit: Unit::Milliseconds,
 };
 const STRONGEST: Named = Named {
-    figure: "strongestLock",
+    figure: Figure::StrongestLock,
     name: "Strongest lock seen on the table in use (4: SHARE UPDATE EXCLUSIVE, 8: ACCESS EXCLUSIVE)",
     unit: Unit::Count,
 };
 const STORM: Named = Named {
-    figure: "vacuumingRisePercent",
+    figure: Figure::VacuumingRisePercent,
     name: "Autovacuum at work, rise after retention began",
     unit: Unit::Percent,
 };
 const COMPLETE: Named = Named {
-    figure: "reclaimComplete",
+    figure: Figure::ReclaimComplete,
     name: "Space back within the window (1: yes)",
     unit: Unit::Count,
 };
@@ -385,12 +386,12 @@ impl Rule<'_> {
 
     /// What migrating cost, in words.
     fn migration(&self) -> String {
-        let all = |figure: &str| -> Vec<f64> {
+        let all = |figure: Figure| -> Vec<f64> {
             self.cells(RetentionMethod::DropPartition)
                 .flat_map(|(_, on)| values(on, figure))
                 .collect()
         };
-        let (rows, each) = (all("rowsMoved"), all("microsecondsPerRowMoved"));
+        let (rows, each) = (all(Figure::RowsMoved), all(Figure::MicrosecondsPerRowMoved));
         if rows.is_empty() || each.is_empty() {
             return String::new();
         }
@@ -406,7 +407,7 @@ impl Rule<'_> {
 /// than the time between two looks; where nobody looked nothing is shown.
 fn strongest(on: &CellBackend, scope: &str, alpha: f64) -> DecisionInput {
     let mut input = in_every_window(on, STRONGEST, scope, Bound::AtMost(LOCK), alpha);
-    let looks = values(on, "lockLooks");
+    let looks = values(on, Figure::LockLooks);
     if looks.len() < values(on, STRONGEST.figure).len() || looks.iter().any(|looks| *looks < 1.0) {
         input.standing = Standing::Open;
         input

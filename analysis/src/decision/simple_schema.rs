@@ -6,6 +6,7 @@
 //! simple schema holds: with one fillfactor, at every number of active runs measured. `NoGo` means
 //! that every fillfactor is shown to fail somewhere.
 
+use bakeoff_crds::figure::Figure;
 use std::collections::BTreeSet;
 
 use bakeoff_crds::schedule::factor;
@@ -15,7 +16,7 @@ use bakeoff_crds::status::DecisionOutcome;
 use super::bounded::{Bound, Named, bounded, values};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
-use crate::report::format;
+use crate::format;
 use crate::stats::{mean, round};
 use crate::summary::{CellBackend, CellSummary, Summary};
 
@@ -30,10 +31,10 @@ const DEAD_PERCENT: f64 = 40.0;
 const SIZE_RATIO: f64 = 1.25;
 
 /// What a window must cover at least once.
-const COVERED: [(&str, &str); 2] = [
-    ("autovacuums", "Fewest autovacuum runs in a window"),
+const COVERED: [(Figure, &str); 2] = [
+    (Figure::Autovacuums, "Fewest autovacuum runs in a window"),
     (
-        "turnovers",
+        Figure::Turnovers,
         "Fewest turnovers of the population in a window",
     ),
 ];
@@ -133,14 +134,18 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
         inputs.extend(coverage);
         whole_everywhere &= whole;
         for (figure, name, bound) in [
-            ("hotPercent", "HOT updates", Bound::AtLeast(HOT_PERCENT)),
             (
-                "lateGrowthPercent",
+                Figure::HotPercent,
+                "HOT updates",
+                Bound::AtLeast(HOT_PERCENT),
+            ),
+            (
+                Figure::LateGrowthPercent,
                 "Growth over the second half of the window",
                 Bound::AtMost(LATE_GROWTH_PERCENT),
             ),
             (
-                "deadPeakPercent",
+                Figure::DeadPeakPercent,
                 "Most dead rows, of the active runs",
                 Bound::AtMost(DEAD_PERCENT),
             ),
@@ -169,7 +174,7 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
 /// A window must cover what it is to say something about: one in which autovacuum never ran does not
 /// show that it keeps up, and one in which the population was not replaced once does not show that
 /// the size has stopped growing.
-fn covered(on: &CellBackend, figure: &str, name: &str, scope: &str) -> DecisionInput {
+fn covered(on: &CellBackend, figure: Figure, name: &str, scope: &str) -> DecisionInput {
     let mut input = missing(
         name,
         scope.to_owned(),
@@ -207,8 +212,8 @@ fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
         return input;
     };
     let (small, large) = (
-        values(first.1, "bytesPerActiveRun"),
-        values(last.1, "bytesPerActiveRun"),
+        values(first.1, Figure::BytesPerActiveRun),
+        values(last.1, Figure::BytesPerActiveRun),
     );
     input.blocks = count(small.len().min(large.len()));
     if first.0 == last.0 || small.is_empty() || large.is_empty() {

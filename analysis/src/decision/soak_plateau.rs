@@ -14,6 +14,7 @@ mod course;
 #[cfg(test)]
 mod tests;
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::{Cell, factor};
 use bakeoff_crds::spec::{Decision, DecisionRule, SnapshotHeld, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
@@ -47,7 +48,7 @@ const INDEX_GROWTH: &str = "Growth of the index over the second half";
 
 /// How a trend enters the rule.
 struct Demand {
-    figure: &'static str,
+    figure: Figure,
     name: &'static str,
     /// The growth over the second half that is allowed, percent.
     bound: f64,
@@ -167,7 +168,7 @@ fn lasted(cells: &[&CellSummary], subject: &str, setting: &str) -> String {
         .iter()
         .filter(|cell| !held(cell) && name_of(&cell.levels) == setting)
         .filter_map(|cell| cell.on(subject))
-        .filter_map(|on| Some(Course::of(on, "indexBytes").points.last()?.0))
+        .filter_map(|on| Some(Course::of(on, Figure::IndexBytes).points.last()?.0))
         .fold(0.0, f64::max);
     if longest >= 2.0 {
         format!("{longest:.1} hours")
@@ -236,9 +237,13 @@ fn variant(
     };
     let scope = name.clone();
     let coverage = [
-        ("autovacuums", "Runs of autovacuum in the second half", 2.0),
         (
-            "turnovers",
+            Figure::Autovacuums,
+            "Runs of autovacuum in the second half",
+            2.0,
+        ),
+        (
+            Figure::Turnovers,
             "Turnovers of the population in the second half",
             1.0,
         ),
@@ -247,23 +252,23 @@ fn variant(
     let whole = coverage
         .iter()
         .all(|judged| judged.input.standing == Standing::Met);
-    let turnovers = Course::of(on, "turnovers").sum().unwrap_or_default();
+    let turnovers = Course::of(on, Figure::Turnovers).sum().unwrap_or_default();
     let mut judged: Vec<Judged> = coverage.into();
     for demand in [
         Demand {
-            figure: "deadMeanPercent",
+            figure: Figure::DeadMeanPercent,
             name: "Rise of dead rows over the second half",
             bound: DEAD_POINTS,
             relative: false,
         },
         Demand {
-            figure: "indexBytes",
+            figure: Figure::IndexBytes,
             name: INDEX_GROWTH,
             bound: look.margin,
             relative: true,
         },
         Demand {
-            figure: "tableBytes",
+            figure: Figure::TableBytes,
             name: "Growth of the table over the second half",
             bound: look.margin,
             relative: true,
@@ -293,7 +298,7 @@ fn variant(
     (variant, more)
 }
 
-fn covered(on: &CellBackend, figure: &str, name: &str, least: f64, scope: &str) -> Judged {
+fn covered(on: &CellBackend, figure: Figure, name: &str, least: f64, scope: &str) -> Judged {
     let mut input = missing(
         name,
         scope.to_owned(),
@@ -424,7 +429,7 @@ fn band(on: &CellBackend, scope: &str) -> DecisionInput {
         Unit::Percent,
         format!("at most {DEAD_PERCENT} % in every segment"),
     );
-    let course = Course::of(on, "deadPeakPercent");
+    let course = Course::of(on, Figure::DeadPeakPercent);
     input.blocks = count(course.points.len());
     if let Some(most) = course.most() {
         input.value = Some(round(most));
@@ -439,7 +444,7 @@ fn band(on: &CellBackend, scope: &str) -> DecisionInput {
 
 /// After how many hours of the present trend the index is twice as large as now, and REINDEX CONCURRENTLY due.
 fn cadence(on: &CellBackend, scope: &str, look: Look) -> Option<DecisionInput> {
-    let course = Course::of(on, "indexBytes");
+    let course = Course::of(on, Figure::IndexBytes);
     let half = course.second_half();
     let trend = (half.len() >= FEW)
         .then(|| trend::over_segments(half, look.alpha))
@@ -466,12 +471,12 @@ fn cadence(on: &CellBackend, scope: &str, look: Look) -> Option<DecisionInput> {
 fn frozen(on: &CellBackend, scope: &str) -> Vec<DecisionInput> {
     [
         (
-            "frozenAgeMost",
+            Figure::FrozenAgeMost,
             "Most transactions since the oldest row that is not frozen",
             Course::most as fn(&Course) -> Option<f64>,
         ),
         (
-            "freezes",
+            Figure::Freezes,
             "Freezes of the table in the second half",
             Course::sum,
         ),
@@ -503,7 +508,8 @@ fn held_back(
     let twin = cells
         .iter()
         .find(|other| held(other) && name_of(&other.levels) == name_of(&cell.levels))?;
-    let dead = |cell: &CellSummary| Some(Course::of(cell.on(subject)?, "deadMeanPercent").points);
+    let dead =
+        |cell: &CellSummary| Some(Course::of(cell.on(subject)?, Figure::DeadMeanPercent).points);
     let mean = |cell: &CellSummary| {
         let seen = dead(cell)?;
         let sum: f64 = seen.iter().map(|(_, value)| value).sum();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, TrialRecord, Verdict};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::DecisionRecord;
 use crate::sample::{self, PLAIN};
 use crate::summary::{RunData, Summary, summarise};
-use crate::vocabulary::{CAS_CHECKS, CONTENDED_STEPS, LOCKS_EXPIRED};
+use crate::vocabulary::CAS_CHECKS;
 
 /// The summary of a run of this spec whose trials ended like this.
 fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summary {
@@ -178,8 +179,8 @@ pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) 
         let race = of(*mode);
         let mut record = sample::record(trial, PLAIN, 7);
         record.counters = BTreeMap::from([
-            (CONTENDED_STEPS.to_owned(), race.contended),
-            (LOCKS_EXPIRED.to_owned(), race.expired),
+            (Counter::ContendedSteps.to_string(), race.contended),
+            (Counter::LocksExpired.to_string(), race.expired),
         ]);
         record.checks = CAS_CHECKS
             .iter()

@@ -4,7 +4,7 @@
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::{DecisionInput, Role, Standing, Unit, missing};
-use crate::report::format;
+use crate::format;
 use crate::summary::{CheckSummary, Summary};
 use crate::vocabulary;
 

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_crds::figure::Better;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{ExperimentSpec, WorkloadKind};
 
+use crate::kinds;
 use crate::stats::tail;
 use crate::summary::{CellBackend, CheckSummary, Percentiles, Summary, WorkloadSummary};
-use crate::vocabulary::{self, METRICS};
+use crate::vocabulary::METRICS;
 
 /// Figures under names; the shape that expressions see.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +68,7 @@ pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
 }
 
 fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
-    let words = vocabulary::of(kind);
+    let words = kinds::of(kind);
     let metrics: BTreeMap<String, Node> = METRICS
         .iter()
         // 1 and not 0, so that the trial evaluation of a quotient does not divide by zero.
@@ -82,11 +84,12 @@ fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
         })
         .collect();
     let mut group = metrics.clone();
-    for name in words.checks.iter().chain(words.counters) {
-        group.insert((*name).to_owned(), Node::Count(1));
+    let counters = words.counters.iter().map(|counter| counter.as_str());
+    for name in words.checks.iter().copied().chain(counters) {
+        group.insert(name.to_owned(), Node::Count(1));
     }
-    for name in words.figures {
-        group.insert((*name).to_owned(), Node::Rate(1.0));
+    for figure in words.figures {
+        group.insert(figure.to_string(), Node::Rate(1.0));
     }
     for operation in words.operations {
         group.insert((*operation).to_owned(), Node::Group(metrics.clone()));
@@ -185,7 +188,7 @@ fn add_checks(workload: &WorkloadSummary, backends: &[&str], group: &mut BTreeMa
 
 /// The worst figure of each operation over cells and backends; absent when one of them lacks it.
 fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
-    let words = vocabulary::of(kind);
+    let words = kinds::of(kind);
     let mut group = BTreeMap::new();
     if parts.iter().any(|part| part.blocks == 0) {
         return group;
@@ -193,27 +196,26 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
     for counter in words.counters {
         let values: Option<Vec<i64>> = parts
             .iter()
-            .map(|part| part.counters.get(*counter).copied())
+            .map(|part| part.counters.get(counter).copied())
             .collect();
         if let Some(values) = values {
             let total = values
                 .into_iter()
-                .fold(0, |sum, part| vocabulary::add_counter(counter, sum, part));
-            group.insert((*counter).to_owned(), Node::Count(total));
+                .fold(0, |sum, part| counter.fold().fold(sum, part));
+            group.insert(counter.to_string(), Node::Count(total));
         }
     }
-    for name in words.figures {
+    for figure in words.figures {
         let values: Option<Vec<f64>> = parts
             .iter()
-            .map(|part| part.figures.get(*name).map(|figure| figure.value))
+            .map(|part| part.figures.get(figure).map(|found| found.value))
             .collect();
-        let worse = if vocabulary::more_is_better(name) {
-            f64::min
-        } else {
-            f64::max
+        let worse = match figure.better() {
+            Better::More => f64::min,
+            Better::Less => f64::max,
         };
         if let Some(value) = values.and_then(|values| values.into_iter().reduce(worse)) {
-            group.insert((*name).to_owned(), Node::Rate(value));
+            group.insert(figure.to_string(), Node::Rate(value));
         }
     }
     for name in words.operations {

@@ -5,7 +5,6 @@
 
 mod charts;
 pub mod datum;
-pub mod format;
 pub mod html;
 pub mod markdown;
 pub mod model;

@@ -1,10 +1,10 @@
 //! The sections of the page: what each says, of which tables and charts it is made.
 
-use bakeoff_crds::spec::WorkloadKind;
-
 use super::datum::Datum;
 use super::model::Section;
-use super::{ReportInput, charts, format, tables};
+use super::{ReportInput, charts, tables};
+use crate::format;
+use crate::kinds;
 use crate::stats::{power, tail};
 use crate::summary::{CheckSummary, Summary};
 
@@ -251,11 +251,13 @@ pub(super) fn correctness(summary: &Summary) -> Section {
     section
 }
 
-/// What a consistency workload counted beside its checks, such as how long a key stayed unseen.
+/// What workloads counted beside their checks, such as how long a key stayed unseen.
 fn observed(summary: &Summary) -> Vec<String> {
-    let cells = summary
-        .of_kind(WorkloadKind::Consistency)
-        .flat_map(|workload| &workload.cells);
+    let counting = summary
+        .workloads
+        .iter()
+        .filter(|workload| kinds::of(workload.kind).counters_are_shown);
+    let cells = counting.flat_map(|workload| &workload.cells);
     cells
         .flat_map(|cell| &cell.backends)
         .filter_map(|on| {

@@ -2,121 +2,33 @@
 
 use super::charts;
 use super::datum::Datum;
-use super::format;
 use super::model::{Section, Table};
 use super::tables::short;
-use crate::summary::{FigureSummary, Summary};
-use bakeoff_crds::spec::WorkloadKind;
-
-/// How a figure is written.
-#[derive(Clone, Copy)]
-enum Shape {
-    Percent,
-    Number,
-    Bytes,
-    Millis,
-}
+use crate::format;
+use crate::kinds;
+use crate::summary::{FigureSummary, Summary, WorkloadSummary};
+use bakeoff_crds::figure::{Figure, Unit};
 
 /// Figures that stand beside each other: with their intervals, more are wider than the page.
 const ABREAST: usize = 5;
 
-/// The figure that stands in brackets behind the number of runs of autovacuum.
-const LONGEST: &str = "autovacuumLongestSeconds";
-
-/// A figure by name, the head of its column, how it is written.
-type Column = (&'static str, &'static str, Shape);
-
-/// The figures of a head row, in the order of the plan's questions.
-const HEAD_ROW: [Column; 10] = [
-    ("hotPercent", "HOT updates", Shape::Percent),
-    ("tableBloatPercent", "Table bloat", Shape::Percent),
-    ("indexLeafDensityPercent", "Index density", Shape::Percent),
-    ("lateGrowthPercent", "Late growth", Shape::Percent),
-    ("deadPeakPercent", "Dead rows, most", Shape::Percent),
-    ("autovacuums", "Autovacuums", Shape::Number),
-    ("turnovers", "Turnovers", Shape::Number),
-    ("bytesPerActiveRun", "Bytes per run", Shape::Bytes),
-    ("walBytesPerUpdate", "WAL per update", Shape::Bytes),
-    ("cacheHitPercent", "Cache hits", Shape::Percent),
-];
-
-/// The figures of a retention, in the order of the plan's questions.
-const RETENTION: [Column; 10] = [
-    ("reclaimMilliseconds", "Reclaimed in", Shape::Millis),
-    ("dropMilliseconds", "Detach, drop", Shape::Millis),
-    ("deleteMilliseconds", "Delete", Shape::Millis),
-    ("longestLockWaitMilliseconds", "Lock wait", Shape::Millis),
-    ("strongestLock", "Lock", Shape::Number),
-    ("bytesReclaimed", "Reclaimed", Shape::Bytes),
-    ("tableBloatPercent", "Bloat after", Shape::Percent),
-    ("rowsMoved", "Rows moved", Shape::Number),
-    ("microsecondsPerRowMoved", "µs each", Shape::Number),
-    ("vacuumingRisePercent", "Vacuum, rise", Shape::Percent),
-];
-
-/// The figures of a soak, in the order of the plan's questions.
-const SOAK: [Column; 15] = [
-    ("deadMeanPercent", "Dead rows, mean", Shape::Percent),
-    ("deadPeakPercent", "Dead rows, most", Shape::Percent),
-    ("vacuumingPercent", "Vacuuming", Shape::Percent),
-    ("autovacuums", "Autovacuums", Shape::Number),
-    ("autovacuumSeconds", "Their seconds", Shape::Number),
-    ("tableBytes", "Table", Shape::Bytes),
-    ("tableBloatPercent", "Table bloat", Shape::Percent),
-    ("indexBytes", "Index", Shape::Bytes),
-    ("indexLeafDensityPercent", "Index density", Shape::Percent),
-    ("hotPercent", "HOT updates", Shape::Percent),
-    ("frozenAgeMost", "Frozen age, most", Shape::Number),
-    ("freezes", "Freezes", Shape::Number),
-    ("turnovers", "Turnovers", Shape::Number),
-    ("walBytesPerUpdate", "WAL per update", Shape::Bytes),
-    (
-        "oldestTransactionMillis",
-        "Oldest transaction",
-        Shape::Millis,
-    ),
-];
-
-/// What a kind of workload says of its server, and what there is to know about the columns.
-fn columns(kind: WorkloadKind) -> Option<(&'static [Column], &'static str)> {
-    match kind {
-        WorkloadKind::HeadRow => Some((
-            &HEAD_ROW,
-            "Percent of: updates (HOT), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density), size in the middle of the window (late growth), active runs (dead rows). In brackets the longest run of autovacuum, by the server's log.",
-        )),
-        WorkloadKind::Retention => Some((
-            &RETENTION,
-            "From the start of retention until the space is back (reclaimed in; where that did not end in the window, at least so long), the longest that others were seen to wait for a lock, the strongest lock on the table in use (1 ACCESS SHARE, 3 ROW EXCLUSIVE, 4 SHARE UPDATE EXCLUSIVE, 8 ACCESS EXCLUSIVE; 0 none seen at a look every 5 to 15 ms), bytes given back to the file system or free in it, percentage points more of the time with autovacuum at the table.",
-        )),
-        WorkloadKind::Soak => Some((
-            &SOAK,
-            "Percent of: updates (HOT), active runs (dead rows), the time with autovacuum at the table (vacuuming), bytes of the table beyond what the fillfactor reserves (bloat), room in leaf pages (density). Frozen age: transactions since the oldest row that is not frozen; a freeze is a fall of it. In brackets the longest run of autovacuum in any segment, by the server's log.",
-        )),
-        WorkloadKind::SmallObjectPut
-        | WorkloadKind::ColdRead
-        | WorkloadKind::Consistency
-        | WorkloadKind::Batching
-        | WorkloadKind::CasRace => None,
-    }
-}
-
 /// The section; empty when no workload states such figures.
 pub(super) fn section(summary: &Summary) -> Section {
-    let tables: Vec<Table> = summary
+    let tables: Vec<(&WorkloadSummary, Table)> = summary
         .workloads
         .iter()
         .enumerate()
-        .filter_map(|(w, workload)| Some((w, workload, columns(workload.kind)?.0)))
-        .flat_map(|(w, workload, shown)| {
-            let parts = shown.chunks(ABREAST).enumerate();
+        .filter_map(|(w, workload)| Some((w, workload, kinds::of(workload.kind).state.as_ref()?)))
+        .flat_map(|(w, workload, state)| {
+            let parts = state.columns.chunks(ABREAST).enumerate();
             parts.map(move |(part, shown)| (w, workload, part, shown))
         })
         .filter_map(|(w, workload, part, shown)| {
-            let soak = workload.kind == WorkloadKind::Soak;
+            let in_segments = workload.kind.traits().in_segments;
             let caption = format!(
                 "{}: the server over the windows, {}{}",
                 workload.name,
-                if soak {
+                if in_segments {
                     "first → last segment"
                 } else {
                     "mean of the blocks"
@@ -124,7 +36,7 @@ pub(super) fn section(summary: &Summary) -> Section {
                 if part == 0 { "" } else { ", continued" }
             );
             let mut heads = vec![("Cell", false), ("Backend", false)];
-            heads.extend(shown.iter().map(|(_, head, _)| (*head, true)));
+            heads.extend(shown.iter().map(|column| (column.head, true)));
             let mut table = Table::new(&caption, &heads);
             for (c, cell) in workload.cells.iter().enumerate() {
                 for (b, on) in cell.backends.iter().enumerate() {
@@ -132,30 +44,27 @@ pub(super) fn section(summary: &Summary) -> Section {
                         continue;
                     }
                     let mut row = vec![short(&cell.levels).into(), on.backend.as_str().into()];
-                    row.extend(shown.iter().map(|&(name, _, shape)| {
-                        let place = format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{name}");
-                        let figure = on.figures.get(name);
-                        let shown = if soak {
-                            course(
-                                figure,
-                                on.figures.get("tableLoadedAtSeconds"),
-                                shape,
-                                &place,
-                            )
-                        } else {
-                            datum(figure, shape, &place)
+                    row.extend(shown.iter().map(|column| {
+                        let place = |figure: Figure| {
+                            format!("/workloads/{w}/cells/{c}/backends/{b}/figures/{figure}")
                         };
-                        if name == "autovacuums" {
-                            let place = place.replace(name, LONGEST);
-                            with_longest(shown, on.figures.get(LONGEST), &place)
+                        let found = on.figures.get(&column.figure);
+                        let (unit, at) = (column.figure.unit(), place(column.figure));
+                        let shown = if in_segments {
+                            let loaded = on.figures.get(&Figure::TableLoadedAtSeconds);
+                            course(found, loaded, unit, &at)
                         } else {
-                            shown
+                            datum(found, unit, &at)
+                        };
+                        match column.most {
+                            Some(most) => with_most(shown, on.figures.get(&most), &place(most)),
+                            None => shown,
                         }
                     }));
                     table.rows.push(row);
                 }
             }
-            (!table.rows.is_empty()).then_some(table)
+            (!table.rows.is_empty()).then_some((workload, table))
         })
         .collect();
     let figures = charts::state(summary);
@@ -164,13 +73,14 @@ pub(super) fn section(summary: &Summary) -> Section {
     }
     let mut intro: Vec<String> = Vec::new();
     for workload in &summary.workloads {
-        if let Some((_, words)) = columns(workload.kind)
-            && !intro.iter().any(|known| known == words)
+        if let Some(state) = &kinds::of(workload.kind).state
+            && !intro.iter().any(|known| known == state.words)
         {
-            intro.push(words.to_owned());
+            intro.push(state.words.to_owned());
         }
     }
-    if tables.iter().any(|table| !table.caption.contains('→')) {
+    let repeats = |(workload, _): &(&WorkloadSummary, _)| !workload.kind.traits().in_segments;
+    if tables.iter().any(repeats) {
         intro.push("Half widths of 95 % intervals over the blocks follow the figures.".to_owned());
     }
     Section {
@@ -182,13 +92,13 @@ pub(super) fn section(summary: &Summary) -> Section {
             charts::legend(summary)
         },
         figures,
-        tables,
+        tables: tables.into_iter().map(|(_, table)| table).collect(),
         ..Section::default()
     }
 }
 
-/// Behind the number of runs the longest of all blocks, where the server's log told it.
-fn with_longest(mut runs: Datum, longest: Option<&FigureSummary>, place: &str) -> Datum {
+/// Behind the number of runs the longest of any block, where the server's log told it.
+fn with_most(mut runs: Datum, longest: Option<&FigureSummary>, place: &str) -> Datum {
     let blocks = longest.iter().flat_map(|figure| figure.blocks.iter());
     let most = blocks
         .enumerate()
@@ -200,8 +110,8 @@ fn with_longest(mut runs: Datum, longest: Option<&FigureSummary>, place: &str) -
     runs
 }
 
-fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
-    let text = text(figure, shape);
+fn datum(figure: Option<&FigureSummary>, unit: Unit, place: &str) -> Datum {
+    let text = text(figure, unit);
     let mut from = Vec::new();
     if figure.is_some() {
         from.push(format!("{place}/value"));
@@ -217,7 +127,7 @@ fn datum(figure: Option<&FigureSummary>, shape: Shape, place: &str) -> Datum {
 fn course(
     figure: Option<&FigureSummary>,
     loaded: Option<&FigureSummary>,
-    shape: Shape,
+    unit: Unit,
     place: &str,
 ) -> Datum {
     // Of the table that was there at the end: one that was lost has a course of its own.
@@ -243,7 +153,7 @@ fn course(
             high: None,
             blocks: Vec::new(),
         };
-        text(Some(&figure), shape)
+        text(Some(&figure), unit)
     };
     let at = figure.map_or(0, |figure| figure.blocks.len().saturating_sub(1));
     Datum {
@@ -255,7 +165,7 @@ fn course(
     }
 }
 
-fn text(figure: Option<&FigureSummary>, shape: Shape) -> String {
+fn text(figure: Option<&FigureSummary>, unit: Unit) -> String {
     let Some(figure) = figure else {
         return "–".to_owned();
     };
@@ -263,19 +173,16 @@ fn text(figure: Option<&FigureSummary>, shape: Shape) -> String {
         .high
         .map(|high| high - figure.value)
         .filter(|half| *half > 0.0);
-    let one = |value: f64| match shape {
-        Shape::Percent | Shape::Number | Shape::Millis
-            if value >= 100.0 || value.fract() == 0.0 =>
-        {
-            format!("{value:.0}")
-        }
-        Shape::Percent | Shape::Number | Shape::Millis => format!("{value:.1}"),
-        Shape::Bytes => format::whole(value.round() as i64),
+    let one = |value: f64| match unit {
+        Unit::Bytes => format::whole(value.round() as i64),
+        _ if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        _ => format!("{value:.1}"),
     };
-    let unit = match shape {
-        Shape::Percent => " %",
-        Shape::Millis => " ms",
-        Shape::Number | Shape::Bytes => "",
+    // Of the others the head of the column says it.
+    let unit = match unit {
+        Unit::Percent => " %",
+        Unit::Milliseconds => " ms",
+        Unit::Number | Unit::Bytes | Unit::Seconds => "",
     };
     match half {
         Some(half) => format!("{} ± {}{unit}", one(figure.value), one(half)),
@@ -296,15 +203,15 @@ mod tests {
             blocks: Vec::new(),
         };
         assert_eq!(
-            text(Some(&figure(65.44, Some(69.0))), Shape::Percent),
+            text(Some(&figure(65.44, Some(69.0))), Unit::Percent),
             "65.4 ± 3.6 %"
         );
         assert_eq!(
-            text(Some(&figure(100.0, Some(100.0))), Shape::Percent),
+            text(Some(&figure(100.0, Some(100.0))), Unit::Percent),
             "100 %"
         );
-        assert_eq!(text(Some(&figure(417.2, None)), Shape::Bytes), "417");
-        assert_eq!(text(None, Shape::Number), "–");
+        assert_eq!(text(Some(&figure(417.2, None)), Unit::Bytes), "417");
+        assert_eq!(text(None, Unit::Number), "–");
     }
 
     #[test]
@@ -317,9 +224,9 @@ mod tests {
             blocks: vec![point(0, 0.1), point(1, 0.314), point(2, 0.19)],
         };
         let runs = || Datum::figure("12", "/a/autovacuums/value");
-        let both = with_longest(runs(), Some(&longest), "/a/x");
+        let both = with_most(runs(), Some(&longest), "/a/x");
         assert_eq!(both.text, "12 (0.31 s)");
         assert_eq!(both.from, ["/a/autovacuums/value", "/a/x/blocks/1/value"]);
-        assert_eq!(with_longest(runs(), None, "/a/x"), runs());
+        assert_eq!(with_most(runs(), None, "/a/x"), runs());
     }
 }

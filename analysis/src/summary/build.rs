@@ -6,7 +6,6 @@ use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::{Workload, WorkloadKind, WorkloadSpec};
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
@@ -15,6 +14,7 @@ use super::circumstances::{
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
 use super::{CellSummary, ObjectiveResult, SUMMARY_SCHEMA, Summary, WorkloadSummary};
+use crate::kinds;
 use crate::merge::MergeError;
 use crate::{decision, objective, stats};
 
@@ -147,7 +147,7 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                     })
                     .collect();
                 let mut on = cell_on_backend(backend, &trials, seed)?;
-                if kind == WorkloadKind::CasRace {
+                if kinds::of(kind).checks_by_cell {
                     let attempts: Vec<&TrialRecord> = attempts
                         .iter()
                         .copied()
@@ -161,10 +161,11 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
                 .iter()
                 .map(|(factor, level)| format!("{factor}={level}"))
                 .collect();
-            // Segments of a soak are no independent blocks, and no test may treat them as if they were.
-            let comparisons = match kind {
-                WorkloadKind::Soak => Vec::new(),
-                _ => compare_cell(&backends, margin, seed, level),
+            // Segments are no independent blocks, and no test may treat them as if they were.
+            let comparisons = if kind.traits().in_segments {
+                Vec::new()
+            } else {
+                compare_cell(&backends, margin, seed, level)
             };
             cells.push(CellSummary {
                 index,
@@ -182,7 +183,9 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
         workloads.push(WorkloadSummary {
             name: workload.name.clone(),
             kind,
-            open_load: is_open(workload),
+            open_load: workload
+                .member()
+                .is_some_and(|member| member.measured().is_open()),
             locks_in: workload.cas_race.as_ref().map(|race| {
                 race.redis_lock().map_or_else(
                     || "a table of the backend".to_owned(),
@@ -243,20 +246,6 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
         })
         .collect();
     Ok(summary)
-}
-
-fn is_open(workload: &Workload) -> bool {
-    match workload.member() {
-        Some(WorkloadSpec::SmallObjectPut(put)) => put.load.closed.is_none(),
-        Some(WorkloadSpec::Batching(_) | WorkloadSpec::Retention(_) | WorkloadSpec::Soak(_)) => {
-            true
-        }
-        Some(WorkloadSpec::HeadRow(head)) => head.open_loop(),
-        Some(
-            WorkloadSpec::ColdRead(_) | WorkloadSpec::Consistency(_) | WorkloadSpec::CasRace(_),
-        )
-        | None => false,
-    }
 }
 
 fn check_records(records: &[&TrialRecord], scheduled: &[Trial]) -> Result<(), SummaryError> {

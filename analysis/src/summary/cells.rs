@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::{EncodedHistogram, OperationRecord, TrialRecord};
-use bakeoff_crds::spec::WorkloadKind;
 use hdrhistogram::Histogram;
 
 use super::{
@@ -12,7 +12,6 @@ use super::{
 };
 use crate::merge::{self, MergeError};
 use crate::stats::{self, tail, trend};
-use crate::vocabulary;
 
 /// Quantiles of the latency spectrum: even steps in the number of nines.
 const SPECTRUM: [f64; 22] = [
@@ -54,10 +53,13 @@ pub(super) fn cell_on_backend(
     for name in names {
         operations.insert(name.clone(), operation(name, trials, window_seconds)?);
     }
-    let mut counters: BTreeMap<String, i64> = BTreeMap::new();
+    let mut counters: BTreeMap<Counter, i64> = BTreeMap::new();
     for (name, value) in trials.iter().flat_map(|record| &record.counters) {
-        let sum = counters.entry(name.clone()).or_default();
-        *sum = vocabulary::add_counter(name, *sum, *value);
+        let Some(counter) = Counter::parse(name) else {
+            continue;
+        };
+        let sum = counters.entry(counter).or_default();
+        *sum = counter.fold().fold(*sum, *value);
     }
     let completed_by_second = by_second(trials);
     Ok(CellBackend {
@@ -75,8 +77,8 @@ pub(super) fn cell_on_backend(
     })
 }
 
-/// Points of a line over a whole soak: what a chart can show.
-const SOAK_POINTS: usize = 240;
+/// Points of a line over all segments: what a chart can show.
+const COURSE_POINTS: usize = 240;
 
 /// How the state went: over the window of the first block, whose series nobody adds to another's; over all
 /// segments of a soak, which are one series.
@@ -86,7 +88,7 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
         .filter_map(|record| Some((*record, record.state.as_ref()?)));
     let (first, series) = with.next()?;
     let block = first.trial.block;
-    if first.trial.kind != WorkloadKind::Soak {
+    if !first.trial.kind.traits().in_segments {
         let series = series.clone();
         return Some(StateOfBlock { block, series });
     }
@@ -107,7 +109,7 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
                 .extend(moved(marks));
         }
     }
-    let stretch = whole.at_seconds.len().div_ceil(SOAK_POINTS).max(1);
+    let stretch = whole.at_seconds.len().div_ceil(COURSE_POINTS).max(1);
     if stretch > 1 {
         // Of each stretch the point with the most dead rows, as within a window.
         let dead = whole.lines.get("deadRows").cloned().unwrap_or_default();
@@ -138,26 +140,29 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
 }
 
 /// The figures that trials state of their windows. The block is the unit, as everywhere.
-fn figures(trials: &[&TrialRecord]) -> BTreeMap<String, FigureSummary> {
-    let soak = trials
+fn figures(trials: &[&TrialRecord]) -> BTreeMap<Figure, FigureSummary> {
+    let in_segments = trials
         .iter()
-        .any(|record| record.trial.kind == WorkloadKind::Soak);
-    let mut blocks: BTreeMap<&String, Vec<FigurePoint>> = BTreeMap::new();
+        .any(|record| record.trial.kind.traits().in_segments);
+    let mut blocks: BTreeMap<Figure, Vec<FigurePoint>> = BTreeMap::new();
     for record in trials {
         for (name, &value) in &record.figures {
+            let Some(figure) = Figure::parse(name) else {
+                continue;
+            };
             let block = record.trial.block;
             blocks
-                .entry(name)
+                .entry(figure)
                 .or_default()
                 .push(FigurePoint { block, value });
         }
     }
     blocks
         .into_iter()
-        .map(|(name, blocks)| {
+        .map(|(figure, blocks)| {
             let values: Vec<f64> = blocks.iter().map(|point| point.value).collect();
-            // The segments of a soak are no independent repeats, so they have no such interval.
-            let interval = (!soak)
+            // Segments are no independent repeats, so they have no such interval.
+            let interval = (!in_segments)
                 .then(|| stats::interval::student(&values, stats::ALPHA))
                 .flatten();
             let summary = FigureSummary {
@@ -166,7 +171,7 @@ fn figures(trials: &[&TrialRecord]) -> BTreeMap<String, FigureSummary> {
                 high: interval.map(|(_, _, high)| stats::round(high)),
                 blocks,
             };
-            (name.clone(), summary)
+            (figure, summary)
         })
         .collect()
 }

@@ -6,64 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BlockFigure, CellBackend, CellSummary};
-use crate::stats::{self, multiple, paired, tail};
-
-/// The figure of a block that is compared.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum Metric {
-    /// Completed operations per second; more is better.
-    PerSecond,
-    /// Median response; less is better.
-    P50,
-    /// 99th percentile of the response; less is better.
-    P99,
-}
-
-impl Metric {
-    /// All of them, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::PerSecond, Self::P50, Self::P99];
-
-    /// The name for people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerSecond => "throughput",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-        }
-    }
-
-    /// Whether a block tells the figure, and not merely that it is no better than what stands there:
-    /// a percentile into which operations without a latency reach is unknown, and a rate of 0 has
-    /// no logarithm.
-    #[must_use]
-    pub fn is_known(self, figure: &BlockFigure) -> bool {
-        match self {
-            Self::PerSecond => figure.missing < 1.0,
-            Self::P50 => tail::is_known(0.5, figure.missing),
-            Self::P99 => tail::is_known(0.99, figure.missing),
-        }
-    }
-
-    /// Whether a ratio above 1 speaks for the subject.
-    #[must_use]
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::PerSecond)
-    }
-
-    /// The figure of a block.
-    #[must_use]
-    pub fn of(self, figure: &BlockFigure) -> f64 {
-        match self {
-            Self::PerSecond => figure.per_second,
-            Self::P50 => figure.p50 as f64,
-            Self::P99 => figure.p99 as f64,
-        }
-    }
-}
+use crate::metric::Metric;
+use crate::stats::{self, multiple, paired};
 
 /// What a comparison says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,7 +59,7 @@ impl Censored {
     ) -> Option<Self> {
         // Any block is enough, also one that has no partner: blocks that a backend spoilt by
         // failing must not drop out of its comparison.
-        let unknown = |figures: &[BlockFigure]| figures.iter().any(|f| !metric.is_known(f));
+        let unknown = |figures: &[BlockFigure]| figures.iter().any(|f| !f.knows(metric));
         match (unknown(subject), unknown(base)) {
             (true, true) => Some(Self::Both),
             (true, false) => Some(Self::Subject),
@@ -202,7 +146,7 @@ pub(crate) fn pairs(
         .iter()
         .filter_map(|ours| {
             let theirs = base.iter().find(|figure| figure.block == ours.block)?;
-            Some((metric.of(ours), metric.of(theirs)))
+            Some((ours.of(metric), theirs.of(metric)))
         })
         .collect()
 }

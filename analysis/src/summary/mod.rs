@@ -17,12 +17,13 @@ pub use beside::{
     GeneratorSummary,
 };
 pub use build::{Interrupted, RunData, SummaryError, summarise};
-pub use compared::{Censored, Comparison, Estimate, Finding, Metric};
+pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
 pub use looks::may_stop;
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::StateSeries;
 use bakeoff_crds::schedule::Cell;
 use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
@@ -31,6 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::DecisionRecord;
+use crate::metric::Metric;
 use crate::stats::tail;
 
 /// The version that [`Summary::schema_version`] carries.
@@ -190,14 +192,14 @@ pub struct CellBackend {
     /// Latencies and rates, by kind of operation.
     pub operations: BTreeMap<String, OperationSummary>,
     /// Named counts, summed.
-    pub counters: BTreeMap<String, i64>,
+    pub counters: BTreeMap<Counter, i64>,
     /// Correctness checks of a race, summed over the attempts at this cell: what its cells are to find
     /// differs, because controls have to fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckSummary>,
     /// Figures of the backend's state over a window, by name; never summed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, FigureSummary>,
+    pub figures: BTreeMap<Figure, FigureSummary>,
     /// How the backend's state went in one block: series of several blocks are not added or averaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateOfBlock>,
@@ -363,6 +365,30 @@ pub struct BlockFigure {
     /// Share of the planned operations without a latency, 0 to 1; see [`Percentiles::missing`].
     #[serde(default)]
     pub missing: f64,
+}
+
+impl BlockFigure {
+    /// Whether the block tells a figure, and not merely that it is no better than what stands there:
+    /// a percentile into which operations without a latency reach is unknown, and a rate of 0 has
+    /// no logarithm.
+    #[must_use]
+    pub fn knows(&self, metric: Metric) -> bool {
+        match metric {
+            Metric::PerSecond => self.missing < 1.0,
+            Metric::P50 => tail::is_known(0.5, self.missing),
+            Metric::P99 => tail::is_known(0.99, self.missing),
+        }
+    }
+
+    /// A figure of the block.
+    #[must_use]
+    pub fn of(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::PerSecond => self.per_second,
+            Metric::P50 => self.p50 as f64,
+            Metric::P99 => self.p99 as f64,
+        }
+    }
 }
 
 /// One objective of the spec.

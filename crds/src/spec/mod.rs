@@ -5,35 +5,33 @@
 //! how to mend it.
 
 mod backend;
-mod cas_race;
 mod decision;
 mod equipment;
+mod ground;
 mod load;
-mod postgres;
-mod retention;
-mod soak;
+mod rules;
 mod trials;
+mod version;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, MinioBackend, PostgresBackend, PostgresUrlBackend,
-    S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
+    Backend, BackendKind, BackendSpec, BackendTraits, MinioBackend, PostgresBackend,
+    PostgresUrlBackend, S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
-pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};
+pub use ground::Ground;
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
-pub use postgres::{HeadRow, SECONDS_PER_MONTH};
-pub use retention::{Retention, RetentionCleanup, RetentionMethod};
-pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 pub use trials::{EarlyStop, Generators, Trials, Validity};
+pub use version::Version;
 pub use workload::{
-    Batching, ColdRead, Consistency, KeyShape, PriceList, ReadMode, SmallObjectPut, Workload,
-    WorkloadKind, WorkloadSpec,
+    AutovacuumProfile, Batching, CasRace, ColdRead, Consistency, Factor, GuardMode, HeadRow,
+    KeyShape, Levels, MOST_SEGMENT_SECONDS, Measured, PriceList, RaceFaults, RaceLock, ReadMode,
+    RedisLock, Retention, RetentionCleanup, RetentionMethod, SECONDS_PER_MONTH, SmallObjectPut,
+    SnapshotHeld, Soak, TableLock, Workload, WorkloadKind, WorkloadSpec, WorkloadTraits,
 };
 
 use crate::status::ExperimentStatus;
-use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,71 +41,6 @@ pub const MAX_TRIALS: i64 = 5_000;
 
 /// The seed of an experiment that names none.
 pub const DEFAULT_SEED: i64 = 1;
-
-fn rule_started_is_frozen() -> Rule {
-    // Equality of a whole optional field needs both presence and value: a rule on the field itself
-    // is not evaluated when the field appears or goes.
-    const FROZEN: [(&str, bool); 13] = [
-        ("resultClass", false),
-        ("environment", true),
-        ("seed", false),
-        ("backends", false),
-        ("equipment", false),
-        ("workloads", false),
-        ("trials", false),
-        ("generators", false),
-        ("validity", false),
-        ("objectives", true),
-        ("decision", true),
-        ("results", false),
-        ("limits", false),
-    ];
-    let same = FROZEN.map(|(field, optional)| {
-        if optional {
-            format!(
-                "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
-            )
-        } else {
-            format!("self.spec.{field} == oldSelf.spec.{field}")
-        }
-    });
-    Rule::new(format!(
-        "!has(oldSelf.status) || (!has(oldSelf.status.startTime) && !has(oldSelf.status.progress)) || ({})",
-        same.join(" && ")
-    ))
-    .message(
-        "the experiment has started, so its spec is fixed; only suspend, cancel, activeDeadlineSeconds and ttlSecondsAfterFinished may change: create another Experiment for other parameters",
-    )
-}
-
-fn rule_trial_budget() -> Rule {
-    let cells = "self.workloads.map(w, \
-        has(w.smallObjectPut) ? w.smallObjectPut.objectSize.size() * (has(w.smallObjectPut.load.closed) ? w.smallObjectPut.load.closed.concurrency.size() : has(w.smallObjectPut.load.open) ? w.smallObjectPut.load.open.ratePerSecond.size() : has(w.smallObjectPut.load.capacity) ? w.smallObjectPut.load.capacity.percentOfWeakest.size() : 1) : \
-        has(w.coldRead) ? w.coldRead.objectsPerRun.size() * w.coldRead.modes.size() : \
-        has(w.batching) ? w.batching.snapshotsPerObject.size() * w.batching.arrivalsPerSecond.size() : \
-        has(w.headRow) ? w.headRow.activeRuns.size() * w.headRow.fillfactor.size() * (has(w.headRow.runsPerMonth) ? w.headRow.runsPerMonth.size() : !has(w.headRow.load) ? 1 : has(w.headRow.load.closed) ? w.headRow.load.closed.concurrency.size() : has(w.headRow.load.open) ? w.headRow.load.open.ratePerSecond.size() : 1) : \
-        has(w.casRace) ? w.casRace.modes.size() : \
-        has(w.soak) ? w.soak.fillfactor.size() * w.soak.autovacuum.size() * w.soak.snapshots.size() : \
-        has(w.retention) ? w.retention.methods.size() * w.retention.activeRuns.size() * (has(w.retention.load.open) ? w.retention.load.open.ratePerSecond.size() : 1) : 1).sum()";
-    Rule::new(format!("{cells} * self.backends.size() * self.trials.blocks <= {MAX_TRIALS}"))
-        .message(format!("cells x backends x blocks exceeds {MAX_TRIALS} trials: use fewer factor levels, backends or blocks, or split the experiment").as_str())
-}
-
-fn rule_equal_equipment() -> Rule {
-    // Field by field: to CEL the two places are different types, which cannot be compared as a whole.
-    let equal = ["resources.cpu", "resources.memory", "storage.size"]
-        .map(|field| format!("b.equipment.{field} == self.equipment.{field}"))
-        .join(" && ");
-    let optional = ["storage.storageClassName", "nodeSelector"]
-        .map(|field| {
-            format!(
-                "has(b.equipment.{field}) == has(self.equipment.{field}) && (!has(b.equipment.{field}) || b.equipment.{field} == self.equipment.{field})"
-            )
-        })
-        .join(" && ");
-    Rule::new(format!("self.backends.all(b, !has(b.equipment) || ({equal} && {optional}))"))
-        .message("unequal equipment: a backend's equipment must equal spec.equipment, else the comparison would measure the hardware; remove backends[].equipment or make it equal")
-}
 
 /// Runs one storage experiment: provisions the backends on equal equipment, measures the workloads
 /// in randomised interleaved blocks, decides by a stated rule, writes a one-page report and tears
@@ -124,7 +57,7 @@ fn rule_equal_equipment() -> Rule {
     status = "ExperimentStatus",
     derive = "PartialEq",
     doc = "Runs one storage experiment: provisions the backends on equal equipment, measures the workloads in randomised interleaved blocks, decides by a stated rule, writes a one-page report and tears everything down. The Experiment itself stays.",
-    validation = rule_started_is_frozen(),
+    validation = rules::started_is_frozen(),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, because the names of children are built from it"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Succeeded\")].reason", description = "Where the run stands"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.display", description = "Trials done of trials planned"),
@@ -135,20 +68,20 @@ fn rule_equal_equipment() -> Rule {
     printcolumn(name = "Estimated-End", type_ = "string", json_path = ".status.progress.estimatedEndTime", description = "When the last trial is expected to end", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Succeeded\")].message", description = "What happens now, or what went wrong", priority = 1)
 )]
-#[x_kube(validation = rule_trial_budget())]
-#[x_kube(validation = Rule::new("self.resultClass != 'Absolute' || has(self.environment)").message("resultClass Absolute needs spec.environment: say what hardware, region and durability make the figures production-representative, or use resultClass Relative"))]
-#[x_kube(validation = rule_equal_equipment())]
-#[x_kube(validation = Rule::new("self.workloads.all(w, has(w.headRow) || has(w.casRace) || has(w.retention) || has(w.soak)) ? self.backends.all(b, has(b.postgres) || has(b.postgresUrl)) : self.workloads.all(w, !has(w.headRow) && !has(w.casRace) && !has(w.retention) && !has(w.soak)) && self.backends.all(b, !has(b.postgres) && !has(b.postgresUrl))").message("every workload must fit every backend: headRow, casRace, retention and soak need postgres backends (postgres, postgresUrl), the others need S3 (minio, seaweedfs, s3); split the experiment"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || w.casRace.writers >= self.generators.replicas)").message("casRace needs at least one writer for each generator: raise writers, or lower generators.replicas"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.casRace) || self.trials.warmupSeconds + self.trials.windowSeconds <= 600)").message("casRace keeps its whole history in memory: warmupSeconds and windowSeconds together may be 600 at most; take more blocks instead"))]
-#[x_kube(validation = Rule::new("self.workloads.all(a, !has(a.casRace) || !has(a.casRace.lock) || !has(a.casRace.lock.redis) || self.workloads.all(b, !has(b.casRace) || !has(b.casRace.lock) || !has(b.casRace.lock.redis) || a.casRace.lock.redis.version == b.casRace.lock.redis.version))").message("all races share one Redis server: name the same casRace.lock.redis.version in each, or split the experiment"))]
-#[x_kube(validation = Rule::new("self.generators.replicas == 1 || self.workloads.all(w, !has(w.retention))").message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.workloads.size() == 1 && self.backends.size() == 1 && self.generators.replicas == 1)").message("a soak stands alone: its table lives on from segment to segment, so give it an experiment of its own with one backend and generators.replicas 1"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak)) || (self.trials.windowSeconds <= 3600 && !has(self.trials.earlyStop))").message("a segment of a soak takes at most 3600 windowSeconds, because it is held in memory until it ends, and trials.earlyStop does not apply: take more blocks, each goes on where the last one ended"))]
-#[x_kube(validation = Rule::new("self.workloads.all(w, !has(w.soak) || w.soak.autovacuum.all(p, !has(p.server) || p.server.all(name, self.backends.all(b, has(b.postgres) && (!has(b.postgres.settings) || !(name in b.postgres.settings))))))").message("an autovacuum profile of a soak sets a server setting that backends[].postgres.settings fixes, or that belongs to a server which is not the experiment's own: name it in one of the two places, or in the profile's table"))]
-#[x_kube(validation = Rule::new("!has(self.trials.earlyStop) || has(self.decision)").message("trials.earlyStop needs spec.decision: without a question there is nothing to settle early"))]
-#[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.incumbent) || self.backends.exists(b, b.name == self.decision.incumbent)").message("decision.incumbent must name one of spec.backends"))]
-#[x_kube(validation = Rule::new("!has(self.decision) || !has(self.decision.challenger) || self.backends.exists(b, b.name == self.decision.challenger)").message("decision.challenger must name one of spec.backends"))]
+#[x_kube(validation = rules::trials_stay_within_the_limit())]
+#[x_kube(validation = rules::absolute_states_its_environment())]
+#[x_kube(validation = rules::equipment_is_equal())]
+#[x_kube(validation = rules::workloads_fit_backends())]
+#[x_kube(validation = rules::races_have_a_writer_for_each_generator())]
+#[x_kube(validation = rules::races_are_short())]
+#[x_kube(validation = rules::races_share_one_lock_server())]
+#[x_kube(validation = rules::retention_has_one_generator())]
+#[x_kube(validation = rules::a_soak_stands_alone())]
+#[x_kube(validation = rules::segments_fit_in_memory())]
+#[x_kube(validation = rules::autovacuum_is_set_in_one_place())]
+#[x_kube(validation = rules::early_stop_has_a_question())]
+#[x_kube(validation = rules::decision_names_a_backend("incumbent"))]
+#[x_kube(validation = rules::decision_names_a_backend("challenger"))]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentSpec {
     /// Whether the figures may be compared only with each other (`Relative`, the default: valid in
@@ -169,7 +102,7 @@ pub struct ExperimentSpec {
 
     /// The systems under test, 1 to 6. Two or more are compared with each other.
     #[schemars(length(min = 1, max = 6))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.name == b.name))").message("backend names must be unique"))]
+    #[x_kube(validation = rules::names_are_unique("backend"))]
     pub backends: Vec<Backend>,
 
     /// What every provisioned backend gets: the same for all, equal by construction.
@@ -178,7 +111,7 @@ pub struct ExperimentSpec {
 
     /// The measured work, 1 to 8 entries. Each factor lists its levels; every combination is a cell.
     #[schemars(length(min = 1, max = 8))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.name == b.name))").message("workload names must be unique"))]
+    #[x_kube(validation = rules::names_are_unique("workload"))]
     pub workloads: Vec<Workload>,
 
     /// How often and for how long each cell is measured.
@@ -196,7 +129,7 @@ pub struct ExperimentSpec {
     /// Conditions that the summary must meet, up to 32. A missing metric is not satisfied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.name == b.name))").message("objective names must be unique"))]
+    #[x_kube(validation = rules::names_are_unique("objective"))]
     pub objectives: Vec<Objective>,
 
     /// The rule of the experiment plan that turns the summary into Go, NoGo or Inconclusive.

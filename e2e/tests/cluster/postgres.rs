@@ -1,5 +1,6 @@
 //! The experiments on Postgres, to their decisions.
 
+use bakeoff_crds::figure::Figure;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,7 +76,7 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
         ensure!(
             cells(&summary)
                 .flat_map(|cell| &cell.backends)
-                .all(|on| on.figures.contains_key("autovacuumsLogged")),
+                .all(|on| on.figures.contains_key(&Figure::AutovacuumsLogged)),
             "the server's log was read"
         );
         std::fs::remove_dir_all(&folder)?;
@@ -129,9 +130,9 @@ async fn old_runs_leave_both_ways() -> anyhow::Result<()> {
         let (summary, folder) = summary(lab, "old").await?;
         for cell in cells(&summary) {
             let on = cell.backends.first().context("it was measured")?;
-            let figure = |name: &str| on.figures.get(name).map(|figure| figure.value);
+            let figure = |figure: Figure| on.figures.get(&figure).map(|figure| figure.value);
             ensure!(
-                figure("bytesReclaimed").is_some() && figure("lockLooks") > Some(0.0),
+                figure(Figure::BytesReclaimed).is_some() && figure(Figure::LockLooks) > Some(0.0),
                 "{}: {:?}",
                 cell.label,
                 on.figures.keys()
@@ -291,7 +292,7 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
         let (summary, folder) = summary(lab, name).await?;
         let cell = cells(&summary).next().context("it was measured")?;
         let on = cell.backends.first().context("it was measured")?;
-        let loaded = on.figures.get("tableLoadedAtSeconds").context("it is known")?;
+        let loaded = on.figures.get(&Figure::TableLoadedAtSeconds).context("it is known")?;
         ensure!(
             loaded
                 .blocks
@@ -300,9 +301,9 @@ async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
             "every segment was on the same table: {loaded:?}"
         );
         ensure!(
-            on.figures.get("freezes").is_some_and(|freezes| freezes.value > 0.0),
+            on.figures.get(&Figure::Freezes).is_some_and(|freezes| freezes.value > 0.0),
             "the freeze age came within reach: {:?}",
-            on.figures.get("frozenAgeMost")
+            on.figures.get(&Figure::FrozenAgeMost)
         );
         // What it says is a matter of the machine, which other tests share; that it says so is not.
         ensure!(

@@ -9,10 +9,11 @@ use super::super::{
     DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
     with_censoring,
 };
-use crate::report::format;
+use crate::format;
+use crate::metric::Metric;
 use crate::stats::paired::{self, Paired};
 use crate::stats::{mean, power};
-use crate::summary::{CellSummary, Censored, Finding, Metric, Summary, WorkloadSummary};
+use crate::summary::{CellSummary, Censored, Finding, Summary, WorkloadSummary};
 
 /// A figure averaged over cells within each block.
 struct Combined {
@@ -178,10 +179,10 @@ fn combine(
             let theirs = figures(old)
                 .iter()
                 .find(|figure| figure.block == ours.block);
-            let (Some(theirs), value) = (theirs, metric.of(ours)) else {
+            let (Some(theirs), value) = (theirs, ours.of(metric)) else {
                 continue;
             };
-            let other = metric.of(theirs);
+            let other = theirs.of(metric);
             if value > 0.0 && other > 0.0 {
                 blocks
                     .entry(ours.block)

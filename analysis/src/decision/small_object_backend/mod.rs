@@ -12,7 +12,7 @@ use bakeoff_crds::spec::{BackendKind, Decision, DecisionRule};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, blocks_text, ratio_text};
-use crate::report::format::confidence;
+use crate::format::confidence;
 use crate::summary::{BackendSummary, Censored, Summary};
 use inputs::{Judged, Question, inputs};
 

@@ -1,6 +1,7 @@
 //! A figure over the age of a table.
 
 use crate::summary::CellBackend;
+use bakeoff_crds::figure::Figure;
 
 /// A figure over the time since the table was loaded: hours and values, of one table and in order.
 pub(super) struct Course {
@@ -9,10 +10,10 @@ pub(super) struct Course {
 
 impl Course {
     /// Of the table that lasted for most segments: a table that had to be loaded anew begins a new course.
-    pub fn of(on: &CellBackend, figure: &str) -> Self {
-        let of = |name: &str| on.figures.get(name).map_or(&[][..], |one| &one.blocks);
-        let at = |name: &str, block: i32| {
-            of(name)
+    pub fn of(on: &CellBackend, figure: Figure) -> Self {
+        let of = |figure: Figure| on.figures.get(&figure).map_or(&[][..], |one| &one.blocks);
+        let at = |figure: Figure, block: i32| {
+            of(figure)
                 .iter()
                 .find(|point| point.block == block)
                 .map(|point| point.value)
@@ -20,8 +21,8 @@ impl Course {
         let mut tables: Vec<(f64, Vec<(f64, f64)>)> = Vec::new();
         for point in of(figure) {
             let (Some(hours), Some(loaded)) = (
-                at("tableAgeHours", point.block),
-                at("tableLoadedAtSeconds", point.block),
+                at(Figure::TableAgeHours, point.block),
+                at(Figure::TableLoadedAtSeconds, point.block),
             ) else {
                 continue;
             };

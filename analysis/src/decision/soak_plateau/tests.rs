@@ -1,5 +1,6 @@
 use super::super::tests_support::{SoakFigures, says, soak_summary};
 use super::*;
+use bakeoff_crds::figure::Figure;
 
 const HOLDS: SoakFigures = SoakFigures {
     dead: 5.0,
@@ -103,7 +104,7 @@ fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
         let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
         for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
             for on in &mut cell.backends {
-                let dead = on.figures.get_mut("deadMeanPercent").unwrap();
+                let dead = on.figures.get_mut(&Figure::DeadMeanPercent).unwrap();
                 for point in &mut dead.blocks {
                     point.value += f64::from((point.block * 7) % 5) * 3.0;
                 }
@@ -136,7 +137,7 @@ fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_i
         let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
         for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
             for on in &mut cell.backends {
-                for point in &mut on.figures.get_mut("indexBytes").unwrap().blocks {
+                for point in &mut on.figures.get_mut(&Figure::IndexBytes).unwrap().blocks {
                     point.value = f64::from(size(point.block)) * 8_192.0;
                 }
             }

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::super::format;
 use super::super::model::Figure;
 use super::super::svg::{Chart, Forest, ForestRow, Shown};
 use super::super::tables;
-use super::{class, headline};
-use crate::summary::{Finding, Metric, Summary, WorkloadSummary};
+use super::class;
+use crate::format;
+use crate::kinds;
+use crate::metric::Metric;
+use crate::summary::{Finding, Summary, WorkloadSummary};
 
 pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (w, workload) in summary.workloads.iter().enumerate() {
-        for (operation, metric) in headline(workload) {
+        for (operation, metric) in (kinds::of(workload.kind).forests)(workload.open_load) {
             let mut pairs: BTreeMap<(usize, usize), Vec<ForestRow>> = BTreeMap::new();
             let position = |name: &str| {
                 summary

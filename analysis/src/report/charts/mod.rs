@@ -6,40 +6,15 @@ mod state;
 pub(super) use forests::forests;
 pub(super) use state::state;
 
-use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{ResultClass, WorkloadKind};
+use bakeoff_crds::spec::ResultClass;
 
-use super::format;
 use super::model::Figure;
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
-use crate::summary::{CellBackend, CellSummary, Metric, Summary, WorkloadSummary};
-
-/// The figures of a workload that its forests show.
-fn headline(workload: &WorkloadSummary) -> &'static [(&'static str, Metric)] {
-    match workload.kind {
-        WorkloadKind::SmallObjectPut if workload.open_load => {
-            &[("put", Metric::P50), ("put", Metric::P99)]
-        }
-        WorkloadKind::SmallObjectPut => &[("put", Metric::PerSecond), ("put", Metric::P99)],
-        WorkloadKind::ColdRead => &[("list", Metric::P50)],
-        WorkloadKind::Batching => &[("append", Metric::P99)],
-        WorkloadKind::HeadRow => &[("operation", Metric::P50), ("operation", Metric::P99)],
-        WorkloadKind::Retention => &[("insertBefore", Metric::P99), ("insertDuring", Metric::P99)],
-        // Segments of a soak are no repeats: their course is drawn instead.
-        WorkloadKind::Consistency | WorkloadKind::CasRace | WorkloadKind::Soak => &[],
-    }
-}
-
-fn main_operation(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::SmallObjectPut | WorkloadKind::Consistency => "put",
-        WorkloadKind::ColdRead => "list",
-        WorkloadKind::Batching => "append",
-        WorkloadKind::HeadRow | WorkloadKind::CasRace | WorkloadKind::Soak => "transition",
-        WorkloadKind::Retention => "insertDuring",
-    }
-}
+use crate::format;
+use crate::kinds::{self, Over, Scaling, Typical};
+use crate::metric::Metric;
+use crate::summary::{CellBackend, CellSummary, Summary, WorkloadSummary};
 
 /// The styles of the backends: the same in every chart.
 pub(super) fn legend(summary: &Summary) -> Vec<(String, usize)> {
@@ -58,15 +33,15 @@ fn class(summary: &Summary) -> &'static str {
     }
 }
 
-/// The cell that a single chart of a workload shows: the middle level of each factor for loads, the longest run for cold reads.
+/// The cell that a single chart of a workload shows.
 fn typical(workload: &WorkloadSummary) -> Option<&CellSummary> {
-    match workload.kind {
-        WorkloadKind::ColdRead => workload
+    match kinds::of(workload.kind).typical {
+        Typical::MostOf(factor) => workload
             .cells
             .iter()
             .rev()
-            .max_by_key(|cell| level(cell, factor::OBJECTS_PER_RUN)),
-        _ => {
+            .max_by_key(|cell| level(cell, factor)),
+        Typical::MiddleLevels => {
             let middle = |factor: &str| -> Option<&str> {
                 let mut levels: Vec<&str> = Vec::new();
                 for level in workload
@@ -108,7 +83,7 @@ pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
         .workloads
         .iter()
         .filter_map(|workload| {
-            let operation = main_operation(workload.kind);
+            let operation = kinds::of(workload.kind).charted;
             let cell = typical(workload)?;
             let series = lines(cell, summary, |on| {
                 let points = on.operations.get(operation)?;
@@ -207,66 +182,11 @@ fn figure(
 pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
     for workload in &summary.workloads {
-        match workload.kind {
-            WorkloadKind::SmallObjectPut => {
-                let load = [factor::RATE_PER_SECOND, factor::CAPACITY_PERCENT]
-                    .into_iter()
-                    .find(|name| {
-                        let mut cells = workload.cells.iter();
-                        cells.any(|cell| cell.levels.contains_key(*name))
-                    })
-                    .unwrap_or(factor::CONCURRENCY);
-                for (size, cells) in groups(workload, factor::OBJECT_SIZE) {
-                    figures.extend(over_cells(
-                        summary,
-                        &format!("PUT p99 by throughput, {size}"),
-                        "put",
-                        &cells,
-                        load,
-                        true,
-                    ));
-                }
-            }
-            WorkloadKind::ColdRead => {
-                for (mode, cells) in groups(workload, factor::MODE) {
-                    figures.extend(over_cells(
-                        summary,
-                        &format!("LIST p50 by objects, {mode}"),
-                        "list",
-                        &cells,
-                        factor::OBJECTS_PER_RUN,
-                        false,
-                    ));
-                }
-            }
-            WorkloadKind::Batching => {
-                for (rate, cells) in groups(workload, factor::ARRIVALS_PER_SECOND) {
-                    figures.extend(over_cells(
-                        summary,
-                        &format!("Append p99 by batch, {rate}/s"),
-                        "append",
-                        &cells,
-                        factor::SNAPSHOTS_PER_OBJECT,
-                        false,
-                    ));
-                }
-            }
-            WorkloadKind::HeadRow => {
-                for (active, cells) in groups(workload, factor::ACTIVE_RUNS) {
-                    figures.extend(over_cells(
-                        summary,
-                        &format!("Transition p99 by fillfactor, {active} active runs"),
-                        "transition",
-                        &cells,
-                        factor::FILLFACTOR,
-                        false,
-                    ));
-                }
-            }
-            WorkloadKind::Retention
-            | WorkloadKind::Consistency
-            | WorkloadKind::CasRace
-            | WorkloadKind::Soak => {}
+        let Some(scaling) = &kinds::of(workload.kind).scaling else {
+            continue;
+        };
+        for (group, cells) in groups(workload, scaling.groups) {
+            figures.extend(over_cells(summary, scaling, &group, &cells));
         }
     }
     figures
@@ -289,12 +209,17 @@ fn groups<'a>(workload: &'a WorkloadSummary, by: &str) -> Vec<(String, Vec<&'a C
 
 fn over_cells(
     summary: &Summary,
-    title: &str,
-    operation: &str,
+    scaling: &Scaling,
+    group: &str,
     cells: &[&CellSummary],
-    by: &str,
-    against_throughput: bool,
 ) -> Option<Figure> {
+    let (by, against_throughput) = match scaling.over {
+        Over::Factor(factor) => (factor, false),
+        Over::Throughput(factors) => {
+            let has = |factor: &&&str| cells.iter().any(|cell| cell.levels.contains_key(**factor));
+            (*factors.iter().find(has)?, true)
+        }
+    };
     let mut cells: Vec<&CellSummary> = cells.to_vec();
     cells.sort_by_key(|cell| level(cell, by));
     let mut words = Vec::new();
@@ -304,15 +229,13 @@ fn over_cells(
         for cell in &cells {
             let Some(found) = cell
                 .on(&backend.name)
-                .and_then(|on| on.operations.get(operation))
+                .and_then(|on| on.operations.get(scaling.operation))
             else {
                 continue;
             };
-            let p50 = operation == "list";
-            let latency = if p50 {
-                found.response.p50
-            } else {
-                found.response.p99
+            let latency = match scaling.metric {
+                Metric::P50 => found.response.p50,
+                Metric::P99 | Metric::PerSecond => found.response.p99,
             } as f64
                 / 1_000.0;
             let x = if against_throughput {
@@ -344,16 +267,11 @@ fn over_cells(
     } else {
         axis(by, Scale::Log)
     };
-    let y = if operation == "list" {
-        "p50, ms"
-    } else {
-        "p99, ms"
-    };
     figure(
         summary,
-        title.to_owned(),
+        (scaling.title)(group),
         x,
-        axis(y, Scale::Log),
+        axis(&format!("{}, ms", scaling.metric.as_str()), Scale::Log),
         series,
         true,
         &words.join("; "),
@@ -365,15 +283,7 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
     summary
         .workloads
         .iter()
-        .filter(|workload| {
-            matches!(
-                workload.kind,
-                WorkloadKind::SmallObjectPut
-                    | WorkloadKind::Batching
-                    | WorkloadKind::HeadRow
-                    | WorkloadKind::Retention
-            )
-        })
+        .filter(|workload| kinds::of(workload.kind).rate_over_window)
         .filter_map(|workload| {
             let cell = typical(workload)?;
             let series = lines(cell, summary, |on| {

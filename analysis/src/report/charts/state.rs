@@ -1,7 +1,6 @@
 //! How a server's state went over a window, with what it did meanwhile.
 
 use bakeoff_crds::result::StateSeries;
-use bakeoff_crds::spec::WorkloadKind;
 
 use super::{axis, class, lines, typical};
 use crate::report::model::Figure;
@@ -48,7 +47,7 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
         let Some((first, _)) = asked.first() else {
             continue;
         };
-        let soak = workload.kind == WorkloadKind::Soak;
+        let in_segments = workload.kind.traits().in_segments;
         let block = first.state.as_ref().map_or(0, |state| state.block) + 1;
         // Marks of several servers could not be told apart; each server's are in the words.
         let events: Vec<Events> = if asked.len() == 1 {
@@ -71,7 +70,7 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                         .collect(),
                 )
             });
-            let part = if soak {
+            let part = if in_segments {
                 String::new()
             } else {
                 format!(", block {block}")
@@ -90,7 +89,7 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                 chart: Chart::Lines(Lines {
                     title,
                     x: axis(
-                        match (soak, events.is_empty()) {
+                        match (in_segments, events.is_empty()) {
                             (false, true) => "second of the window",
                             (false, false) => "second of the window; v: autovacuum, c: checkpoint",
                             (true, true) => "second of the soak",

@@ -1,7 +1,7 @@
 //! Ratios with intervals, one row for each cell.
 
 use super::{WIDTH, escape, label, n};
-use crate::report::format;
+use crate::format;
 
 /// Ratios with intervals.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,12 @@
 //! What the decision read, the objectives, and all ratios.
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{dash, drop_empty, factors, interval, short};
 use crate::decision::{DecisionInput, DecisionRecord, Role, Standing, Unit};
-use crate::summary::{Censored, Metric, Summary};
+use crate::format;
+use crate::metric::Metric;
+use crate::summary::{Censored, Summary};
 
 fn confidence(summary: &Summary) -> String {
     format!("{} interval", format::confidence(summary.level))

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use bakeoff_crds::capacity::CapacityLimit;
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{drop_empty, factors, short};
+use crate::format;
+use crate::kinds;
 use crate::summary::{OperationSummary, Summary, WorkloadSummary};
-use crate::vocabulary;
 
 /// One table for each workload with its main operations, and a folded one with all others.
 pub(in super::super) fn percentiles(summary: &Summary) -> Vec<Table> {
     let mut tables = Vec::new();
     for (index, workload) in summary.workloads.iter().enumerate() {
-        let words = vocabulary::of(workload.kind);
+        let kind = kinds::of(workload.kind);
         let present = |name: &str| {
             workload
                 .cells
@@ -23,12 +23,10 @@ pub(in super::super) fn percentiles(summary: &Summary) -> Vec<Table> {
                 .flat_map(|cell| &cell.backends)
                 .any(|on| on.operations.contains_key(name))
         };
-        // LIST is what a cold read is compared by; the whole read stands in the fold.
-        let main = if words.operations.contains(&"list") && present("list") {
-            "list"
-        } else {
-            words.main
-        };
+        let main = kind
+            .tabled
+            .filter(|name| present(name))
+            .unwrap_or(kind.main);
         tables.extend(latencies(
             index,
             workload,

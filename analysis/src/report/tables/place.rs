@@ -3,9 +3,9 @@
 use bakeoff_crds::run::Manifest;
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{dash, drop_empty};
+use crate::format;
 use crate::index::Entry;
 use crate::summary::Summary;
 

@@ -1,12 +1,13 @@
 //! What races found, by mode: the same checks are to find nothing in one and something in the others.
 
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{GuardMode, WorkloadKind};
+use bakeoff_crds::spec::GuardMode;
 
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::trust;
+use crate::format;
+use crate::kinds;
 use crate::summary::Summary;
 use crate::vocabulary;
 
@@ -15,7 +16,8 @@ pub(in super::super) fn races(summary: &Summary) -> Vec<Table> {
     let several = summary.backends.len() > 1;
     let mut tables = Vec::new();
     for (w, workload) in summary.workloads.iter().enumerate() {
-        if workload.kind != WorkloadKind::CasRace {
+        let kind = kinds::of(workload.kind);
+        if !kind.checks_by_cell {
             continue;
         }
         let mut heads = Vec::new();
@@ -47,8 +49,7 @@ pub(in super::super) fn races(summary: &Summary) -> Vec<Table> {
             ),
             &columns,
         );
-        let vocabulary = vocabulary::of(workload.kind);
-        for name in vocabulary.checks {
+        for name in kind.checks {
             let mut row: Vec<Datum> =
                 vec![format!("{name}: {}", vocabulary::describe_check(name)).into()];
             row.extend(places.iter().map(|(place, on)| {
@@ -62,11 +63,11 @@ pub(in super::super) fn races(summary: &Summary) -> Vec<Table> {
             }));
             table.rows.push(row);
         }
-        for name in vocabulary.counters {
-            let mut row: Vec<Datum> = vec![(*name).into()];
+        for counter in kind.counters {
+            let mut row: Vec<Datum> = vec![counter.as_str().into()];
             row.extend(places.iter().map(|(place, on)| {
-                on.counters.get(*name).map_or_else(Datum::none, |count| {
-                    Datum::figure(format::whole(*count), format!("{place}/counters/{name}"))
+                on.counters.get(counter).map_or_else(Datum::none, |count| {
+                    Datum::figure(format::whole(*count), format!("{place}/counters/{counter}"))
                 })
             }));
             table.rows.push(row);

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bakeoff_crds::spec::WorkloadKind;
-
 use super::super::datum::Datum;
-use super::super::format;
 use super::super::model::Table;
 use super::{dash, drop_empty, short};
+use crate::format;
+use crate::kinds;
 use crate::summary::{CheckSummary, Summary};
 use crate::vocabulary;
 
@@ -65,8 +64,8 @@ pub(in super::super) fn checks(summary: &Summary) -> Option<Table> {
         &columns,
     );
     for (w, workload) in summary.workloads.iter().enumerate() {
-        // Races have tables of their own, by mode.
-        if workload.kind == WorkloadKind::CasRace {
+        // Those have tables of their own.
+        if kinds::of(workload.kind).checks_by_cell {
             continue;
         }
         let names: BTreeSet<&str> = workload
@@ -165,8 +164,7 @@ pub(in super::super) fn drift(summary: &Summary) -> Option<Table> {
         ],
     );
     for (w, workload) in summary.workloads.iter().enumerate() {
-        // Its window ends with its work, so its rate falls by nature.
-        if workload.kind == WorkloadKind::Consistency {
+        if kinds::of(workload.kind).ends_with_its_work {
             continue;
         }
         for (c, cell) in workload.cells.iter().enumerate() {

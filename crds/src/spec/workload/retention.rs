@@ -1,6 +1,8 @@
 //! A1: how the rows of a past range of time leave the table.
 
-use super::Load;
+use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
+use crate::schedule::factor;
+use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,31 @@ pub struct Retention {
     /// How the operations arrive: insertions and transitions together, in the mix that holds the
     /// number of runs that move.
     pub load: Load,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
+    "retention",
+    Ground::Postgres,
+    &[
+        Levels::List("activeRuns"),
+        Levels::List("methods"),
+        Levels::Load,
+    ],
+);
+
+impl Measured for Retention {
+    fn factors(&self) -> Vec<Factor> {
+        let methods: Vec<&str> = self.methods.iter().map(|one| one.as_str()).collect();
+        vec![
+            listed(factor::ACTIVE_RUNS, &self.active_runs),
+            listed(factor::METHOD, &methods),
+            of_load(&self.load),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 fn default_methods() -> Vec<RetentionMethod> {

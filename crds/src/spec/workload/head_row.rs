@@ -1,6 +1,8 @@
-//! Workloads on Postgres.
+//! A0: the life of runs in one head table.
 
-use super::Load;
+use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
+use crate::schedule::factor;
+use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,35 @@ pub struct HeadRow {
     pub connections: i32,
 }
 
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
+    "headRow",
+    Ground::Postgres,
+    &[
+        Levels::List("activeRuns"),
+        Levels::List("fillfactor"),
+        Levels::ListOrLoad("runsPerMonth"),
+    ],
+);
+
+impl Measured for HeadRow {
+    fn factors(&self) -> Vec<Factor> {
+        let arrivals = match (&self.runs_per_month, &self.load) {
+            (Some(months), _) => listed(factor::RUNS_PER_MONTH, months),
+            (None, Some(load)) => of_load(load),
+            (None, None) => (factor::RATE_PER_SECOND, Vec::new()),
+        };
+        vec![
+            listed(factor::ACTIVE_RUNS, &self.active_runs),
+            listed(factor::FILLFACTOR, &self.fillfactor),
+            arrivals,
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        self.load.as_ref().is_none_or(|load| load.open.is_some())
+    }
+}
+
 fn default_active_runs() -> Vec<i32> {
     vec![100_000]
 }
@@ -106,12 +137,6 @@ impl HeadRow {
     pub fn rate(&self, runs_per_month: u64) -> f64 {
         rate(runs_per_month, (self.min_transitions, self.max_transitions))
     }
-
-    /// Whether operations arrive at planned instants.
-    #[must_use]
-    pub fn open_loop(&self) -> bool {
-        self.load.as_ref().is_none_or(|load| load.open.is_some())
-    }
 }
 
 #[cfg(test)]
@@ -129,6 +154,6 @@ mod tests {
             "{}",
             spec.rate(1_000_000_000)
         );
-        assert!(spec.open_loop());
+        assert!(spec.is_open());
     }
 }

@@ -1,7 +1,9 @@
-//! The long soak of the head table.
+//! Soak: one head table over hours or days.
 
-use super::backend::SettingValue;
-use super::postgres;
+use super::head_row;
+use super::{Factor, Levels, Measured, WorkloadTraits, listed};
+use crate::schedule::factor;
+use crate::spec::{Ground, SettingValue};
 use kube::KubeSchema;
 use kube::core::Rule;
 use schemars::JsonSchema;
@@ -43,19 +45,19 @@ pub struct Soak {
     #[x_kube(validation = Rule::new("'None' in self").message("snapshots must contain None: what a held snapshot does is shown against it"))]
     pub snapshots: Vec<SnapshotHeld>,
     /// Share of the open runs that sleep: they are there and never move. Percent, 0 to 99, default 10.
-    #[serde(default = "postgres::default_sleepers")]
+    #[serde(default = "head_row::default_sleepers")]
     #[schemars(range(min = 0, max = 99))]
     pub sleeper_percent: i32,
     /// Fewest transitions of a run between its creation and its completion. 1 to 1000, default 5.
-    #[serde(default = "postgres::default_min_transitions")]
+    #[serde(default = "head_row::default_min_transitions")]
     #[schemars(range(min = 1, max = 1_000))]
     pub min_transitions: i32,
     /// Most transitions of a run. 1 to 1000, default 20.
-    #[serde(default = "postgres::default_max_transitions")]
+    #[serde(default = "head_row::default_max_transitions")]
     #[schemars(range(min = 1, max = 1_000))]
     pub max_transitions: i32,
     /// Bytes of the state that each transition rewrites. 0 to 2000, default 200.
-    #[serde(default = "postgres::default_state_bytes")]
+    #[serde(default = "head_row::default_state_bytes")]
     #[schemars(range(min = 0, max = 2_000))]
     pub state_bytes: i32,
     /// Operations per second, Poisson: creations, transitions and completions together, in the mix that holds
@@ -69,9 +71,38 @@ pub struct Soak {
     #[schemars(range(min = 1_000_000, max = 100_000_000_000_i64))]
     pub runs_per_month: Option<i64>,
     /// Connections that carry the load. 1 to 200, default 16.
-    #[serde(default = "postgres::default_connections")]
+    #[serde(default = "head_row::default_connections")]
     #[schemars(range(min = 1, max = 200))]
     pub connections: i32,
+}
+
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits {
+    in_segments: true,
+    ..WorkloadTraits::new(
+        "soak",
+        Ground::Postgres,
+        &[
+            Levels::List("fillfactor"),
+            Levels::List("autovacuum"),
+            Levels::List("snapshots"),
+        ],
+    )
+};
+
+impl Measured for Soak {
+    fn factors(&self) -> Vec<Factor> {
+        let profiles: Vec<&str> = self.autovacuum.iter().map(|p| p.name.as_str()).collect();
+        let held: Vec<&str> = self.snapshots.iter().map(|one| one.as_str()).collect();
+        vec![
+            listed(factor::FILLFACTOR, &self.fillfactor),
+            listed(factor::AUTOVACUUM, &profiles),
+            listed(factor::SNAPSHOT, &held),
+        ]
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 fn default_active_runs() -> i32 {
@@ -147,7 +178,7 @@ impl Soak {
     pub fn rate(&self) -> f64 {
         match (self.rate_per_second, self.runs_per_month) {
             (Some(rate), _) => f64::from(rate),
-            (None, months) => postgres::rate(
+            (None, months) => head_row::rate(
                 months.unwrap_or(0).unsigned_abs(),
                 (self.min_transitions, self.max_transitions),
             ),

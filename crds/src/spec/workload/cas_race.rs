@@ -1,5 +1,8 @@
-//! The race of experiment A2.
+//! A2: writers that race for the same runs.
 
+use super::{Factor, Levels, Measured, WorkloadTraits, listed};
+use crate::schedule::factor;
+use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,24 @@ pub struct CasRace {
     pub faults: RaceFaults,
 }
 
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits {
+    is_control: |cell| {
+        cell.get(factor::MODE).map(String::as_str) != Some(GuardMode::Guarded.as_str())
+    },
+    ..WorkloadTraits::new("casRace", Ground::Postgres, &[Levels::List("modes")])
+};
+
+impl Measured for CasRace {
+    fn factors(&self) -> Vec<Factor> {
+        let modes: Vec<&str> = self.modes.iter().map(|mode| mode.as_str()).collect();
+        vec![listed(factor::MODE, &modes)]
+    }
+
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
 impl CasRace {
     /// The Redis server that keeps the locks, where one is asked for.
     #[must_use]
@@ -74,14 +95,9 @@ pub struct TableLock {}
 /// and 128Mi. All races of an experiment share one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!self.version.startsWith('latest')").message("version must be pinned, not latest: pick one of the chart's catalogue (kubectl get configmap -l bakeoff.dev/catalogue -A -o yaml)"))]
 pub struct RedisLock {
     /// A release of the chart's catalogue, for example `"7.0.15"`. Quote it, it is a string.
-    #[schemars(
-        length(min = 1, max = 64),
-        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    )]
-    pub version: String,
+    pub version: Version,
 }
 
 fn default_writers() -> i32 {

@@ -1,0 +1,162 @@
+//! Systems under test.
+//!
+//! What there is to know of a kind stands in its own file. The table below names the members of the union once; the
+//! lists in admission rules follow from it.
+
+mod minio;
+mod postgres;
+mod postgres_url;
+mod s3;
+mod seaweedfs;
+
+pub use minio::MinioBackend;
+pub use postgres::{PostgresBackend, SettingValue};
+pub use postgres_url::{PostgresUrlBackend, SecretKeyRef};
+pub use s3::S3Backend;
+pub use seaweedfs::SeaweedfsBackend;
+
+use super::{Equipment, Ground, rules};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is true of every backend that sets the same member.
+#[derive(Debug)]
+pub struct BackendTraits {
+    /// The member of the spec's union.
+    pub name: &'static str,
+    /// What the backend is.
+    pub kind: BackendKind,
+    /// What can be measured on it.
+    pub ground: Ground,
+    /// Whether it was there before the experiment and stays after it.
+    pub external: bool,
+}
+
+macro_rules! backends {
+    ($($(#[doc = $doc:tt])+ $member:ident: $variant:ident($type:ident),)+) => {
+        /// A system under test: one of the kinds below.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+        #[serde(rename_all = "camelCase")]
+        #[x_kube(validation = rules::one_kind_of_backend())]
+        #[x_kube(validation = rules::external_backends_have_no_equipment())]
+        pub struct Backend {
+            /// The name used in results, decisions and the names of children: lower-case letters, digits and dashes.
+            #[schemars(
+                length(min = 1, max = 30),
+                regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$")
+            )]
+            pub name: String,
+            $(
+                $(#[doc = $doc])+
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $member: Option<$type>,
+            )+
+            /// States the equipment again. Allowed only when equal to `spec.equipment`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub equipment: Option<Equipment>,
+        }
+
+        /// The one member of a backend's union that is set.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum BackendSpec<'a> {
+            $($(#[doc = $doc])+ $variant(&'a $type),)+
+        }
+
+        impl BackendSpec<'_> {
+            /// What is true of every backend of its sort.
+            #[must_use]
+            pub fn traits(self) -> &'static BackendTraits {
+                match self {
+                    $(Self::$variant(_) => &$member::TRAITS,)+
+                }
+            }
+        }
+
+        /// What is true of the backends that a spec may name, member by member.
+        pub(super) const TRAITS: &[&BackendTraits] = &[$(&$member::TRAITS),+];
+
+        impl Backend {
+            /// The member that is set, or `None` unless exactly one is.
+            #[must_use]
+            pub fn member(&self) -> Option<BackendSpec<'_>> {
+                let members = [$(self.$member.as_ref().map(BackendSpec::$variant)),+];
+                let mut set = members.into_iter().flatten();
+                set.next().filter(|_| set.next().is_none())
+            }
+        }
+    };
+}
+
+backends! {
+    /// A MinIO server, provisioned for the experiment and removed after it.
+    minio: Minio(MinioBackend),
+    /// A SeaweedFS server, provisioned for the experiment and removed after it.
+    seaweedfs: Seaweedfs(SeaweedfsBackend),
+    /// A Postgres server, provisioned for the experiment and removed after it.
+    postgres: Postgres(PostgresBackend),
+    /// A Postgres server that exists already. The schema `bakeoff` is made in its database, refused if there is one,
+    /// and dropped after the experiment.
+    postgres_url: PostgresUrl(PostgresUrlBackend),
+    /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
+    s3: S3(S3Backend),
+}
+
+impl Backend {
+    /// What the backend is, or `None` unless exactly one member is set.
+    #[must_use]
+    pub fn kind(&self) -> Option<BackendKind> {
+        self.member().map(|member| member.traits().kind)
+    }
+
+    /// The pinned version of a provisioned backend.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self.member()? {
+            BackendSpec::Minio(minio) => Some(&minio.version),
+            BackendSpec::Seaweedfs(seaweedfs) => Some(&seaweedfs.version),
+            BackendSpec::Postgres(postgres) => Some(&postgres.version),
+            BackendSpec::PostgresUrl(_) | BackendSpec::S3(_) => None,
+        }
+    }
+}
+
+/// What a backend is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum BackendKind {
+    /// A provisioned MinIO server.
+    Minio,
+    /// A provisioned SeaweedFS server.
+    Seaweedfs,
+    /// A Postgres server, provisioned or external.
+    Postgres,
+    /// An external S3 endpoint.
+    S3,
+    /// A provisioned Redis server. It keeps locks beside a backend and is never one itself.
+    Redis,
+}
+
+impl BackendKind {
+    /// The name for people and for keys of the catalogue.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minio => "minio",
+            Self::Seaweedfs => "seaweedfs",
+            Self::Postgres => "postgres",
+            Self::S3 => "s3",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// The name of a Secret in the Experiment's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
