@@ -19,7 +19,7 @@ use aws_smithy_http_client::tls;
 use bakeoff_crds::names;
 use bakeoff_crds::run::StoreTarget;
 
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
 
 /// How the name of a file ends that is still being written. One that a crash left is listed by nobody and written over
 /// by the next attempt at it.
@@ -100,8 +100,8 @@ pub fn credentials(folder: &str) -> Result<Credentials, StoreError> {
         }
     };
     Ok(Credentials {
-        access_key_id: read(names::SECRET_ACCESS_KEY_ID)?,
-        secret_access_key: read(names::SECRET_SECRET_ACCESS_KEY)?,
+        user: read(names::SECRET_ACCESS_KEY_ID)?,
+        secret: read(names::SECRET_SECRET_ACCESS_KEY)?,
         session_token: read(names::SECRET_SESSION_TOKEN).ok(),
     })
 }
@@ -115,8 +115,8 @@ pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Cred
         ))
         .build_https();
     let keys = aws_sdk_s3::config::Credentials::new(
-        &credentials.access_key_id,
-        &credentials.secret_access_key,
+        &credentials.user,
+        &credentials.secret,
         credentials.session_token.clone(),
         None,
         "bakeoff",
@@ -582,6 +582,6 @@ mod tests {
         assert!(error.to_string().contains("accessKeyId"), "{error}");
         std::fs::write(folder.path().join("accessKeyId"), "id\n").unwrap();
         std::fs::write(folder.path().join("secretAccessKey"), "secret").unwrap();
-        assert_eq!(credentials(path).unwrap().access_key_id, "id");
+        assert_eq!(credentials(path).unwrap().user, "id");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::{self, Control, Follower};
+use crate::credentials::Credentials;
 use crate::run::{self, Run, RunError};
-use crate::sigv4::Credentials;
 use crate::stall::Stall;
 use crate::store::Store;
 use crate::{calibrate as node, null_postgres, null_s3, report as reporting};
@@ -157,8 +157,8 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         })
     };
     let credentials = Credentials {
-        access_key_id: variable("AWS_ACCESS_KEY_ID")?,
-        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        user: variable("AWS_ACCESS_KEY_ID")?,
+        secret: variable("AWS_SECRET_ACCESS_KEY")?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
     };
     let target = StoreTarget {

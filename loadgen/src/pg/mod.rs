@@ -20,8 +20,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::s3::{Failure, FailureClass};
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
+use crate::failure::{Failure, FailureClass};
 
 /// The longest that opening a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,8 +54,8 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Connections to `database` at `endpoint` (`postgres://host:port`); the access key is the user, the
-    /// secret key the password. An operation that takes longer than `timeout` is recorded as a timeout.
+    /// Connections to `database` at `endpoint` (`postgres://host:port`); the user and the password are those of the
+    /// credentials. An operation that takes longer than `timeout` is recorded as a timeout.
     ///
     /// # Errors
     /// When the endpoint is not of that form.
@@ -78,8 +78,8 @@ impl Connector {
             .host(host)
             .port(port)
             .dbname(database)
-            .user(&credentials.access_key_id)
-            .password(&credentials.secret_access_key)
+            .user(&credentials.user)
+            .password(&credentials.secret)
             .application_name("bakeoff")
             // What encrypts does so below the library.
             .ssl_mode(SslMode::Disable)
@@ -116,6 +116,12 @@ impl Connector {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
     }
 
     /// How long an operation may take.
@@ -276,8 +282,8 @@ mod tests {
     #[test]
     fn an_address_has_a_host_and_a_port() {
         let credentials = Credentials {
-            access_key_id: "u".into(),
-            secret_access_key: "p".into(),
+            user: "u".into(),
+            secret: "p".into(),
             session_token: None,
         };
         let at = |endpoint: &str| {

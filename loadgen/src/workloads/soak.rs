@@ -18,9 +18,9 @@ use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Part, WorkloadError, memory};
 use crate::arrivals::Plan;
+use crate::failure::{Failure, FailureClass};
 use crate::pg::observe::{self, Observer, Sample};
 use crate::pg::{Connector, end_sessions, failure, literal};
-use crate::s3::{Failure, FailureClass};
 use crate::{cgroup, clock};
 
 /// How long connections that were left may take to end.

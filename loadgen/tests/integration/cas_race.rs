@@ -351,7 +351,7 @@ fn a_lock_in_redis_excludes_until_it_runs_out_or_is_deleted() {
         assert!(second.take("a", 5, 200).await.unwrap());
 
         let mut stranger = support::credentials();
-        stranger.secret_access_key = "wrong".into();
+        stranger.secret = "wrong".into();
         let refused = redis.server_with(&stranger);
         let error = probe::wait_lock("lock", &refused, Duration::from_secs(60))
             .await

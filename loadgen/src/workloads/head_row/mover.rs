@@ -8,11 +8,11 @@ use tokio_postgres::types::Type;
 use super::lives::{Lives, Step};
 use crate::clock;
 use crate::drive::Worker;
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::Due;
 use crate::pg::Connector;
 use crate::pg::wire::{Value, Wire};
 use crate::record::{Recorder, Sample};
-use crate::s3::{Failure, FailureClass};
 use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.

@@ -32,11 +32,11 @@ use crate::arrivals::Plan;
 use crate::cgroup;
 use crate::clock::{self, SECOND};
 use crate::drive::{Timing, drive};
+use crate::failure::{Failure, FailureClass};
 use crate::pg::locks::{self, Locks};
 use crate::pg::observe::{Observer, Sample};
 use crate::pg::{Connector, series};
 use crate::record::Recorder;
-use crate::s3::{Failure, FailureClass};
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
 /// that fall into a drop of fifty milliseconds would be their maximum.
