@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bakeoff_loadgen::clock::{self, SECOND};
+use bakeoff_loadgen::failure::{Failure, FailureClass};
 use bakeoff_loadgen::record::{Recorder, Sample};
-use bakeoff_loadgen::s3::{Failure, FailureClass};
 
 const OPERATIONS: u64 = 2_000_000;
 const ROUNDS: usize = 5;

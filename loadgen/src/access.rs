@@ -8,11 +8,16 @@ use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
 
 use crate::backend_metrics::{self, Observation};
+use crate::credentials::Credentials;
 use crate::pg::{self, Connector};
 use crate::probe::{self, ProbeError};
 use crate::s3::conn::Dialer;
 use crate::s3::{Target, TargetError};
-use crate::sigv4::Credentials;
+
+/// The database of a Postgres server, which a plan names where it has the bucket of others.
+fn database(at: &ResolvedBackend) -> &str {
+    &at.bucket
+}
 
 /// Connections to a backend.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ impl Access {
         timeout: Duration,
     ) -> Result<Self, TargetError> {
         if at.kind == BackendKind::Postgres {
-            let connector = Connector::new(&at.endpoint, &at.bucket, credentials, timeout);
+            let connector = Connector::new(&at.endpoint, database(at), credentials, timeout);
             return connector
                 .map(Self::Postgres)
                 .map_err(|_| TargetError::Endpoint {

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::arrivals::{Instants, Plan};
 use crate::clock::{self, SECOND};
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::{self, Due, Handoff, RealTime};
 use crate::record::Recorder;
-use crate::s3::{Failure, FailureClass};
 
 /// A backend that is away must not turn a closed loop into a storm of connects.
 const AWAY_PAUSE: Duration = Duration::from_millis(50);

@@ -7,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo};
 use redis::{RedisConnectionInfo, RedisError, ServerErrorKind};
 
-use crate::s3::{Failure, FailureClass};
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
+use crate::failure::{Failure, FailureClass};
 
 /// The longest that opening a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -64,8 +64,8 @@ impl LockServer {
         }
         let port = port.parse().map_err(|_| wrong())?;
         let mut who = RedisConnectionInfo::default().set_skip_set_lib_name();
-        if !credentials.secret_access_key.is_empty() {
-            who = who.set_password(&credentials.secret_access_key);
+        if !credentials.secret.is_empty() {
+            who = who.set_password(&credentials.secret);
         }
         let at = ConnectionAddr::Tcp(host.to_owned(), port)
             .into_connection_info()
@@ -207,8 +207,8 @@ mod tests {
 
     fn at(endpoint: &str) -> Result<LockServer, LockAddressError> {
         let credentials = Credentials {
-            access_key_id: "u".into(),
-            secret_access_key: "p".into(),
+            user: "u".into(),
+            secret: "p".into(),
             session_token: None,
         };
         LockServer::new(endpoint, &credentials, Duration::from_secs(1))

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::failure::{Failure, FailureClass};
 use crate::lock_server::LockServer;
 use crate::pg::{Connector, observe};
+use crate::s3::ListRequest;
 use crate::s3::conn::{Connection, Dialer};
-use crate::s3::{Failure, FailureClass, ListRequest};
 
 /// Credentials of a service that just started may need a moment to be known.
 const REFUSALS: u32 = 10;

@@ -9,6 +9,7 @@
 //! Source: "Signature Version 4 signing process" and "Examples: Signature Calculations in AWS
 //! Signature Version 4", Amazon S3 API reference.
 
+use crate::credentials::Credentials;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -17,25 +18,6 @@ pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// The SHA-256 of an empty body, in hexadecimal.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// An access key. Its `Debug` form never shows the secret.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The public half, sent with every request.
-    pub access_key_id: String,
-    /// The secret half.
-    pub secret_access_key: String,
-    /// The token of temporary credentials.
-    pub session_token: Option<String>,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("access_key_id", &self.access_key_id)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What is signed. Path and query are already percent-encoded, the query sorted by parameter; the
 /// headers are lower-case, trimmed and sorted by name, and include `host` and `x-amz-date`.
@@ -105,7 +87,7 @@ impl Signer {
     fn new_day(&mut self) {
         self.day = self.stamp[..8].to_owned();
         self.scope = format!("{}/{}/{}/aws4_request", self.day, self.region, self.service);
-        let secret = format!("AWS4{}", self.credentials.secret_access_key);
+        let secret = format!("AWS4{}", self.credentials.secret);
         let date = mac(keyed(secret.as_bytes()), self.day.as_bytes());
         let region = mac(keyed(&date), self.region.as_bytes());
         let service = mac(keyed(&region), self.service.as_bytes());
@@ -154,7 +136,7 @@ impl Signer {
         let mut header = String::with_capacity(256);
         for part in [
             "AWS4-HMAC-SHA256 Credential=",
-            &self.credentials.access_key_id,
+            &self.credentials.user,
             "/",
             &self.scope,
             ", SignedHeaders=",
@@ -239,8 +221,8 @@ mod tests {
     /// AWS's test suite for signature version 4: service `service`, 30 August 2015.
     fn suite(method: &str, query: &str) -> String {
         let credentials = Credentials {
-            access_key_id: "AKIDEXAMPLE".into(),
-            secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
+            user: "AKIDEXAMPLE".into(),
+            secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
             session_token: None,
         };
         let mut signer = Signer::new(credentials, "us-east-1", "service");
@@ -295,8 +277,8 @@ mod tests {
         hash: &str,
     ) -> String {
         let credentials = Credentials {
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-            secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+            user: "AKIAIOSFODNN7EXAMPLE".into(),
+            secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
             session_token: None,
         };
         let mut headers = vec![
@@ -370,8 +352,8 @@ mod tests {
     #[test]
     fn debug_hides_the_secret() {
         let credentials = Credentials {
-            access_key_id: "id".into(),
-            secret_access_key: "hush".into(),
+            user: "id".into(),
+            secret: "hush".into(),
             session_token: Some("token".into()),
         };
         let text = format!("{credentials:?}");
@@ -431,7 +413,7 @@ mod tests {
             let query = vec![("list-type".to_owned(), "2".to_owned()), ("prefix".to_owned(), prefix.clone())];
             let expected = official(&secret, &key, &query, seconds);
             let credentials = Credentials {
-                access_key_id: "AKID".into(), secret_access_key: secret, session_token: None,
+                user: "AKID".into(), secret, session_token: None,
             };
             let mut signer = Signer::new(credentials, "eu-west-3", "s3");
             let seconds = i64::try_from(seconds).unwrap();

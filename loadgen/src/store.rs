@@ -1,7 +1,9 @@
 //! The results store: a bucket through the AWS SDK, or a local folder. Nothing here is measured, so
 //! requests are repeated until the store has them.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -17,7 +19,11 @@ use aws_smithy_http_client::tls;
 use bakeoff_crds::names;
 use bakeoff_crds::run::StoreTarget;
 
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
+
+/// How the name of a file ends that is still being written. One that a crash left is listed by nobody and written over
+/// by the next attempt at it.
+const PARTIAL: &str = "partial";
 
 /// Why the results store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +100,8 @@ pub fn credentials(folder: &str) -> Result<Credentials, StoreError> {
         }
     };
     Ok(Credentials {
-        access_key_id: read(names::SECRET_ACCESS_KEY_ID)?,
-        secret_access_key: read(names::SECRET_SECRET_ACCESS_KEY)?,
+        user: read(names::SECRET_ACCESS_KEY_ID)?,
+        secret: read(names::SECRET_SECRET_ACCESS_KEY)?,
         session_token: read(names::SECRET_SESSION_TOKEN).ok(),
     })
 }
@@ -109,8 +115,8 @@ pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Cred
         ))
         .build_https();
     let keys = aws_sdk_s3::config::Credentials::new(
-        &credentials.access_key_id,
-        &credentials.secret_access_key,
+        &credentials.user,
+        &credentials.secret,
         credentials.session_token.clone(),
         None,
         "bakeoff",
@@ -213,10 +219,11 @@ impl Store {
     pub async fn ensure(&self) -> Result<(), StoreError> {
         match self {
             Self::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(|source| StoreError::File {
+                let failed = |source| StoreError::File {
                     path: folder.clone(),
                     source,
-                })
+                };
+                create_folders(folder).map_err(failed)
             }
             Self::Bucket {
                 client,
@@ -259,7 +266,7 @@ impl Store {
         }
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, whole or not at all. Once it is written a crash of the machine does not take it away.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -271,12 +278,7 @@ impl Store {
                     path: path.clone(),
                     source,
                 };
-                if let Some(parent) = path.parent() {
-                    std::fs::create_dir_all(parent).map_err(failed)?;
-                }
-                let partial = path.with_extension("partial");
-                std::fs::write(&partial, bytes).map_err(failed)?;
-                std::fs::rename(&partial, &path).map_err(failed)
+                write(&path, &bytes).map_err(failed)
             }
             Self::Bucket {
                 client,
@@ -386,6 +388,8 @@ impl Store {
                         let path = entry.path();
                         if path.is_dir() {
                             open.push(path);
+                        } else if path.extension().is_some_and(|end| end == PARTIAL) {
+                            continue;
                         } else if let Ok(name) = path.strip_prefix(folder) {
                             names.push(name.to_string_lossy().into_owned());
                         }
@@ -418,6 +422,39 @@ impl Store {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+/// Writes a file beside its place, and puts it there once the disk has it.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folders(folder)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".");
+    beside.push(PARTIAL);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    // The name is on the disk only once the folder is.
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder and those above it, each of them on the disk.
+fn create_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = match folder.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create_folders(above)?;
+    match std::fs::create_dir(folder) {
+        // Another generator was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    File::open(above)?.sync_all()
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -513,6 +550,29 @@ mod tests {
         });
     }
 
+    /// What a crash in the midst of a write leaves is no file of the run, whatever is written beside it.
+    #[test]
+    fn a_write_that_was_cut_off_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::Folder(folder.path().to_owned());
+        std::fs::create_dir_all(folder.path().join("trials/a/1")).unwrap();
+        std::fs::write(folder.path().join("trials/a/1/trial.json.partial"), "{").unwrap();
+        crate::testing::local(async {
+            for name in ["trials/a/1/trial.json", "trials/a/1/trial.hlog"] {
+                assert_eq!(store.get(name).await.unwrap(), None);
+                store.put(name, name.as_bytes().to_vec()).await.unwrap();
+            }
+            std::fs::write(folder.path().join("trials/a/1/part.json.partial"), "{").unwrap();
+            assert_eq!(
+                store.list("").await.unwrap(),
+                ["trials/a/1/trial.hlog", "trials/a/1/trial.json"]
+            );
+        });
+        // Two files whose names differ in their ends alone are written beside each other.
+        let written = std::fs::read_to_string(folder.path().join("trials/a/1/trial.json"));
+        assert_eq!(written.unwrap(), "trials/a/1/trial.json");
+    }
+
     #[test]
     fn credentials_say_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
@@ -522,6 +582,6 @@ mod tests {
         assert!(error.to_string().contains("accessKeyId"), "{error}");
         std::fs::write(folder.path().join("accessKeyId"), "id\n").unwrap();
         std::fs::write(folder.path().join("secretAccessKey"), "secret").unwrap();
-        assert_eq!(credentials(path).unwrap().access_key_id, "id");
+        assert_eq!(credentials(path).unwrap().user, "id");
     }
 }

@@ -11,9 +11,9 @@ use bakeoff_crds::spec::ExperimentSpec;
 use serde_json::{Value, json};
 
 use crate::access::Access;
+use crate::credentials::Credentials;
 use crate::null_postgres;
 use crate::pg::Connector;
-use crate::sigv4::Credentials;
 use crate::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
 
@@ -46,8 +46,8 @@ where
 /// A null server lets everybody in.
 pub fn anybody() -> Credentials {
     Credentials {
-        access_key_id: "null".into(),
-        secret_access_key: "null".into(),
+        user: "null".into(),
+        secret: "null".into(),
         session_token: None,
     }
 }

@@ -19,45 +19,25 @@ mod versions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::CheckRecord;
 
 pub use self::event::{Event, Outcome, Span};
 use self::versions::{Versions, Write};
 use super::Check;
 
-/// The names of the checks, in the order of the report.
-pub mod name {
-    /// GET after an acknowledged PUT found nothing.
-    pub const READ_AFTER_WRITE: &str = "readAfterWriteMisses";
-    /// GET answered a version older than the last acknowledged one.
-    pub const STALE_READ: &str = "staleReads";
-    /// GET answered a body that nobody wrote under this key.
-    pub const TORN: &str = "tornObjects";
-    /// GET or LIST showed a key after its delete was acknowledged.
-    pub const RESURRECTED: &str = "resurrectedDeletes";
-    /// LIST left out a key that was acknowledged before the scan or the page without a token began.
-    pub const LIST_MISS: &str = "listMisses";
-    /// Keys not strictly ascending by bytes, before the lower bound, or outside the prefix.
-    pub const ORDER: &str = "orderViolations";
-    /// A key twice in one scan.
-    pub const DUPLICATE: &str = "pageDuplicates";
-    /// A key shown while one that was acknowledged before its write began is not.
-    pub const TAIL_GAP: &str = "tailGaps";
-    /// Keys acknowledged, never deleted, and missing from the last listing that had to show them.
-    pub const LOST: &str = "lostWrites";
-    /// All of them.
-    pub const ALL: [&str; 9] = [
-        READ_AFTER_WRITE,
-        STALE_READ,
-        TORN,
-        RESURRECTED,
-        LIST_MISS,
-        ORDER,
-        DUPLICATE,
-        TAIL_GAP,
-        LOST,
-    ];
-}
+/// The checks, in the order of the report.
+const CHECKS: [&str; 9] = [
+    vocabulary::READ_AFTER_WRITE_MISSES,
+    vocabulary::STALE_READS,
+    vocabulary::TORN_OBJECTS,
+    vocabulary::RESURRECTED_DELETES,
+    vocabulary::LIST_MISSES,
+    vocabulary::ORDER_VIOLATIONS,
+    vocabulary::PAGE_DUPLICATES,
+    vocabulary::TAIL_GAPS,
+    vocabulary::LOST_WRITES,
+];
 
 /// What a history says.
 #[derive(Debug, Default)]
@@ -92,7 +72,7 @@ struct Checker {
 pub fn check(history: &[Event]) -> Report {
     let mut checker = Checker {
         keys: BTreeMap::new(),
-        checks: name::ALL
+        checks: CHECKS
             .into_iter()
             .map(|name| (name, Check::default()))
             .collect(),
@@ -154,7 +134,11 @@ impl Checker {
     }
 
     fn read(&mut self, key: &str, value: Option<u64>, span: Span) {
-        for name in [name::READ_AFTER_WRITE, name::STALE_READ, name::TORN] {
+        for name in [
+            vocabulary::READ_AFTER_WRITE_MISSES,
+            vocabulary::STALE_READS,
+            vocabulary::TORN_OBJECTS,
+        ] {
             self.on(name).checked += 1;
         }
         let versions = self.keys.get(key).cloned().unwrap_or_default();
@@ -176,17 +160,17 @@ impl Checker {
             return;
         }
         let name = match value {
-            None => name::READ_AFTER_WRITE,
+            None => vocabulary::READ_AFTER_WRITE_MISSES,
             Some(found)
                 if !versions
                     .writes
                     .iter()
                     .any(|write| write.value == Some(found)) =>
             {
-                name::TORN
+                vocabulary::TORN_OBJECTS
             }
-            Some(_) if current.is_none() && settled.is_some() => name::RESURRECTED,
-            Some(_) => name::STALE_READ,
+            Some(_) if current.is_none() && settled.is_some() => vocabulary::RESURRECTED_DELETES,
+            Some(_) => vocabulary::STALE_READS,
         };
         if explained(Outcome::Info) {
             self.on(name).uncertain += 1;
@@ -226,8 +210,8 @@ impl Checker {
                 }
             }
         }
-        self.checks.insert(name::LOST, lost);
-        let checks = name::ALL
+        self.checks.insert(vocabulary::LOST_WRITES, lost);
+        let checks = CHECKS
             .into_iter()
             .filter_map(|name| {
                 let check = self.checks.remove(name)?;

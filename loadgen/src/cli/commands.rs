@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::{self, Control, Follower};
+use crate::credentials::Credentials;
 use crate::run::{self, Run, RunError};
-use crate::sigv4::Credentials;
 use crate::stall::Stall;
 use crate::store::Store;
 use crate::{calibrate as node, null_postgres, null_s3, report as reporting};
-use bakeoff_analysis::{compare as comparison, index, outcome};
+use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
 use tokio::sync::watch;
@@ -134,7 +134,7 @@ pub fn calibrate(directory: &Path) -> Ended {
 }
 
 /// The store at a folder or an s3:// address.
-fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
+pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     let Some(address) = results.strip_prefix("s3://") else {
         let folder = PathBuf::from(results.strip_prefix("file://").unwrap_or(results));
         if !folder.is_dir() {
@@ -157,8 +157,8 @@ fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         })
     };
     let credentials = Credentials {
-        access_key_id: variable("AWS_ACCESS_KEY_ID")?,
-        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        user: variable("AWS_ACCESS_KEY_ID")?,
+        secret: variable("AWS_SECRET_ACCESS_KEY")?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
     };
     let target = StoreTarget {
@@ -210,47 +210,6 @@ pub async fn cleanup(plan: &Path) -> Ended {
         )),
         0,
     ))
-}
-
-pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
-    let from = open(results, args)?;
-    let to = Store::Folder(folder.to_owned());
-    let index: Option<index::Index> = match from.get("index.json").await? {
-        Some(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| {
-            Failed::new("FileUnreadable", format!("index.json: {error}"), false)
-        })?),
-        None => None,
-    };
-    let mut copied = 0;
-    for name in from.list("").await? {
-        let Some(bytes) = from.get(&name).await? else {
-            continue;
-        };
-        let listed = index
-            .as_ref()
-            .and_then(|index| index.files.iter().find(|file| file.name == name));
-        if let Some(listed) = listed
-            && listed.sha256 != index::sha256(&bytes)
-        {
-            return Err(Failed::new(
-                "ChecksumMismatch",
-                format!("{name} is not what the index lists"),
-                false,
-            ));
-        }
-        to.put(&name, bytes).await?;
-        copied += 1;
-    }
-    let complete = if index.is_some() {
-        "verified against index.json"
-    } else {
-        "no index.json: not complete"
-    };
-    super::print(&format!(
-        "{copied} files copied to {}, {complete}",
-        folder.display()
-    ));
-    Ok((None, 0))
 }
 
 pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {

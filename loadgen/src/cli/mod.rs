@@ -1,6 +1,7 @@
 //! The command line.
 
 mod commands;
+mod fetch;
 mod standalone;
 
 use std::io::Write as _;
@@ -24,8 +25,11 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would too; 2 wrong usage; 3 failed, another \
-    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (standalone runs).\n\
+    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), or what was fetched is not what its index lists (fetch).\n\
     Log level: BAKEOFF_LOG (error, warn, info, debug), to standard error.";
+
+/// The exit code of a copy that is not what the index lists.
+const UNVERIFIED: u8 = 5;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -63,7 +67,8 @@ enum Command {
         #[command(flatten)]
         termination: TerminationArgs,
     },
-    /// Copies the results of a run into a folder and verifies them against their index.
+    /// Copies the results of a run into a folder and verifies them against their index: what is missing, differs or is
+    /// not listed is named and not copied, and the exit code is 5 then, as it is without an index.
     Fetch {
         /// s3://bucket/prefix, or a folder.
         results: String,
@@ -324,7 +329,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             results,
             folder,
             store,
-        } => (None, commands::fetch(&results, &folder, &store).await),
+        } => (None, fetch::fetch(&results, &folder, &store).await),
         Command::Compare {
             base,
             subject,

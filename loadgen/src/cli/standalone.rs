@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::control::Control;
+use crate::credentials::Credentials;
 use crate::lock_server::LockServer;
 use crate::record::decode;
 use crate::report as reporting;
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
-use crate::sigv4::Credentials;
 use crate::standalone::{Endpoints, plan};
 use crate::store::Store;
 use bakeoff_crds::EndReason;
@@ -33,8 +33,8 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         })
     };
     let credentials = Credentials {
-        access_key_id: variable(&args.access_key_env)?,
-        secret_access_key: variable(&args.secret_key_env)?,
+        user: variable(&args.access_key_env)?,
+        secret: variable(&args.secret_key_env)?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
     };
     let store = Store::Folder(args.out.clone());
@@ -133,8 +133,8 @@ fn lock_server(plan: &RunPlan, args: &StandaloneArgs) -> Result<Option<LockServe
         return Ok(None);
     };
     let credentials = Credentials {
-        access_key_id: String::new(),
-        secret_access_key: std::env::var(&args.lock_password_env).unwrap_or_default(),
+        user: String::new(),
+        secret: std::env::var(&args.lock_password_env).unwrap_or_default(),
         session_token: None,
     };
     LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)

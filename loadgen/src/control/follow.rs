@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{LONG_POLL, Step};
@@ -82,23 +83,22 @@ pub struct Follower {
 }
 
 impl Follower {
-    async fn ask(&self, path: &str) -> Result<Option<String>, FollowError> {
+    async fn ask(&self, method: Method, path: &str) -> Result<Option<String>, FollowError> {
         let url = format!("{}{path}", self.url);
         let silent_since = tokio::time::Instant::now();
         loop {
-            let last = match crate::net::request(
-                http::Method::GET,
-                &url,
-                LONG_POLL + Duration::from_secs(5),
-            )
-            .await
-            {
-                Ok((200, body)) => return Ok(Some(String::from_utf8_lossy(&body).into_owned())),
-                Ok((204, _)) => return Ok(None),
-                Ok((410, _)) => return Err(FollowError::Gone),
-                Ok((status, _)) => format!("HTTP {status}"),
-                Err(error) => error.to_string(),
-            };
+            let last =
+                match crate::net::request(method.clone(), &url, LONG_POLL + Duration::from_secs(5))
+                    .await
+                {
+                    Ok((200, body)) => {
+                        return Ok(Some(String::from_utf8_lossy(&body).into_owned()));
+                    }
+                    Ok((204, _)) => return Ok(None),
+                    Ok((410, _)) => return Err(FollowError::Gone),
+                    Ok((status, _)) => format!("HTTP {status}"),
+                    Err(error) => error.to_string(),
+                };
             if silent_since.elapsed() >= self.patience {
                 let seconds = self.patience.as_secs();
                 return Err(FollowError::Lost {
@@ -117,7 +117,9 @@ impl Follower {
     /// When generator 0 is silent for too long.
     pub async fn next(&self, after: u64) -> Result<Step, FollowError> {
         loop {
-            if let Some(text) = self.ask(&format!("/barrier/step?after={after}")).await?
+            if let Some(text) = self
+                .ask(Method::GET, &format!("/barrier/step?after={after}"))
+                .await?
                 && let Ok(step) = serde_json::from_str(&text)
             {
                 return Ok(step);
@@ -134,7 +136,7 @@ impl Follower {
         let offset = self.clock_ahead().await?;
         loop {
             let path = format!("/barrier/ready?number={number}&index={}", self.index);
-            if let Some(text) = self.ask(&path).await?
+            if let Some(text) = self.ask(Method::POST, &path).await?
                 && let Ok(start) = text.parse::<i128>()
             {
                 let own = u64::try_from(start - i128::from(offset.ahead)).unwrap_or(0);
@@ -147,7 +149,7 @@ impl Follower {
     /// answer is not waited for longer than a moment: the run is over either way.
     pub async fn farewell(&self, number: u64) {
         let path = format!("/barrier/ready?number={number}&index={}", self.index);
-        let _ = tokio::time::timeout(LAST_WORD, self.ask(&path)).await;
+        let _ = tokio::time::timeout(LAST_WORD, self.ask(Method::POST, &path)).await;
     }
 
     /// By how many nanoseconds the wall clock of generator 0 is ahead of this one.
@@ -181,7 +183,7 @@ impl Follower {
         let mut more = String::new();
         for _ in 0..5 {
             let asked = own();
-            let Some(text) = self.ask(path).await? else {
+            let Some(text) = self.ask(Method::GET, path).await? else {
                 continue;
             };
             let answered = own();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bakeoff_crds::run::{Progress, Stage};
 use prometheus_client::collector::Collector;
@@ -225,7 +225,7 @@ fn router(control: Arc<Control>) -> Router {
             get(|| async { format!("{} {}", clock::now(), clock::boot()) }),
         )
         .route("/barrier/step", get(step))
-        .route("/barrier/ready", get(ready))
+        .route("/barrier/ready", post(ready))
         .with_state(control)
 }
 
@@ -348,6 +348,20 @@ mod tests {
             control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
             assert_eq!(control.gather(2, Duration::from_millis(30)).await, None);
+        });
+    }
+
+    /// Whoever only looks, as a browser or a probe does, is nobody's generator.
+    #[test]
+    fn a_look_at_the_barrier_counts_for_nobody() {
+        let control = Arc::new(Control::default());
+        let address = serve(Arc::clone(&control), ([127, 0, 0, 1], 0).into()).unwrap();
+        control.announce("t0", 1, None);
+        let url = format!("http://{address}/barrier/ready?number=1&index=1");
+        crate::testing::local(async {
+            let answer = crate::net::request(http::Method::GET, &url, PATIENCE).await;
+            assert_eq!(answer.unwrap().0, 405);
+            assert_eq!(control.gather(1, Duration::ZERO).await, None);
         });
     }
 

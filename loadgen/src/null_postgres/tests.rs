@@ -1,7 +1,7 @@
 use super::*;
 use crate::access::Access;
+use crate::failure::FailureClass;
 use crate::pg::{Connector, observe};
-use crate::s3::FailureClass;
 use crate::testing::{self, local};
 use crate::workloads::Part;
 

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::failure;
 use crate::clock::{self, SECOND};
-use crate::s3::Failure;
+use crate::failure::Failure;
 
 /// Between two looks. Reading `pg_locks` costs the server a fraction of a millisecond.
 pub const INTERVAL: Duration = Duration::from_millis(15);

@@ -12,7 +12,7 @@ use super::failure;
 use super::log::{self, Logged};
 use super::observe::Observer;
 use crate::clock;
-use crate::s3::Failure;
+use crate::failure::Failure;
 
 /// The most of a log that is read for one window: thousands of runs.
 const MOST_BYTES: i64 = 4 << 20;

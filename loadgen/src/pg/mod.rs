@@ -20,8 +20,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::s3::{Failure, FailureClass};
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
+use crate::failure::{Failure, FailureClass};
 
 /// The longest that opening a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +37,10 @@ pub use socket::{Tls, TlsError};
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<Config>,
+    /// Where the server is, for people; and for the socket, taken apart once.
     address: Arc<str>,
+    host: Arc<str>,
+    port: u16,
     timeout: Duration,
     tls: Option<Tls>,
 }
@@ -51,8 +54,8 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Connections to `database` at `endpoint` (`postgres://host:port`); the access key is the user, the
-    /// secret key the password. An operation that takes longer than `timeout` is recorded as a timeout.
+    /// Connections to `database` at `endpoint` (`postgres://host:port`); the user and the password are those of the
+    /// credentials. An operation that takes longer than `timeout` is recorded as a timeout.
     ///
     /// # Errors
     /// When the endpoint is not of that form.
@@ -68,13 +71,15 @@ impl Connector {
             .trim_end_matches('/')
             .rsplit_once(':')
             .ok_or_else(wrong)?;
+        let host = host.trim_matches(['[', ']']);
+        let port = port.parse().map_err(|_| wrong())?;
         let mut config = Config::new();
         config
-            .host(host.trim_matches(['[', ']']))
-            .port(port.parse().map_err(|_| wrong())?)
+            .host(host)
+            .port(port)
             .dbname(database)
-            .user(&credentials.access_key_id)
-            .password(&credentials.secret_access_key)
+            .user(&credentials.user)
+            .password(&credentials.secret)
             .application_name("bakeoff")
             // What encrypts does so below the library.
             .ssl_mode(SslMode::Disable)
@@ -82,6 +87,8 @@ impl Connector {
         Ok(Self {
             config: Arc::new(config),
             address: address.trim_end_matches('/').into(),
+            host: host.into(),
+            port,
             timeout,
             tls: None,
         })
@@ -111,6 +118,12 @@ impl Connector {
         &self.address
     }
 
+    /// Host and port.
+    #[must_use]
+    pub fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
     /// How long an operation may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -118,11 +131,7 @@ impl Connector {
     }
 
     async fn socket(&self) -> Result<socket::Socket, Failure> {
-        let unusable = || Failure::new(FailureClass::Client, "no host and port");
-        let (host, port) = self.address.rsplit_once(':').ok_or_else(unusable)?;
-        let port = port.parse().map_err(|_| unusable())?;
-        let host = host.trim_matches(['[', ']']);
-        socket::Socket::open((host, port), self.tls.as_ref()).await
+        socket::Socket::open((&*self.host, self.port), self.tls.as_ref()).await
     }
 
     /// Opens a connection for the measured path: prepared statements only, one at a time.
@@ -273,8 +282,8 @@ mod tests {
     #[test]
     fn an_address_has_a_host_and_a_port() {
         let credentials = Credentials {
-            access_key_id: "u".into(),
-            secret_access_key: "p".into(),
+            user: "u".into(),
+            secret: "p".into(),
             session_token: None,
         };
         let at = |endpoint: &str| {

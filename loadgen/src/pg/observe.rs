@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 
 use super::{failure, log_file};
 use crate::clock::{self, SECOND};
-use crate::s3::Failure;
+use crate::failure::Failure;
 
 /// One look at the server and at the table `runs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use super::{Connector, failure};
 use crate::clock;
-use crate::s3::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass};
 
 /// How a partition was detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

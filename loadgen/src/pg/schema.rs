@@ -6,7 +6,7 @@
 use tokio_postgres::Client;
 
 use super::{Connector, failure, literal};
-use crate::s3::Failure;
+use crate::failure::Failure;
 
 /// Why a run may not use a database.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ impl SchemaError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Taken { .. } => false,
-            Self::Refused { failure, .. } => failure.class != crate::s3::FailureClass::Client,
+            Self::Refused { failure, .. } => failure.class != crate::failure::FailureClass::Client,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::url::SslMode;
-use crate::s3::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass};
 
 /// Asks whether the server encrypts: the length and the number of the request.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];

@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use crate::sigv4::Credentials;
+use crate::credentials::Credentials;
 
 /// Why a URL cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,9 +124,8 @@ impl Address {
             port: config.get_ports().first().copied().unwrap_or(5_432),
             database: named(config.get_dbname(), "database")?,
             credentials: Credentials {
-                access_key_id: named(config.get_user(), "user")?,
-                secret_access_key: String::from_utf8(password.to_vec())
-                    .map_err(|_| UrlError::Form)?,
+                user: named(config.get_user(), "user")?,
+                secret: String::from_utf8(password.to_vec()).map_err(|_| UrlError::Form)?,
                 session_token: None,
             },
             ssl,
@@ -173,13 +172,13 @@ mod tests {
         .unwrap();
         assert_eq!(address.endpoint(), "postgres://db.example.com:6432");
         assert_eq!(address.database, "runs");
-        assert_eq!(address.credentials.access_key_id, "me");
-        assert_eq!(address.credentials.secret_access_key, "p@ss:w");
+        assert_eq!(address.credentials.user, "me");
+        assert_eq!(address.credentials.secret, "p@ss:w");
         assert_eq!(address.ssl, SslMode::VerifyFull);
         assert!(!format!("{address:?}").contains("p@ss"));
         let plain = Address::parse("postgresql://me@10.0.0.7/runs?sslmode=disable").unwrap();
         assert_eq!(plain.endpoint(), "postgres://10.0.0.7:5432");
-        assert_eq!(plain.credentials.secret_access_key, "");
+        assert_eq!(plain.credentials.secret, "");
         let six = Address::parse("postgres://me:p@[fd00::7]:5433/runs?sslmode=require").unwrap();
         assert_eq!(six.endpoint(), "postgres://[fd00::7]:5433");
     }

@@ -16,7 +16,7 @@ use tokio_postgres::{Config, NoTls};
 
 use super::refused;
 use super::socket::{Lent, Socket};
-use crate::s3::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass};
 
 /// Answers to these statements are short; a longer one makes the buffer grow.
 const BUFFER: usize = 4_096;
@@ -263,9 +263,9 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Credentials;
     use crate::null_postgres;
     use crate::pg::Connector;
-    use crate::sigv4::Credentials;
     use crate::stall::Stall;
     use std::future::Future;
     use std::net::SocketAddr;
@@ -282,8 +282,8 @@ mod tests {
 
     fn connector(server: SocketAddr) -> Connector {
         let credentials = Credentials {
-            access_key_id: "null".into(),
-            secret_access_key: "null".into(),
+            user: "null".into(),
+            secret: "null".into(),
             session_token: None,
         };
         let endpoint = format!("postgres://{server}");

@@ -20,7 +20,7 @@ use bakeoff_crds::result::{
 use hdrhistogram::Histogram;
 
 use crate::clock::SECOND;
-use crate::s3::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass};
 pub use codec::{RecordError, decode, encode, histogram};
 use seconds::Seconds;
 

@@ -8,11 +8,11 @@ use bakeoff_crds::spec::BackendKind;
 
 use super::{OPERATION_TIMEOUT, RunError};
 use crate::access::Access;
+use crate::credentials::Credentials;
 use crate::pg::schema::{self, SchemaError};
 use crate::pg::url::Address;
 use crate::pg::{Connector, Tls};
 use crate::s3::TargetError;
-use crate::sigv4::Credentials;
 use crate::store::{self, StoreError};
 
 /// A backend that a run measures.

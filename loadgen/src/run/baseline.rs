@@ -17,11 +17,11 @@ use bakeoff_crds::spec::WorkloadKind;
 
 use super::{Run, RunError, stoppable};
 use crate::access::Access;
+use crate::credentials::Credentials;
 use crate::pg::Connector;
 use crate::record::decode;
 use crate::s3::Target;
 use crate::s3::conn::Dialer;
-use crate::sigv4::Credentials;
 use crate::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
 use crate::{null_postgres, null_s3};
@@ -71,8 +71,8 @@ impl Baselines {
     /// Connections to the null server of a workload; starts it when it is the first that asks.
     fn access(&mut self, kind: WorkloadKind) -> Result<Option<Access>, RunError> {
         let credentials = Credentials {
-            access_key_id: "null".to_owned(),
-            secret_access_key: "null".to_owned(),
+            user: "null".to_owned(),
+            secret: "null".to_owned(),
             session_token: None,
         };
         let local = SocketAddr::from(([127, 0, 0, 1], 0));

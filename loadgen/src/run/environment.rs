@@ -87,8 +87,8 @@ async fn distance(backend: &Backend) -> Option<NetworkFacts> {
     let (host, port) = match &backend.access {
         Access::S3(dialer) => (dialer.target().host.clone(), dialer.target().port),
         Access::Postgres(connector) => {
-            let (host, port) = connector.address().rsplit_once(':')?;
-            (host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?)
+            let (host, port) = connector.place();
+            (host.to_owned(), port)
         }
     };
     // The name is looked up once, so that no name server is measured.

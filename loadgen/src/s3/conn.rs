@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::ops::{Failure, FailureClass};
 use super::payload::Payload;
 use super::target::{Target, TargetError};
 use crate::clock;
+use crate::failure::{Failure, FailureClass};
 use crate::sigv4::{EMPTY_SHA256, Request, Signer, UNSIGNED_PAYLOAD, sha256_hex};
 
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");

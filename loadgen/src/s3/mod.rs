@@ -7,6 +7,6 @@ pub mod target;
 pub mod xml;
 
 pub use conn::Connection;
-pub use ops::{Failure, FailureClass, GetReply, ListPage, ListRequest, PutReply};
+pub use ops::{GetReply, ListPage, ListRequest, PutReply};
 pub use payload::Payload;
 pub use target::{Target, TargetError};

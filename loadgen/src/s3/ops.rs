@@ -1,4 +1,4 @@
-//! The S3 operations that are measured, and the classes of their failures.
+//! The S3 operations that are measured.
 
 use bytes::Bytes;
 use http::Method;
@@ -6,117 +6,24 @@ use http::Method;
 use super::conn::{Connection, Keep, Reply};
 use super::payload::Payload;
 use super::xml;
+use crate::failure::{Failure, FailureClass};
 use crate::sigv4::encode_into;
 
-/// Why an operation did not succeed. The classes never share a histogram with successes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FailureClass {
-    /// The backend asked to slow down: 429, or 503.
-    Throttled,
-    /// Any other 5xx, or a 200 that carries an error document.
-    Server,
-    /// The object or bucket does not exist: 404.
-    NotFound,
-    /// Any other 4xx.
-    Client,
-    /// No whole answer within the timeout; recorded as at least the timeout.
-    Timeout,
-    /// The connection broke while the operation was under way.
-    Transport,
-    /// No connection could be opened.
-    Connect,
-    /// The answer came and is not what S3 promises.
-    Malformed,
-    /// Unfinished when the drain ended; recorded as at least the time waited.
-    Censored,
-}
-
-impl FailureClass {
-    /// Every class, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
-        Self::Throttled,
-        Self::Server,
-        Self::NotFound,
-        Self::Client,
-        Self::Timeout,
-        Self::Transport,
-        Self::Connect,
-        Self::Malformed,
-        Self::Censored,
-    ];
-
-    /// The name used in results, metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Server => "serverError",
-            Self::NotFound => "notFound",
-            Self::Client => "clientError",
-            Self::Timeout => "timeout",
-            Self::Transport => "transport",
-            Self::Connect => "connect",
-            Self::Malformed => "malformed",
-            Self::Censored => "censored",
-        }
-    }
-
-    /// Whether the operation certainly had no effect. Everything else is uncertain for ever: a
-    /// write that timed out may still land later.
-    #[must_use]
-    pub fn definite(self) -> bool {
-        matches!(self, Self::NotFound | Self::Client | Self::Connect)
-    }
-}
-
-/// A failed operation.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{}: {detail}", class.as_str())]
-pub struct Failure {
-    /// What kind of failure.
-    pub class: FailureClass,
-    /// What the server or the transport said; bounded to 300 characters.
-    pub detail: String,
-    /// The S3 error code, such as `NoSuchBucket`, where the server sent one.
-    pub code: Option<String>,
-}
-
-impl Failure {
-    /// A failure without an S3 error code.
-    #[must_use]
-    pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
-        let mut detail: String = detail.into();
-        if let Some((end, _)) = detail.char_indices().nth(300) {
-            detail.truncate(end);
-        }
-        Self {
-            class,
-            detail,
-            code: None,
-        }
-    }
-
-    /// The machine-readable reason.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.class.as_str()
-    }
-
-    fn from_reply(reply: &Reply) -> Self {
-        let class = match reply.status {
-            429 | 503 => FailureClass::Throttled,
-            500.. => FailureClass::Server,
-            404 => FailureClass::NotFound,
-            _ => FailureClass::Client,
-        };
-        let error = xml::parse_error(&reply.body);
-        let said = error.as_ref().map_or(String::new(), |error| {
-            format!(" {}: {}", error.code, error.message)
-        });
-        let mut failure = Self::new(class, format!("HTTP {}{said}", reply.status));
-        failure.code = error.map(|error| error.code);
-        failure
-    }
+/// What the answer to a request that was not done says.
+fn refused(reply: &Reply) -> Failure {
+    let class = match reply.status {
+        429 | 503 => FailureClass::Throttled,
+        500.. => FailureClass::Server,
+        404 => FailureClass::NotFound,
+        _ => FailureClass::Client,
+    };
+    let error = xml::parse_error(&reply.body);
+    let said = error.as_ref().map_or(String::new(), |error| {
+        format!(" {}: {}", error.code, error.message)
+    });
+    let mut failure = Failure::new(class, format!("HTTP {}{said}", reply.status));
+    failure.code = error.map(|error| error.code);
+    failure
 }
 
 /// The answer to a PUT.
@@ -178,7 +85,7 @@ fn accept(reply: Reply) -> Result<Reply, Failure> {
     if (200..300).contains(&reply.status) {
         Ok(reply)
     } else {
-        Err(Failure::from_reply(&reply))
+        Err(refused(&reply))
     }
 }
 
@@ -310,13 +217,13 @@ mod tests {
             body: Bytes::from_static(body.as_bytes()),
             length: 0,
         };
-        let class = |status| Failure::from_reply(&reply(status, "")).class;
+        let class = |status| refused(&reply(status, "")).class;
         assert_eq!(class(503), FailureClass::Throttled);
         assert_eq!(class(429), FailureClass::Throttled);
         assert_eq!(class(500), FailureClass::Server);
         assert_eq!(class(404), FailureClass::NotFound);
         assert_eq!(class(403), FailureClass::Client);
-        let failure = Failure::from_reply(&reply(
+        let failure = refused(&reply(
             404,
             "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>",
         ));

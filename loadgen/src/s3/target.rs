@@ -1,6 +1,7 @@
 //! Where the measured requests go: endpoint, bucket and addressing style.
 
-use crate::sigv4::{Credentials, encode_into};
+use crate::credentials::Credentials;
+use crate::sigv4::encode_into;
 
 /// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -131,8 +132,8 @@ mod tests {
 
     fn target(endpoint: &str, path_style: bool) -> Result<Target, TargetError> {
         let credentials = Credentials {
-            access_key_id: "a".into(),
-            secret_access_key: "b".into(),
+            user: "a".into(),
+            secret: "b".into(),
             session_token: None,
         };
         Target::new(endpoint, "us-east-1", "data", path_style, credentials)

@@ -19,9 +19,10 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Instants;
 use crate::clock;
 use crate::drive::{Counts, planned_in_window, wait_for};
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::{self, Due, Handoff, RealTime};
 use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, Failure, FailureClass};
+use crate::s3::Connection;
 
 const APPEND: &str = "append";
 const BUFFER: &str = "buffer";

@@ -35,9 +35,9 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::drive;
+use crate::failure::{Failure, FailureClass};
 use crate::pg::failure;
 use crate::record::Recorder;
-use crate::s3::{Failure, FailureClass};
 
 const OPERATION: &str = "operation";
 const READ: &str = "read";

@@ -23,9 +23,10 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, Failure, FailureClass, ListRequest};
+use crate::s3::{Connection, ListRequest};
 
 const READ: &str = "read";
 const LIST: &str = "list";

@@ -27,8 +27,9 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
 use crate::clock::{self, SECOND};
 use crate::drive::Counts;
+use crate::failure::{Failure, FailureClass};
 use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, Failure, FailureClass, ListRequest};
+use crate::s3::{Connection, ListRequest};
 
 const PUT: &str = "put";
 const DELETE: &str = "delete";

@@ -7,6 +7,7 @@ pub mod cas_race;
 pub mod cold_read;
 pub mod consistency;
 pub mod head_row;
+mod memory;
 pub mod retention;
 mod rows;
 pub mod small_object_put;
@@ -28,10 +29,10 @@ use crate::checker::cas_history::Event;
 use crate::clock;
 use crate::control::ClockOffset;
 use crate::drive::{Counts, Timing};
+use crate::failure::Failure;
 use crate::lock_server::LockServer;
 use crate::pg;
 use crate::record::{LiveCounts, RecordError, Recorded};
-use crate::s3::Failure;
 use crate::s3::conn::Dialer;
 
 /// Why a trial could not be run at all. What the backend answers during a window is data, not an

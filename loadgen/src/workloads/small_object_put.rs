@@ -13,9 +13,10 @@ use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::arrivals::Plan;
 use crate::clock;
 use crate::drive::{Worker, drive};
+use crate::failure::FailureClass;
 use crate::pacer::Due;
 use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, FailureClass, Payload};
+use crate::s3::{Connection, Payload};
 
 const PUT: &str = "put";
 
@@ -168,11 +169,11 @@ pub async fn run(
 mod tests {
     use super::*;
     use crate::clock::SECOND;
+    use crate::credentials::Credentials;
     use crate::drive::{Counts, Timing};
     use crate::record::Recorded;
     use crate::s3::Target;
     use crate::s3::conn::Dialer;
-    use crate::sigv4::Credentials;
     use std::sync::Arc;
 
     /// Load on a port where nobody listens.
@@ -181,8 +182,8 @@ mod tests {
         let endpoint = format!("http://{}", free.local_addr().unwrap());
         drop(free);
         let credentials = Credentials {
-            access_key_id: "a".into(),
-            secret_access_key: "b".into(),
+            user: "a".into(),
+            secret: "b".into(),
             session_token: None,
         };
         let target = Target::new(&endpoint, "r", "b", true, credentials).unwrap();

@@ -14,14 +14,14 @@ use bakeoff_crds::spec::{Arrivals, AutovacuumProfile, SnapshotHeld, Soak};
 use futures::{TryStreamExt, pin_mut};
 use tokio_postgres::Client;
 
-use super::head_row::lives::{Lives, Population, Run};
+use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
-use super::{Context, Gate, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError, memory};
 use crate::arrivals::Plan;
-use crate::clock;
+use crate::failure::{Failure, FailureClass};
 use crate::pg::observe::{self, Observer, Sample};
 use crate::pg::{Connector, end_sessions, failure, literal};
-use crate::s3::{Failure, FailureClass};
+use crate::{cgroup, clock};
 
 /// How long connections that were left may take to end.
 const REST_PATIENCE: Duration = Duration::from_secs(10);
@@ -173,7 +173,8 @@ async fn open_runs(
     client: &Client,
     population: &Population,
     workers: usize,
-) -> Result<(Vec<Vec<Run>>, i64), Failure> {
+    movers: usize,
+) -> Result<(Vec<Runs>, i64), Failure> {
     let fail = |error: tokio_postgres::Error| failure(&error);
     let none: [i32; 0] = [];
     let rows = client
@@ -181,7 +182,9 @@ async fn open_runs(
         .await
         .map_err(fail)?;
     pin_mut!(rows);
-    let mut shares: Vec<Vec<Run>> = vec![Vec::new(); workers];
+    let mut shares: Vec<Runs> = (0..workers)
+        .map(|_| Runs::with_room(movers.div_ceil(workers)))
+        .collect();
     let mut next = i64::try_from(population.active).unwrap_or(i64::MAX);
     let mut dealt = 0;
     while let Some(row) = rows.try_next().await.map_err(fail)? {
@@ -190,8 +193,7 @@ async fn open_runs(
         if population.sleeps(id.unsigned_abs()) {
             continue;
         }
-        let left = (population.transitions_of(id.unsigned_abs()) - seq).max(0);
-        shares[dealt % workers].push(Run { id, seq, left });
+        shares[dealt % workers].push(id, seq);
         dealt += 1;
     }
     Ok((shares, next))
@@ -301,6 +303,11 @@ pub async fn run(
         "{}{}/{}",
         context.prefix, context.trial.workload, context.trial.cell_index
     );
+    let movers = (0..population.active)
+        .filter(|&id| !population.sleeps(id))
+        .count();
+    let (_, limit) = cgroup::limits();
+    memory::fits(movers as u64, Runs::BYTES_EACH, limit)?;
     let client = connector.connect().await?;
     let (loaded_at, rate) = table_of(
         &client,
@@ -313,10 +320,7 @@ pub async fn run(
     )
     .await?;
     come_to_rest(&client).await?;
-    let (shares, free) = open_runs(&client, &population, workers).await?;
-    let movers = (0..population.active)
-        .filter(|&id| !population.sleeps(id))
-        .count();
+    let (shares, free) = open_runs(&client, &population, workers, movers).await?;
     let observer = Observer::new(client).await?;
     let snapshot = if held {
         Some(hold(connector).await?)

@@ -121,6 +121,31 @@ fn verdicts(ran: &[(TrialRecord, Vec<Event>)]) -> String {
     ran.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Whether the trials of a mode, or of all where none is named, each counted more than so many of these.
+fn did(ran: &[(TrialRecord, Vec<Event>)], mode: &str, counters: &[(&str, i64)]) -> bool {
+    let named = |record: &&TrialRecord| mode.is_empty() || record.trial.cell["mode"] == mode;
+    let records = ran.iter().map(|(record, _)| record);
+    records.filter(named).all(|record| {
+        let counted = |name: &str| record.counters.get(name).copied().unwrap_or(0);
+        counters.iter().all(|&(name, more)| counted(name) > more)
+    })
+}
+
+/// Whether each control, which races without the guard, was caught.
+fn caught(ran: &[(TrialRecord, Vec<Event>)]) -> bool {
+    let control = |record: &&TrialRecord| record.trial.cell["mode"] != "Guarded";
+    let records = ran.iter().map(|(record, _)| record);
+    records
+        .filter(control)
+        .all(|record| !violations(record).is_empty())
+}
+
+/// Whether each trial made more than so many steps, and as many events twice.
+fn busy(ran: &[(TrialRecord, Vec<Event>)], steps: i64) -> bool {
+    let long = |(_, history): &(TrialRecord, Vec<Event>)| history.len() as i64 > 2 * steps;
+    did(ran, "", &[("steps", steps)]) && ran.iter().all(long)
+}
+
 fn violations(record: &TrialRecord) -> Vec<String> {
     record
         .checks
@@ -141,7 +166,20 @@ fn the_guard_holds_under_faults_and_each_control_is_caught() {
     let race = json!({
         "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
         "faults": {"killConnectionsPerMinute": 120, "deleteLocksPerMinute": 300, "pauseWriterMilliseconds": 300}});
-    let ran = raced(plan(race, 12, &on), on);
+    let ran = runner::given_time(
+        12,
+        |window| raced(plan(race.clone(), window, &on), on.clone()),
+        |ran| {
+            caught(ran)
+                && busy(ran, 100)
+                && did(ran, "", &[("connectionsKilled", 3), ("writersPaused", 3)])
+                && did(
+                    ran,
+                    "Guarded",
+                    &[("contendedSteps", 50), ("locksExpired", 0)],
+                )
+        },
+    );
     assert_eq!(ran.len(), 4, "{}", verdicts(&ran));
     for (record, history) in &ran {
         let mode = record.trial.cell["mode"].as_str();
@@ -184,7 +222,11 @@ fn a_killed_connection_leaves_an_unknown_outcome() {
     let race = json!({
         "writers": 4, "runs": 2, "modes": ["Guarded"],
         "faults": {"killConnectionsPerMinute": 600, "deleteLocksPerMinute": 0, "pauseWriterMilliseconds": 0}});
-    let ran = raced(plan(race, 6, &on), on);
+    let ran = runner::given_time(
+        6,
+        |window| raced(plan(race.clone(), window, &on), on.clone()),
+        |ran| did(ran, "", &[("unknownOutcomes", 0)]),
+    );
     let (record, history) = &ran[0];
     assert_eq!(violations(record), Vec::<String>::new());
     let unknown = history
@@ -309,7 +351,7 @@ fn a_lock_in_redis_excludes_until_it_runs_out_or_is_deleted() {
         assert!(second.take("a", 5, 200).await.unwrap());
 
         let mut stranger = support::credentials();
-        stranger.secret_access_key = "wrong".into();
+        stranger.secret = "wrong".into();
         let refused = redis.server_with(&stranger);
         let error = probe::wait_lock("lock", &refused, Duration::from_secs(60))
             .await
@@ -327,22 +369,25 @@ fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
         "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
         "modes": ["Guarded", "LockOnly"], "lock": {"redis": {"version": "7.0.15"}},
         "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 600, "pauseWriterMilliseconds": 300}});
-    let ran = raced_by(
-        plan(race, 10, &on),
-        on,
-        Some(redis.server()),
-        Arc::default(),
+    const FAULTS: [&str; 4] = [
+        "locksExpired",
+        "locksDeleted",
+        "connectionsKilled",
+        "writersPaused",
+    ];
+    let ran = runner::given_time(
+        10,
+        |window| {
+            let plan = plan(race.clone(), window, &on);
+            raced_by(plan, on.clone(), Some(redis.server()), Arc::default())
+        },
+        |ran| caught(ran) && busy(ran, 100) && did(ran, "", &FAULTS.map(|fault| (fault, 0))),
     );
     assert_eq!(ran.len(), 2, "{}", verdicts(&ran));
     for (record, history) in &ran {
         let mode = record.trial.cell["mode"].as_str();
         assert_eq!(record.verdict, Verdict::Valid, "{mode}");
-        for count in [
-            "locksExpired",
-            "locksDeleted",
-            "connectionsKilled",
-            "writersPaused",
-        ] {
+        for count in FAULTS {
             assert!(record.counters[count] > 0, "{mode}: {:?}", record.counters);
         }
         assert!(
@@ -383,9 +428,15 @@ fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
     let race = json!({
         "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
         "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 300, "pauseWriterMilliseconds": 300}});
-    let mut plan = plan(race, 8, &on);
-    plan.spec.generators.replicas = 2;
-    let ran = raced(plan, on);
+    let ran = runner::given_time(
+        8,
+        |window| {
+            let mut plan = plan(race.clone(), window, &on);
+            plan.spec.generators.replicas = 2;
+            raced(plan, on.clone())
+        },
+        |ran| caught(ran) && busy(ran, 100) && did(ran, "Guarded", &[("contendedSteps", 20)]),
+    );
     assert_eq!(ran.len(), 4, "{}", verdicts(&ran));
     for (record, history) in &ran {
         let mode = record.trial.cell["mode"].as_str();

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bakeoff_analysis::vocabulary;
+
+use super::Checker;
 use super::event::{Event, Span};
 use super::versions::Presence;
-use super::{Checker, name};
 
 /// What one page speaks of, and what it and its whole scan show.
 #[derive(Clone, Copy)]
@@ -47,17 +49,17 @@ impl Checker {
             };
             let mut before: &str = after;
             for key in keys {
-                self.on(name::ORDER).checked += 1;
-                self.on(name::DUPLICATE).checked += 1;
+                self.on(vocabulary::ORDER_VIOLATIONS).checked += 1;
+                self.on(vocabulary::PAGE_DUPLICATES).checked += 1;
                 // At the first key there is no bound unless one was asked for.
                 let ascends = before.is_empty() || key.as_bytes() > before.as_bytes();
                 if !ascends || !key.starts_with(&**prefix) {
-                    self.on(name::ORDER)
+                    self.on(vocabulary::ORDER_VIOLATIONS)
                         .violation(|| format!("{key} follows {before} under {prefix}"));
                 }
                 before = key;
                 if !seen.insert(key) {
-                    self.on(name::DUPLICATE)
+                    self.on(vocabulary::PAGE_DUPLICATES)
                         .violation(|| format!("{key} twice in one scan of {prefix}"));
                 }
             }
@@ -66,7 +68,7 @@ impl Checker {
             let last = keys.iter().max_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
             let until = if *truncated { last } else { None };
             if *truncated && last.is_none() {
-                self.on(name::ORDER)
+                self.on(vocabulary::ORDER_VIOLATIONS)
                     .violation(|| format!("an empty page of {prefix} says that more follow"));
                 continue;
             }
@@ -138,27 +140,27 @@ impl Checker {
                 (created, deleted)
             });
             if let Some(created) = created.filter(|_| !deleted_early) {
-                self.on(name::TAIL_GAP).checked += 1;
+                self.on(vocabulary::TAIL_GAPS).checked += 1;
                 if !present && created.complete < newest && !anywhere.contains(&*key) {
-                    self.on(name::TAIL_GAP)
+                    self.on(vocabulary::TAIL_GAPS)
                         .violation(|| format!("{key} is missing though a later write shows"));
                 }
             }
-            self.on(name::RESURRECTED).checked += 1;
+            self.on(vocabulary::RESURRECTED_DELETES).checked += 1;
             match (presence, present) {
                 (Presence::Required, true) => {
-                    self.on(name::LIST_MISS).checked += 1;
+                    self.on(vocabulary::LIST_MISSES).checked += 1;
                     if self.missed.remove(&key) {
                         self.stale.insert(key.clone());
                     }
                     self.seen(&key, true);
                 }
                 (Presence::Required, false) if anywhere.contains(&*key) => {
-                    self.on(name::LIST_MISS).checked += 1;
+                    self.on(vocabulary::LIST_MISSES).checked += 1;
                     self.seen(&key, true);
                 }
                 (Presence::Required, false) => {
-                    self.on(name::LIST_MISS).checked += 1;
+                    self.on(vocabulary::LIST_MISSES).checked += 1;
                     let acknowledged = created.map_or(span.invoke, |created| created.complete);
                     let late = span.invoke.saturating_sub(acknowledged);
                     // Was it acknowledged before the scan began, or only before this page?
@@ -177,7 +179,7 @@ impl Checker {
                     self.longest_stale = self.longest_stale.max(late);
                     self.missed.insert(key.clone());
                     self.seen(&key, false);
-                    self.on(name::LIST_MISS).violation(|| {
+                    self.on(vocabulary::LIST_MISSES).violation(|| {
                         format!(
                             "{key}, acknowledged {} µs before the page was asked for, is missing",
                             late / 1_000
@@ -196,17 +198,22 @@ impl Checker {
                     if by_token_of_old_scan {
                         self.old_token_pages += 1;
                     } else {
-                        self.on(name::RESURRECTED)
+                        self.on(vocabulary::RESURRECTED_DELETES)
                             .violation(|| format!("LIST shows {key}, which does not exist"));
                     }
                 }
-                (Presence::Uncertain, true) => self.on(name::RESURRECTED).uncertain += 1,
-                (Presence::Uncertain, false) => self.on(name::LIST_MISS).uncertain += 1,
+                (Presence::Uncertain, true) => {
+                    self.on(vocabulary::RESURRECTED_DELETES).uncertain += 1
+                }
+                (Presence::Uncertain, false) => self.on(vocabulary::LIST_MISSES).uncertain += 1,
                 (Presence::Open, _) | (Presence::Forbidden, false) => {}
             }
         }
         for key in shown.iter().filter(|key| !self.keys.contains_key(**key)) {
-            let check = self.checks.entry(name::RESURRECTED).or_default();
+            let check = self
+                .checks
+                .entry(vocabulary::RESURRECTED_DELETES)
+                .or_default();
             check.violation(|| format!("LIST shows {key}, which was never written"));
         }
     }

@@ -1,6 +1,7 @@
 //! Each planted fault is named, and nothing else.
 
 use super::*;
+use bakeoff_analysis::vocabulary;
 
 fn put(key: &str, value: u64, invoke: u64, complete: u64, outcome: Outcome) -> Event {
     let span = Span { invoke, complete };
@@ -55,7 +56,7 @@ fn page(scan: u64, after: &str, token: bool, keys: &[&str], truncated: bool, inv
 
 fn violations(history: &[Event]) -> Vec<(&'static str, i64)> {
     let report = check(history);
-    name::ALL
+    CHECKS
         .into_iter()
         .zip(&report.checks)
         .filter(|(_, check)| check.violations > 0)
@@ -103,16 +104,16 @@ fn each_planted_read_fault_is_named() {
     let with = |more: &[Event]| [&base[..], more].concat();
     assert_eq!(
         violations(&with(&[get("p/a", None, 30)])),
-        [(name::READ_AFTER_WRITE, 1)]
+        [(vocabulary::READ_AFTER_WRITE_MISSES, 1)]
     );
     assert_eq!(
         violations(&with(&[get("p/a", Some(9), 30)])),
-        [(name::TORN, 1)]
+        [(vocabulary::TORN_OBJECTS, 1)]
     );
     let overwritten = with(&[put("p/a", 2, 30, 40, Ok), get("p/a", Some(1), 50)]);
-    assert_eq!(violations(&overwritten), [(name::STALE_READ, 1)]);
+    assert_eq!(violations(&overwritten), [(vocabulary::STALE_READS, 1)]);
     let deleted = with(&[delete("p/a", 30, 40, Ok), get("p/a", Some(1), 50)]);
-    assert_eq!(violations(&deleted), [(name::RESURRECTED, 1)]);
+    assert_eq!(violations(&deleted), [(vocabulary::RESURRECTED_DELETES, 1)]);
 }
 
 #[test]
@@ -137,22 +138,32 @@ fn each_planted_list_fault_is_named() {
     let dropped = with(&[page(1, "", false, &["p/a", "p/c"], false, 70)]);
     assert_eq!(
         violations(&dropped),
-        [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]
+        [
+            (vocabulary::LIST_MISSES, 1),
+            (vocabulary::TAIL_GAPS, 1),
+            (vocabulary::LOST_WRITES, 1)
+        ]
     );
     let twice = with(&[
         page(1, "", false, &["p/a", "p/b"], true, 70),
         page(1, "p/b", true, &["p/b", "p/c"], false, 80),
     ]);
-    assert_eq!(violations(&twice), [(name::ORDER, 1), (name::DUPLICATE, 1)]);
+    assert_eq!(
+        violations(&twice),
+        [
+            (vocabulary::ORDER_VIOLATIONS, 1),
+            (vocabulary::PAGE_DUPLICATES, 1)
+        ]
+    );
     let order = with(&[page(1, "", false, &["p/b", "p/a", "p/c"], false, 70)]);
-    assert_eq!(violations(&order), [(name::ORDER, 1)]);
+    assert_eq!(violations(&order), [(vocabulary::ORDER_VIOLATIONS, 1)]);
     let foreign = with(&[page(1, "", false, &["p/a", "p/b", "p/c", "p/x"], false, 70)]);
-    assert_eq!(violations(&foreign), [(name::RESURRECTED, 1)]);
+    assert_eq!(violations(&foreign), [(vocabulary::RESURRECTED_DELETES, 1)]);
     let back = with(&[
         delete("p/b", 70, 80, Ok),
         page(1, "", false, &["p/a", "p/b", "p/c"], false, 90),
     ]);
-    assert_eq!(violations(&back), [(name::RESURRECTED, 1)]);
+    assert_eq!(violations(&back), [(vocabulary::RESURRECTED_DELETES, 1)]);
     // Skipped between two pages.
     let skipped = with(&[
         page(1, "", false, &["p/a"], true, 70),
@@ -160,7 +171,11 @@ fn each_planted_list_fault_is_named() {
     ]);
     assert_eq!(
         violations(&skipped),
-        [(name::LIST_MISS, 1), (name::TAIL_GAP, 1), (name::LOST, 1)]
+        [
+            (vocabulary::LIST_MISSES, 1),
+            (vocabulary::TAIL_GAPS, 1),
+            (vocabulary::LOST_WRITES, 1)
+        ]
     );
 }
 
@@ -174,7 +189,7 @@ fn a_key_on_the_wrong_page_is_out_of_order_and_not_missing() {
         page(1, "", false, &["p/a", "p/a/b"], true, 70),
         page(1, "p/a/b", true, &["p/a-b"], false, 80),
     ];
-    assert_eq!(violations(&history), [(name::ORDER, 1)]);
+    assert_eq!(violations(&history), [(vocabulary::ORDER_VIOLATIONS, 1)]);
 }
 
 #[test]
@@ -190,7 +205,7 @@ fn a_gap_is_seen_even_among_writes_that_are_still_under_way() {
     if let Event::Page { span, .. } = &mut history[2] {
         span.complete = 40;
     }
-    assert_eq!(violations(&history), [(name::TAIL_GAP, 1)]);
+    assert_eq!(violations(&history), [(vocabulary::TAIL_GAPS, 1)]);
 }
 
 #[test]
@@ -227,7 +242,7 @@ fn unknown_outcomes_stay_uncertain_for_ever() {
         put("p/a", 2, 30, 40, Fail),
         get("p/a", Some(2), 50),
     ];
-    assert_eq!(violations(&failed), [(name::STALE_READ, 1)]);
+    assert_eq!(violations(&failed), [(vocabulary::STALE_READS, 1)]);
 }
 
 #[test]
@@ -238,6 +253,6 @@ fn a_key_that_appears_late_is_stale_and_not_lost() {
         page(2, "", false, &["p/a"], false, 2_000),
     ];
     let report = check(&history);
-    assert_eq!(violations(&history), [(name::LIST_MISS, 1)]);
+    assert_eq!(violations(&history), [(vocabulary::LIST_MISSES, 1)]);
     assert_eq!((report.stale_keys, report.longest_stale), (1, 1_000));
 }

@@ -9,9 +9,9 @@ use bakeoff_crds::rng::SplitMix64;
 use super::lease::Place;
 use super::{Tally, patiently};
 use crate::clock::{self, SECOND};
+use crate::failure::Failure;
 use crate::lock_server::Locks;
 use crate::pg::Connector;
-use crate::s3::Failure;
 
 /// A server that is away is asked again after so long.
 const AWAY: Duration = Duration::from_millis(200);

@@ -16,8 +16,8 @@ use super::journal::{compressed, generator_of};
 use super::{Tally, patiently, writer};
 use crate::checker::cas_history::{self, Clocks, Event, Span};
 use crate::clock::{self, SECOND};
+use crate::failure::Failure;
 use crate::pg::{Connector, end_sessions};
-use crate::s3::Failure;
 use crate::workloads::{Conclusion, Context, Share, WorkloadError};
 
 /// How long a server that is away is waited for.

@@ -15,10 +15,10 @@ use super::{COMPLETE, CREATE, OPERATION, READ, TRANSITION, Tally, patiently};
 use crate::checker::cas_history::{Event, Outcome, Row, Span};
 use crate::clock::{self, SECOND};
 use crate::drive::Worker;
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::Due;
 use crate::pg::Connector;
 use crate::record::{Recorder, Sample};
-use crate::s3::{Failure, FailureClass};
 
 /// A writer is paused once in so many nanoseconds on average.
 const BETWEEN_PAUSES: f64 = 5.0 * SECOND as f64;

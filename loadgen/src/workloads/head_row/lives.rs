@@ -13,6 +13,63 @@ pub(in crate::workloads) struct Run {
     pub left: i32,
 }
 
+/// Open runs in eight bytes each, for a generator may hold twenty million of them: its number, and below it how far it
+/// is. How far it has to go follows from its number.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::workloads) struct Runs(Vec<u64>);
+
+impl Runs {
+    /// Bits of `seq`, beyond which no run goes; the others are for the number.
+    const SEQ_BITS: u32 = 16;
+    /// How many more there is room for whenever there is none left. A vector that doubles would take three times what it
+    /// holds while it grows.
+    const MORE: usize = 4_096;
+    /// Bytes that a run takes.
+    pub const BYTES_EACH: u64 = 8;
+
+    /// None yet, and room for so many.
+    pub fn with_room(runs: usize) -> Self {
+        Self(Vec::with_capacity(runs))
+    }
+
+    fn packed(id: i64, seq: i32) -> u64 {
+        let most = (1 << Self::SEQ_BITS) - 1;
+        (id.unsigned_abs() << Self::SEQ_BITS) | u64::from(seq.unsigned_abs()).min(most)
+    }
+
+    pub fn push(&mut self, id: i64, seq: i32) {
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(Self::MORE);
+        }
+        self.0.push(Self::packed(id, seq));
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Number and progress of the run at this place.
+    fn at(&self, position: usize) -> (i64, i32) {
+        let packed = self.0[position];
+        let seq = packed & ((1 << Self::SEQ_BITS) - 1);
+        let id = i64::try_from(packed >> Self::SEQ_BITS).unwrap_or(i64::MAX);
+        (id, i32::try_from(seq).unwrap_or(i32::MAX))
+    }
+
+    fn advance(&mut self, position: usize) {
+        let (id, seq) = self.at(position);
+        self.0[position] = Self::packed(id, seq + 1);
+    }
+
+    fn remove(&mut self, position: usize) {
+        self.0.swap_remove(position);
+    }
+}
+
 /// Which runs there are at the start and who owns which: a pure function of the seed, so that every
 /// generator knows its share without asking.
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +117,24 @@ impl Population {
     }
 
     /// The runs that worker `slot` of `slots` moves.
-    pub fn share(&self, slot: u64, slots: u64) -> Vec<Run> {
-        (slot..self.active)
-            .step_by(usize::try_from(slots).unwrap_or(1).max(1))
-            .filter(|&id| !self.sleeps(id))
-            .map(|id| self.run(id))
-            .collect()
+    pub fn share(&self, slot: u64, slots: u64) -> Runs {
+        let awake = || {
+            (slot..self.active)
+                .step_by(usize::try_from(slots).unwrap_or(1).max(1))
+                .filter(|&id| !self.sleeps(id))
+        };
+        // Counted first, so that no more is taken than is held.
+        let mut runs = Runs::with_room(awake().count());
+        for run in awake().map(|id| self.run(id)) {
+            runs.push(run.id, run.seq);
+        }
+        runs
+    }
+
+    /// The run of this number that is so far.
+    fn of(&self, (id, seq): (i64, i32)) -> Run {
+        let left = (self.transitions_of(id.unsigned_abs()) - seq).max(0);
+        Run { id, seq, left }
     }
 }
 
@@ -92,7 +161,7 @@ impl Step {
 pub(in crate::workloads) struct Lives {
     pub population: Population,
     pub rng: SplitMix64,
-    pub runs: Vec<Run>,
+    pub runs: Runs,
     /// How many runs are to be created before others move again; below 0 there are more than there should be, and
     /// so many complete without a successor.
     pub owed: i64,
@@ -110,11 +179,16 @@ impl Lives {
             return Step::Create(Run { id, seq: 0, left });
         }
         let position = usize::try_from(self.rng.below(self.runs.len() as u64)).unwrap_or(0);
-        if self.runs[position].left > 0 {
+        if self.run(position).left > 0 {
             Step::Transition(position)
         } else {
             Step::Complete(position)
         }
+    }
+
+    /// The run at this place.
+    pub fn run(&self, position: usize) -> Run {
+        self.population.of(self.runs.at(position))
     }
 
     /// Takes note of a step. One whose outcome is not known, or that failed, takes its run out of the
@@ -123,17 +197,13 @@ impl Lives {
         match step {
             Step::Create(run) => {
                 if well {
-                    self.runs.push(run);
+                    self.runs.push(run.id, run.seq);
                     self.owed -= 1;
                 }
             }
-            Step::Transition(position) if well => {
-                let run = &mut self.runs[position];
-                run.seq += 1;
-                run.left -= 1;
-            }
+            Step::Transition(position) if well => self.runs.advance(position),
             Step::Transition(position) | Step::Complete(position) => {
-                self.runs.swap_remove(position);
+                self.runs.remove(position);
                 self.owed += 1;
             }
         }
@@ -154,7 +224,13 @@ mod tests {
 
     #[test]
     fn shares_are_disjoint_and_leave_out_the_sleepers() {
-        let shares: Vec<Vec<Run>> = (0..5).map(|slot| POPULATION.share(slot, 5)).collect();
+        let shares: Vec<Vec<Run>> = (0..5)
+            .map(|slot| {
+                let runs = POPULATION.share(slot, 5);
+                let each = (0..runs.len()).map(|position| POPULATION.of(runs.at(position)));
+                each.collect()
+            })
+            .collect();
         let ids: BTreeSet<i64> = shares.iter().flatten().map(|run| run.id).collect();
         assert_eq!(ids.len(), shares.iter().map(Vec::len).sum::<usize>());
         assert!((8_800..9_200).contains(&ids.len()), "{}", ids.len());
@@ -164,6 +240,37 @@ mod tests {
                 .all(|run| run.left >= 0 && (5..=20).contains(&(run.seq + run.left)))
         );
         assert!(all.clone().any(|run| run.seq > 0));
+        // What is packed is the whole run.
+        assert!(
+            all.clone()
+                .all(|run| *run == POPULATION.run(run.id.unsigned_abs()))
+        );
+    }
+
+    /// Nothing is taken that is not held, and a worker that goes on for long takes no more.
+    #[test]
+    fn runs_take_eight_bytes_each() {
+        let bytes = |lives: &Lives| lives.runs.0.capacity() as u64 * 8;
+        let mut lives = Lives {
+            population: POPULATION,
+            rng: SplitMix64::new(1),
+            runs: POPULATION.share(0, 1),
+            owed: 0,
+            next_id: 10_000,
+            stride: 1,
+        };
+        let held = lives.runs.len() as u64 * Runs::BYTES_EACH;
+        assert_eq!(bytes(&lives), held);
+        for _ in 0..100_000 {
+            let step = lives.next();
+            lives.done(step, true);
+        }
+        assert_eq!(bytes(&lives), held);
+        // More than there was room for: a little at a time.
+        for id in 0..10 {
+            lives.runs.push(id, 3);
+        }
+        assert_eq!(bytes(&lives), held + 4_096 * 8);
     }
 
     #[test]
@@ -203,11 +310,11 @@ mod tests {
         let mut lives = Lives {
             population: POPULATION,
             rng: SplitMix64::new(1),
-            runs: vec![Run {
-                id: 1,
-                seq: 0,
-                left: 3,
-            }],
+            runs: {
+                let mut one = Runs::with_room(1);
+                one.push(1, 0);
+                one
+            },
             owed: 0,
             next_id: 2,
             stride: 1,

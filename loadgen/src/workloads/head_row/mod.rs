@@ -17,14 +17,14 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Meter, Part, WorkloadError, memory};
 use crate::arrivals::Plan;
-use crate::clock;
 use crate::drive::drive;
 use crate::pg::observe::{self, Observer};
 use crate::pg::{Connector, series};
 use crate::record::Recorder;
-use lives::{Lives, Population};
+use crate::{cgroup, clock};
+use lives::{Lives, Population, Runs};
 use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
 
 /// The load of this generator, and the most workers that any generator has.
@@ -69,6 +69,8 @@ pub async fn run(
         transitions: (spec.min_transitions, spec.max_transitions),
     };
     let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
+    let own = population.active.div_ceil(context.generators as u64);
+    memory::fits(own, Runs::BYTES_EACH, cgroup::limits().1)?;
     let leads = context.generator == 0;
     let observer = if leads {
         let client = connector.connect().await?;

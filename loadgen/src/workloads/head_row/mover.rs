@@ -8,11 +8,11 @@ use tokio_postgres::types::Type;
 use super::lives::{Lives, Step};
 use crate::clock;
 use crate::drive::Worker;
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::Due;
 use crate::pg::Connector;
 use crate::pg::wire::{Value, Wire};
 use crate::record::{Recorder, Sample};
-use crate::s3::{Failure, FailureClass};
 use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.
@@ -81,7 +81,7 @@ impl Mover {
         };
         let run = match step {
             Step::Create(run) => run,
-            Step::Transition(position) | Step::Complete(position) => self.lives.runs[position],
+            Step::Transition(position) | Step::Complete(position) => self.lives.run(position),
         };
         let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
         let (id, seq) = (Value::Int8(run.id), Value::Int4(run.seq));

@@ -6,8 +6,8 @@ use tokio_postgres::Client;
 
 use super::lives::Population;
 use crate::clock::{self, SECOND};
+use crate::failure::Failure;
 use crate::pg::failure;
-use crate::s3::Failure;
 use crate::workloads::rows;
 
 /// The figure of a loading: rows a second.

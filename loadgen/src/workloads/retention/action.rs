@@ -10,8 +10,8 @@ use tokio_postgres::types::{ToSql, Type};
 use super::lives::{ENDED, Population};
 use super::table::{TABLE, bytes, instant, partition};
 use crate::clock;
+use crate::failure::Failure;
 use crate::pg::{Connector, failure, partitions};
-use crate::s3::Failure;
 
 /// Between two looks whether autovacuum has been there.
 const POLL: Duration = Duration::from_millis(50);

@@ -27,15 +27,16 @@ use self::lives::{Lives, Population};
 use self::mover::{INSERT, Mover, OPERATION, PHASES, Phases, TRANSITION};
 use self::table::Look;
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Meter, Part, WorkloadError, memory};
 use crate::arrivals::Plan;
+use crate::cgroup;
 use crate::clock::{self, SECOND};
 use crate::drive::{Timing, drive};
+use crate::failure::{Failure, FailureClass};
 use crate::pg::locks::{self, Locks};
 use crate::pg::observe::{Observer, Sample};
 use crate::pg::{Connector, series};
 use crate::record::Recorder;
-use crate::s3::{Failure, FailureClass};
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
 /// that fall into a drop of fifty milliseconds would be their maximum.
@@ -121,6 +122,8 @@ pub async fn run(
         transitions: spec.transitions_per_run,
         base: i64::try_from(clock::wall() / SECOND).unwrap_or(0) * 1_000_000,
     };
+    let newest = population.active - population.first_of(population.ranges - 1);
+    memory::fits(newest, size_of::<lives::Run>() as u64, cgroup::limits().1)?;
     let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
     let client = connector.connect().await?;
     table::load(&client, method, &population, state_bytes).await?;

@@ -11,10 +11,10 @@ use super::lives::{Lives, Step};
 use super::table::instant;
 use crate::clock;
 use crate::drive::Worker;
+use crate::failure::{Failure, FailureClass};
 use crate::pacer::Due;
 use crate::pg::{Connector, failure};
 use crate::record::{Recorder, Sample};
-use crate::s3::{Failure, FailureClass};
 use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.

@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
+use bakeoff_loadgen::credentials::Credentials;
 use bakeoff_loadgen::run::Backend;
-use bakeoff_loadgen::sigv4::Credentials;
 
 pub const KEY: &str = "bakeoff";
 pub const SECRET: &str = "bakeoff-secret";
 
 pub fn credentials() -> Credentials {
     Credentials {
-        access_key_id: KEY.into(),
-        secret_access_key: SECRET.into(),
+        user: KEY.into(),
+        secret: SECRET.into(),
         session_token: None,
     }
 }

@@ -3,8 +3,8 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use bakeoff_loadgen::credentials::Credentials;
 use bakeoff_loadgen::lock_server::LockServer;
-use bakeoff_loadgen::sigv4::Credentials;
 
 use super::{SECRET, credentials, free_port, program, quiet};
 

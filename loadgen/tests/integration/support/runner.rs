@@ -112,6 +112,19 @@ pub fn shown(
     }
 }
 
+/// What a run with a window of so many seconds yields. Where that was too short for this machine to do `enough`, another is
+/// made with one of twice the length, up to sixteen times: what is asserted then is the same on any machine.
+pub fn given_time<T>(seconds: i32, run: impl Fn(i32) -> T, enough: impl Fn(&T) -> bool) -> T {
+    let mut window = seconds;
+    loop {
+        let ran = run(window);
+        if window >= 16 * seconds || enough(&ran) {
+            return ran;
+        }
+        window *= 2;
+    }
+}
+
 /// Waits until so many operations more than `before` have ended: then load is under way, whatever went before it. Answers how
 /// many have.
 pub fn under_way(control: &Control, before: u64, more: u64) -> u64 {

@@ -1,0 +1,193 @@
+//! Copies the results of a run, and says how they differ from what their index lists.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bakeoff_analysis::index::{self, Index};
+
+use super::{Ended, Failed, StoreArgs, UNVERIFIED, commands};
+use crate::store::Store;
+
+const INDEX: &str = "index.json";
+
+/// What was copied, and what is not as the index has it. Only what the index lists, as it lists it, is copied.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Fetched {
+    copied: usize,
+    /// Absent where the store has none: then everything is copied and nothing verified.
+    verified: Option<Differences>,
+}
+
+/// How a store differs from its index, by the names of files.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Differences {
+    /// Listed, and not in the store.
+    missing: Vec<String>,
+    /// In the store with other bytes than those that are listed.
+    differing: Vec<String>,
+    /// In the store and not listed.
+    foreign: Vec<String>,
+}
+
+impl Differences {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        [
+            (&self.missing, "is listed and missing"),
+            (&self.differing, "is not what the index lists"),
+            (&self.foreign, "is not listed"),
+        ]
+        .into_iter()
+        .flat_map(|(names, what)| names.iter().map(move |name| format!("{name} {what}")))
+    }
+}
+
+impl Fetched {
+    fn is_whole(&self) -> bool {
+        self.verified.as_ref() == Some(&Differences::default())
+    }
+
+    fn told(&self, folder: &Path) -> String {
+        let copied = format!("{} files copied to {}", self.copied, folder.display());
+        let Some(differences) = &self.verified else {
+            return format!(
+                "{copied}, nothing verified: there is no {INDEX}, so the run is not complete"
+            );
+        };
+        let mut lines: Vec<String> = differences.lines().collect();
+        lines.push(match lines.len() {
+            0 => format!("{copied}, verified against {INDEX}"),
+            wrong => {
+                format!("{copied}; {wrong} files are not as {INDEX} has them and were not copied")
+            }
+        });
+        lines.join("\n")
+    }
+}
+
+async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
+    let mut fetched = Fetched::default();
+    let Some(bytes) = from.get(INDEX).await? else {
+        for name in from.list("").await? {
+            if let Some(bytes) = from.get(&name).await? {
+                to.put(&name, bytes).await?;
+                fetched.copied += 1;
+            }
+        }
+        return Ok(fetched);
+    };
+    let unreadable = |error| Failed::new("FileUnreadable", format!("{INDEX}: {error}"), false);
+    let index: Index = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
+    listed.extend(
+        index
+            .files
+            .iter()
+            .map(|one| (one.name.as_str(), one.sha256.as_str())),
+    );
+    let mut differences = Differences::default();
+    for name in from.list("").await? {
+        if name == INDEX {
+            continue;
+        }
+        let Some(expected) = listed.get(name.as_str()) else {
+            differences.foreign.push(name);
+            continue;
+        };
+        // One that went meanwhile stays among those that are missed.
+        let Some(bytes) = from.get(&name).await? else {
+            continue;
+        };
+        if *expected == index::sha256(&bytes) {
+            to.put(&name, bytes).await?;
+            fetched.copied += 1;
+        } else {
+            differences.differing.push(name.clone());
+        }
+        listed.remove(name.as_str());
+    }
+    differences.missing = listed.into_keys().map(str::to_owned).collect();
+    // Last, as it was written: a folder that has one was copied to its end.
+    to.put(INDEX, bytes).await?;
+    fetched.copied += 1;
+    fetched.verified = Some(differences);
+    Ok(fetched)
+}
+
+pub async fn fetch(results: &str, folder: &Path, args: &StoreArgs) -> Ended {
+    let from = commands::open(results, args)?;
+    let fetched = copy(&from, &Store::Folder(folder.to_owned())).await?;
+    super::print(&fetched.told(folder));
+    Ok((None, if fetched.is_whole() { 0 } else { UNVERIFIED }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::local;
+
+    /// Copies a folder of these files, of which those with a text are listed with it.
+    fn copied(there: &[(&str, &str)], listed: &[(&str, &str)]) -> (Fetched, Vec<String>) {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = Store::Folder(source.path().to_owned());
+        let to = Store::Folder(target.path().to_owned());
+        local(async {
+            for (name, text) in there {
+                from.put(name, text.as_bytes().to_vec()).await.unwrap();
+            }
+            let entries = listed
+                .iter()
+                .map(|(name, text)| index::entry(name, text.as_bytes()));
+            let index = index::encode(&index::index(entries));
+            from.put(INDEX, index.into_bytes()).await.unwrap();
+            let fetched = copy(&from, &to).await.ok().unwrap();
+            (fetched, to.list("").await.unwrap())
+        })
+    }
+
+    #[test]
+    fn a_run_that_is_as_its_index_lists_it_is_whole() {
+        let files = [("manifest.json", "m"), ("trials/a/1/trial.json", "t")];
+        let (fetched, names) = copied(&files, &files);
+        assert!(fetched.is_whole());
+        assert_eq!((fetched.copied, names.len()), (3, 3));
+        let said = fetched.told(Path::new("out"));
+        assert_eq!(said, "3 files copied to out, verified against index.json");
+    }
+
+    #[test]
+    fn what_is_missing_foreign_or_differs_is_named() {
+        let there = [
+            ("manifest.json", "m"),
+            ("trials/a/1/trial.json", "changed"),
+            ("trials/a/2/trial.json", "added"),
+        ];
+        let listed = [
+            ("manifest.json", "m"),
+            ("report.html", "lost"),
+            ("trials/a/1/trial.json", "t"),
+        ];
+        let (fetched, names) = copied(&there, &listed);
+        assert!(!fetched.is_whole());
+        // A folder holds nothing that the index in it does not vouch for.
+        assert_eq!(names, ["index.json", "manifest.json"]);
+        assert_eq!(
+            fetched.told(Path::new("out")),
+            "report.html is listed and missing\n\
+             trials/a/1/trial.json is not what the index lists\n\
+             trials/a/2/trial.json is not listed\n\
+             2 files copied to out; 3 files are not as index.json has them and were not copied"
+        );
+    }
+
+    #[test]
+    fn without_an_index_nothing_is_verified() {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = Store::Folder(source.path().to_owned());
+        let to = Store::Folder(target.path().to_owned());
+        let fetched = local(async {
+            from.put("manifest.json", b"m".to_vec()).await.unwrap();
+            copy(&from, &to).await.ok().unwrap()
+        });
+        assert_eq!((fetched.copied, fetched.is_whole()), (1, false));
+    }
+}

@@ -1,0 +1,20 @@
+//! Who asks a server, whatever its protocol.
+
+/// A user and what proves that it is one. The `Debug` form never shows the secret.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Who asks: the user of Postgres and Redis, the access key id of S3.
+    pub user: String,
+    /// The password, or the secret access key.
+    pub secret: String,
+    /// The token of temporary credentials, which S3 alone knows.
+    pub session_token: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
