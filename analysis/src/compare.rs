@@ -277,8 +277,11 @@ fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
         }
     }
     for (name, summary) in [("base", base), ("subject", subject)] {
-        if summary.ending != "Completed" {
-            remarks.push(format!("The {name} did not complete ({}).", summary.ending));
+        if !summary.ending.is_complete() {
+            remarks.push(format!(
+                "The {name} did not complete ({}).",
+                summary.ending.as_str()
+            ));
         }
     }
     remarks

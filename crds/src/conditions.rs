@@ -14,6 +14,55 @@ pub const RECONCILING: &str = "Reconciling";
 /// kstatus: work cannot go on.
 pub const STALLED: &str = "Stalled";
 
+/// The reasons of the conditions, and of the events that tell of them. How an experiment ended is
+/// [`crate::ending::EndReason`]; what is refused or keeps a pod from running has words of its own.
+pub mod reasons {
+    /// Not to start, or stopped, until `spec.suspend` is taken back.
+    pub const SUSPENDED: &str = "Suspended";
+    /// On its way to that.
+    pub const SUSPENDING: &str = "Suspending";
+    /// Another experiment measures on the same nodes.
+    pub const QUEUED: &str = "Queued";
+    /// About to start.
+    pub const PENDING: &str = "Pending";
+    /// The pool is its own.
+    pub const STARTED: &str = "Started";
+    /// Looks at the nodes.
+    pub const CALIBRATING: &str = "Calibrating";
+    /// Backends are made and do not answer yet.
+    pub const PROVISIONING: &str = "Provisioning";
+    /// Generators measure.
+    pub const RUNNING: &str = "Running";
+    /// It is known how it ends.
+    pub const ENDING: &str = "Ending";
+    /// Generators finish what they are writing.
+    pub const STOPPING: &str = "Stopping";
+    /// The report is written.
+    pub const REPORTING: &str = "Reporting";
+    /// What was written to systems outside the cluster is removed.
+    pub const CLEANING_UP: &str = "CleaningUp";
+    /// Children are removed.
+    pub const TEARING_DOWN: &str = "TearingDown";
+    /// No difference was found between the nodes.
+    pub const NODES_EQUAL: &str = "NodesEqual";
+    /// The nodes differ.
+    pub const NODES_DIFFER: &str = "NodesDiffer";
+    /// There are no objectives.
+    pub const NO_OBJECTIVES: &str = "NoObjectives";
+    /// All objectives are met.
+    pub const ALL_MET: &str = "AllMet";
+    /// Some objective is not met.
+    pub const NOT_MET: &str = "NotMet";
+    /// Event: the rule has concluded.
+    pub const DECIDED: &str = "Decided";
+    /// Event: another generator goes on where the last one ended.
+    pub const GENERATOR_RESTARTED: &str = "GeneratorRestarted";
+    /// Event: something outside the cluster may be left.
+    pub const CLEANUP_FAILED: &str = "CleanupFailed";
+    /// Event: the report could not be written.
+    pub const REPORT_FAILED: &str = "ReportFailed";
+}
+
 /// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {

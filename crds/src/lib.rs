@@ -6,6 +6,7 @@
 pub mod capacity;
 pub mod conditions;
 pub mod durability;
+pub mod ending;
 pub mod figure;
 pub mod names;
 pub mod quantity;
@@ -17,6 +18,7 @@ pub mod schedule;
 pub mod spec;
 pub mod status;
 
+pub use ending::EndReason;
 pub use spec::{Experiment, ExperimentSpec};
 pub use status::ExperimentStatus;
 

@@ -5,6 +5,7 @@
 //! this, bounded, watched and durable, so that nothing is ever read from logs and no generator needs
 //! an API token.
 
+use crate::ending::EndReason;
 use crate::spec::{BackendKind, ExperimentSpec};
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
 use jiff::Timestamp;
@@ -322,7 +323,7 @@ pub struct NetworkFacts {
 #[serde(rename_all = "camelCase")]
 pub struct Ending {
     /// `Completed`, `Cancelled`, `DeadlineExceeded`, `Failed`, …: the reason of the condition `Succeeded`.
-    pub reason: String,
+    pub reason: EndReason,
     /// In words.
     pub message: String,
     /// Restarts of backend containers over the whole run, by backend.
@@ -390,6 +391,17 @@ pub struct Failure {
     pub message: String,
     /// Whether another attempt could end better.
     pub retryable: bool,
+}
+
+impl Failure {
+    /// The reason of a process that was stopped from outside, by a drain or a deletion.
+    pub const STOPPED: &str = "Stopped";
+
+    /// Whether nothing failed but the process was stopped from outside.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.reason == Self::STOPPED
+    }
 }
 
 /// What a finished run hands to the operator for the status: bounded.

@@ -1,5 +1,6 @@
 //! The status of an Experiment: output for people and programs, never memory, always small.
 
+use crate::ending::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -56,11 +57,11 @@ pub struct ExperimentStatus {
 }
 
 /// How and why an experiment ends, and how far its ending is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndingStatus {
     /// `Completed`, `Cancelled`, `DeadlineExceeded`, or the reason of the failure.
-    pub reason: String,
+    pub reason: EndReason,
     /// In words, with the mend where there is one.
     pub message: String,
     /// When the report was written, or given up.

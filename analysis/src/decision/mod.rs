@@ -159,10 +159,10 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> 
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);
-    if !matches!(summary.ending.as_str(), "Completed" | "Running") {
+    if summary.ending.is_early() {
         record.reason.push_str(&format!(
             " The run ended early ({}), so blocks are missing.",
-            summary.ending
+            summary.ending.as_str()
         ));
     }
     if matches!(

@@ -66,7 +66,7 @@ pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
             format!("{met} of {}", summary.objectives.len()).into(),
         ));
     }
-    if summary.ending != "Completed" {
+    if !summary.ending.is_complete() {
         facts.push(("Ending".to_owned(), summary.ending.as_str().into()));
     }
     facts

@@ -13,7 +13,7 @@ use super::circumstances::{
 };
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
-use super::{CellSummary, ObjectiveResult, SUMMARY_SCHEMA, Summary, WorkloadSummary};
+use super::{CellSummary, ObjectiveResult, RunEnding, SUMMARY_SCHEMA, Summary, WorkloadSummary};
 use crate::kinds;
 use crate::merge::MergeError;
 use crate::{decision, objective, stats};
@@ -207,7 +207,9 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             .manifest
             .ending
             .as_ref()
-            .map_or_else(|| "Running".to_owned(), |ending| ending.reason.clone()),
+            .map_or(RunEnding::Running, |ending| {
+                RunEnding::Ended(ending.reason.clone())
+            }),
         trials: counts(scheduled.len(), &records, data.interrupted),
         level: stats::round(level),
         looks: look_summaries(&looks, complete),

@@ -10,6 +10,7 @@ mod build;
 mod cells;
 mod circumstances;
 mod compared;
+mod ending;
 mod looks;
 
 pub use beside::{
@@ -19,6 +20,7 @@ pub use beside::{
 pub use build::{Interrupted, RunData, SummaryError, summarise};
 pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
+pub use ending::RunEnding;
 pub use looks::may_stop;
 
 use std::collections::BTreeMap;
@@ -53,7 +55,7 @@ pub struct Summary {
     /// When the generators first started, RFC 3339.
     pub started_at: String,
     /// How the run ended; `Running` when it has not. Only `Completed` measured all it meant to.
-    pub ending: String,
+    pub ending: RunEnding,
     /// Trials, by outcome.
     pub trials: TrialCounts,
     /// The two-sided error rate of every comparison and of the decision: 0.05, or the share of it

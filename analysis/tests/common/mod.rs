@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::EndReason;
 use bakeoff_crds::result::*;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::*;
@@ -180,7 +181,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
         generator: None,
         generator_version: "0.1.0".into(),
         ending: Some(Ending {
-            reason: "Completed".into(),
+            reason: EndReason::Completed,
             message: "every trial is done".into(),
             backend_restarts: BTreeMap::new(),
             generator_failures: 0,

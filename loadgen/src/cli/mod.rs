@@ -231,10 +231,10 @@ impl Failed {
             message: message.into(),
             retryable,
         };
-        let code = match (reason, retryable) {
-            ("Stopped", _) => 4,
-            (_, true) => 3,
-            (_, false) => 1,
+        let code = match (failure.is_stopped(), retryable) {
+            (true, _) => 4,
+            (false, true) => 3,
+            (false, false) => 1,
         };
         Self { failure, code }
     }

@@ -14,6 +14,7 @@ use crate::run::control::Control;
 use crate::run::standalone::{Endpoints, plan};
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
 use crate::store::Store;
+use bakeoff_crds::EndReason;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -78,7 +79,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         }
     }
     let ending = Ending {
-        reason: "Completed".to_owned(),
+        reason: EndReason::Completed,
         message: "every trial has an outcome".to_owned(),
         backend_restarts: Default::default(),
         generator_failures: 0,

@@ -1,5 +1,6 @@
 //! Why a run could not be finished.
 
+use bakeoff_crds::run::Failure;
 use bakeoff_crds::run::RUN_SCHEMA;
 
 use crate::drivers::postgres::schema::SchemaError;
@@ -70,7 +71,7 @@ impl RunError {
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
             Self::Follow(error) => error.reason(),
-            Self::Stopped => "Stopped",
+            Self::Stopped => Failure::STOPPED,
         }
     }
 

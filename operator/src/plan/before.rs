@@ -3,7 +3,8 @@
 use super::{Action, Draft, Plan};
 use crate::facts::Pool;
 use crate::validate::{self, Validated};
-use bakeoff_crds::conditions::Truth;
+use bakeoff_crds::EndReason;
+use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::status::{ProgressStatus, TrialCounts};
 use kube::ResourceExt;
@@ -16,20 +17,20 @@ const QUEUE_SECONDS: i64 = 15;
 
 pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if valid.spec.cancel {
-        return draft.begin_ending("Cancelled", "cancelled before it started");
+        return draft.begin_ending(EndReason::Cancelled, "cancelled before it started");
     }
     if valid.spec.suspend {
         let children = &draft.observed.children;
         if children.is_empty() {
             draft.stage(
                 Truth::Unknown,
-                "Suspended",
+                reasons::SUSPENDED,
                 "suspended; set spec.suspend to false to go on",
             );
         } else {
             draft.stage(
                 Truth::Unknown,
-                "Suspending",
+                reasons::SUSPENDING,
                 &format!("removing {}", children.describe()),
             );
             draft.tear_down();
@@ -44,7 +45,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         let message = format!(
             "waits for {by}: two measured experiments on one node pool would falsify each other; {ahead} ahead in the queue"
         );
-        draft.stage(Truth::Unknown, "Queued", &message);
+        draft.stage(Truth::Unknown, reasons::QUEUED, &message);
         // It is woken when the pool is given up; this is for wakings that a restart has lost.
         draft.wake_after(QUEUE_SECONDS);
         return draft.done();
@@ -56,7 +57,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
             .iter()
             .any(|f| f == names::FINALIZER)
     {
-        draft.stage(Truth::Unknown, "Pending", "about to start");
+        draft.stage(Truth::Unknown, reasons::PENDING, "about to start");
         draft.act(Action::Finalizer(true));
         return draft.done();
     }
@@ -73,7 +74,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     }
     draft.stage(
         Truth::Unknown,
-        "Started",
+        reasons::STARTED,
         &format!(
             "{} trials on {} backends",
             valid.trials,

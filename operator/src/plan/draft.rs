@@ -5,7 +5,8 @@ use crate::facts::{Kind, Observed};
 use crate::made::TRUSTED_SECONDS;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
-use bakeoff_crds::conditions::{self, Truth};
+use bakeoff_crds::EndReason;
+use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -185,18 +186,15 @@ impl<'a> Draft<'a> {
     }
 
     /// Remembers how the experiment ends, before anything is done about it.
-    pub fn begin_ending(mut self, reason: &str, message: &str) -> Plan {
+    pub fn begin_ending(mut self, reason: EndReason, message: &str) -> Plan {
+        let told = format!("ends as {reason}: {message}");
         self.status.ending = Some(EndingStatus {
-            reason: reason.to_owned(),
+            reason,
             message: conditions::shorten(message, 900),
             reported_time: None,
             cleaned_up_time: None,
         });
-        self.stage(
-            Truth::Unknown,
-            "Ending",
-            &format!("ends as {reason}: {message}"),
-        );
+        self.stage(Truth::Unknown, reasons::ENDING, &told);
         self.remember()
     }
 

@@ -9,7 +9,7 @@ use super::{Action, Draft, Plan};
 use crate::build::{Role, backend, jobs, plan as run_plan};
 use crate::facts::{JobState, Kind, container_end, job_state, termination};
 use crate::validate::Validated;
-use bakeoff_crds::conditions::{self, Truth};
+use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Ending, Outcome, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
@@ -38,7 +38,7 @@ pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
     if stop_generators(&mut draft, valid) {
         draft.stage(
             Truth::Unknown,
-            "Stopping",
+            reasons::STOPPING,
             "stops the generators; they finish what they are writing",
         );
         return draft.done();
@@ -51,7 +51,7 @@ pub fn end(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
             Step::Waiting => draft.done(),
             Step::Done => step_done(draft, |ending, now| ending.cleaned_up_time = Some(now)),
             Step::GaveUp(why) => {
-                draft.note(true, "CleanupFailed", why.clone());
+                draft.note(true, reasons::CLEANUP_FAILED, why.clone());
                 step_done(draft, |ending, now| {
                     ending.cleaned_up_time = Some(now);
                     ending.message =
@@ -111,7 +111,7 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
         .progress
         .as_ref()
         .map_or(0, |progress| progress.trials.done);
-    if done == 0 && ending.reason != "Completed" {
+    if !ending.reason.owes_report(done) {
         return step_done(draft, |ending, now| ending.reported_time = Some(now));
     }
     for attempt in 0..REPORT_ATTEMPTS {
@@ -133,7 +133,7 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
                 draft.ensure(jobs::report(valid, draft.settings, attempt));
                 draft.stage(
                     Truth::Unknown,
-                    "Reporting",
+                    reasons::REPORTING,
                     "merges the trials, decides and writes the report",
                 );
                 return draft.done();
@@ -145,7 +145,7 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
                     draft.wake_at(deadline);
                     draft.stage(
                         Truth::Unknown,
-                        "Reporting",
+                        reasons::REPORTING,
                         "merges the trials, decides and writes the report",
                     );
                     return draft.done();
@@ -187,15 +187,15 @@ fn no_report(mut draft: Draft<'_>, why: &str) -> Plan {
     let message = format!(
         "the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it"
     );
-    draft.note(true, "ReportFailed", message.clone());
+    draft.note(true, reasons::REPORT_FAILED, message.clone());
     step_done(draft, |ending, now| {
         ending.reported_time = Some(now);
-        if ending.reason == "Completed" {
-            ending.reason = "ReportFailed".to_owned();
-            ending.message = conditions::shorten(&message, 900);
+        ending.message = if ending.reason.succeeded() {
+            conditions::shorten(&message, 900)
         } else {
-            ending.message = conditions::shorten(&format!("{}; {message}", ending.message), 900);
-        }
+            conditions::shorten(&format!("{}; {message}", ending.message), 900)
+        };
+        ending.reason = ending.reason.clone().without_report();
     })
 }
 
@@ -240,7 +240,7 @@ fn reported(mut draft: Draft<'_>, valid: &Validated, outcome: Outcome) -> Plan {
     if let Some(decision) = &outcome.decision {
         draft.note(
             false,
-            "Decided",
+            reasons::DECIDED,
             format!(
                 "{} is {}: {}",
                 decision.rule,
@@ -274,17 +274,22 @@ fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
         draft.condition(
             conditions::OBJECTIVES_MET,
             Truth::Unknown,
-            "NoObjectives",
+            reasons::NO_OBJECTIVES,
             "spec.objectives is empty",
         );
     } else if missed.is_empty() {
         let message = format!("all {} objectives are met", outcome.objectives.len());
-        draft.condition(conditions::OBJECTIVES_MET, Truth::True, "AllMet", &message);
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::True,
+            reasons::ALL_MET,
+            &message,
+        );
     } else {
         draft.condition(
             conditions::OBJECTIVES_MET,
             Truth::False,
-            "NotMet",
+            reasons::NOT_MET,
             &missed.join(". "),
         );
     }
@@ -337,7 +342,7 @@ fn clean_up(draft: &mut Draft<'_>, valid: &Validated) -> Step {
     }
     draft.stage(
         Truth::Unknown,
-        "CleaningUp",
+        reasons::CLEANING_UP,
         "removes test objects from external buckets and schemas from external databases",
     );
     Step::Waiting
@@ -352,7 +357,11 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
     }
     if left {
         let what = draft.left();
-        draft.stage(Truth::Unknown, "TearingDown", &format!("removing {what}"));
+        draft.stage(
+            Truth::Unknown,
+            reasons::TEARING_DOWN,
+            &format!("removing {what}"),
+        );
         draft.wake_after(5);
         return draft.done();
     }
@@ -363,11 +372,15 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
         .any(|f| f == names::FINALIZER)
     {
         draft.act(Action::Finalizer(false));
-        draft.stage(Truth::Unknown, "TearingDown", "removing the finalizer");
+        draft.stage(
+            Truth::Unknown,
+            reasons::TEARING_DOWN,
+            "removing the finalizer",
+        );
         return draft.done();
     }
     draft.status.completion_time = Some(draft.now());
-    let succeeded = ending.reason == "Completed";
+    let succeeded = ending.reason.succeeded();
     let mut message = ending.message.clone();
     if let (true, Some(decision)) = (succeeded, &draft.status.decision) {
         message = format!(
@@ -376,7 +389,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
             decision.outcome.as_str()
         );
     }
-    draft.stage(succeeded.into(), &ending.reason, &message);
+    draft.stage(succeeded.into(), ending.reason.as_str(), &message);
     draft.remember()
 }
 
@@ -463,7 +476,7 @@ pub fn deleting(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
         Step::Waiting => draft.wake_after(5),
         Step::Done => draft.act(Action::Finalizer(false)),
         Step::GaveUp(why) => {
-            draft.note(true, "CleanupFailed", why);
+            draft.note(true, reasons::CLEANUP_FAILED, why);
             draft.act(Action::Finalizer(false));
         }
     }

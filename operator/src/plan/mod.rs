@@ -36,7 +36,7 @@ pub fn plan(experiment: &Experiment, settings: &Settings, observed: &Observed) -
         }
         Err(refusal) if draft.status.start_time.is_some() => {
             // The installation changed under a running experiment, for example its catalogue.
-            draft.begin_ending(refusal.reason(), &refusal.to_string())
+            draft.begin_ending(refusal.reason().into(), &refusal.to_string())
         }
         Err(refusal) => draft.refuse(refusal.reason(), &refusal.to_string()),
         Ok(valid) if draft.status.start_time.is_none() => before::start(draft, &valid),

@@ -7,7 +7,7 @@ use crate::facts::{JobState, Kind, is_ready, job_state, termination};
 use crate::trouble::Trouble;
 use crate::validate::Validated;
 use crate::{equality, trouble};
-use bakeoff_crds::conditions::Truth;
+use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use jiff::SignedDuration;
@@ -56,7 +56,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     if calibrating(draft, valid) {
         draft.stage(
             Truth::Unknown,
-            "Calibrating",
+            reasons::CALIBRATING,
             &format!(
                 "looks at the nodes {}",
                 equality::names(&draft.observed.nodes)
@@ -81,7 +81,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     }
     draft.stage(
         Truth::Unknown,
-        "Provisioning",
+        reasons::PROVISIONING,
         &format!("waits until {} answer", waiting.join(" and ")),
     );
     troubled(draft, valid).unwrap_or(Preparation::Waiting)

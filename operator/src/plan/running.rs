@@ -11,15 +11,14 @@ use crate::facts::{
     JobState, Kind, container_end, is_ready, job_state, termination, unready_since,
 };
 use crate::validate::Validated;
-use bakeoff_crds::conditions::{self, Truth};
+use bakeoff_crds::EndReason;
+use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Failure, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
-/// What a generator says that was stopped from outside, by a drain or a deletion.
-const STOPPED: &str = "Stopped";
 /// How often a running generator is asked for its progress.
 const PROGRESS_SECONDS: i64 = 2;
 
@@ -28,13 +27,13 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         return draft.done();
     };
     if valid.spec.cancel {
-        return draft.begin_ending("Cancelled", "cancelled by spec.cancel");
+        return draft.begin_ending(EndReason::Cancelled, "cancelled by spec.cancel");
     }
     if let Some(seconds) = valid.spec.active_deadline_seconds {
         let deadline = started + SignedDuration::from_secs(seconds);
         if draft.now() >= deadline {
             let message = format!("activeDeadlineSeconds ({seconds}) have passed since the start");
-            return draft.begin_ending("DeadlineExceeded", &message);
+            return draft.begin_ending(EndReason::DeadlineExceeded, &message);
         }
         draft.wake_at(deadline);
     }
@@ -50,12 +49,14 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
                     + SignedDuration::from_secs(i64::from(valid.spec.limits.provision_seconds));
                 if draft.now() >= deadline {
                     let message = overdue(&draft, valid);
-                    return draft.begin_ending("ProvisionTimeout", &message);
+                    return draft.begin_ending(EndReason::ProvisionTimeout, &message);
                 }
                 draft.wake_at(deadline);
                 return draft.done();
             }
-            Preparation::Failed(reason, message) => return draft.begin_ending(reason, &message),
+            Preparation::Failed(reason, message) => {
+                return draft.begin_ending(reason.into(), &message);
+            }
         }
     }
     measure(draft, valid, generator)
@@ -66,7 +67,7 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if ending::stop_generators(&mut draft, valid) {
         draft.stage(
             Truth::Unknown,
-            "Suspending",
+            reasons::SUSPENDING,
             "stops the generators; they finish what they are writing",
         );
         return draft.done();
@@ -77,13 +78,17 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         nothing_current(&mut draft);
         draft.stage(
             Truth::Unknown,
-            "Suspended",
+            reasons::SUSPENDED,
             "suspended; finished trials are kept; set spec.suspend to false to go on",
         );
         return draft.remember();
     }
     let left = draft.left();
-    draft.stage(Truth::Unknown, "Suspending", &format!("removing {left}"));
+    draft.stage(
+        Truth::Unknown,
+        reasons::SUSPENDING,
+        &format!("removing {left}"),
+    );
     draft.tear_down();
     for name in secrets {
         draft.act(Action::Delete(Kind::Secret, name));
@@ -106,7 +111,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
         backends(&mut draft, valid);
         end_calibrations(&mut draft, valid);
         launch(&mut draft, valid, 0);
-        draft.stage(Truth::Unknown, "Running", "starts the generators");
+        draft.stage(Truth::Unknown, reasons::RUNNING, "starts the generators");
         return draft.done();
     };
     let name = jobs::run_name(valid, attempt);
@@ -132,7 +137,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
                 valid.trials,
                 valid.backends.len()
             );
-            draft.begin_ending("Completed", &message)
+            draft.begin_ending(EndReason::Completed, &message)
         }
         JobState::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
     }
@@ -159,12 +164,17 @@ fn equalised(draft: &mut Draft<'_>, valid: &Validated) {
             "nodes {} are equal as far as checked",
             equality::names(&nodes)
         );
-        draft.condition(conditions::EQUALISED, Truth::True, "NodesEqual", &message);
+        draft.condition(
+            conditions::EQUALISED,
+            Truth::True,
+            reasons::NODES_EQUAL,
+            &message,
+        );
     } else {
         draft.condition(
             conditions::EQUALISED,
             Truth::False,
-            "NodesDiffer",
+            reasons::NODES_DIFFER,
             &found.join(". "),
         );
     }
@@ -195,21 +205,21 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
 fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if let Some(trouble) = first_trouble(&draft, valid) {
         if trouble.fatal {
-            return draft.begin_ending(trouble.reason, &trouble.message);
+            return draft.begin_ending(trouble.reason.into(), &trouble.message);
         }
         draft.trouble(&trouble);
         draft.wake_after(5);
         return draft.done();
     }
     if let Some(message) = lost_backend(&draft, valid) {
-        return draft.begin_ending("BackendLost", &message);
+        return draft.begin_ending(EndReason::BackendLost, &message);
     }
     draft.wake_after(PROGRESS_SECONDS);
     let Some(seen) = draft.observed.progress.clone() else {
         // What it said last stands until it answers again, also when the operator has just been started.
         let status = draft.status.progress.as_ref();
         if status.is_none_or(|status| status.current.is_none()) {
-            draft.stage(Truth::Unknown, "Running", "generators are starting");
+            draft.stage(Truth::Unknown, reasons::RUNNING, "generators are starting");
         }
         return draft.done();
     };
@@ -233,7 +243,7 @@ fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
     if !down.is_empty() {
         message = format!("{message}; not ready: {}", down.join(", "));
     }
-    draft.stage(Truth::Unknown, "Running", &message);
+    draft.stage(Truth::Unknown, reasons::RUNNING, &message);
     draft.done()
 }
 
@@ -280,10 +290,9 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         .progress
         .as_ref()
         .is_some_and(|progress| progress.trials.done > 0);
-    let verdict =
-        |failure: &&Failure| !failure.retryable || (!measured && failure.reason != STOPPED);
+    let verdict = |failure: &&Failure| !failure.retryable || (!measured && !failure.is_stopped());
     if let Some(failure) = failure.as_ref().filter(verdict) {
-        return draft.begin_ending(&failure.reason, &failure.message);
+        return draft.begin_ending(failure.reason.as_str().into(), &failure.message);
     }
     let last = attempt >= valid.spec.generators.backoff_limit;
     let end = pods
@@ -297,7 +306,7 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
             attempt + 1,
             valid.spec.generators.backoff_limit
         );
-        return draft.begin_ending("GeneratorFailed", &message);
+        return draft.begin_ending(EndReason::GeneratorFailed, &message);
     }
     let next = attempt + 1;
     let plan = jobs::plan_name(&jobs::run_name(valid, next));
@@ -305,7 +314,7 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
     if !draft.exists(Kind::ConfigMap, &plan) {
         draft.note(
             true,
-            "GeneratorRestarted",
+            reasons::GENERATOR_RESTARTED,
             format!(
                 "attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"
             ),
@@ -315,7 +324,7 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
     launch(&mut draft, valid, next);
     draft.stage(
         Truth::Unknown,
-        "Running",
+        reasons::RUNNING,
         &format!("generator attempt {} resumes", next + 1),
     );
     draft.done()
