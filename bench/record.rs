@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use bakeoff_loadgen::clock::{self, SECOND};
 use bakeoff_loadgen::failure::{Failure, FailureClass};
-use bakeoff_loadgen::record::{Recorder, Sample};
+use bakeoff_loadgen::instrument::clock::{self, SECOND};
+use bakeoff_loadgen::instrument::record::{Recorder, Sample};
 
 const OPERATIONS: u64 = 2_000_000;
 const ROUNDS: usize = 5;

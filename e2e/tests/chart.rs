@@ -142,7 +142,7 @@ fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
 #[test]
 fn dashboard_and_rules_use_only_metrics_that_exist() {
     let operator = read("operator/src/metrics.rs");
-    let generator = read("loadgen/src/control/mod.rs");
+    let generator = read("loadgen/src/run/control/mod.rs");
     let exists = |name: &str| {
         let plain = name.strip_suffix("_seconds").unwrap_or(name);
         operator.contains(&format!("\"{plain}\""))

@@ -10,11 +10,11 @@ use bakeoff_crds::schedule;
 use bakeoff_crds::spec::ExperimentSpec;
 use serde_json::{Value, json};
 
-use crate::access::Access;
 use crate::credentials::Credentials;
-use crate::null_postgres;
-use crate::pg::Connector;
-use crate::stall::Stall;
+use crate::drivers::access::Access;
+use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::null as null_postgres;
+use crate::drivers::stall::Stall;
 use crate::workloads::{self, Alone, Context, Part};
 
 /// How long the clients of a null server wait for an answer.
@@ -22,7 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs tasks of one thread to their end, as a generator does.
 pub fn local<T>(work: impl Future<Output = T>) -> T {
-    crate::runtime::local().unwrap().block_on(work)
+    crate::instrument::runtime::local().unwrap().block_on(work)
 }
 
 /// Runs a null server on a thread of its own, for as long as the process lives; where it listens.

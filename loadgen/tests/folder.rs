@@ -6,8 +6,8 @@ mod sample;
 
 use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_crds::status::DecisionOutcome;
-use bakeoff_loadgen::early::settled;
 use bakeoff_loadgen::report::report;
+use bakeoff_loadgen::run::early::settled;
 use bakeoff_loadgen::store::Store;
 
 async fn store(folder: &std::path::Path, spec: &ExperimentSpec, blocks: i32) -> Store {

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::{self, Control, Follower};
 use crate::credentials::Credentials;
+use crate::drivers::postgres::null as null_postgres;
+use crate::drivers::s3::null as null_s3;
+use crate::drivers::stall::Stall;
+use crate::instrument::calibrate as node;
+use crate::report as reporting;
+use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
-use crate::stall::Stall;
 use crate::store::Store;
-use crate::{calibrate as node, null_postgres, null_s3, report as reporting};
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::stall::Stall;
+use crate::drivers::stall::Stall;
 use bakeoff_crds::names::GENERATOR_PORT;
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
 use clap::{Args, Parser, Subcommand};
@@ -253,7 +253,7 @@ pub fn main() -> ExitCode {
         .with_target(false)
         .init();
 
-    let runtime = match crate::runtime::local() {
+    let runtime = match crate::instrument::runtime::local() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("loadgen: no runtime: {error}");

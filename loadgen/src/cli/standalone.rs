@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::control::Control;
 use crate::credentials::Credentials;
-use crate::lock_server::LockServer;
-use crate::record::decode;
+use crate::drivers::redis::LockServer;
+use crate::instrument::record::decode;
 use crate::report as reporting;
+use crate::run::control::Control;
+use crate::run::standalone::{Endpoints, plan};
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
-use crate::standalone::{Endpoints, plan};
 use crate::store::Store;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::result::{TrialRecord, Verdict};

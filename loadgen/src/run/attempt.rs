@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use super::baseline::Baselines;
 use super::gates::LeaderGate;
 use super::{Backend, Run, RunError, STOPPED_FILE, STORE_PATIENCE, attempt_folder, stoppable};
-use crate::assemble::{self, PartRecord};
-use crate::backend_metrics;
-use crate::clock;
-use crate::control::ClockOffset;
-use crate::judge::{Circumstances, Judgement, judge};
+use crate::drivers::s3::metrics as backend_metrics;
+use crate::instrument::clock;
+use crate::run::assemble::{self, PartRecord};
+use crate::run::control::ClockOffset;
+use crate::run::judge::{Circumstances, Judgement, judge};
 use crate::workloads::cas_race::journal;
 use crate::workloads::{self, Context, Part, Share, WorkloadError};
 

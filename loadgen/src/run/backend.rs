@@ -7,12 +7,12 @@ use bakeoff_crds::run::{ResolvedBackend, RunPlan};
 use bakeoff_crds::spec::BackendKind;
 
 use super::{OPERATION_TIMEOUT, RunError};
-use crate::access::Access;
 use crate::credentials::Credentials;
-use crate::pg::schema::{self, SchemaError};
-use crate::pg::url::Address;
-use crate::pg::{Connector, Tls};
-use crate::s3::TargetError;
+use crate::drivers::access::Access;
+use crate::drivers::postgres::schema::{self, SchemaError};
+use crate::drivers::postgres::url::Address;
+use crate::drivers::postgres::{Connector, Tls};
+use crate::drivers::s3::TargetError;
 use crate::store::{self, StoreError};
 
 /// A backend that a run measures.

@@ -16,15 +16,16 @@ use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::{Run, RunError, stoppable};
-use crate::access::Access;
 use crate::credentials::Credentials;
-use crate::pg::Connector;
-use crate::record::decode;
-use crate::s3::Target;
-use crate::s3::conn::Dialer;
-use crate::stall::Stall;
+use crate::drivers::access::Access;
+use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::null as null_postgres;
+use crate::drivers::s3::Target;
+use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::null as null_s3;
+use crate::drivers::stall::Stall;
+use crate::instrument::record::decode;
 use crate::workloads::{self, Alone, Context, Part};
-use crate::{null_postgres, null_s3};
 
 /// How long an operation may take; nothing takes long there.
 const TIMEOUT: Duration = Duration::from_secs(5);

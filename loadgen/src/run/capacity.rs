@@ -9,8 +9,8 @@ use bakeoff_crds::spec::{CapacityLoad, ExperimentSpec};
 
 use super::gates::LeaderGate;
 use super::{Run, RunError, stoppable};
-use crate::capacity::{Search, shown, step};
-use crate::judge::{Circumstances, judge};
+use crate::run::judge::{Circumstances, judge};
+use crate::run::search::{Search, shown, step};
 use crate::workloads::{self, WorkloadError};
 
 /// Seconds of load before each step's window: connections open, buffers warm.

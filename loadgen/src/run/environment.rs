@@ -7,9 +7,11 @@ use std::time::Duration;
 use bakeoff_crds::run::{GeneratorFacts, NetworkFacts};
 
 use super::Backend;
-use crate::access::Access;
+use crate::drivers::access::Access;
+use crate::instrument::calibrate;
+use crate::instrument::cgroup;
+use crate::instrument::clock;
 use crate::store::Store;
-use crate::{calibrate, cgroup, clock};
 
 /// Connections opened to each backend, one after the other.
 const CONNECTS: usize = 30;
@@ -77,7 +79,7 @@ fn habits(access: &Access) -> BTreeMap<String, String> {
 
 /// Tried on a thread that ends at once.
 fn may_be_real_time() -> bool {
-    let tried = std::thread::spawn(|| crate::pacer::real_time().is_ok());
+    let tried = std::thread::spawn(|| crate::instrument::pacer::real_time().is_ok());
     tried.join().unwrap_or(false)
 }
 

@@ -3,12 +3,12 @@
 use bakeoff_crds::run::Failure;
 use bakeoff_crds::run::RUN_SCHEMA;
 
-use crate::control::FollowError;
-use crate::lock_server::LockAddressError;
-use crate::pg::schema::SchemaError;
-use crate::probe::ProbeError;
-use crate::record::RecordError;
-use crate::s3::TargetError;
+use crate::drivers::postgres::schema::SchemaError;
+use crate::drivers::probe::ProbeError;
+use crate::drivers::redis::LockAddressError;
+use crate::drivers::s3::TargetError;
+use crate::instrument::record::RecordError;
+use crate::run::control::FollowError;
 use crate::store::StoreError;
 
 /// Why a run could not be finished.

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::clock;
-use crate::control::{ClockOffset, Control, FollowError, Follower, Step};
+use crate::instrument::clock;
+use crate::run::control::{ClockOffset, Control, FollowError, Follower, Step};
 use crate::workloads::{self, Gate, Opening, WorkloadError};
 
 /// How long generators wait for each other; they prepare data meanwhile.

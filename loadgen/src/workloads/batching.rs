@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 
 use super::body::Bodies;
 use super::{Context, Gate, Meter, Part, WorkloadError};
-use crate::arrivals::Instants;
-use crate::clock;
-use crate::drive::{Counts, planned_in_window, wait_for};
+use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
-use crate::pacer::{self, Due, Handoff, RealTime};
-use crate::record::{Recorder, Sample};
-use crate::s3::Connection;
+use crate::instrument::arrivals::Instants;
+use crate::instrument::clock;
+use crate::instrument::drive::{Counts, planned_in_window, wait_for};
+use crate::instrument::pacer::{self, Due, Handoff, RealTime};
+use crate::instrument::record::{Recorder, Sample};
 
 const APPEND: &str = "append";
 const BUFFER: &str = "buffer";

@@ -4,7 +4,7 @@
 use bakeoff_crds::rng::SplitMix64;
 use bytes::Bytes;
 
-use crate::s3::payload::{self, Payload};
+use crate::drivers::s3::payload::{self, Payload};
 
 const POOL: usize = 1 << 20;
 

@@ -32,12 +32,12 @@ use self::journal::{Journal, compressed};
 use self::lease::Place;
 use self::writer::{Racer, Rules};
 use super::{Context, Gate, Meter, Part, WorkloadError};
-use crate::arrivals::Plan;
-use crate::clock;
-use crate::drive::drive;
+use crate::drivers::postgres::failure;
 use crate::failure::{Failure, FailureClass};
-use crate::pg::failure;
-use crate::record::Recorder;
+use crate::instrument::arrivals::Plan;
+use crate::instrument::clock;
+use crate::instrument::drive::drive;
+use crate::instrument::record::Recorder;
 
 const OPERATION: &str = "operation";
 const READ: &str = "read";

@@ -20,13 +20,13 @@ use dataset::Dataset;
 use findings::Findings;
 
 use super::{Context, Gate, Meter, Part, WorkloadError};
-use crate::arrivals::Plan;
-use crate::clock;
-use crate::drive::{Worker, drive};
+use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
-use crate::pacer::Due;
-use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, ListRequest};
+use crate::instrument::arrivals::Plan;
+use crate::instrument::clock;
+use crate::instrument::drive::{Worker, drive};
+use crate::instrument::pacer::Due;
+use crate::instrument::record::{Recorder, Sample};
 
 const READ: &str = "read";
 const LIST: &str = "list";

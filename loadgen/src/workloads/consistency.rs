@@ -25,11 +25,11 @@ use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
 use super::{Context, Gate, Meter, Part, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
-use crate::clock::{self, SECOND};
-use crate::drive::Counts;
+use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
-use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, ListRequest};
+use crate::instrument::clock::{self, SECOND};
+use crate::instrument::drive::Counts;
+use crate::instrument::record::{Recorder, Sample};
 
 const PUT: &str = "put";
 const DELETE: &str = "delete";

@@ -23,17 +23,17 @@ use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
 
-use crate::access::Access;
-use crate::arrivals::Plan;
 use crate::checker::cas_history::Event;
-use crate::clock;
-use crate::control::ClockOffset;
-use crate::drive::{Counts, Timing};
+use crate::drivers::access::Access;
+use crate::drivers::postgres as pg;
+use crate::drivers::redis::LockServer;
+use crate::drivers::s3::conn::Dialer;
 use crate::failure::Failure;
-use crate::lock_server::LockServer;
-use crate::pg;
-use crate::record::{LiveCounts, RecordError, Recorded};
-use crate::s3::conn::Dialer;
+use crate::instrument::arrivals::Plan;
+use crate::instrument::clock;
+use crate::instrument::drive::{Counts, Timing};
+use crate::instrument::record::{LiveCounts, RecordError, Recorded};
+use crate::run::control::ClockOffset;
 
 /// Why a trial could not be run at all. What the backend answers during a window is data, not an
 /// error.
@@ -268,7 +268,7 @@ pub struct Meter {
     cpu: u64,
     thread_cpu: u64,
     run_queue: u64,
-    cgroup: crate::cgroup::Throttling,
+    cgroup: crate::instrument::cgroup::Throttling,
 }
 
 impl Meter {
@@ -278,22 +278,22 @@ impl Meter {
         Self {
             cpu: clock::process_cpu(),
             thread_cpu: clock::thread_cpu(),
-            run_queue: crate::cgroup::run_queue(),
-            cgroup: crate::cgroup::throttling(),
+            run_queue: crate::instrument::cgroup::run_queue(),
+            cgroup: crate::instrument::cgroup::throttling(),
         }
     }
 
     /// What was used since.
     #[must_use]
     pub fn stop(&self) -> Usage {
-        let cgroup = crate::cgroup::throttling();
+        let cgroup = crate::instrument::cgroup::throttling();
         Usage {
             cpu: clock::process_cpu().saturating_sub(self.cpu),
             thread_cpu: clock::thread_cpu().saturating_sub(self.thread_cpu),
-            run_queue: crate::cgroup::run_queue().saturating_sub(self.run_queue),
+            run_queue: crate::instrument::cgroup::run_queue().saturating_sub(self.run_queue),
             throttled_periods: cgroup.periods.saturating_sub(self.cgroup.periods),
             throttled: cgroup.nanoseconds.saturating_sub(self.cgroup.nanoseconds),
-            resident: crate::cgroup::peak_resident(),
+            resident: crate::instrument::cgroup::peak_resident(),
         }
     }
 
@@ -316,7 +316,7 @@ fn member<'a>(context: &Context<'a>) -> Result<WorkloadSpec<'a>, WorkloadError> 
         })
 }
 
-/// Runs this generator's part of a trial. To be called on [`crate::runtime::local`].
+/// Runs this generator's part of a trial. To be called on [`crate::instrument::runtime::local`].
 ///
 /// # Errors
 /// When the trial cannot be run at all; what the backend answers is data.
@@ -406,12 +406,13 @@ fn plan(context: &Context<'_>, load: &bakeoff_crds::spec::Load) -> Result<Plan, 
 /// Takes the recorder back from the workers. Aborted tasks drop theirs only at their next turn,
 /// so a share may be left: then what it holds is taken in its place.
 fn finished(
-    recorder: std::rc::Rc<std::cell::RefCell<crate::record::Recorder>>,
+    recorder: std::rc::Rc<std::cell::RefCell<crate::instrument::record::Recorder>>,
 ) -> Result<Recorded, WorkloadError> {
     let recorder = match std::rc::Rc::try_unwrap(recorder) {
         Ok(cell) => cell.into_inner(),
         Err(shared) => {
-            let spare = crate::record::Recorder::new(0, 0, 0, false, &[], Arc::default())?;
+            let spare =
+                crate::instrument::record::Recorder::new(0, 0, 0, false, &[], Arc::default())?;
             shared.replace(spare)
         }
     };

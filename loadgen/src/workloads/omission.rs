@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Part;
-use crate::access::Access;
-use crate::record::decode;
-use crate::s3::Target;
-use crate::s3::conn::Dialer;
-use crate::stall::Stall;
-use crate::{null_s3, testing};
+use crate::drivers::access::Access;
+use crate::drivers::s3::Target;
+use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::null as null_s3;
+use crate::drivers::stall::Stall;
+use crate::instrument::record::decode;
+use crate::testing;
 
 const STALL: Stall = Stall {
     length: Duration::from_millis(100),

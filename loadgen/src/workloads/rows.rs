@@ -12,8 +12,8 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::checker::Check;
+use crate::drivers::postgres::failure;
 use crate::failure::Failure;
-use crate::pg::failure;
 
 /// A run as it is loaded.
 pub(super) struct Row {

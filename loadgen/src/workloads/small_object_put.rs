@@ -10,13 +10,13 @@ use bytes::Buf as _;
 
 use super::body::Bodies;
 use super::{Context, Gate, Meter, Part, WorkloadError};
-use crate::arrivals::Plan;
-use crate::clock;
-use crate::drive::{Worker, drive};
+use crate::drivers::s3::{Connection, Payload};
 use crate::failure::FailureClass;
-use crate::pacer::Due;
-use crate::record::{Recorder, Sample};
-use crate::s3::{Connection, Payload};
+use crate::instrument::arrivals::Plan;
+use crate::instrument::clock;
+use crate::instrument::drive::{Worker, drive};
+use crate::instrument::pacer::Due;
+use crate::instrument::record::{Recorder, Sample};
 
 const PUT: &str = "put";
 
@@ -168,12 +168,12 @@ pub async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SECOND;
     use crate::credentials::Credentials;
-    use crate::drive::{Counts, Timing};
-    use crate::record::Recorded;
-    use crate::s3::Target;
-    use crate::s3::conn::Dialer;
+    use crate::drivers::s3::Target;
+    use crate::drivers::s3::conn::Dialer;
+    use crate::instrument::clock::SECOND;
+    use crate::instrument::drive::{Counts, Timing};
+    use crate::instrument::record::Recorded;
     use std::sync::Arc;
 
     /// Load on a port where nobody listens.

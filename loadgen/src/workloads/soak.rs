@@ -17,11 +17,12 @@ use tokio_postgres::Client;
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Part, WorkloadError, memory};
-use crate::arrivals::Plan;
+use crate::drivers::postgres::observe::{self, Observer, Sample};
+use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
 use crate::failure::{Failure, FailureClass};
-use crate::pg::observe::{self, Observer, Sample};
-use crate::pg::{Connector, end_sessions, failure, literal};
-use crate::{cgroup, clock};
+use crate::instrument::arrivals::Plan;
+use crate::instrument::cgroup;
+use crate::instrument::clock;
 
 /// How long connections that were left may take to end.
 const REST_PATIENCE: Duration = Duration::from_secs(10);

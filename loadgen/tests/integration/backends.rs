@@ -11,11 +11,11 @@ use crate::support::{runner, runtime};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::RunPlan;
-use bakeoff_loadgen::control::{self, Control, Follower};
-use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::instrument::record::decode;
 use bakeoff_loadgen::report::report;
+use bakeoff_loadgen::run::control::{self, Control, Follower};
+use bakeoff_loadgen::run::standalone;
 use bakeoff_loadgen::run::{Backend, Run, RunError};
-use bakeoff_loadgen::standalone;
 use bakeoff_loadgen::store::{self, Store};
 use tokio::sync::watch;
 

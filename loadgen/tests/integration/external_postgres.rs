@@ -10,7 +10,7 @@ use crate::support::postgres::Postgres;
 use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Manifest, ResolvedBackend, RunPlan};
-use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{self, Backend, Run, RunError};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;

@@ -10,9 +10,9 @@ use crate::support::runner::{backend, measured, plan, shown, under_way};
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
-use bakeoff_loadgen::control::Control;
-use bakeoff_loadgen::pg::log::Vacuum;
-use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::drivers::postgres::log::Vacuum;
+use bakeoff_loadgen::instrument::record::decode;
+use bakeoff_loadgen::run::control::Control;
 use serde_json::json;
 
 #[test]

@@ -9,9 +9,9 @@ use crate::support::postgres::Postgres;
 use crate::support::runner::{Ran, backend, given_time, measured, plan};
 use crate::support::runtime;
 use bakeoff_crds::result::{CheckRecord, TrialRecord, Verdict};
-use bakeoff_loadgen::pg::locks::{Holder, LockLine};
-use bakeoff_loadgen::pg::{Connector, partitions};
-use bakeoff_loadgen::record::decode;
+use bakeoff_loadgen::drivers::postgres::locks::{Holder, LockLine};
+use bakeoff_loadgen::drivers::postgres::{Connector, partitions};
+use bakeoff_loadgen::instrument::record::decode;
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -320,7 +320,7 @@ fn what_is_held_and_waited_for_is_seen() {
         let (holder, waiter) = (connect(&connector).await, connect(&connector).await);
         let watcher = connect(&connector).await;
         let pid = std::cell::Cell::new(0);
-        let begun = bakeoff_loadgen::clock::now();
+        let begun = bakeoff_loadgen::instrument::clock::now();
         for sql in [
             "CREATE SCHEMA bakeoff; CREATE TABLE bakeoff.held (a int)",
             "BEGIN; LOCK TABLE bakeoff.held",
@@ -349,7 +349,7 @@ fn what_is_held_and_waited_for_is_seen() {
                 .unwrap();
             done.set(true);
         };
-        let watch = bakeoff_loadgen::pg::locks::watch(&watcher, &pid, begun, &done);
+        let watch = bakeoff_loadgen::drivers::postgres::locks::watch(&watcher, &pid, begun, &done);
         let (locks, (), ()) = tokio::join!(watch, wait, release);
         locks.unwrap()
     })

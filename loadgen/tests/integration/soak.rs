@@ -8,7 +8,7 @@ use crate::support::postgres::Postgres;
 use crate::support::runner::{backend, measured, plan, shown, under_way};
 use crate::support::runtime;
 use bakeoff_crds::result::{TrialRecord, Verdict};
-use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Run, RunError};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;
@@ -38,7 +38,7 @@ fn figure(record: &TrialRecord, name: &str) -> f64 {
 /// One answer of the server. On a thread of its own, so that a runtime of the caller's does not mind.
 fn ask(server: &Postgres, sql: &str) -> String {
     let on = backend(server);
-    let bakeoff_loadgen::access::Access::Postgres(connector) = &on.access else {
+    let bakeoff_loadgen::drivers::access::Access::Postgres(connector) = &on.access else {
         panic!("no Postgres")
     };
     let asked = async {

@@ -8,10 +8,10 @@ use bakeoff_crds::rng::SplitMix64;
 
 use super::lease::Place;
 use super::{Tally, patiently};
-use crate::clock::{self, SECOND};
+use crate::drivers::postgres::Connector;
+use crate::drivers::redis::Locks;
 use crate::failure::Failure;
-use crate::lock_server::Locks;
-use crate::pg::Connector;
+use crate::instrument::clock::{self, SECOND};
 
 /// A server that is away is asked again after so long.
 const AWAY: Duration = Duration::from_millis(200);

@@ -9,9 +9,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::patiently;
+use crate::drivers::postgres::failure;
+use crate::drivers::redis::{LockServer, Locks};
 use crate::failure::Failure;
-use crate::lock_server::{LockServer, Locks};
-use crate::pg::failure;
 
 /// Where the leases of a race are kept.
 #[derive(Clone, Debug)]

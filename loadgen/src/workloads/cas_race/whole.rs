@@ -15,9 +15,9 @@ use bakeoff_crds::spec::CasRace;
 use super::journal::{compressed, generator_of};
 use super::{Tally, patiently, writer};
 use crate::checker::cas_history::{self, Clocks, Event, Span};
-use crate::clock::{self, SECOND};
+use crate::drivers::postgres::{Connector, end_sessions};
 use crate::failure::Failure;
-use crate::pg::{Connector, end_sessions};
+use crate::instrument::clock::{self, SECOND};
 use crate::workloads::{Conclusion, Context, Share, WorkloadError};
 
 /// How long a server that is away is waited for.
@@ -144,7 +144,7 @@ pub async fn conclude(
 mod tests {
     use super::*;
     use crate::checker::cas_history::{Outcome, Row};
-    use crate::control::ClockOffset;
+    use crate::run::control::ClockOffset;
 
     fn insert(writer: u32, invoke: u64, complete: u64) -> Event {
         Event::Insert {

@@ -13,12 +13,12 @@ use super::journal::{Journal, under_way};
 use super::lease::{AnyLease, Lease, Place};
 use super::{COMPLETE, CREATE, OPERATION, READ, TRANSITION, Tally, patiently};
 use crate::checker::cas_history::{Event, Outcome, Row, Span};
-use crate::clock::{self, SECOND};
-use crate::drive::Worker;
+use crate::drivers::postgres::Connector;
 use crate::failure::{Failure, FailureClass};
-use crate::pacer::Due;
-use crate::pg::Connector;
-use crate::record::{Recorder, Sample};
+use crate::instrument::clock::{self, SECOND};
+use crate::instrument::drive::Worker;
+use crate::instrument::pacer::Due;
+use crate::instrument::record::{Recorder, Sample};
 
 /// A writer is paused once in so many nanoseconds on average.
 const BETWEEN_PAUSES: f64 = 5.0 * SECOND as f64;
@@ -109,7 +109,7 @@ pub(super) fn row(answer: Option<tokio_postgres::Row>) -> Result<Option<Row>, Fa
         answer
             .try_get::<_, i64>(index)
             .map(unsigned)
-            .map_err(|error| crate::pg::failure(&error))
+            .map_err(|error| crate::drivers::postgres::failure(&error))
     };
     Ok(Some(Row {
         incarnation: column(0)?,
@@ -188,7 +188,7 @@ impl Racer {
         let process = patiently(patience, client.query_one("SELECT pg_backend_pid()", &[])).await?;
         let process: i32 = process
             .try_get(0)
-            .map_err(|error| crate::pg::failure(&error))?;
+            .map_err(|error| crate::drivers::postgres::failure(&error))?;
         let open = Open {
             read: prepare(&read_sql(rows), 1).await?,
             insert: prepare(&insert, 3).await?,

@@ -4,9 +4,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::super::body::Bodies;
+use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
-use crate::s3::conn::Dialer;
-use crate::s3::{Connection, ListRequest};
 
 /// Objects that a dataset should have at least, so that a read seldom meets a run just read.
 const DATASET_OBJECTS: usize = 2_000;

@@ -8,8 +8,8 @@ use bakeoff_crds::spec::KeyShape;
 
 use super::{BODY_BYTES, DELETE, PUT, RUN_KEYS, Shared};
 use crate::checker::s3_history::{Event, Outcome, Span};
-use crate::clock;
-use crate::s3::Connection;
+use crate::drivers::s3::Connection;
+use crate::instrument::clock;
 use crate::workloads::body::Bodies;
 
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

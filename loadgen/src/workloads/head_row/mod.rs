@@ -18,12 +18,13 @@ use bakeoff_crds::spec::{Arrivals, HeadRow};
 
 use super::rows::Missed;
 use super::{Context, Gate, Meter, Part, WorkloadError, memory};
-use crate::arrivals::Plan;
-use crate::drive::drive;
-use crate::pg::observe::{self, Observer};
-use crate::pg::{Connector, series};
-use crate::record::Recorder;
-use crate::{cgroup, clock};
+use crate::drivers::postgres::observe::{self, Observer};
+use crate::drivers::postgres::{Connector, series};
+use crate::instrument::arrivals::Plan;
+use crate::instrument::cgroup;
+use crate::instrument::clock;
+use crate::instrument::drive::drive;
+use crate::instrument::record::Recorder;
 use lives::{Lives, Population, Runs};
 use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
 

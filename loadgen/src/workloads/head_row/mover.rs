@@ -6,13 +6,13 @@ use std::rc::Rc;
 use tokio_postgres::types::Type;
 
 use super::lives::{Lives, Step};
-use crate::clock;
-use crate::drive::Worker;
+use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::wire::{Value, Wire};
 use crate::failure::{Failure, FailureClass};
-use crate::pacer::Due;
-use crate::pg::Connector;
-use crate::pg::wire::{Value, Wire};
-use crate::record::{Recorder, Sample};
+use crate::instrument::clock;
+use crate::instrument::drive::Worker;
+use crate::instrument::pacer::Due;
+use crate::instrument::record::{Recorder, Sample};
 use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.

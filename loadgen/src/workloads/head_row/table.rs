@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use tokio_postgres::Client;
 
 use super::lives::Population;
-use crate::clock::{self, SECOND};
+use crate::drivers::postgres::failure;
 use crate::failure::Failure;
-use crate::pg::failure;
+use crate::instrument::clock::{self, SECOND};
 use crate::workloads::rows;
 
 /// The figure of a loading: rows a second.

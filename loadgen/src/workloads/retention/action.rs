@@ -9,9 +9,9 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::lives::{ENDED, Population};
 use super::table::{TABLE, bytes, instant, partition};
-use crate::clock;
+use crate::drivers::postgres::{Connector, failure, partitions};
 use crate::failure::Failure;
-use crate::pg::{Connector, failure, partitions};
+use crate::instrument::clock;
 
 /// Between two looks whether autovacuum has been there.
 const POLL: Duration = Duration::from_millis(50);

@@ -28,15 +28,15 @@ use self::mover::{INSERT, Mover, OPERATION, PHASES, Phases, TRANSITION};
 use self::table::Look;
 use super::rows::Missed;
 use super::{Context, Gate, Meter, Part, WorkloadError, memory};
-use crate::arrivals::Plan;
-use crate::cgroup;
-use crate::clock::{self, SECOND};
-use crate::drive::{Timing, drive};
+use crate::drivers::postgres::locks::{self, Locks};
+use crate::drivers::postgres::observe::{Observer, Sample};
+use crate::drivers::postgres::{Connector, series};
 use crate::failure::{Failure, FailureClass};
-use crate::pg::locks::{self, Locks};
-use crate::pg::observe::{Observer, Sample};
-use crate::pg::{Connector, series};
-use crate::record::Recorder;
+use crate::instrument::arrivals::Plan;
+use crate::instrument::cgroup;
+use crate::instrument::clock::{self, SECOND};
+use crate::instrument::drive::{Timing, drive};
+use crate::instrument::record::Recorder;
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
 /// that fall into a drop of fifty milliseconds would be their maximum.

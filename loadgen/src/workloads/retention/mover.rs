@@ -9,12 +9,12 @@ use tokio_postgres::{Client, Statement};
 
 use super::lives::{Lives, Step};
 use super::table::instant;
-use crate::clock;
-use crate::drive::Worker;
+use crate::drivers::postgres::{Connector, failure};
 use crate::failure::{Failure, FailureClass};
-use crate::pacer::Due;
-use crate::pg::{Connector, failure};
-use crate::record::{Recorder, Sample};
+use crate::instrument::clock;
+use crate::instrument::drive::Worker;
+use crate::instrument::pacer::Due;
+use crate::instrument::record::{Recorder, Sample};
 use crate::workloads::rows::{self, Missed};
 
 /// Any operation: what the load plans.

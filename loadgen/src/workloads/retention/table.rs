@@ -7,8 +7,8 @@ use bakeoff_crds::spec::RetentionMethod;
 use tokio_postgres::Client;
 
 use super::lives::{ENDED, Expected, Population};
+use crate::drivers::postgres::failure;
 use crate::failure::Failure;
-use crate::pg::failure;
 use crate::workloads::rows;
 
 /// The table; its partitions are called after it.

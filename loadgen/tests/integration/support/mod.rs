@@ -28,7 +28,7 @@ pub fn credentials() -> Credentials {
 
 /// The generator's.
 pub fn runtime() -> tokio::runtime::LocalRuntime {
-    bakeoff_loadgen::runtime::local().unwrap()
+    bakeoff_loadgen::instrument::runtime::local().unwrap()
 }
 
 /// A server process and its data; killed and removed when dropped.

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use bakeoff_loadgen::credentials::Credentials;
-use bakeoff_loadgen::lock_server::LockServer;
+use bakeoff_loadgen::drivers::redis::LockServer;
 
 use super::{SECRET, credentials, free_port, program, quiet};
 

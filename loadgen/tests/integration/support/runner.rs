@@ -6,7 +6,7 @@ use std::time::Duration;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_crds::spec::ExperimentSpec;
-use bakeoff_loadgen::control::Control;
+use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
 use serde_json::json;

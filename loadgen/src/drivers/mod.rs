@@ -1,0 +1,8 @@
+//! How servers are spoken to: one folder a protocol, and what a run asks of a backend whatever its protocol is.
+
+pub mod access;
+pub mod postgres;
+pub mod probe;
+pub mod redis;
+pub mod s3;
+pub mod stall;

@@ -1,0 +1,100 @@
+//! The stretch of the server's log that was written while a window lasted, read through SQL.
+//!
+//! A server that keeps its log in a file that it may read says where in a setting of its own; the operator's
+//! servers do. No other is asked for more than that setting. Two sizes are asked for at the borders of the window and
+//! the stretch is read after it; what cannot be read is left out.
+
+use tokio_postgres::Client;
+
+use bakeoff_crds::names;
+
+use super::failure;
+use super::log::{self, Logged};
+use super::observe::Observer;
+use crate::failure::Failure;
+use crate::instrument::clock;
+
+/// The most of a log that is read for one window: thousands of runs.
+const MOST_BYTES: i64 = 4 << 20;
+
+/// From one size of the log to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    from: i64,
+    to: i64,
+}
+
+/// Where the server keeps its log, if it says so.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) async fn path(client: &Client) -> Result<Option<String>, Failure> {
+    // A setting that nobody made is null; one that was reset is empty.
+    let sql = format!(
+        "SELECT current_setting('{}', true)",
+        names::SERVER_LOG_SETTING
+    );
+    let row = client
+        .query_opt(&sql, &[])
+        .await
+        .map_err(|error| failure(&error))?;
+    let path = row.and_then(|row| row.get::<_, Option<String>>(0));
+    Ok(path.filter(|path| !path.is_empty()))
+}
+
+impl Observer {
+    /// Waits for both ends of a window and answers what the log grew by; `None` where there is none to read.
+    pub async fn stretch(&self, start: u64, end: u64) -> Option<Stretch> {
+        self.log.as_ref()?;
+        clock::sleep_until(start).await;
+        let from = self.log_size().await?;
+        clock::sleep_until(end).await;
+        let to = self.log_size().await?;
+        Some(Stretch { from, to })
+    }
+
+    async fn log_size(&self) -> Option<i64> {
+        let asked = self
+            .client
+            .query_one("SELECT (pg_stat_file($1, true)).size", &[&self.log])
+            .await;
+        match asked {
+            Ok(row) => row.get(0),
+            Err(error) => {
+                tracing::debug!(error = %failure(&error), "the server's log cannot be read");
+                None
+            }
+        }
+    }
+
+    /// The runs of autovacuum in a stretch of the log.
+    pub async fn logged(&self, stretch: Stretch) -> Option<Logged> {
+        let length = (stretch.to - stretch.from).max(0);
+        let read = length.min(MOST_BYTES);
+        let asked = self
+            .client
+            .query_one(
+                "SELECT pg_read_binary_file($1, $2, $3, true)",
+                &[&self.log, &stretch.from, &read],
+            )
+            .await;
+        let bytes: Option<Vec<u8>> = match asked {
+            Ok(row) => row.get(0),
+            Err(error) => {
+                tracing::debug!(error = %failure(&error), "the server's log cannot be read");
+                None
+            }
+        };
+        let unread = length - read;
+        if unread > 0 {
+            tracing::warn!(
+                unread,
+                "the server's log of this window is too long to be read whole"
+            );
+        }
+        Some(Logged {
+            runs: log::vacuums(&bytes?),
+            unread,
+        })
+    }
+}

@@ -1,0 +1,302 @@
+//! Postgres: connections, one for each worker, and what the server says of itself.
+
+pub mod locks;
+pub mod log;
+pub mod log_file;
+pub mod null;
+pub mod observe;
+pub mod partitions;
+pub mod schema;
+pub mod series;
+mod socket;
+pub mod url;
+pub mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::credentials::Credentials;
+use crate::failure::{Failure, FailureClass};
+
+/// The longest that opening a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why an address of a Postgres server cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint {0:?}: write postgres://host:port")]
+pub struct AddressError(String);
+
+pub use socket::{Tls, TlsError};
+
+/// Opens connections to one database as one user.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<Config>,
+    /// Where the server is, for people; and for the socket, taken apart once.
+    address: Arc<str>,
+    host: Arc<str>,
+    port: u16,
+    timeout: Duration,
+    tls: Option<Tls>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Connections to `database` at `endpoint` (`postgres://host:port`); the user and the password are those of the
+    /// credentials. An operation that takes longer than `timeout` is recorded as a timeout.
+    ///
+    /// # Errors
+    /// When the endpoint is not of that form.
+    pub fn new(
+        endpoint: &str,
+        database: &str,
+        credentials: &Credentials,
+        timeout: Duration,
+    ) -> Result<Self, AddressError> {
+        let wrong = || AddressError(endpoint.to_owned());
+        let address = endpoint.strip_prefix("postgres://").ok_or_else(wrong)?;
+        let (host, port) = address
+            .trim_end_matches('/')
+            .rsplit_once(':')
+            .ok_or_else(wrong)?;
+        let host = host.trim_matches(['[', ']']);
+        let port = port.parse().map_err(|_| wrong())?;
+        let mut config = Config::new();
+        config
+            .host(host)
+            .port(port)
+            .dbname(database)
+            .user(&credentials.user)
+            .password(&credentials.secret)
+            .application_name("bakeoff")
+            // What encrypts does so below the library.
+            .ssl_mode(SslMode::Disable)
+            .connect_timeout(CONNECT_PATIENCE);
+        Ok(Self {
+            config: Arc::new(config),
+            address: address.trim_end_matches('/').into(),
+            host: host.into(),
+            port,
+            timeout,
+            tls: None,
+        })
+    }
+
+    /// The same with encrypted connections, or with plain ones.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.config.get_dbname().unwrap_or_default()
+    }
+
+    /// Where the server is, for people.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// How long an operation may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    async fn socket(&self) -> Result<socket::Socket, Failure> {
+        socket::Socket::open((&*self.host, self.port), self.tls.as_ref()).await
+    }
+
+    /// Opens a connection for the measured path: prepared statements only, one at a time.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the user.
+    pub async fn wire(&self) -> Result<wire::Wire, Failure> {
+        in_time(async { wire::Wire::open(&self.config, self.socket().await?).await }).await
+    }
+
+    /// Opens a connection. It ends when the client is dropped.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the user.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        let signed_in = |error: tokio_postgres::Error| opening(&error);
+        if self.tls.is_some() {
+            let connecting = async {
+                let socket = self.socket().await?;
+                let (client, connection) = self
+                    .config
+                    .connect_raw(socket, NoTls)
+                    .await
+                    .map_err(signed_in)?;
+                carry(connection);
+                Ok(client)
+            };
+            return in_time(connecting).await;
+        }
+        let connecting = async {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(signed_in)?;
+            carry(connection);
+            Ok(client)
+        };
+        in_time(connecting).await
+    }
+}
+
+async fn in_time<T>(opening: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match tokio::time::timeout(CONNECT_PATIENCE, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::new(FailureClass::Connect, "no answer within 10 s")),
+    }
+}
+
+/// Lets the library carry requests and answers for as long as the client is about.
+fn carry(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+}
+
+/// A failure while connecting: refused by the server, or not reached at all.
+fn opening(error: &tokio_postgres::Error) -> Failure {
+    let mut failure = failure(error);
+    if failure.class == FailureClass::Transport {
+        failure.class = FailureClass::Connect;
+    }
+    failure
+}
+
+/// Ends connections of generators to this database, all but the client's own or those of some server processes, and
+/// waits until they are gone: a statement that a generator gave up may still be under way there, and commit later.
+/// Returns how many are left when the patience is over.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn end_sessions(
+    client: &Client,
+    processes: Option<&[i32]>,
+    patience: Duration,
+) -> Result<usize, Failure> {
+    let end = tokio::time::Instant::now() + patience;
+    // The type is named, as the null server knows no other.
+    let ending = client
+        .prepare_typed(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND application_name = 'bakeoff' \
+             AND datname = current_database() AND usename = current_user \
+             AND ($1::int4[] IS NULL OR pid = ANY($1))",
+            &[Type::INT4_ARRAY],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    loop {
+        let left = client
+            .query(&ending, &[&processes])
+            .await
+            .map_err(|error| failure(&error))?;
+        if left.is_empty() || tokio::time::Instant::now() >= end {
+            return Ok(left.len());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The literal of a text, in SQL that takes no parameters.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// What an error of the client library is, for the record.
+#[must_use]
+pub fn failure(error: &tokio_postgres::Error) -> Failure {
+    let Some(server) = error.as_db_error() else {
+        // The library's own words name only the layer; its cause says what happened.
+        let cause =
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        return Failure::new(FailureClass::Transport, cause);
+    };
+    refused(server.code(), server.message())
+}
+
+/// What an error that the server answered is, for the record.
+fn refused(code: &SqlState, message: &str) -> Failure {
+    let class = match code {
+        &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            FailureClass::Client
+        }
+        &SqlState::TOO_MANY_CONNECTIONS => FailureClass::Throttled,
+        &SqlState::QUERY_CANCELED => FailureClass::Timeout,
+        // Connection exceptions, and a server that is starting or going down.
+        &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN | &SqlState::CANNOT_CONNECT_NOW => {
+            FailureClass::Transport
+        }
+        code if code.code().starts_with("42") || code.code().starts_with("22") => {
+            FailureClass::Client
+        }
+        _ => FailureClass::Server,
+    };
+    let mut failure = Failure::new(class, message);
+    failure.code = Some(code.code().to_owned());
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_in_a_literal_is_doubled() {
+        assert_eq!(literal("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        let credentials = Credentials {
+            user: "u".into(),
+            secret: "p".into(),
+            session_token: None,
+        };
+        let at = |endpoint: &str| {
+            Connector::new(endpoint, "postgres", &credentials, Duration::from_secs(1))
+        };
+        assert_eq!(
+            at("postgres://db.ns.svc:5432").unwrap().address(),
+            "db.ns.svc:5432"
+        );
+        for wrong in ["http://db:5432", "postgres://db", "postgres://db:port"] {
+            let error = at(wrong).unwrap_err().to_string();
+            assert!(error.contains("postgres://host:port"), "{error}");
+        }
+    }
+}

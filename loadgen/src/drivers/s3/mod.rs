@@ -1,0 +1,15 @@
+//! S3 on the measured path: one HTTP/1.1 connection per worker, own signing, no retries.
+
+pub mod conn;
+pub mod metrics;
+pub mod null;
+pub mod ops;
+pub mod payload;
+pub mod sigv4;
+pub mod target;
+pub mod xml;
+
+pub use conn::Connection;
+pub use ops::{GetReply, ListPage, ListRequest, PutReply};
+pub use payload::Payload;
+pub use target::{Target, TargetError};

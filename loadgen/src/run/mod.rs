@@ -1,0 +1,468 @@
+//! Executes a plan: probes the backends, runs the trials in their order and writes each outcome to
+//! the results store before the next begins.
+//!
+//! Layout below the folder of the run: `manifest.json`, and for each attempt
+//! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
+//! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
+//! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
+//! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
+//! Loads in shares of capacity have `capacity/` beside them, see the module of that name.
+
+pub mod assemble;
+mod attempt;
+mod backend;
+mod baseline;
+mod capacity;
+pub mod control;
+pub mod early;
+mod environment;
+mod error;
+mod gates;
+pub mod judge;
+pub mod ledger;
+pub mod search;
+pub mod standalone;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bakeoff_crds::capacity::searches;
+use bakeoff_crds::durability;
+use bakeoff_crds::names;
+use bakeoff_crds::result::{TrialRecord, Verdict};
+use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, RunPlan, Stage};
+use bakeoff_crds::schedule::{self, Trial};
+use bakeoff_crds::status::TrialCounts;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use self::backend::{Backend, backends};
+use self::baseline::Baselines;
+pub use self::error::RunError;
+use self::gates::FollowerGate;
+use crate::drivers::access::Access;
+use crate::drivers::postgres as pg;
+use crate::drivers::postgres::schema;
+use crate::drivers::probe;
+use crate::drivers::redis::LockServer;
+use crate::run::assemble::PartRecord;
+use crate::run::control::{ClockOffset, Control, Follower};
+use crate::run::ledger::{Attempt, Ledger};
+use crate::store::{self, Store, StoreError};
+use crate::workloads;
+
+/// What an attempt has that was cut off because the process was told to stop.
+pub const STOPPED_FILE: &str = "stopped.json";
+/// An operation that takes longer is recorded as a timeout.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the results store may be away before the run gives up. What waits meanwhile is one
+/// trial, so memory is bounded.
+const STORE_PATIENCE: Duration = Duration::from_secs(900);
+/// How long generator 0 waits for the others when all is done.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// Opens the lock server of a plan, where it has one, with the password in its folder.
+///
+/// # Errors
+/// When the password is missing or the endpoint is malformed.
+pub fn lock_server(plan: &RunPlan) -> Result<Option<LockServer>, RunError> {
+    let Some(lock) = &plan.lock else {
+        return Ok(None);
+    };
+    let credentials = store::credentials(&lock.credentials_dir)?;
+    let server = LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)?;
+    Ok(Some(server))
+}
+
+/// Told of each attempt that ended, by generator 0.
+pub type OnTrial<'a> = &'a dyn Fn(&TrialRecord);
+
+/// A run of one generator.
+#[derive(Debug)]
+pub struct Run {
+    /// What to do.
+    pub plan: RunPlan,
+    /// The backends.
+    pub backends: Vec<Backend>,
+    /// The Redis server that keeps the locks of races, where the plan has one.
+    pub lock: Option<LockServer>,
+    /// Where results go.
+    pub store: Store,
+    /// The index of this generator.
+    pub index: usize,
+    /// How many generators there are.
+    pub generators: usize,
+    /// The node that this generator runs on; empty outside a cluster.
+    pub node: String,
+    /// What is shown while it runs.
+    pub control: Arc<Control>,
+    /// Turns true when the process is asked to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Run {
+    /// Runs generator 0: every trial has an outcome in the store when this answers.
+    ///
+    /// # Errors
+    /// See [`RunError`]; what was measured until then is in the store.
+    pub async fn lead(&mut self, on_trial: OnTrial<'_>) -> Result<TrialCounts, RunError> {
+        if self.plan.schema_version != RUN_SCHEMA {
+            return Err(RunError::Schema(self.plan.schema_version.clone()));
+        }
+        self.ensure_store().await?;
+        self.probe().await?;
+        self.manifest().await?;
+        let trials = schedule::trials(&self.plan.spec);
+        let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
+        let mut ledger = self.resume().await?;
+        self.control.update(|progress| {
+            progress.stage = Stage::Measuring;
+            progress.trials = ledger.counts(&trials, budget);
+        });
+        let capacities = self.capacities().await?;
+        let begin = Instant::now();
+        let mut ended = 0_u32;
+        let mut looked_at = 0;
+        let mut baselines = Baselines::default();
+        while let Some((trial, attempt)) = ledger.next(&trials, budget) {
+            if *self.stop.borrow() {
+                return Err(RunError::Stopped);
+            }
+            // At the border of two blocks, also after a restart: the answer depends on whole blocks only.
+            if trial.block > looked_at {
+                looked_at = trial.block;
+                if self.is_settled(looked_at).await {
+                    break;
+                }
+            }
+            let each = if ended > 0 {
+                begin.elapsed() / ended
+            } else {
+                self.expected()
+            };
+            let left = trials
+                .len()
+                .saturating_sub(usize::try_from(ledger.counts(&trials, budget).done).unwrap_or(0));
+            self.control.update(|progress| {
+                progress.current = Some(trial.describe());
+                let left = u32::try_from(left).unwrap_or(u32::MAX);
+                progress.estimated_end =
+                    Timestamp::now().checked_add(each.saturating_mul(left)).ok();
+            });
+            let rate = self.rate(trial, &capacities);
+            let record = self.trial(trial, attempt, rate, &mut baselines).await?;
+            ledger.note(&trial.id, attempt, verdict_of(&record));
+            ended += 1;
+            let first = (record.load.planned > 0).then_some(record.window.start);
+            self.control.update(|progress| {
+                progress.trials = ledger.counts(&trials, budget);
+                progress.first_operation = progress.first_operation.or(first);
+            });
+            on_trial(&record);
+        }
+        let counts = ledger.counts(&trials, budget);
+        self.control.update(|progress| {
+            progress.stage = Stage::Done;
+            progress.current = None;
+            progress.estimated_end = None;
+        });
+        self.control.announce("", 0, None);
+        // Others hear that it is over before this server goes; one that is gone need not.
+        if self.generators > 1
+            && self
+                .control
+                .gather(self.generators - 1, FAREWELL)
+                .await
+                .is_none()
+        {
+            tracing::warn!("not every generator heard that the run is over");
+        }
+        Ok(counts)
+    }
+
+    /// Whether the run may end after so many blocks. Where that cannot be told it goes on: the full
+    /// number of blocks is always right.
+    async fn is_settled(&self, blocks: i32) -> bool {
+        if self.plan.spec.trials.early_stop.is_none() {
+            return false;
+        }
+        match early::settled(&self.store, blocks).await {
+            Ok(Some(decision)) => {
+                let outcome = decision.outcome.as_str();
+                tracing::info!(
+                    blocks,
+                    outcome,
+                    "the decision is settled: the run ends early"
+                );
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, blocks, "the data cannot be looked at early; the run goes on");
+                false
+            }
+        }
+    }
+
+    /// The backend that a trial measures.
+    fn backend(&self, trial: &Trial) -> Result<&Backend, RunError> {
+        self.backends
+            .iter()
+            .find(|backend| backend.resolved.name == trial.backend)
+            .ok_or_else(|| RunError::Schema(format!("no backend is called {}", trial.backend)))
+    }
+
+    fn expected(&self) -> Duration {
+        let trials = &self.plan.spec.trials;
+        let seconds = trials.warmup_seconds + trials.window_seconds + 1;
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    async fn ensure_store(&self) -> Result<(), RunError> {
+        let deadline = Instant::now() + self.provision_patience();
+        loop {
+            match self.store.ensure().await {
+                Err(error) if error.retryable() && Instant::now() < deadline => {
+                    tracing::warn!(%error, "the results store does not answer yet");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn provision_patience(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.plan.spec.limits.provision_seconds).unwrap_or(0))
+    }
+
+    async fn probe(&self) -> Result<(), RunError> {
+        for backend in &self.backends {
+            backend
+                .access
+                .wait(&backend.resolved, self.provision_patience())
+                .await?;
+            backend.claim().await?;
+        }
+        if let Some(server) = &self.lock {
+            probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the manifest of a first start; a resumed run keeps the first one's start time.
+    async fn manifest(&self) -> Result<(), RunError> {
+        if self.store.get("manifest.json").await?.is_some() {
+            return Ok(());
+        }
+        let manifest = Manifest {
+            schema_version: MANIFEST_SCHEMA.to_owned(),
+            plan: self.described().await,
+            started_at: Timestamp::now(),
+            generator_version: env!("CARGO_PKG_VERSION").to_owned(),
+            generator: Some(environment::facts(&self.backends, &self.store).await),
+            ending: None,
+        };
+        self.put_json("manifest.json", &manifest).await
+    }
+
+    /// The plan, with what the servers say of themselves beside what was asked of them.
+    async fn described(&self) -> RunPlan {
+        let mut plan = self.plan.clone();
+        for (backend, at) in self.backends.iter().zip(&mut plan.backends) {
+            let Access::Postgres(connector) = &backend.access else {
+                continue;
+            };
+            let asked = async { pg::observe::identity(&connector.connect().await?).await };
+            // Of one that has a URL the plan says neither where it is nor how connections are encrypted.
+            at.endpoint.clone_from(&backend.resolved.endpoint);
+            at.bucket.clone_from(&backend.resolved.bucket);
+            at.settings.clone_from(&backend.resolved.settings);
+            match asked.await {
+                Ok(said) => {
+                    at.settings.extend(said);
+                    // Nobody said it of a server that was not provisioned here; its settings do.
+                    if at.durability.is_empty() || at.durability == standalone::NOT_STATED {
+                        at.durability =
+                            durability::postgres(|name| at.settings.get(name).map(String::as_str));
+                    }
+                }
+                Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
+            }
+        }
+        if let (Some(server), Some(at)) = (&self.lock, &mut plan.lock) {
+            match server.version().await {
+                Ok(version) => {
+                    at.settings.insert("redis_version".to_owned(), version);
+                }
+                Err(error) => tracing::warn!(%error, "the version of the lock server is not known"),
+            }
+        }
+        plan
+    }
+
+    async fn put_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), RunError> {
+        let bytes = serde_json::to_vec_pretty(value)?;
+        Ok(self.store.put_durably(name, bytes, STORE_PATIENCE).await?)
+    }
+
+    /// What earlier attempts of the generators left in the store.
+    async fn resume(&self) -> Result<Ledger, RunError> {
+        let mut ledger = Ledger::default();
+        for name in self.store.list("trials/").await? {
+            let Some((trial, attempt, file)) = attempt_file(&name) else {
+                continue;
+            };
+            match file {
+                "started.json" => ledger.note_begun(trial, attempt),
+                "trial.json" => {
+                    if let Some(bytes) = self.store.get(&name).await? {
+                        let record: TrialRecord = serde_json::from_slice(&bytes)?;
+                        ledger.note(trial, attempt, verdict_of(&record));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// Runs any other generator: follows generator 0 and delivers its parts.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn follow(&mut self, follower: &Follower) -> Result<(), RunError> {
+        let trials = schedule::trials(&self.plan.spec);
+        let searches = searches(&self.plan.spec);
+        let mut after = 0;
+        loop {
+            let step = stoppable(follower.next(after), self.stop.clone()).await??;
+            after = step.number;
+            if step.trial.is_empty() {
+                follower.farewell(step.number).await;
+                return Ok(());
+            }
+            let mut planned = trials.iter().chain(&searches);
+            let Some(trial) = planned.find(|trial| trial.id == step.trial) else {
+                continue;
+            };
+            let Ok(backend) = self.backend(trial) else {
+                continue;
+            };
+            let search = searches.iter().any(|search| search.id == trial.id);
+            let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
+            let spec = load.map(|load| capacity::step_spec(&self.plan.spec, load));
+            let folder = if search {
+                capacity::step_folder(trial, step.attempt)
+            } else {
+                attempt_folder(trial, step.attempt)
+            };
+            let gate = FollowerGate {
+                follower,
+                step: &step,
+                clock: Default::default(),
+                monotonic: Default::default(),
+            };
+            let mut context = self.context(trial, step.attempt, backend, step.rate);
+            context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
+            match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
+                Ok(part) => {
+                    self.raw(&folder, &part).await?;
+                    let clock = gate.clock.get();
+                    let mut record = PartRecord::new(&part, self.index, &self.node, clock);
+                    if part.events.is_some() {
+                        let after = follower.monotonic_ahead().await?;
+                        record.monotonic = Some(ClockOffset::over(gate.monotonic.get(), after));
+                    }
+                    self.put_json(&format!("{folder}part-{}.json", self.index), &record)
+                        .await?;
+                }
+                // Generator 0 sees that the part is missing and says so in the trial.
+                Err(error) => tracing::warn!(%error, trial = step.trial, "no part delivered"),
+            }
+        }
+    }
+}
+
+/// Runs a workload until it is done or the process is asked to stop.
+async fn stoppable<F: Future>(
+    work: F,
+    mut stop: watch::Receiver<bool>,
+) -> Result<F::Output, RunError> {
+    tokio::select! {
+        output = work => Ok(output),
+        // An error means that nobody can ask any more: then there is nothing to wait for.
+        Ok(_) = stop.wait_for(|stop| *stop) => Err(RunError::Stopped),
+    }
+}
+
+/// Removes everything that a run left in external buckets and databases; answers how many objects and schemas.
+///
+/// # Errors
+/// When a backend does not let it. A backend without a prefix of its own is refused: its bucket
+/// may hold what is not ours.
+pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
+    let mut removed = 0;
+    let mut failed = None;
+    // One that is away must not keep the others from being cleaned.
+    for backend in backends
+        .iter()
+        .filter(|backend| !backend.resolved.provisioned)
+    {
+        let prefix = backend.prefix();
+        if prefix.is_empty() {
+            let text = format!(
+                "backend {} has no prefix of its own: nothing was removed",
+                backend.resolved.name
+            );
+            failed = failed.or(Some(StoreError::Unauthorised(text).into()));
+            continue;
+        }
+        let done = match (&backend.claim, &backend.access) {
+            (Some(run), Access::Postgres(connector)) => schema::release(connector, run)
+                .await
+                .map_err(RunError::from),
+            _ => backend.remove(&prefix).await.map_err(RunError::from),
+        };
+        match done {
+            Ok(some) => removed += some,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
+}
+
+/// The folder of an attempt, relative to the run.
+#[must_use]
+pub fn attempt_folder(trial: &Trial, attempt: i32) -> String {
+    format!("trials/{}/{attempt}/", trial.id)
+}
+
+/// Trial, attempt and file of a name in the store.
+#[must_use]
+pub fn attempt_file(name: &str) -> Option<(&str, i32, &str)> {
+    let mut parts = name.strip_prefix("trials/")?.splitn(3, '/');
+    Some((parts.next()?, parts.next()?.parse().ok()?, parts.next()?))
+}
+
+fn verdict_of(record: &TrialRecord) -> Attempt {
+    match record.verdict {
+        Verdict::Valid => Attempt::Valid,
+        Verdict::Invalid(_) => Attempt::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_store_are_read_back() {
+        assert_eq!(
+            attempt_file("trials/b00-put-c03-a/2/trial.json"),
+            Some(("b00-put-c03-a", 2, "trial.json"))
+        );
+        assert_eq!(attempt_file("manifest.json"), None);
+        assert_eq!(attempt_file("trials/x/y/trial.json"), None);
+    }
+}
