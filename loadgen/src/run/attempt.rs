@@ -10,12 +10,13 @@ use jiff::Timestamp;
 
 use super::baseline::Baselines;
 use super::gates::LeaderGate;
-use super::{Backend, Run, RunError, STOPPED_FILE, STORE_PATIENCE, attempt_folder, stoppable};
+use super::{Backend, Run, RunError, STORE_PATIENCE, stoppable};
 use crate::drivers::s3::metrics as backend_metrics;
 use crate::instrument::clock;
+use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::{self, PartRecord};
-use crate::run::control::ClockOffset;
 use crate::run::judge::{Circumstances, Judgement, judge};
+use crate::store::layout;
 use crate::workloads::cas_race::journal;
 use crate::workloads::{self, Context, Part, Share, WorkloadError};
 
@@ -37,10 +38,10 @@ impl Run {
         rate: Result<Option<f64>, String>,
         baselines: &mut Baselines,
     ) -> Result<TrialRecord, RunError> {
-        let folder = attempt_folder(trial, attempt);
+        let folder = layout::attempt_folder(trial, attempt);
         let ended = self.attempt(trial, attempt, rate, baselines, &folder).await;
         if let Err(RunError::Stopped) = &ended {
-            let name = format!("{folder}{STOPPED_FILE}");
+            let name = format!("{folder}{}", layout::STOPPED);
             let marker = serde_json::to_vec(&serde_json::json!({"stoppedAt": Timestamp::now()}))?;
             if let Err(error) = self.store.put_durably(&name, marker, LAST_WORD).await {
                 tracing::warn!(%error, "that the trial was stopped is not written down");
@@ -61,7 +62,7 @@ impl Run {
         let marker = serde_json::json!({
             "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
         });
-        self.put_json(&format!("{folder}started.json"), &marker)
+        self.put_json(&format!("{folder}{}", layout::STARTED), &marker)
             .await?;
         let mut reasons = Vec::new();
         let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
@@ -175,7 +176,7 @@ impl Run {
             state,
             files,
         };
-        self.put_json(&format!("{folder}trial.json"), &record)
+        self.put_json(&format!("{folder}{}", layout::TRIAL), &record)
             .await?;
         self.clean(backend, trial, attempt).await;
         Ok(record)

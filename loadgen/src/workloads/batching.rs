@@ -15,12 +15,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::body::Bodies;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Instants;
 use crate::instrument::clock;
 use crate::instrument::drive::{Counts, planned_in_window, wait_for};
+use crate::instrument::meter::Meter;
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
 use crate::instrument::record::{Recorder, Sample};
 

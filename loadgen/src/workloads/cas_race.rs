@@ -31,12 +31,13 @@ use self::faults::Faults;
 use self::journal::{Journal, compressed};
 use self::lease::Place;
 use self::writer::{Racer, Rules};
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::drivers::postgres::failure;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::drive;
+use crate::instrument::meter::Meter;
 use crate::instrument::record::Recorder;
 
 const OPERATION: &str = "operation";

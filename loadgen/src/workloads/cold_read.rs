@@ -19,12 +19,13 @@ use futures::stream::FuturesUnordered;
 use dataset::Dataset;
 use findings::Findings;
 
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::{Worker, drive};
+use crate::instrument::meter::Meter;
 use crate::instrument::pacer::Due;
 use crate::instrument::record::{Recorder, Sample};
 

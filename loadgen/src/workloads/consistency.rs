@@ -23,12 +23,13 @@ use tokio::task::JoinSet;
 
 use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
 use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
+use crate::instrument::meter::Meter;
 use crate::instrument::record::{Recorder, Sample};
 
 const PUT: &str = "put";

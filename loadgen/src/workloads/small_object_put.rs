@@ -9,12 +9,13 @@ use bakeoff_crds::spec::SmallObjectPut;
 use bytes::Buf as _;
 
 use super::body::Bodies;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, WorkloadError};
 use crate::drivers::s3::{Connection, Payload};
 use crate::failure::FailureClass;
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::{Worker, drive};
+use crate::instrument::meter::Meter;
 use crate::instrument::pacer::Due;
 use crate::instrument::record::{Recorder, Sample};
 
@@ -98,7 +99,7 @@ pub async fn run(
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
     let dialer = context.access.s3()?;
-    let plan = super::plan(context, &spec.load)?;
+    let plan = context.plan(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;
     let bodies = Rc::new(Bodies::new(

@@ -144,7 +144,7 @@ pub async fn conclude(
 mod tests {
     use super::*;
     use crate::checker::cas_history::{Outcome, Row};
-    use crate::run::control::ClockOffset;
+    use crate::instrument::clock_offset::ClockOffset;
 
     fn insert(writer: u32, invoke: u64, complete: u64) -> Event {
         Event::Insert {

@@ -17,13 +17,14 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError, memory};
+use super::{Context, Gate, Part, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer};
 use crate::drivers::postgres::{Connector, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock;
 use crate::instrument::drive::drive;
+use crate::instrument::meter::Meter;
 use crate::instrument::record::Recorder;
 use lives::{Lives, Population, Runs};
 use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
@@ -31,7 +32,7 @@ use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
 /// The load of this generator, and the most workers that any generator has.
 fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {
     if let Some(load) = &spec.load {
-        let plan = super::plan(context, load)?;
+        let plan = context.plan(load)?;
         let most = match plan {
             Plan::Closed { .. } => {
                 let clients = usize::try_from(context.level(factor::CONCURRENCY)?);

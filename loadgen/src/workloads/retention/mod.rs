@@ -27,7 +27,7 @@ use self::lives::{Lives, Population};
 use self::mover::{INSERT, Mover, OPERATION, PHASES, Phases, TRANSITION};
 use self::table::Look;
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError, memory};
+use super::{Context, Gate, Part, WorkloadError, memory};
 use crate::drivers::postgres::locks::{self, Locks};
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::drivers::postgres::{Connector, series};
@@ -36,6 +36,7 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::{Timing, drive};
+use crate::instrument::meter::Meter;
 use crate::instrument::record::Recorder;
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
@@ -105,7 +106,7 @@ pub async fn run(
     spec: &Retention,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let plan = super::plan(context, &spec.load)?;
+    let plan = context.plan(&spec.load)?;
     let Plan::Open { rate, .. } = plan else {
         return Err(WorkloadError::Spec("retention takes load.open".into()));
     };
