@@ -362,7 +362,7 @@ impl Run {
                     self.raw(&folder, &part).await?;
                     let clock = gate.clock.get();
                     let mut record = PartRecord::new(&part, self.index, &self.node, clock);
-                    if part.events.is_some() {
+                    if part.shared_history.is_some() {
                         let after = follower.monotonic_ahead().await?;
                         record.monotonic = Some(ClockOffset::over(gate.monotonic.get(), after));
                     }

@@ -35,6 +35,8 @@ pub struct Context<'a> {
     pub generators: usize,
     /// The rate of a load in shares of capacity, operations per second of all generators together.
     pub rate: Option<f64>,
+    /// Open runs at most, whatever the trial has.
+    pub most_runs: u64,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
 }

@@ -11,30 +11,80 @@ mod error;
 mod gate;
 pub mod head_row;
 mod memory;
+mod mover;
 mod part;
 pub mod retention;
 mod rows;
 pub mod small_object_put;
 pub mod soak;
+mod trial;
 
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 
-use bakeoff_crds::spec::WorkloadSpec;
+use bakeoff_crds::schedule::Trial;
+use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
 
 pub use self::context::Context;
 pub use self::error::WorkloadError;
 pub use self::gate::{Alone, Gate, Opening};
-pub use self::part::{Conclusion, Part, Share};
-use crate::instrument::record::Recorded;
+pub use self::part::{Conclusion, Part, RawFile, Share};
 
-fn member<'a>(context: &Context<'a>) -> Result<WorkloadSpec<'a>, WorkloadError> {
-    let mut workloads = context.spec.workloads.iter();
+/// What a workload is about.
+type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, WorkloadError>> + 'a>>;
+
+/// A server that keeps nothing, against which the generator itself is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Null {
+    /// One that speaks S3.
+    S3,
+    /// One that speaks the protocol of Postgres.
+    Postgres,
+}
+
+/// All that the rest of the generator asks of a workload; each has it in a file of its own.
+trait Workload {
+    /// Runs this generator's part of a trial.
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part>;
+
+    /// Checks what all generators did in a trial, where they have a history in common.
+    fn conclude<'a>(
+        &'a self,
+        _context: &'a Context<'_>,
+        _shares: Vec<Share>,
+    ) -> Working<'a, Conclusion> {
+        Box::pin(async { Ok(Conclusion::default()) })
+    }
+
+    /// The null server that it can run against. None where it reads back what it wrote or acts on the server's own state,
+    /// which a server that keeps nothing cannot answer.
+    fn null(&self) -> Option<Null> {
+        None
+    }
+}
+
+/// The one place that knows every workload.
+fn of(spec: WorkloadSpec<'_>) -> &dyn Workload {
+    match spec {
+        WorkloadSpec::SmallObjectPut(spec) => spec,
+        WorkloadSpec::ColdRead(spec) => spec,
+        WorkloadSpec::Consistency(spec) => spec,
+        WorkloadSpec::Batching(spec) => spec,
+        WorkloadSpec::HeadRow(spec) => spec,
+        WorkloadSpec::CasRace(spec) => spec,
+        WorkloadSpec::Retention(spec) => spec,
+        WorkloadSpec::Soak(spec) => spec,
+    }
+}
+
+/// The workload of a trial.
+fn named<'a>(spec: &'a ExperimentSpec, trial: &Trial) -> Result<&'a dyn Workload, WorkloadError> {
+    let mut workloads = spec.workloads.iter();
     workloads
-        .find(|workload| workload.name == context.trial.workload)
+        .find(|workload| workload.name == trial.workload)
         .and_then(|workload| workload.member())
-        .ok_or_else(|| {
-            WorkloadError::Spec(format!("no workload is called {}", context.trial.workload))
-        })
+        .map(of)
+        .ok_or_else(|| WorkloadError::Spec(format!("no workload is called {}", trial.workload)))
 }
 
 /// Runs this generator's part of a trial. To be called on [`crate::instrument::runtime::local`].
@@ -42,16 +92,7 @@ fn member<'a>(context: &Context<'a>) -> Result<WorkloadSpec<'a>, WorkloadError> 
 /// # Errors
 /// When the trial cannot be run at all; what the backend answers is data.
 pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, WorkloadError> {
-    match member(context)? {
-        WorkloadSpec::SmallObjectPut(spec) => small_object_put::run(context, spec, gate).await,
-        WorkloadSpec::ColdRead(spec) => cold_read::run(context, spec, gate).await,
-        WorkloadSpec::Consistency(spec) => consistency::run(context, spec, gate).await,
-        WorkloadSpec::Batching(spec) => batching::run(context, spec, gate).await,
-        WorkloadSpec::HeadRow(spec) => head_row::run(context, spec, gate).await,
-        WorkloadSpec::CasRace(spec) => cas_race::run(context, spec, gate).await,
-        WorkloadSpec::Retention(spec) => retention::run(context, spec, gate).await,
-        WorkloadSpec::Soak(spec) => soak::run(context, spec, gate).await,
-    }
+    named(context.spec, context.trial)?.run(context, gate).await
 }
 
 /// Checks what all generators did in a trial, in the order of their indices; for generator 0, once the workers of
@@ -63,26 +104,14 @@ pub async fn conclude(
     context: &Context<'_>,
     shares: Vec<Share>,
 ) -> Result<Conclusion, WorkloadError> {
-    match member(context)? {
-        WorkloadSpec::CasRace(spec) => cas_race::conclude(context, spec, shares).await,
-        _ => Ok(Conclusion::default()),
-    }
+    let workload = named(context.spec, context.trial)?;
+    workload.conclude(context, shares).await
 }
 
-/// Takes the recorder back from the workers. Aborted tasks drop theirs only at their next turn,
-/// so a share may be left: then what it holds is taken in its place.
-fn finished(
-    recorder: std::rc::Rc<std::cell::RefCell<crate::instrument::record::Recorder>>,
-) -> Result<Recorded, WorkloadError> {
-    let recorder = match std::rc::Rc::try_unwrap(recorder) {
-        Ok(cell) => cell.into_inner(),
-        Err(shared) => {
-            let spare =
-                crate::instrument::record::Recorder::new(0, 0, 0, false, &[], Arc::default())?;
-            shared.replace(spare)
-        }
-    };
-    Ok(recorder.finish()?)
+/// The null server that a trial can run against.
+#[must_use]
+pub fn null(spec: &ExperimentSpec, trial: &Trial) -> Option<Null> {
+    named(spec, trial).ok()?.null()
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bakeoff_crds::result::CheckRecord;
 
 use crate::checker::cas_history::Event;
-use crate::drivers::postgres as pg;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::instrument::drive::Counts;
 use crate::instrument::meter::Usage;
@@ -22,11 +21,11 @@ pub struct Part {
     pub recorded: Recorded,
     /// What was checked.
     pub checks: Vec<CheckRecord>,
-    /// The history, JSON lines compressed with gzip; empty where the workload keeps none.
-    pub history: Vec<u8>,
+    /// Raw data to keep beside the record.
+    pub artefacts: Vec<RawFile>,
     /// A history that can be checked only together with those of the other generators, see [`super::conclude`]; absent
     /// where the workload has none.
-    pub events: Option<Vec<Event>>,
+    pub shared_history: Option<Vec<Event>>,
     /// The window on the monotonic clock.
     pub window: (u64, u64),
     /// The kind of operation whose send lag judges the generator.
@@ -41,10 +40,6 @@ pub struct Part {
     pub figures: BTreeMap<String, f64>,
     /// How the backend's state went over the window, for charts; of generator 0 only as well.
     pub state: Option<bakeoff_crds::result::StateSeries>,
-    /// What the backend said of itself each second of the window.
-    pub samples: Vec<pg::observe::Sample>,
-    /// What its log says of autovacuum in the window, where it can be read.
-    pub logged: Option<pg::log::Logged>,
 }
 
 impl Part {
@@ -53,12 +48,35 @@ impl Part {
     pub fn series_kind(&self) -> &'static str {
         self.recorded.series_kind
     }
+}
 
-    /// What the server's log adds to the figures.
-    #[must_use]
-    pub fn log_figures(&self) -> BTreeMap<String, f64> {
-        let logged = self.logged.as_ref();
-        logged.map_or_else(BTreeMap::new, |logged| logged.figures(&self.samples))
+/// A file of raw data.
+#[derive(Clone, Debug)]
+pub struct RawFile {
+    /// Its name, see [`crate::store::layout`].
+    pub name: &'static str,
+    /// Whether each generator has one of its own, or generator 0 alone.
+    pub of_each: bool,
+    /// What it holds; one that is empty is not kept.
+    pub bytes: Vec<u8>,
+}
+
+impl RawFile {
+    /// A file of generator 0 with one line of JSON for each item.
+    ///
+    /// # Errors
+    /// When an item is no JSON.
+    pub fn lines<T: serde::Serialize>(name: &'static str, items: &[T]) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        for item in items {
+            serde_json::to_writer(&mut bytes, item).map_err(std::io::Error::other)?;
+            bytes.push(b'\n');
+        }
+        Ok(Self {
+            name,
+            of_each: false,
+            bytes,
+        })
     }
 }
 
@@ -71,6 +89,17 @@ pub struct Share {
     pub clock: ClockOffset,
 }
 
+impl Share {
+    /// The share of another generator, from the history that it kept.
+    ///
+    /// # Errors
+    /// When it is no such file.
+    pub fn read(history: &[u8], clock: ClockOffset) -> std::io::Result<Self> {
+        let events = super::cas_race::journal::read(history)?;
+        Ok(Self { events, clock })
+    }
+}
+
 /// What the histories of all generators say together.
 #[derive(Debug, Default)]
 pub struct Conclusion {
@@ -78,6 +107,6 @@ pub struct Conclusion {
     pub checks: Vec<CheckRecord>,
     /// Counts of the workload.
     pub counters: BTreeMap<String, i64>,
-    /// The history that was checked, JSON lines compressed with gzip.
-    pub history: Vec<u8>,
+    /// The history that was checked.
+    pub artefacts: Vec<RawFile>,
 }
