@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::format;
-use crate::metric::Metric;
-use crate::stats::{ALPHA, multiple, paired, power, round};
-use crate::summary::{
-    CellBackend, CellSummary, Censored, Comparison, Finding, SUMMARY_SCHEMA, Summary, estimate,
+use crate::measured::{
+    CellBackend, CellSummary, Censored, Comparison, Finding, Measured, SUMMARY_SCHEMA, estimate,
     finding, pairs,
 };
+use crate::metric::Metric;
+use crate::stats::{ALPHA, multiple, paired, power, round};
 
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.
 const MARGIN: f64 = 0.095_310_179_804_324_86;
@@ -96,12 +96,12 @@ impl CompareError {
 ///
 /// # Errors
 /// When a schema is unknown, the classes of result differ, or no cell is common to both.
-pub fn compare(base: &Summary, subject: &Summary) -> Result<RunComparison, CompareError> {
-    for summary in [base, subject] {
-        if summary.schema_version != SUMMARY_SCHEMA {
+pub fn compare(base: &Measured, subject: &Measured) -> Result<RunComparison, CompareError> {
+    for measured in [base, subject] {
+        if measured.schema_version != SUMMARY_SCHEMA {
             return Err(CompareError::Schema {
-                run: summary.experiment.clone(),
-                found: summary.schema_version.clone(),
+                run: measured.experiment.clone(),
+                found: measured.schema_version.clone(),
             });
         }
     }
@@ -135,14 +135,14 @@ pub fn compare(base: &Summary, subject: &Summary) -> Result<RunComparison, Compa
 }
 
 fn common_cells<'a>(
-    base: &'a Summary,
-    subject: &'a Summary,
+    base: &'a Measured,
+    subject: &'a Measured,
 ) -> Vec<(&'a str, &'a CellSummary, &'a CellSummary)> {
     let mut common = Vec::new();
     // Segments are no independent blocks: nothing is tested over them.
-    let blocks = |one: &&crate::summary::WorkloadSummary| !one.kind.traits().in_segments;
+    let blocks = |one: &&crate::measured::WorkloadSummary| !one.kind.traits().in_segments;
     for new in subject.workloads.iter().filter(blocks) {
-        let same = |old: &&crate::summary::WorkloadSummary| {
+        let same = |old: &&crate::measured::WorkloadSummary| {
             old.name == new.name && old.kind == new.kind && old.open_load == new.open_load
         };
         let Some(old) = base.workloads.iter().find(same) else {
@@ -207,8 +207,8 @@ fn adjust(rows: &mut [RunRow]) {
     }
 }
 
-fn workloads(summary: &Summary) -> String {
-    let names: Vec<&str> = summary
+fn workloads(measured: &Measured) -> String {
+    let names: Vec<&str> = measured
         .workloads
         .iter()
         .map(|workload| workload.name.as_str())
@@ -216,7 +216,7 @@ fn workloads(summary: &Summary) -> String {
     names.join(", ")
 }
 
-fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
+fn remarks(base: &Measured, subject: &Measured) -> Vec<String> {
     let mut remarks = Vec::new();
     if base.seed != subject.seed {
         remarks.push(format!(
@@ -263,8 +263,8 @@ fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
     {
         remarks.push(format!("{} is only in the base.", backend.name));
     }
-    let cells = |summary: &Summary| {
-        summary
+    let cells = |measured: &Measured| {
+        measured
             .workloads
             .iter()
             .map(|workload| workload.cells.len())
@@ -276,11 +276,11 @@ fn remarks(base: &Summary, subject: &Summary) -> Vec<String> {
             remarks.push(format!("{} cells are only in the {name}.", count - common));
         }
     }
-    for (name, summary) in [("base", base), ("subject", subject)] {
-        if !summary.ending.is_complete() {
+    for (name, measured) in [("base", base), ("subject", subject)] {
+        if !measured.ending.is_complete() {
             remarks.push(format!(
                 "The {name} did not complete ({}).",
-                summary.ending.as_str()
+                measured.ending.as_str()
             ));
         }
     }
@@ -363,14 +363,14 @@ fn reach(rows: &[RunRow]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::{RunData, measure};
     use crate::sample::{self, PLAIN, QUICK};
-    use crate::summary::{RunData, summarise};
 
-    fn run(behaviour: sample::Behaviour) -> Summary {
+    fn run(behaviour: sample::Behaviour) -> Measured {
         let spec = sample::spec(6);
         let manifest = sample::manifest(&spec);
         let records = sample::records(&spec, |_| behaviour);
-        summarise(&RunData {
+        measure(&RunData {
             manifest: &manifest,
             records: &records,
             interrupted: &[],

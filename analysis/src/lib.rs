@@ -4,17 +4,18 @@
 //! environment is read, and the same input gives the same bytes.
 //!
 //! ```text
-//! records ──merge──> summary ──objective──> met or not
-//!                       │─────decision───> Go, NoGo, Inconclusive
-//!                       ├─────report─────> report.html, report.md
-//!                       └─────outcome────> status
+//! records ──merge──> measured ──objective──> met or not ─────────┐
+//!                        └──────decision───> Go, NoGo, Inconclusive ┴─> summary ──report───> report.html, report.md
+//!                                                                          └───outcome──> status
 //! ```
 
 pub mod compare;
 pub mod decision;
+pub mod early_stop;
 pub mod format;
 pub mod index;
 pub mod kinds;
+pub mod measured;
 pub mod merge;
 pub mod metric;
 pub mod objective;

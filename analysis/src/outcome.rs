@@ -56,7 +56,7 @@ impl OutcomeError {
 #[must_use]
 pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
     let mut rows: Vec<(u8, HeadlineRow)> = Vec::new();
-    for workload in &summary.workloads {
+    for workload in &summary.measured.workloads {
         let kind = kinds::of(workload.kind);
         for cell in &workload.cells {
             for on in &cell.backends {
@@ -84,7 +84,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
     }
     rows.sort_by_key(|(rank, _)| *rank);
     Outcome {
-        trials: summary.trials,
+        trials: summary.measured.trials,
         decision: summary
             .decision
             .as_ref()
@@ -103,7 +103,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
             .take(MAX_HEADLINE)
             .map(|(_, row)| row)
             .collect(),
-        violations: summary.violations(),
+        violations: summary.measured.violations(),
         index_sha256: index_sha256.to_owned(),
     }
 }
@@ -197,8 +197,9 @@ pub fn decode(text: &str) -> Result<Outcome, OutcomeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::RunData;
     use crate::sample;
-    use crate::summary::{RunData, summarise};
+    use crate::summary::summarise;
     use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
     use proptest::prelude::*;
 

@@ -9,9 +9,10 @@
 
 mod common;
 
+use bakeoff_analysis::measured::{BlockFigure, RunData};
 use bakeoff_analysis::merge;
 use bakeoff_analysis::stats::{ALPHA, equivalence, multiple, permutation};
-use bakeoff_analysis::summary::{BlockFigure, RunData, Summary, summarise};
+use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::status::DecisionOutcome;
 
@@ -142,7 +143,7 @@ fn a_with_a_is_hardly_ever_a_go_and_says_what_it_could_not_see() {
     for seed in 0..300 {
         let summary = noisy(&template, seed);
         let rule = spec.decision.as_ref().unwrap();
-        let decision = bakeoff_analysis::decision::decide(rule, &spec, &summary);
+        let decision = bakeoff_analysis::decision::decide(rule, &spec, &summary.measured);
         match decision.outcome {
             DecisionOutcome::Go => outcomes[0] += 1,
             DecisionOutcome::NoGo => outcomes[1] += 1,
@@ -171,7 +172,11 @@ fn a_with_a_is_hardly_ever_a_go_and_says_what_it_could_not_see() {
 fn noisy(template: &Summary, seed: u64) -> Summary {
     let mut rng = SplitMix64::stream(seed, "decision");
     let mut summary = template.clone();
-    let cells = summary.workloads.iter_mut().flat_map(|w| &mut w.cells);
+    let cells = summary
+        .measured
+        .workloads
+        .iter_mut()
+        .flat_map(|w| &mut w.cells);
     for on in cells.flat_map(|cell| &mut cell.backends) {
         for operation in on.operations.values_mut() {
             for figure in &mut operation.blocks {

@@ -6,8 +6,9 @@
 
 mod common;
 
-use bakeoff_analysis::report::{ReportInput, model};
-use bakeoff_analysis::summary::{RunData, summarise};
+use bakeoff_analysis::measured::RunData;
+use bakeoff_analysis::report::{ReportInput, model, page};
+use bakeoff_analysis::summary::summarise;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
@@ -19,7 +20,7 @@ fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
         capacities: &[],
     })
     .unwrap();
-    let report = model::build(&ReportInput {
+    let report = page::build(&ReportInput {
         summary: &summary,
         manifest,
         files: &[],

@@ -6,8 +6,9 @@
 mod common;
 
 use bakeoff_analysis::index;
+use bakeoff_analysis::measured::RunData;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
-use bakeoff_analysis::summary::{RunData, summarise};
+use bakeoff_analysis::summary::summarise;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 

@@ -5,7 +5,8 @@
 
 mod common;
 
-use bakeoff_analysis::summary::{RunData, SUMMARY_SCHEMA, json_schema, summarise};
+use bakeoff_analysis::measured::{RunData, SUMMARY_SCHEMA};
+use bakeoff_analysis::summary::{json_schema, summarise};
 use serde_json::Value;
 
 /// Validates the part of JSON Schema that the published one uses. A keyword that it does not know

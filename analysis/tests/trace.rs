@@ -9,9 +9,10 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use bakeoff_analysis::measured::{CapacitySummary, RunData};
 use bakeoff_analysis::merge;
 use bakeoff_analysis::report::{ReportInput, report_html};
-use bakeoff_analysis::summary::{CapacitySummary, RunData, Summary, summarise};
+use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityLimit;
 use bakeoff_crds::result::{FailureRecord, TrialRecord};
 use bakeoff_crds::run::Manifest;
@@ -330,7 +331,8 @@ impl Raw<'_> {
                 }
             }
             ["workloads", w, "cells", c, "comparisons", index, figure] => {
-                let comparison = &self.summary.workloads[n(w)].cells[n(c)].comparisons[n(index)];
+                let comparison =
+                    &self.summary.measured.workloads[n(w)].cells[n(c)].comparisons[n(index)];
                 let metric = serde_json::to_value(comparison.metric).unwrap();
                 let ratios = self.log_ratios(
                     n(w),
@@ -347,7 +349,7 @@ impl Raw<'_> {
                 }
             }
             ["workloads", w, "checks", index, figure] => {
-                let check = &self.summary.workloads[n(w)].checks[n(index)];
+                let check = &self.summary.measured.workloads[n(w)].checks[n(index)];
                 let sum =
                     |records: Vec<&TrialRecord>,
                      of: fn(&bakeoff_crds::result::CheckRecord) -> i64| {
@@ -355,7 +357,8 @@ impl Raw<'_> {
                             .iter()
                             .filter(|r| {
                                 r.trial.backend == check.backend
-                                    && r.trial.workload == self.summary.workloads[n(w)].name
+                                    && r.trial.workload
+                                        == self.summary.measured.workloads[n(w)].name
                             })
                             .flat_map(|r| &r.checks)
                             .filter(|c| c.name == check.name)
@@ -412,7 +415,9 @@ impl Raw<'_> {
             ["decision", "inputs", index, "value"] => {
                 let input = &self.summary.decision.as_ref()?.inputs[n(index)];
                 let pair = ("seaweedfs", "minio");
-                let all = |w: usize| (0..self.summary.workloads[w].cells.len()).collect::<Vec<_>>();
+                let all = |w: usize| {
+                    (0..self.summary.measured.workloads[w].cells.len()).collect::<Vec<_>>()
+                };
                 let ratios = match input.name.as_str() {
                     "PUT throughput" => self.log_ratios(0, &all(0), "put", "perSecond", pair),
                     "PUT p99" => self.log_ratios(0, &all(0), "put", "p99", pair),
@@ -544,7 +549,7 @@ fn what_each_backend_sustained_is_on_the_page_with_what_ended_its_search() {
         ("seaweedfs", 5_000.0, CapacityLimit::MaxRate),
         ("broken", 0.0, CapacityLimit::NoRate),
     ] {
-        summary.capacities.push(CapacitySummary {
+        summary.measured.capacities.push(CapacitySummary {
             workload: "put".to_owned(),
             levels: BTreeMap::from([("objectSize".to_owned(), "4Ki".to_owned())]),
             backend: backend.to_owned(),
@@ -579,7 +584,7 @@ fn a_figure_that_was_changed_is_found() {
     let value = serde_json::to_value(&summary).unwrap();
     // The page shows another median than the summary has.
     let mut changed = summary.clone();
-    let operation = changed.workloads[0].cells[0].backends[0]
+    let operation = changed.measured.workloads[0].cells[0].backends[0]
         .operations
         .get_mut("put")
         .unwrap();

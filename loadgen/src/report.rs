@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use bakeoff_analysis::index::{self, Entry};
+use bakeoff_analysis::measured::{Interrupted, RunData, SummaryError};
 use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
-use bakeoff_analysis::summary::{Interrupted, RunData, Summary, SummaryError, summarise};
+use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};

@@ -19,9 +19,10 @@ use super::{
     more_blocks, with_censoring,
 };
 use crate::format::confidence;
+use crate::measured::Measured;
+use crate::measured::{BlockFigure, CellSummary, Censored};
 use crate::metric::Metric;
 use crate::stats::{bootstrap, mean, round, standard_deviation};
-use crate::summary::{BlockFigure, CellSummary, Censored, Summary};
 
 /// One batch factor at one arrival rate.
 struct Level {
@@ -33,21 +34,27 @@ struct Level {
 pub(super) fn decide(
     decision: &Decision,
     spec: &ExperimentSpec,
-    summary: &Summary,
+    measured: &Measured,
 ) -> DecisionRecord {
     let bound = f64::from(decision.bound_milliseconds);
-    let subject = super::subject(decision, summary);
+    let subject = super::subject(decision, measured);
     let mut levels = Vec::new();
     let mut costs = BTreeMap::new();
     let mut currency = String::new();
-    for workload in summary.of_kind(WorkloadKind::Batching) {
+    for workload in measured.of_kind(WorkloadKind::Batching) {
         let parameters = spec
             .workloads
             .iter()
             .find(|w| w.name == workload.name)
             .and_then(|w| w.batching.as_ref());
         for cell in &workload.cells {
-            levels.extend(level(cell, &workload.cells, &subject, bound, summary.level));
+            levels.extend(level(
+                cell,
+                &workload.cells,
+                &subject,
+                bound,
+                measured.level,
+            ));
             if let Some(parameters) = parameters {
                 currency.clone_from(&parameters.price_list.currency);
                 if let Some((snapshots, cost)) = monthly(cell, &subject, parameters) {
@@ -95,7 +102,7 @@ pub(super) fn decide(
         });
         reason = format!(
             "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the {} interval), below the bound of {bound} ms.{saved}",
-            confidence(summary.level)
+            confidence(measured.level)
         );
         consequence = format!("Bodies are batched, up to {best} snapshots per object.");
     } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
@@ -148,7 +155,7 @@ pub(super) fn decide(
     }));
     DecisionRecord {
         rule: DecisionRule::BatchingTolerable,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!("Is the latency that batching adds on {subject} tolerable?"),
         criterion: format!(
             "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."

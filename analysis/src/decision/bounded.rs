@@ -1,8 +1,8 @@
 //! Figures of a window against a bound, as several rules read them.
 
 use super::{DecisionInput, Role, Standing, Unit, count, missing};
+use crate::measured::CellBackend;
 use crate::stats::{interval, mean, round};
-use crate::summary::CellBackend;
 use bakeoff_crds::figure::Figure;
 
 /// What a rule demands of a figure.

@@ -12,21 +12,27 @@ use bakeoff_crds::spec::{Decision, DecisionRule, GuardMode, WorkloadKind};
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, missing};
+use crate::measured::CellBackend;
+use crate::measured::Measured;
 use crate::stats::round;
-use crate::summary::{CellBackend, Summary};
 use crate::vocabulary::{self, CAS_CHECKS};
 
 /// Contended steps for a decision. None wrong in so many bounds the share that goes wrong at 3 in as many,
 /// 0.1 %, with 95 % confidence (the rule of three; Hanley and Lippman-Hand, JAMA 1983).
 const CONTENDED: i64 = 3_000;
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
     let subject = decision
         .incumbent
         .clone()
-        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .or_else(|| {
+            measured
+                .backends
+                .first()
+                .map(|backend| backend.name.clone())
+        })
         .unwrap_or_default();
-    let guarded = cells(summary, &subject, GuardMode::Guarded);
+    let guarded = cells(measured, &subject, GuardMode::Guarded);
     let mut inputs: Vec<DecisionInput> = CAS_CHECKS
         .iter()
         .map(|name| anomaly(&guarded, &subject, name))
@@ -50,7 +56,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     ));
     for mode in GuardMode::ALL {
         if mode != GuardMode::Guarded {
-            inputs.push(control(summary, &subject, mode));
+            inputs.push(control(measured, &subject, mode));
         }
     }
 
@@ -102,7 +108,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     };
     DecisionRecord {
         rule: DecisionRule::CasIsBackstop,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "Is the compare-and-swap on the head row of {subject} a genuine backstop, and not redundant with the lock?"
         ),
@@ -130,8 +136,8 @@ fn describe(input: &DecisionInput) -> String {
 }
 
 /// The cells of all races in one mode.
-fn cells<'a>(summary: &'a Summary, subject: &str, mode: GuardMode) -> Vec<&'a CellBackend> {
-    summary
+fn cells<'a>(measured: &'a Measured, subject: &str, mode: GuardMode) -> Vec<&'a CellBackend> {
+    measured
         .of_kind(WorkloadKind::CasRace)
         .flat_map(|workload| &workload.cells)
         .filter(|cell| cell.levels.get(factor::MODE).map(String::as_str) == Some(mode.as_str()))
@@ -228,8 +234,8 @@ fn counted(
 }
 
 /// A mode that has to be caught: a check that never failed proves nothing.
-fn control(summary: &Summary, subject: &str, mode: GuardMode) -> DecisionInput {
-    let cells = cells(summary, subject, mode);
+fn control(measured: &Measured, subject: &str, mode: GuardMode) -> DecisionInput {
+    let cells = cells(measured, subject, mode);
     let mut input = missing(
         "Anomalies found in a control",
         format!("{subject}, mode {}", mode.as_str()),
@@ -423,13 +429,14 @@ mod tests {
             }
         });
         let total: i64 = summary
+            .measured
             .workloads
             .iter()
             .flat_map(|workload| &workload.checks)
             .map(|check| check.violations)
             .sum();
         assert_eq!(total, 0);
-        let in_cells: i64 = summary.workloads[0]
+        let in_cells: i64 = summary.measured.workloads[0]
             .cells
             .iter()
             .flat_map(|cell| &cell.backends)

@@ -13,9 +13,10 @@ use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
     more_blocks, with_censoring,
 };
+use crate::measured::Measured;
+use crate::measured::{CellSummary, Censored};
 use crate::metric::Metric;
 use crate::stats::{paired, round};
-use crate::summary::{CellSummary, Censored, Summary};
 
 struct Level {
     objects: i64,
@@ -24,13 +25,13 @@ struct Level {
     more: Option<Option<i32>>,
 }
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
     let bound = f64::from(decision.bound_milliseconds);
-    let subject = super::subject(decision, summary);
-    let mut levels: Vec<Level> = summary
+    let subject = super::subject(decision, measured);
+    let mut levels: Vec<Level> = measured
         .of_kind(WorkloadKind::ColdRead)
         .flat_map(|workload| &workload.cells)
-        .filter_map(|cell| level(cell, &subject, bound, summary.level))
+        .filter_map(|cell| level(cell, &subject, bound, measured.level))
         .collect();
     levels.sort_by(|a, b| (&a.mode, a.objects).cmp(&(&b.mode, b.objects)));
     let first_beyond = levels
@@ -101,7 +102,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     }
     DecisionRecord {
         rule: DecisionRule::ColdReadCap,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "From how many objects per run does a cold read on {subject} need a cap or an index?"
         ),

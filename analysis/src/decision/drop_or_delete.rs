@@ -15,8 +15,9 @@ use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, missing,
     more_blocks, ratio_input, with_censoring,
 };
+use crate::measured::Measured;
+use crate::measured::{BlockFigure, CellBackend, CellSummary, Censored};
 use crate::stats::{mean, paired};
-use crate::summary::{BlockFigure, CellBackend, CellSummary, Censored, Summary};
 
 /// "Lock-light": the longest that a statement of somebody else was seen to wait for a lock, milliseconds. Beyond
 /// it a person or a health check notices.
@@ -101,15 +102,15 @@ impl Shown {
     }
 }
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
-    let subject = super::subject(decision, summary);
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
+    let subject = super::subject(decision, measured);
     let margin = 1.0 + f64::from(decision.margin_percent) / 100.0;
     let bound = f64::from(decision.bound_milliseconds);
     let rule = Rule {
         subject: &subject,
         margin,
         bound,
-        summary,
+        measured,
     };
     let drop = rule.shown(RetentionMethod::DropPartition);
     let delete = rule.shown(RetentionMethod::BulkDelete);
@@ -119,7 +120,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     inputs.extend(delete.inputs.into_iter().map(|judged| judged.input));
     DecisionRecord {
         rule: DecisionRule::DropOrDelete,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "Do old runs on {subject} leave by dropping a partition, or does a bulk delete do?"
         ),
@@ -256,12 +257,12 @@ struct Rule<'a> {
     subject: &'a str,
     margin: f64,
     bound: f64,
-    summary: &'a Summary,
+    measured: &'a Measured,
 }
 
 impl Rule<'_> {
     fn cells(&self, method: RetentionMethod) -> impl Iterator<Item = (&CellSummary, &CellBackend)> {
-        self.summary
+        self.measured
             .of_kind(WorkloadKind::Retention)
             .flat_map(|workload| &workload.cells)
             .filter(move |cell| {
@@ -275,7 +276,7 @@ impl Rule<'_> {
             inputs: Vec::new(),
             cells: 0,
         };
-        let alpha = self.summary.level;
+        let alpha = self.measured.level;
         for (cell, on) in self.cells(method) {
             shown.cells += 1;
             let level = |name: &str| cell.levels.get(name).map_or("?", String::as_str);
@@ -326,8 +327,8 @@ impl Rule<'_> {
             unknown.0 |= !crate::stats::tail::is_known(0.99, later.missing);
             unknown.1 |= !crate::stats::tail::is_known(0.99, earlier.missing);
         }
-        let alpha = self.summary.level;
-        let seed = self.summary.seed.unsigned_abs();
+        let alpha = self.measured.level;
+        let seed = self.measured.seed.unsigned_abs();
         let Some(paired) = paired::compare(&pairs, seed, alpha) else {
             return missing(name, scope.to_owned(), Role::Primary, Unit::Ratio, demand).into();
         };

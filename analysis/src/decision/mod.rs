@@ -1,6 +1,6 @@
 //! The decision rules of the experiment plan: one file for each, joined by an exhaustive match.
 //!
-//! A rule turns a summary into `Go` (the data carry the change), `NoGo` (they speak against it) or
+//! A rule turns what was measured into `Go` (the data carry the change), `NoGo` (they speak against it) or
 //! `Inconclusive` (they do not carry a decision; the reason says what would settle it). Each rule
 //! states beforehand which figures it reads and what it demands of them:
 //!
@@ -29,8 +29,9 @@ use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::measured::Censored;
+use crate::measured::Measured;
 use crate::stats::{POWER, multiple, paired::Paired, power, round};
-use crate::summary::{Censored, Summary};
 
 /// What a rule concluded, as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,41 +146,46 @@ pub enum Standing {
     Open,
 }
 
-/// Applies a rule to a summary. `spec` is the one that the summary was measured with.
+/// Applies a rule to what was measured. `spec` is the one that it was measured with.
 #[must_use]
-pub fn decide(decision: &Decision, spec: &ExperimentSpec, summary: &Summary) -> DecisionRecord {
+pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -> DecisionRecord {
     let mut record = match decision.rule {
-        DecisionRule::SmallObjectBackend => small_object_backend::decide(decision, summary),
-        DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, summary),
-        DecisionRule::ColdReadCap => cold_read_cap::decide(decision, summary),
-        DecisionRule::SimpleSchema => simple_schema::decide(decision, summary),
-        DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, summary),
-        DecisionRule::DropOrDelete => drop_or_delete::decide(decision, summary),
-        DecisionRule::SoakPlateau => soak_plateau::decide(decision, summary),
+        DecisionRule::SmallObjectBackend => small_object_backend::decide(decision, measured),
+        DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, measured),
+        DecisionRule::ColdReadCap => cold_read_cap::decide(decision, measured),
+        DecisionRule::SimpleSchema => simple_schema::decide(decision, measured),
+        DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, measured),
+        DecisionRule::DropOrDelete => drop_or_delete::decide(decision, measured),
+        DecisionRule::SoakPlateau => soak_plateau::decide(decision, measured),
     };
     record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
     adjust(&mut record.inputs);
-    if summary.ending.is_early() {
+    if measured.ending.is_early() {
         record.reason.push_str(&format!(
             " The run ended early ({}), so blocks are missing.",
-            summary.ending.as_str()
+            measured.ending.as_str()
         ));
     }
     if matches!(
         decision.rule,
         DecisionRule::BatchingTolerable | DecisionRule::ColdReadCap | DecisionRule::DropOrDelete
     ) {
-        withhold(&mut record, summary, &subject(decision, summary));
+        withhold(&mut record, measured, &subject(decision, measured));
     }
     record
 }
 
 /// The one backend that a rule about a single backend judges: the incumbent, or the first.
-fn subject(decision: &Decision, summary: &Summary) -> String {
+fn subject(decision: &Decision, measured: &Measured) -> String {
     decision
         .incumbent
         .clone()
-        .or_else(|| summary.backends.first().map(|backend| backend.name.clone()))
+        .or_else(|| {
+            measured
+                .backends
+                .first()
+                .map(|backend| backend.name.clone())
+        })
         .unwrap_or_default()
 }
 
@@ -196,7 +202,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn of(summary: &Summary, backend: &str) -> Self {
+    fn of(measured: &Measured, backend: &str) -> Self {
         let mut wrong = Self {
             checks: 0,
             checked: 0,
@@ -204,7 +210,7 @@ impl Wrong {
             excluded: 0,
             unsettled: 0,
         };
-        let all = summary.workloads.iter().flat_map(|w| &w.checks);
+        let all = measured.workloads.iter().flat_map(|w| &w.checks);
         for check in all.filter(|check| check.backend == backend) {
             wrong.checks += 1;
             wrong.checked += check.checked;
@@ -235,8 +241,8 @@ impl Wrong {
 }
 
 /// Latencies of a backend that answers wrongly decide nothing: what it left out cost it no time.
-fn withhold(record: &mut DecisionRecord, summary: &Summary, backend: &str) {
-    let wrong = Wrong::of(summary, backend);
+fn withhold(record: &mut DecisionRecord, measured: &Measured, backend: &str) {
+    let wrong = Wrong::of(measured, backend);
     if wrong.violations + wrong.unsettled == 0 {
         return;
     }

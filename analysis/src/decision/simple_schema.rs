@@ -17,8 +17,9 @@ use super::bounded::{Bound, Named, bounded, values};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
 use crate::format;
+use crate::measured::Measured;
+use crate::measured::{CellBackend, CellSummary};
 use crate::stats::{mean, round};
-use crate::summary::{CellBackend, CellSummary, Summary};
 
 /// "Near 100 %": the share of updates that add no index entry.
 const HOT_PERCENT: f64 = 90.0;
@@ -39,9 +40,9 @@ const COVERED: [(Figure, &str); 2] = [
     ),
 ];
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
-    let subject = subject(decision, summary);
-    let cells: Vec<&CellSummary> = summary
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
+    let subject = subject(decision, measured);
+    let cells: Vec<&CellSummary> = measured
         .of_kind(WorkloadKind::HeadRow)
         .flat_map(|workload| &workload.cells)
         .collect();
@@ -50,14 +51,14 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .filter_map(|cell| level(cell, factor::FILLFACTOR))
         .collect();
     // One that holds is enough, so each is judged at its share of the error rate.
-    let alpha = summary.level / fillfactors.len().max(1) as f64;
+    let alpha = measured.level / fillfactors.len().max(1) as f64;
     // Highest first: the less that has to be tuned, the better.
     let variants: Vec<Variant> = fillfactors
         .into_iter()
         .rev()
         .map(|fillfactor| variant(fillfactor, &cells, &subject, alpha))
         .collect();
-    let missed = rows_missed(summary, WorkloadKind::HeadRow, &subject);
+    let missed = rows_missed(measured, WorkloadKind::HeadRow, &subject);
     let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
         (
             DecisionOutcome::NoGo,
@@ -94,7 +95,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
     DecisionRecord {
         rule: DecisionRule::SimpleSchema,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "Does one plain head table hold on {subject}, so that no partitioning is needed?"
         ),

@@ -24,8 +24,9 @@ use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettl
 use super::{
     DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, count, missing, subject,
 };
+use crate::measured::Measured;
+use crate::measured::{CellBackend, CellSummary};
 use crate::stats::{round, trend};
-use crate::summary::{CellBackend, CellSummary, Summary};
 
 /// How much more dead rows there may be at the end of the second half than at its beginning, percent of the
 /// active runs: "a bounded band, does not slowly creep".
@@ -71,19 +72,19 @@ fn held(cell: &CellSummary) -> bool {
         == Some(SnapshotHeld::WholeSegment.as_str())
 }
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
-    let subject = subject(decision, summary);
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
+    let subject = subject(decision, measured);
     let margin = f64::from(decision.margin_percent);
-    let cells: Vec<&CellSummary> = summary
+    let cells: Vec<&CellSummary> = measured
         .of_kind(WorkloadKind::Soak)
         .flat_map(|workload| &workload.cells)
         .collect();
-    let missed = rows_missed(summary, WorkloadKind::Soak, &subject);
+    let missed = rows_missed(measured, WorkloadKind::Soak, &subject);
     let settings = cells.iter().filter(|cell| !held(cell)).count().max(1);
     let look = Look {
         margin,
         // One setting that holds is enough, so each is judged at its share of the error rate.
-        alpha: summary.level / settings as f64,
+        alpha: measured.level / settings as f64,
     };
     let (variants, lacking): (Vec<Variant>, Vec<Option<f64>>) = cells
         .iter()
@@ -146,7 +147,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
     DecisionRecord {
         rule: DecisionRule::SoakPlateau,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "Do dead rows and index size plateau on {subject}, so that the simple schema holds for good?"
         ),

@@ -1,6 +1,7 @@
 use super::*;
+use crate::measured::RunData;
 use crate::sample::{self, Behaviour, PLAIN, QUICK};
-use crate::summary::{RunData, Summary, summarise};
+use crate::summary::{Summary, summarise};
 use bakeoff_crds::result::{
     CheckRecord, FailureRecord, InvalidCode, InvalidReason, TrialRecord, Verdict,
 };
@@ -238,7 +239,7 @@ fn a_key_lost_in_an_excluded_attempt_is_lost_all_the_same() {
         decision.reason
     );
     assert!(!summary.objectives[0].met, "{:?}", summary.objectives[0]);
-    assert_eq!(summary.violations()["seaweedfs"], 1);
+    assert_eq!(summary.measured.violations()["seaweedfs"], 1);
 }
 
 #[test]
@@ -260,7 +261,7 @@ fn a_key_lost_while_the_backend_was_away_leaves_it_open() {
             !objective.met && objective.detail.contains("not known"),
             "{objective:?}"
         );
-        assert_eq!(summary.violations()["seaweedfs"], 0);
+        assert_eq!(summary.measured.violations()["seaweedfs"], 0);
     }
 }
 

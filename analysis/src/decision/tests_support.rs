@@ -11,8 +11,9 @@ use bakeoff_crds::status::DecisionOutcome;
 use serde_json::json;
 
 use super::DecisionRecord;
+use crate::measured::RunData;
 use crate::sample::{self, PLAIN};
-use crate::summary::{RunData, Summary, summarise};
+use crate::summary::{Summary, summarise};
 use crate::vocabulary::CAS_CHECKS;
 
 /// The summary of a run of this spec whose trials ended like this.

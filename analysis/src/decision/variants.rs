@@ -5,7 +5,8 @@ use bakeoff_crds::spec::WorkloadKind;
 
 use super::{DecisionInput, Role, Standing, Unit, missing};
 use crate::format;
-use crate::summary::{CheckSummary, Summary};
+use crate::measured::CheckSummary;
+use crate::measured::Measured;
 use crate::vocabulary;
 
 /// What one variant shows.
@@ -105,7 +106,7 @@ fn describe(input: &DecisionInput) -> String {
 }
 
 /// Statements that did not touch exactly the row that their connection owned.
-pub(super) fn rows_missed(summary: &Summary, kind: WorkloadKind, subject: &str) -> DecisionInput {
+pub(super) fn rows_missed(measured: &Measured, kind: WorkloadKind, subject: &str) -> DecisionInput {
     let mut input = missing(
         "Rows missed by their owner",
         subject.to_owned(),
@@ -113,7 +114,7 @@ pub(super) fn rows_missed(summary: &Summary, kind: WorkloadKind, subject: &str) 
         Unit::Violations,
         "none".to_owned(),
     );
-    let checks: Vec<_> = summary
+    let checks: Vec<_> = measured
         .of_kind(kind)
         .flat_map(|workload| &workload.checks)
         .filter(|check| check.backend == subject && check.name == vocabulary::ROWS_MISSED)

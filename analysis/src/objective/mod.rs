@@ -34,7 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bakeoff_crds::spec::ExperimentSpec;
 use cel::{Context, Program, Value};
 
-use crate::summary::Summary;
+use crate::measured::Measured;
 use names::{Node, figures_tree, vocabulary_tree};
 use paths::{check_path, collect, find, names};
 
@@ -201,8 +201,8 @@ pub fn compile(expression: &str, spec: &ExperimentSpec) -> Result<Objective, Obj
 
 /// Evaluates an objective over a summary.
 #[must_use]
-pub fn evaluate(objective: &Objective, summary: &Summary) -> Evaluation {
-    let tree = figures_tree(summary);
+pub fn evaluate(objective: &Objective, measured: &Measured) -> Evaluation {
+    let tree = figures_tree(measured);
     let mut read = Vec::new();
     let mut missing = Vec::new();
     for path in &objective.paths {
@@ -231,10 +231,10 @@ pub fn evaluate(objective: &Objective, summary: &Summary) -> Evaluation {
 
 /// Compiles and evaluates: whether it is met, and the figures or what is wrong.
 #[must_use]
-pub fn judge(expression: &str, spec: &ExperimentSpec, summary: &Summary) -> (bool, String) {
+pub fn judge(expression: &str, spec: &ExperimentSpec, measured: &Measured) -> (bool, String) {
     match compile(expression, spec) {
         Ok(objective) => {
-            let evaluation = evaluate(&objective, summary);
+            let evaluation = evaluate(&objective, measured);
             (evaluation.is_met(), evaluation.detail().to_owned())
         }
         Err(error) => (false, error.to_string()),
@@ -302,20 +302,20 @@ fn value(node: &Node) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::{RunData, measure};
     use crate::sample;
-    use crate::summary::{RunData, summarise};
     use proptest::prelude::*;
 
-    fn phase1_c() -> (ExperimentSpec, Summary) {
+    fn phase1_c() -> (ExperimentSpec, Measured) {
         let (manifest, records) = sample::phase1_c();
-        let summary = summarise(&RunData {
+        let measured = measure(&RunData {
             manifest: &manifest,
             records: &records,
             interrupted: &[],
             capacities: &[],
         })
         .unwrap();
-        (manifest.plan.spec, summary)
+        (manifest.plan.spec, measured)
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_missing_figure_is_not_satisfied_even_behind_an_or() {
         let (spec, mut summary) = phase1_c();
-        let missing = |summary: &Summary, expression: &str| {
+        let missing = |summary: &Measured, expression: &str| {
             matches!(
                 evaluate(&compile(expression, &spec).unwrap(), summary),
                 Evaluation::Missing(_)

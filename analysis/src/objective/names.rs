@@ -7,8 +7,9 @@ use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{ExperimentSpec, WorkloadKind};
 
 use crate::kinds;
+use crate::measured::Measured;
+use crate::measured::{CellBackend, CheckSummary, Percentiles, WorkloadSummary};
 use crate::stats::tail;
-use crate::summary::{CellBackend, CheckSummary, Percentiles, Summary, WorkloadSummary};
 use crate::vocabulary::METRICS;
 
 /// Figures under names; the shape that expressions see.
@@ -106,29 +107,29 @@ fn label(levels: &schedule::Cell) -> String {
 }
 
 /// The figures of a summary under the same names.
-pub(super) fn figures_tree(summary: &Summary) -> Node {
-    let everywhere: Vec<&str> = summary
+pub(super) fn figures_tree(measured: &Measured) -> Node {
+    let everywhere: Vec<&str> = measured
         .backends
         .iter()
         .map(|backend| backend.name.as_str())
         .collect();
-    let mut roots = workloads_group(summary, &everywhere);
+    let mut roots = workloads_group(measured, &everywhere);
     let mut backends = BTreeMap::new();
     for name in &everywhere {
         insert(
             &mut backends,
             name,
-            &Node::Group(workloads_group(summary, &[name])),
+            &Node::Group(workloads_group(measured, &[name])),
         );
     }
     roots.insert("backends".to_owned(), Node::Group(backends));
     Node::Group(roots)
 }
 
-fn workloads_group(summary: &Summary, backends: &[&str]) -> BTreeMap<String, Node> {
+fn workloads_group(measured: &Measured, backends: &[&str]) -> BTreeMap<String, Node> {
     let mut roots = BTreeMap::new();
-    for workload in &summary.workloads {
-        let parts = |cells: &mut dyn Iterator<Item = &crate::summary::CellSummary>| -> Option<Vec<CellBackend>> {
+    for workload in &measured.workloads {
+        let parts = |cells: &mut dyn Iterator<Item = &crate::measured::CellSummary>| -> Option<Vec<CellBackend>> {
             let mut list = Vec::new();
             for cell in cells {
                 for backend in backends {

@@ -156,7 +156,7 @@ fn value(table: &Table, row: usize, column: usize, datum: &Datum) -> Markup {
     } else {
         None
     };
-    let file = table.caption == "Raw data" && column == 0;
+    let file = table.lists_files && column == 0;
     html! {
         td class=[class] data-from=[from(datum)] { @if file { a href=(text) { (text) } } @else { (text) } }
     }

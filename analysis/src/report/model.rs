@@ -3,11 +3,7 @@
 use bakeoff_crds::spec::ResultClass;
 use bakeoff_crds::status::DecisionOutcome;
 
-use super::ReportInput;
 use super::datum::Datum;
-use super::sections::{
-    comparison, correctness, decided_by, environment, facts, latency, repeat, scaling, validity,
-};
 use super::svg::Chart;
 
 /// A report.
@@ -87,6 +83,8 @@ pub struct Table {
     pub folded: bool,
     /// Whether it carries measured figures, and so the class of the result.
     pub measured: bool,
+    /// Whether its first column names files beside the page, which are links there.
+    pub lists_files: bool,
 }
 
 impl Table {
@@ -100,12 +98,20 @@ impl Table {
             rows: Vec::new(),
             folded: false,
             measured: true,
+            lists_files: false,
         }
     }
 
     pub(super) fn folded(self) -> Self {
         Self {
             folded: true,
+            ..self
+        }
+    }
+
+    pub(super) fn listing_files(self) -> Self {
+        Self {
+            lists_files: true,
             ..self
         }
     }
@@ -127,62 +133,4 @@ pub fn class_text(class: ResultClass) -> &'static str {
         }
         ResultClass::Absolute => "Absolute: valid as figures of the environment stated below.",
     }
-}
-
-/// Builds the report.
-#[must_use]
-pub fn build(input: &ReportInput<'_>) -> Report {
-    let summary = input.summary;
-    let plan = &input.manifest.plan;
-    let name = format!("{}/{}", plan.experiment.namespace, plan.experiment.name);
-    let question = summary.decision.as_ref().map_or_else(
-        || format!("What was measured in {}", plan.experiment.name),
-        |decision| decision.question.clone(),
-    );
-    let sections = [
-        decided_by(summary),
-        comparison(summary),
-        latency(summary),
-        scaling(summary),
-        super::state::section(summary),
-        correctness(summary),
-        validity(summary),
-        environment(input),
-        repeat(input),
-    ];
-    Report {
-        name,
-        started_at: summary.started_at.clone(),
-        class: summary.result_class,
-        question,
-        decision: summary.decision.as_ref().map(|decision| Verdict {
-            outcome: decision.outcome,
-            rule: decision.rule.as_str().to_owned(),
-            reason: decision.reason.clone(),
-            consequence: decision.consequence.clone(),
-        }),
-        facts: facts(summary, plan.spec.trials.blocks),
-        sections: sections
-            .into_iter()
-            .filter(|section| {
-                !(section.figures.is_empty()
-                    && section.tables.is_empty()
-                    && section.list.is_empty()
-                    && section.code.is_empty()
-                    && section.intro.is_empty())
-            })
-            .collect(),
-        footer: format!(
-            "Bakeoff {} · generator {} · Kubernetes {} · seed {} · {}",
-            or_unknown(&summary.environment.bakeoff_version),
-            or_unknown(&summary.environment.generator_version),
-            or_unknown(&summary.environment.kubernetes_version),
-            summary.seed,
-            summary.experiment
-        ),
-    }
-}
-
-fn or_unknown(text: &str) -> &str {
-    if text.is_empty() { "unknown" } else { text }
 }

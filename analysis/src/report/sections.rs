@@ -1,30 +1,37 @@
 //! The sections of the page: what each says, of which tables and charts it is made.
 
 use super::datum::Datum;
+use super::input::ReportInput;
 use super::model::Section;
-use super::{ReportInput, charts, tables};
+use super::{charts, tables};
 use crate::format;
 use crate::kinds;
+use crate::measured::CheckSummary;
 use crate::stats::{power, tail};
-use crate::summary::{CheckSummary, Summary};
+use crate::summary::Summary;
 
 pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
-    let violations: i64 = summary.violations().values().sum();
-    let unsettled: i64 = summary.checks().map(|c| c.violations_unsettled).sum();
-    let checked: i64 = summary.checks().map(|check| check.checked).sum();
+    let violations: i64 = summary.measured.violations().values().sum();
+    let unsettled: i64 = summary
+        .measured
+        .checks()
+        .map(|c| c.violations_unsettled)
+        .sum();
+    let checked: i64 = summary.measured.checks().map(|check| check.checked).sum();
     let met = summary
         .objectives
         .iter()
         .filter(|objective| objective.met)
         .count();
     let operations: i64 = summary
+        .measured
         .workloads
         .iter()
         .flat_map(|workload| &workload.cells)
         .flat_map(|cell| &cell.backends)
         .map(|on| on.load.completed)
         .sum();
-    let ended = summary.looks.iter().find(|look| look.ended_here);
+    let ended = summary.measured.looks.iter().find(|look| look.ended_here);
     let mut facts: Vec<(String, Datum)> = vec![
         (
             "Blocks".to_owned(),
@@ -39,7 +46,10 @@ pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
         (
             "Trials done".to_owned(),
             Datum {
-                text: format!("{} of {}", summary.trials.done, summary.trials.planned),
+                text: format!(
+                    "{} of {}",
+                    summary.measured.trials.done, summary.measured.trials.planned
+                ),
                 from: vec!["/trials/done".to_owned(), "/trials/planned".to_owned()],
             },
         ),
@@ -49,7 +59,10 @@ pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
         ),
         (
             "Invalid attempts".to_owned(),
-            Datum::figure(summary.trials.invalid.to_string(), "/trials/invalid"),
+            Datum::figure(
+                summary.measured.trials.invalid.to_string(),
+                "/trials/invalid",
+            ),
         ),
         (
             "Violations".to_owned(),
@@ -66,23 +79,25 @@ pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
             format!("{met} of {}", summary.objectives.len()).into(),
         ));
     }
-    if !summary.ending.is_complete() {
-        facts.push(("Ending".to_owned(), summary.ending.as_str().into()));
+    if !summary.measured.ending.is_complete() {
+        facts.push(("Ending".to_owned(), summary.measured.ending.as_str().into()));
     }
     facts
 }
 
 /// The looks that were planned, where the run might stop early.
 fn looks_text(summary: &Summary) -> Option<String> {
-    if summary.looks.is_empty() {
+    if summary.measured.looks.is_empty() {
         return None;
     }
     let planned: Vec<String> = summary
+        .measured
         .looks
         .iter()
         .map(|look| format!("{} blocks at {:.4}", look.blocks, look.level))
         .collect();
     let ended = summary
+        .measured
         .looks
         .iter()
         .find(|look| look.ended_here)
@@ -93,7 +108,7 @@ fn looks_text(summary: &Summary) -> Option<String> {
     Some(format!(
         "The run might end early at looks that were fixed before it and that share the error rate of 0.05: {}. {ended} Tests and intervals below are taken at the level {:.4}.",
         planned.join(", "),
-        summary.level
+        summary.measured.level
     ))
 }
 
@@ -126,7 +141,7 @@ pub(super) fn comparison(summary: &Summary) -> Section {
         intro: vec![
             format!(
                 "Geometric mean over blocks with its {} interval (bootstrap over blocks). Filled: a difference is shown, also after Holm over the cells of the chart. Ring with a dot: only by itself. Ring: none is shown. The shaded band is the margin of the decision.",
-                format::confidence(summary.level)
+                format::confidence(summary.measured.level)
             ),
         ]
         .into_iter()
@@ -141,11 +156,13 @@ pub(super) fn comparison(summary: &Summary) -> Section {
 /// What so few blocks cannot show for single cells, where that is so.
 fn reach(summary: &Summary) -> Option<String> {
     let cells = summary
+        .measured
         .workloads
         .iter()
         .map(|workload| workload.cells.len())
         .max()?;
     let comparisons = summary
+        .measured
         .workloads
         .iter()
         .flat_map(|w| &w.cells)
@@ -153,7 +170,7 @@ fn reach(summary: &Summary) -> Option<String> {
     let blocks = comparisons
         .map(|comparison| comparison.estimate.blocks)
         .max()?;
-    let needed = power::least_blocks(summary.level / cells as f64);
+    let needed = power::least_blocks(summary.measured.level / cells as f64);
     (usize::try_from(blocks).unwrap_or(0) < needed).then(|| {
         format!(
             "With {blocks} blocks no single one of {cells} cells can be told apart after that correction, whatever the figures; it takes {needed}. The decision averages the cells within each block first and is not affected."
@@ -174,8 +191,16 @@ pub(super) fn latency(summary: &Summary) -> Section {
 }
 
 fn load_text(summary: &Summary) -> String {
-    let open = summary.workloads.iter().any(|workload| workload.open_load);
-    let closed = summary.workloads.iter().any(|workload| !workload.open_load);
+    let open = summary
+        .measured
+        .workloads
+        .iter()
+        .any(|workload| workload.open_load);
+    let closed = summary
+        .measured
+        .workloads
+        .iter()
+        .any(|workload| !workload.open_load);
     let mut text = String::new();
     if closed {
         text.push_str("In a closed load the clients wait for each other's answers: its latencies hold at that concurrency, not at a given rate. ");
@@ -222,9 +247,9 @@ pub(super) fn correctness(summary: &Summary) -> Section {
     found.extend(tables::races(summary));
     match found.is_empty() {
         false => {
-            let checked: i64 = summary.checks().map(|check| check.checked).sum();
+            let checked: i64 = summary.measured.checks().map(|check| check.checked).sum();
             let seen = |c: &CheckSummary| c.violations + c.violations_unsettled;
-            if summary.checks().map(seen).sum::<i64>() == 0 && checked > 0 {
+            if summary.measured.checks().map(seen).sum::<i64>() == 0 && checked > 0 {
                 section.intro.push(format!(
                     "No violation in {} checked facts. That bounds the rate of violations at {:.4} % (95 %, if the facts were independent); it does not prove their absence.",
                     format::whole(checked),
@@ -233,6 +258,7 @@ pub(super) fn correctness(summary: &Summary) -> Section {
             }
             section.tables.extend(found);
             section.list = summary
+                .measured
                 .checks()
                 .flat_map(|check| {
                     check
@@ -254,6 +280,7 @@ pub(super) fn correctness(summary: &Summary) -> Section {
 /// What workloads counted beside their checks, such as how long a key stayed unseen.
 fn observed(summary: &Summary) -> Vec<String> {
     let counting = summary
+        .measured
         .workloads
         .iter()
         .filter(|workload| kinds::of(workload.kind).counters_are_shown);
@@ -276,11 +303,11 @@ pub(super) fn validity(summary: &Summary) -> Section {
         heading: "Can the figures be trusted".to_owned(),
         ..Section::default()
     };
-    section.intro.push(match (summary.trials.invalid, summary.trials.interrupted) {
+    section.intro.push(match (summary.measured.trials.invalid, summary.measured.trials.interrupted) {
         (0, 0) => "No attempt was invalid or interrupted.".to_owned(),
         (invalid, interrupted) => format!(
             "{invalid} invalid and {interrupted} interrupted attempts are listed and enter no latency and no rate; repetitions: {}.",
-            summary.trials.repeated
+            summary.measured.trials.repeated
         ),
     });
     section.tables.push(tables::generators(summary));
@@ -308,17 +335,18 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Section {
     }
     section
         .intro
-        .push(if summary.environment.inequalities.is_empty() {
+        .push(if summary.measured.environment.inequalities.is_empty() {
             "The nodes are equal as far as checked.".to_owned()
         } else {
             format!(
                 "Not equal or not separate: {}",
-                summary.environment.inequalities.join(" ")
+                summary.measured.environment.inequalities.join(" ")
             )
         });
     section.tables.push(tables::operation(summary));
     section.tables.extend(tables::nodes(input.manifest));
     section.list = summary
+        .measured
         .backends
         .iter()
         .flat_map(|backend| {

@@ -6,7 +6,8 @@ use super::model::{Section, Table};
 use super::tables::short;
 use crate::format;
 use crate::kinds;
-use crate::summary::{FigureSummary, Summary, WorkloadSummary};
+use crate::measured::{FigureSummary, WorkloadSummary};
+use crate::summary::Summary;
 use bakeoff_crds::figure::{Figure, Unit};
 
 /// Figures that stand beside each other: with their intervals, more are wider than the page.
@@ -15,6 +16,7 @@ const ABREAST: usize = 5;
 /// The section; empty when no workload states such figures.
 pub(super) fn section(summary: &Summary) -> Section {
     let tables: Vec<(&WorkloadSummary, Table)> = summary
+        .measured
         .workloads
         .iter()
         .enumerate()
@@ -72,7 +74,7 @@ pub(super) fn section(summary: &Summary) -> Section {
         return Section::default();
     }
     let mut intro: Vec<String> = Vec::new();
-    for workload in &summary.workloads {
+    for workload in &summary.measured.workloads {
         if let Some(state) = &kinds::of(workload.kind).state
             && !intro.iter().any(|known| known == state.words)
         {
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_longest_run_of_any_block_stands_behind_their_number() {
-        let point = |block, value| crate::summary::FigurePoint { block, value };
+        let point = |block, value| crate::measured::FigurePoint { block, value };
         let longest = FigureSummary {
             value: 0.2,
             low: None,

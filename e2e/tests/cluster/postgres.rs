@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::store;
 use anyhow::{Context as _, ensure};
-use bakeoff_analysis::summary::{CellSummary, Summary};
+use bakeoff_analysis::measured::CellSummary;
+use bakeoff_analysis::summary::Summary;
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{OBJECTIVES_MET, SUCCEEDED};
 use bakeoff_crds::names::LABEL_ROLE;
@@ -24,6 +25,7 @@ async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
 
 fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
     summary
+        .measured
         .workloads
         .iter()
         .flat_map(|workload| &workload.cells)

@@ -15,6 +15,7 @@ use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
 use crate::store::Store;
 use crate::store::layout;
+use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
@@ -227,7 +228,7 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
                 false,
             )
         })?;
-        let summary = serde_json::from_slice(&bytes).map_err(|error| {
+        let summary: Summary = serde_json::from_slice(&bytes).map_err(|error| {
             Failed::new(
                 "FileUnreadable",
                 format!("{results}/summary.json: {error}"),
@@ -239,7 +240,7 @@ pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     let [base, subject] = summaries.as_slice() else {
         return Err(Failed::new("Usage", "two runs are compared", false));
     };
-    let compared = comparison::compare(base, subject)
+    let compared = comparison::compare(&base.measured, &subject.measured)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     super::print(&comparison::markdown(&compared));
     Ok((None, 0))

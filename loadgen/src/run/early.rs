@@ -4,7 +4,8 @@
 //! that resumes comes to the same answer as the one that was lost.
 
 use bakeoff_analysis::decision::DecisionRecord;
-use bakeoff_analysis::summary::{RunData, may_stop};
+use bakeoff_analysis::early_stop::may_stop;
+use bakeoff_analysis::measured::RunData;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 

@@ -320,6 +320,7 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
         let said = report(&store, None).await.unwrap();
         let sustained: Vec<_> = said
             .summary
+            .measured
             .capacities
             .iter()
             .map(|found| (found.backend.as_str(), found.sustained_per_second))
@@ -392,7 +393,12 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
         let counts = second.lead(&|_| ()).await.unwrap();
         assert_eq!((counts.planned, counts.done), (3, 3));
         // The report says that somebody wanted it so.
-        let said = report(&store, None).await.unwrap().summary.excluded;
+        let said = report(&store, None)
+            .await
+            .unwrap()
+            .summary
+            .measured
+            .excluded;
         let interrupted = said
             .iter()
             .find(|excluded| excluded.codes == ["Interrupted"])

@@ -10,10 +10,11 @@ use super::super::{
     with_censoring,
 };
 use crate::format;
+use crate::measured::Measured;
+use crate::measured::{CellSummary, Censored, Finding, WorkloadSummary};
 use crate::metric::Metric;
 use crate::stats::paired::{self, Paired};
 use crate::stats::{mean, power};
-use crate::summary::{CellSummary, Censored, Finding, Summary, WorkloadSummary};
 
 /// A figure averaged over cells within each block.
 struct Combined {
@@ -62,9 +63,9 @@ pub(super) struct Question<'a> {
     pub(super) level: f64,
 }
 
-pub(super) fn inputs(summary: &Summary, question: &Question<'_>) -> Vec<Judged> {
-    let puts: Vec<&WorkloadSummary> = summary.of_kind(WorkloadKind::SmallObjectPut).collect();
-    let reads: Vec<&WorkloadSummary> = summary.of_kind(WorkloadKind::ColdRead).collect();
+pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged> {
+    let puts: Vec<&WorkloadSummary> = measured.of_kind(WorkloadKind::SmallObjectPut).collect();
+    let reads: Vec<&WorkloadSummary> = measured.of_kind(WorkloadKind::ColdRead).collect();
     let cells = |workloads: &[&'_ WorkloadSummary]| -> Vec<CellSummary> {
         workloads
             .iter()
@@ -130,8 +131,8 @@ pub(super) fn inputs(summary: &Summary, question: &Question<'_>) -> Vec<Judged> 
         combine(&long_reads, "list", Metric::P50, question),
         question,
     ));
-    list.push(correctness(summary, question.new, Role::Correctness));
-    list.push(correctness(summary, question.old, Role::Context));
+    list.push(correctness(measured, question.new, Role::Correctness));
+    list.push(correctness(measured, question.old, Role::Context));
     let all = combine(&all_reads, "list", Metric::P50, question);
     if let (Some(paired), true) = (&all.paired, all_reads.len() > long_reads.len()) {
         let demand = "for the reader; decides nothing".to_owned();
@@ -328,9 +329,9 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>) -> Judged {
     })
 }
 
-fn correctness(summary: &Summary, backend: &str, role: Role) -> Judged {
+fn correctness(measured: &Measured, backend: &str, role: Role) -> Judged {
     let name = format!("Correctness of {backend}");
-    let wrong = Wrong::of(summary, backend);
+    let wrong = Wrong::of(measured, backend);
     let demand = match role {
         Role::Context => "for the reader; decides nothing".to_owned(),
         _ => "no violation, and something checked".to_owned(),

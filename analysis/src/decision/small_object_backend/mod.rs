@@ -13,26 +13,27 @@ use bakeoff_crds::status::DecisionOutcome;
 
 use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, blocks_text, ratio_text};
 use crate::format::confidence;
-use crate::summary::{BackendSummary, Censored, Summary};
+use crate::measured::Measured;
+use crate::measured::{BackendSummary, Censored};
 use inputs::{Judged, Question, inputs};
 
-pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
+pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
     let margin = 1.0 + f64::from(decision.margin_percent) / 100.0;
     let incumbent = party(
         decision.incumbent.as_deref(),
         BackendKind::Minio,
-        summary,
+        measured,
         None,
     );
     let challenger = party(
         decision.challenger.as_deref(),
         BackendKind::Seaweedfs,
-        summary,
+        measured,
         incumbent.map(|b| b.name.as_str()),
     );
     let (Some(incumbent), Some(challenger)) = (incumbent, challenger) else {
         return record(
-            summary,
+            measured,
             "the challenger",
             "the incumbent",
             margin,
@@ -53,7 +54,7 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
         .collect();
     if !external.is_empty() {
         return record(
-            summary,
+            measured,
             new,
             old,
             margin,
@@ -70,17 +71,17 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
     }
 
     let judged = inputs(
-        summary,
+        measured,
         &Question {
             new,
             old,
             margin,
-            level: summary.level,
+            level: measured.level,
         },
     );
-    let ruling = rule(&judged, new, old, margin, summary.level);
+    let ruling = rule(&judged, new, old, margin, measured.level);
     record(
-        summary,
+        measured,
         new,
         old,
         margin,
@@ -93,14 +94,14 @@ pub(super) fn decide(decision: &Decision, summary: &Summary) -> DecisionRecord {
 fn party<'a>(
     named: Option<&str>,
     usual: BackendKind,
-    summary: &'a Summary,
+    measured: &'a Measured,
     taken: Option<&str>,
 ) -> Option<&'a BackendSummary> {
     if let Some(name) = named {
-        return summary.backend(name);
+        return measured.backend(name);
     }
     let free = || {
-        summary
+        measured
             .backends
             .iter()
             .filter(|b| b.provisioned && Some(b.name.as_str()) != taken)
@@ -234,7 +235,7 @@ fn rule(judged: &[Judged], new: &str, old: &str, margin: f64, level: f64) -> Rul
 }
 
 fn record(
-    summary: &Summary,
+    measured: &Measured,
     new: &str,
     old: &str,
     margin: f64,
@@ -254,7 +255,7 @@ fn record(
     };
     DecisionRecord {
         rule: DecisionRule::SmallObjectBackend,
-        result_class: summary.result_class,
+        result_class: measured.result_class,
         question: format!(
             "Should {new} replace {old} as the recommended self-hosted backend for small objects?"
         ),

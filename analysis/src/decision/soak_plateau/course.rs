@@ -1,6 +1,6 @@
 //! A figure over the age of a table.
 
-use crate::summary::CellBackend;
+use crate::measured::CellBackend;
 use bakeoff_crds::figure::Figure;
 
 /// A figure over the time since the table was loaded: hours and values, of one table and in order.

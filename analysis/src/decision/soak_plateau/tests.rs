@@ -102,7 +102,12 @@ fn too_short_or_too_slow_a_soak_decides_nothing() {
 fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
     let about = |blocks: i32| {
         let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
-        for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
+        for cell in summary
+            .measured
+            .workloads
+            .iter_mut()
+            .flat_map(|one| &mut one.cells)
+        {
             for on in &mut cell.backends {
                 let dead = on.figures.get_mut(&Figure::DeadMeanPercent).unwrap();
                 for point in &mut dead.blocks {
@@ -111,7 +116,7 @@ fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
             }
         }
         let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
-        decide(&decision, &summary)
+        decide(&decision, &summary.measured)
     };
     let record = about(24);
     says(&record, DecisionOutcome::Inconclusive, "interval");
@@ -135,7 +140,12 @@ fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_i
     ];
     let about = |blocks: i32, size: &dyn Fn(i32) -> i32| {
         let mut summary = soak_summary(blocks, 0, |_, _| HOLDS);
-        for cell in summary.workloads.iter_mut().flat_map(|one| &mut one.cells) {
+        for cell in summary
+            .measured
+            .workloads
+            .iter_mut()
+            .flat_map(|one| &mut one.cells)
+        {
             for on in &mut cell.backends {
                 for point in &mut on.figures.get_mut(&Figure::IndexBytes).unwrap().blocks {
                     point.value = f64::from(size(point.block)) * 8_192.0;
@@ -143,7 +153,7 @@ fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_i
             }
         }
         let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
-        decide(&decision, &summary)
+        decide(&decision, &summary.measured)
     };
     let rests = |block: i32| read[usize::try_from(block.min(19)).unwrap()];
     let record = about(20, &rests);

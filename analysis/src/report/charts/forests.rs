@@ -8,16 +8,18 @@ use super::super::tables;
 use super::class;
 use crate::format;
 use crate::kinds;
+use crate::measured::{Finding, WorkloadSummary};
 use crate::metric::Metric;
-use crate::summary::{Finding, Summary, WorkloadSummary};
+use crate::summary::Summary;
 
 pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for (w, workload) in summary.workloads.iter().enumerate() {
+    for (w, workload) in summary.measured.workloads.iter().enumerate() {
         for (operation, metric) in (kinds::of(workload.kind).forests)(workload.open_load) {
             let mut pairs: BTreeMap<(usize, usize), Vec<ForestRow>> = BTreeMap::new();
             let position = |name: &str| {
                 summary
+                    .measured
                     .backends
                     .iter()
                     .position(|backend| backend.name == name)
@@ -38,7 +40,7 @@ pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
                         interval: comparison.estimate.low.zip(comparison.estimate.high),
                         shown: match comparison.finding {
                             Finding::SubjectBetter | Finding::BaseBetter => Shown::Corrected,
-                            _ if comparison.estimate.p_value <= summary.level
+                            _ if comparison.estimate.p_value <= summary.measured.level
                                 && comparison.censored.is_none() =>
                             {
                                 Shown::Alone
@@ -51,9 +53,10 @@ pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
                 }
             }
             for ((base, subject), rows) in pairs {
-                let (Some(base), Some(subject)) =
-                    (summary.backends.get(base), summary.backends.get(subject))
-                else {
+                let (Some(base), Some(subject)) = (
+                    summary.measured.backends.get(base),
+                    summary.measured.backends.get(subject),
+                ) else {
                     continue;
                 };
                 figures.push(forest(

@@ -13,12 +13,14 @@ use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
 use crate::format;
 use crate::kinds::{self, Over, Scaling, Typical};
+use crate::measured::{CellBackend, CellSummary, WorkloadSummary};
 use crate::metric::Metric;
-use crate::summary::{CellBackend, CellSummary, Summary, WorkloadSummary};
+use crate::summary::Summary;
 
 /// The styles of the backends: the same in every chart.
 pub(super) fn legend(summary: &Summary) -> Vec<(String, usize)> {
     summary
+        .measured
         .backends
         .iter()
         .enumerate()
@@ -27,7 +29,7 @@ pub(super) fn legend(summary: &Summary) -> Vec<(String, usize)> {
 }
 
 fn class(summary: &Summary) -> &'static str {
-    match summary.result_class {
+    match summary.measured.result_class {
         ResultClass::Relative => "Relative result.",
         ResultClass::Absolute => "Absolute result.",
     }
@@ -80,6 +82,7 @@ fn axis(label: &str, scale: Scale) -> Axis {
 
 pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
     summary
+        .measured
         .workloads
         .iter()
         .filter_map(|workload| {
@@ -134,6 +137,7 @@ fn lines(
     points: impl Fn(&CellBackend) -> Option<Vec<(f64, f64)>>,
 ) -> Vec<Series> {
     summary
+        .measured
         .backends
         .iter()
         .enumerate()
@@ -181,7 +185,7 @@ fn figure(
 /// Throughput against latency over the load points, and latency against the size of what is read.
 pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for workload in &summary.workloads {
+    for workload in &summary.measured.workloads {
         let Some(scaling) = &kinds::of(workload.kind).scaling else {
             continue;
         };
@@ -224,7 +228,7 @@ fn over_cells(
     cells.sort_by_key(|cell| level(cell, by));
     let mut words = Vec::new();
     let mut series = Vec::new();
-    for (style, backend) in summary.backends.iter().enumerate() {
+    for (style, backend) in summary.measured.backends.iter().enumerate() {
         let mut points = Vec::new();
         for cell in &cells {
             let Some(found) = cell
@@ -281,6 +285,7 @@ fn over_cells(
 /// The rate over the window, for the typical cell of each load.
 pub(super) fn series(summary: &Summary) -> Vec<Figure> {
     summary
+        .measured
         .workloads
         .iter()
         .filter(|workload| kinds::of(workload.kind).rate_over_window)

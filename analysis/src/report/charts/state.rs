@@ -3,10 +3,11 @@
 use bakeoff_crds::result::StateSeries;
 
 use super::{axis, class, lines, typical};
+use crate::measured::CellBackend;
 use crate::report::model::Figure;
 use crate::report::svg::{Chart, Events, Lines, Scale};
 use crate::report::tables;
-use crate::summary::{CellBackend, Summary};
+use crate::summary::Summary;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -35,7 +36,7 @@ fn value(series: &StateSeries, line: &str, index: usize) -> f64 {
 /// The charts, for the typical cell of each workload whose backends were asked.
 pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for workload in &summary.workloads {
+    for workload in &summary.measured.workloads {
         let Some(cell) = typical(workload) else {
             continue;
         };

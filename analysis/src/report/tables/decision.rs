@@ -5,11 +5,12 @@ use super::super::model::Table;
 use super::{dash, drop_empty, factors, interval, short};
 use crate::decision::{DecisionInput, DecisionRecord, Role, Standing, Unit};
 use crate::format;
+use crate::measured::Censored;
 use crate::metric::Metric;
-use crate::summary::{Censored, Summary};
+use crate::summary::Summary;
 
 fn confidence(summary: &Summary) -> String {
-    format!("{} interval", format::confidence(summary.level))
+    format!("{} interval", format::confidence(summary.measured.level))
 }
 
 /// Whether a figure is only a bound, for the eye: the figure of an input that has a direction.
@@ -123,7 +124,7 @@ pub(in super::super) fn objectives(summary: &Summary) -> Table {
 
 pub(in super::super) fn comparisons(summary: &Summary) -> Vec<Table> {
     let mut tables = Vec::new();
-    for (w, workload) in summary.workloads.iter().enumerate() {
+    for (w, workload) in summary.measured.workloads.iter().enumerate() {
         let mut table = Table::new(
             &format!("All ratios of {}", workload.name),
             &[

@@ -9,12 +9,13 @@ use super::super::model::Table;
 use super::{drop_empty, factors, short};
 use crate::format;
 use crate::kinds;
-use crate::summary::{OperationSummary, Summary, WorkloadSummary};
+use crate::measured::{OperationSummary, WorkloadSummary};
+use crate::summary::Summary;
 
 /// One table for each workload with its main operations, and a folded one with all others.
 pub(in super::super) fn percentiles(summary: &Summary) -> Vec<Table> {
     let mut tables = Vec::new();
-    for (index, workload) in summary.workloads.iter().enumerate() {
+    for (index, workload) in summary.measured.workloads.iter().enumerate() {
         let kind = kinds::of(workload.kind);
         let present = |name: &str| {
             workload
@@ -62,7 +63,7 @@ pub(in super::super) fn capacities(summary: &Summary) -> Option<Table> {
             ("Steps", true),
         ],
     );
-    for (index, found) in summary.capacities.iter().enumerate() {
+    for (index, found) in summary.measured.capacities.iter().enumerate() {
         let place = |name: &str| format!("/capacities/{index}/{name}");
         let ended = match found.limit {
             CapacityLimit::Objective => "a higher rate broke the objective",

@@ -16,8 +16,8 @@ use bakeoff_crds::schedule::{Cell, factor};
 
 use super::datum::Datum;
 use super::model::Table;
+use crate::measured::WorkloadSummary;
 use crate::metric::Metric;
-use crate::summary::WorkloadSummary;
 
 /// Factors that come first where levels are listed: what is done before how much of it at once.
 const FIRST: [&str; 3] = [

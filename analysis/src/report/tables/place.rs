@@ -25,7 +25,7 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
             ("Image that ran", false),
         ],
     );
-    for (index, backend) in summary.backends.iter().enumerate() {
+    for (index, backend) in summary.measured.backends.iter().enumerate() {
         let at = |name: &str| format!("/backends/{index}/{name}");
         let name = if backend.provisioned {
             backend.name.clone()
@@ -132,7 +132,8 @@ pub(in super::super) fn files(files: &[Entry]) -> Option<Table> {
         &[("File", false), ("Size", false), ("SHA-256", false)],
     )
     .folded()
-    .described();
+    .described()
+    .listing_files();
     for file in files {
         table.rows.push(vec![
             file.name.as_str().into(),

@@ -13,9 +13,9 @@ use crate::vocabulary;
 
 /// A table for each race: its modes on each backend against the checks, then what there was to race for.
 pub(in super::super) fn races(summary: &Summary) -> Vec<Table> {
-    let several = summary.backends.len() > 1;
+    let several = summary.measured.backends.len() > 1;
     let mut tables = Vec::new();
-    for (w, workload) in summary.workloads.iter().enumerate() {
+    for (w, workload) in summary.measured.workloads.iter().enumerate() {
         let kind = kinds::of(workload.kind);
         if !kind.checks_by_cell {
             continue;

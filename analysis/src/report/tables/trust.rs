@@ -7,7 +7,8 @@ use super::super::model::Table;
 use super::{dash, drop_empty, short};
 use crate::format;
 use crate::kinds;
-use crate::summary::{CheckSummary, Summary};
+use crate::measured::CheckSummary;
+use crate::summary::Summary;
 use crate::vocabulary;
 
 pub(super) fn check(check: &CheckSummary, place: &str) -> Datum {
@@ -49,6 +50,7 @@ pub(super) fn check(check: &CheckSummary, place: &str) -> Datum {
 
 pub(in super::super) fn checks(summary: &Summary) -> Option<Table> {
     let backends: Vec<&str> = summary
+        .measured
         .backends
         .iter()
         .map(|backend| backend.name.as_str())
@@ -63,7 +65,7 @@ pub(in super::super) fn checks(summary: &Summary) -> Option<Table> {
         "Checks: facts of the valid trials, violations of all attempts",
         &columns,
     );
-    for (w, workload) in summary.workloads.iter().enumerate() {
+    for (w, workload) in summary.measured.workloads.iter().enumerate() {
         // Those have tables of their own.
         if kinds::of(workload.kind).checks_by_cell {
             continue;
@@ -116,7 +118,7 @@ pub(in super::super) fn generators(summary: &Summary) -> Table {
         ],
     );
     let lag = |micros: Option<i64>| micros.map(|micros| format::duration(micros as f64));
-    for (index, generator) in summary.generators.iter().enumerate() {
+    for (index, generator) in summary.measured.generators.iter().enumerate() {
         let at = |name: &str| format!("/generators/{index}/{name}");
         table.rows.push(vec![
             generator.backend.as_str().into(),
@@ -163,7 +165,7 @@ pub(in super::super) fn drift(summary: &Summary) -> Option<Table> {
             ("95 % interval", true),
         ],
     );
-    for (w, workload) in summary.workloads.iter().enumerate() {
+    for (w, workload) in summary.measured.workloads.iter().enumerate() {
         if kinds::of(workload.kind).ends_with_its_work {
             continue;
         }
@@ -200,7 +202,7 @@ pub(in super::super) fn excluded(summary: &Summary) -> Option<Table> {
             ("Made good", false),
         ],
     );
-    for (index, excluded) in summary.excluded.iter().enumerate() {
+    for (index, excluded) in summary.measured.excluded.iter().enumerate() {
         let mut details = excluded.details.join("; ");
         if excluded.violations > 0 {
             details.push_str(&format!(
@@ -233,7 +235,7 @@ pub(in super::super) fn flagged(summary: &Summary) -> Option<Table> {
         "Trials in which a backend failed or was overloaded: they count, and are not repeated",
         &[("Trial", false), ("Finding", false), ("Detail", false)],
     );
-    for flagged in &summary.flagged {
+    for flagged in &summary.measured.flagged {
         table.rows.push(vec![
             flagged.describe.as_str().into(),
             flagged.codes.join(", ").into(),

@@ -1,41 +1,12 @@
 //! Ending a run before its last block.
 
-use std::collections::BTreeSet;
-
 use bakeoff_crds::result::TrialRecord;
-use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::ExperimentSpec;
+use bakeoff_crds::schedule;
 use bakeoff_crds::status::DecisionOutcome;
 
-use super::{LookSummary, RunData, SummaryError, summarise};
 use crate::decision::DecisionRecord;
-use crate::stats::{self, sequential};
-
-/// The looks that a spec plans: one at the end, unless it may stop early.
-pub(super) fn looks(spec: &ExperimentSpec) -> sequential::Plan {
-    let blocks = spec.trials.blocks;
-    match &spec.trials.early_stop {
-        Some(early) => sequential::Plan::new(early.min_blocks, blocks, early.looks),
-        None => sequential::Plan::at_end(blocks),
-    }
-}
-
-/// How many blocks, from the first on, have an outcome for every trial.
-pub(super) fn complete_blocks(scheduled: &[Trial], records: &[&TrialRecord]) -> i32 {
-    let done: BTreeSet<i32> = records.iter().map(|record| record.trial.index).collect();
-    let open = scheduled
-        .iter()
-        .filter(|trial| !done.contains(&trial.index))
-        .map(|trial| trial.block)
-        .min();
-    open.unwrap_or_else(|| {
-        scheduled
-            .iter()
-            .map(|trial| trial.block + 1)
-            .max()
-            .unwrap_or(0)
-    })
-}
+use crate::measured::{RunData, SummaryError, complete_blocks, looks};
+use crate::summary::summarise;
 
 /// What a run that may stop early has found after so many complete blocks.
 ///
@@ -70,25 +41,11 @@ pub fn may_stop(data: &RunData<'_>, blocks: i32) -> Result<Option<DecisionRecord
         .filter(|decision| decision.outcome != DecisionOutcome::Inconclusive))
 }
 
-/// The looks as the summary carries them; none for a run that could only end at its end.
-pub(super) fn look_summaries(plan: &sequential::Plan, complete: i32) -> Vec<LookSummary> {
-    match plan.looks() {
-        [_only] => Vec::new(),
-        planned => planned
-            .iter()
-            .map(|look| LookSummary {
-                blocks: look.blocks,
-                level: stats::round(look.level),
-                ended_here: look.blocks == complete,
-            })
-            .collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample::{self, Behaviour, PLAIN, QUICK};
+    use bakeoff_crds::spec::ExperimentSpec;
 
     fn spec() -> ExperimentSpec {
         let mut spec = sample::spec(12);
@@ -136,9 +93,10 @@ mod tests {
         };
         let summary = summarise(&data).unwrap();
         assert_eq!(summary.decision.as_ref(), Some(&decision));
-        assert!(summary.level < 0.02, "{}", summary.level);
+        assert!(summary.measured.level < 0.02, "{}", summary.measured.level);
         assert_eq!(
             summary
+                .measured
                 .looks
                 .iter()
                 .map(|l| l.ended_here)

@@ -1,4 +1,4 @@
-//! The summary of a run: everything that the report, the objectives and the decision read.
+//! What was measured in a run, before anything is concluded from it: what objectives and decision rules read.
 //!
 //! `summary.json` is the one file that other programs are invited to read, so its schema carries a
 //! version and can be published (`schemars`). Latencies are integer microseconds, rates are per
@@ -17,11 +17,11 @@ pub use beside::{
     CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
     GeneratorSummary,
 };
-pub use build::{Interrupted, RunData, SummaryError, summarise};
+pub use build::{Interrupted, RunData, SummaryError, measure};
 pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
 pub use ending::RunEnding;
-pub use looks::may_stop;
+pub(crate) use looks::{complete_blocks, looks};
 
 use std::collections::BTreeMap;
 
@@ -33,17 +33,16 @@ use bakeoff_crds::status::TrialCounts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::decision::DecisionRecord;
 use crate::metric::Metric;
 use crate::stats::tail;
 
 /// The version that [`Summary::schema_version`] carries.
 pub const SUMMARY_SCHEMA: &str = "summary.bakeoff.dev/v1";
 
-/// Everything that one run says.
+/// Everything that was measured in one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct Measured {
     /// [`SUMMARY_SCHEMA`].
     pub schema_version: String,
     /// `namespace/name/uid` of the experiment.
@@ -81,11 +80,6 @@ pub struct Summary {
     /// The highest rate that each backend sustained, where a load is a share of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capacities: Vec<CapacitySummary>,
-    /// Each objective of the spec.
-    pub objectives: Vec<ObjectiveResult>,
-    /// What the rule concluded, where one was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<DecisionRecord>,
 }
 
 /// A look at the data that was planned before the run.
@@ -393,21 +387,7 @@ impl BlockFigure {
     }
 }
 
-/// One objective of the spec.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectiveResult {
-    /// The name in the spec.
-    pub name: String,
-    /// The expression.
-    pub expression: String,
-    /// Whether it holds. A missing metric is not satisfied.
-    pub met: bool,
-    /// The figures it read, or what is missing.
-    pub detail: String,
-}
-
-impl Summary {
+impl Measured {
     /// The backend of that name.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&BackendSummary> {
@@ -448,10 +428,4 @@ impl CellSummary {
     pub fn on(&self, backend: &str) -> Option<&CellBackend> {
         self.backends.iter().find(|entry| entry.backend == backend)
     }
-}
-
-/// The JSON Schema of `summary.json`, as it is published.
-#[must_use]
-pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(Summary).to_value()
 }

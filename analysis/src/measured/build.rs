@@ -13,10 +13,10 @@ use super::circumstances::{
 };
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
-use super::{CellSummary, ObjectiveResult, RunEnding, SUMMARY_SCHEMA, Summary, WorkloadSummary};
+use super::{CellSummary, Measured, RunEnding, SUMMARY_SCHEMA, WorkloadSummary};
 use crate::kinds;
 use crate::merge::MergeError;
-use crate::{decision, objective, stats};
+use crate::stats;
 
 /// The raw data of one run.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ impl SummaryError {
     }
 }
 
-/// Summarises a run, evaluates its objectives and applies its decision rule.
+/// Brings the raw data of a run together.
 ///
 /// Of each trial the first valid attempt counts; no two attempts are ever merged. The order of the
 /// records does not matter.
@@ -97,7 +97,7 @@ impl SummaryError {
 /// # Errors
 /// When a record has an unknown schema, belongs to another run, occurs twice or holds a histogram
 /// that cannot be added: a summary that left it out would be wrong in silence.
-pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
+pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
     let plan = &data.manifest.plan;
     let spec = &plan.spec;
     let scheduled = schedule::trials(spec);
@@ -197,7 +197,7 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
         });
     }
 
-    let mut summary = Summary {
+    Ok(Measured {
         schema_version: SUMMARY_SCHEMA.to_owned(),
         experiment: plan.experiment.prefix(),
         result_class: spec.result_class,
@@ -227,27 +227,7 @@ pub fn summarise(data: &RunData<'_>) -> Result<Summary, SummaryError> {
             .collect::<Result<_, _>>()?,
         environment: environment(data.manifest),
         capacities: capacities(spec, data.capacities),
-        objectives: Vec::new(),
-        decision: None,
-    };
-    summary.decision = spec
-        .decision
-        .as_ref()
-        .map(|decision| decision::decide(decision, spec, &summary));
-    summary.objectives = spec
-        .objectives
-        .iter()
-        .map(|objective| {
-            let (met, detail) = objective::judge(&objective.expression, spec, &summary);
-            ObjectiveResult {
-                name: objective.name.clone(),
-                expression: objective.expression.clone(),
-                met,
-                detail,
-            }
-        })
-        .collect();
-    Ok(summary)
+    })
 }
 
 fn check_records(records: &[&TrialRecord], scheduled: &[Trial]) -> Result<(), SummaryError> {
@@ -288,164 +268,4 @@ fn valid_attempts<'a>(records: &[&'a TrialRecord]) -> Vec<&'a TrialRecord> {
         .copied()
         .filter(|record| record.verdict.is_valid() && taken.insert(record.trial.index))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::{self, PLAIN, QUICK};
-
-    #[test]
-    fn the_order_of_records_does_not_matter_and_the_invalid_attempt_is_shown_not_used() {
-        let (manifest, mut records) = sample::phase1_c();
-        let data = |records: &[TrialRecord]| {
-            summarise(&RunData {
-                manifest: &manifest,
-                records,
-                interrupted: &[],
-                capacities: &[],
-            })
-            .unwrap()
-        };
-        let forth = data(&records);
-        records.reverse();
-        let back = data(&records);
-        assert_eq!(
-            serde_json::to_string(&forth).unwrap(),
-            serde_json::to_string(&back).unwrap()
-        );
-        assert_eq!(forth.trials.planned, forth.trials.done);
-        assert_eq!((forth.trials.invalid, forth.trials.repeated), (1, 1));
-        assert_eq!(forth.excluded.len(), 1);
-        assert!(forth.excluded[0].made_good);
-        assert!(
-            forth
-                .workloads
-                .iter()
-                .flat_map(|w| &w.cells)
-                .flat_map(|c| &c.backends)
-                .all(|b| b.blocks == 6)
-        );
-        let text = serde_json::to_string(&forth).unwrap();
-        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), forth);
-    }
-
-    #[test]
-    fn rates_and_counts_are_sums() {
-        let spec = sample::spec(2);
-        let manifest = sample::manifest(&spec);
-        let records = sample::records(&spec, |_| PLAIN);
-        let summary = summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-        })
-        .unwrap();
-        let put = &summary.workloads[0].cells[0].backends[0];
-        let counted: i64 = records
-            .iter()
-            .filter(|r| {
-                r.trial.workload == "put" && r.trial.cell_index == 0 && r.trial.backend == "minio"
-            })
-            .map(|r| r.operations["put"].count)
-            .sum();
-        assert_eq!(put.operations["put"].count, counted);
-        assert!((put.operations["put"].per_second - counted as f64 / 40.0).abs() < 0.01);
-        assert_eq!(put.operations["put"].blocks.len(), 2);
-    }
-
-    #[test]
-    fn exchanging_the_backends_inverts_every_ratio() {
-        let mut spec = sample::spec(6);
-        let run = |spec: &bakeoff_crds::ExperimentSpec| {
-            let manifest = sample::manifest(spec);
-            let records = sample::records(spec, |name| if name == "minio" { PLAIN } else { QUICK });
-            summarise(&RunData {
-                manifest: &manifest,
-                records: &records,
-                interrupted: &[],
-                capacities: &[],
-            })
-            .unwrap()
-        };
-        let forth = run(&spec);
-        spec.backends.reverse();
-        let back = run(&spec);
-        let both = forth.workloads[0]
-            .cells
-            .iter()
-            .zip(&back.workloads[0].cells);
-        for (a, b) in both.flat_map(|(a, b)| a.comparisons.iter().zip(&b.comparisons)) {
-            assert_eq!((&a.subject, &a.base), (&b.base, &b.subject));
-            assert!((a.estimate.ratio * b.estimate.ratio - 1.0).abs() < 1e-5);
-            assert_eq!(a.estimate.p_value, b.estimate.p_value);
-            assert_eq!(a.estimate.detectable, b.estimate.detectable);
-        }
-    }
-
-    #[test]
-    fn refuses_data_of_another_run_and_of_another_schema() {
-        let (manifest, records) = sample::phase1_c();
-        let reason = |change: &dyn Fn(&mut TrialRecord)| {
-            let mut changed = records.clone();
-            change(&mut changed[0]);
-            summarise(&RunData {
-                manifest: &manifest,
-                records: &changed,
-                interrupted: &[],
-                capacities: &[],
-            })
-            .unwrap_err()
-            .reason()
-        };
-        assert_eq!(
-            reason(&|r| r.schema_version = "trial/v9".into()),
-            "TrialSchemaUnknown"
-        );
-        assert_eq!(reason(&|r| r.trial.id = "b99-other".into()), "ForeignTrial");
-        assert_eq!(reason(&|r| r.trial.block += 1), "ForeignTrial");
-        assert_eq!(
-            reason(&|r| r
-                .operations
-                .values_mut()
-                .for_each(|o| o.response.0 = "?".into())),
-            "HistogramUnreadable"
-        );
-        let mut twice = records.clone();
-        twice.push(records[0].clone());
-        let error = summarise(&RunData {
-            manifest: &manifest,
-            records: &twice,
-            interrupted: &[],
-            capacities: &[],
-        })
-        .unwrap_err();
-        assert_eq!(error.reason(), "DuplicateTrial");
-    }
-
-    #[test]
-    fn a_run_without_any_record_is_summarised_and_decides_nothing() {
-        let spec = sample::spec(6);
-        let manifest = sample::manifest(&spec);
-        let summary = summarise(&RunData {
-            manifest: &manifest,
-            records: &[],
-            interrupted: &[],
-            capacities: &[],
-        })
-        .unwrap();
-        assert!(summary.objectives.iter().all(|objective| !objective.met));
-        let decision = summary.decision.unwrap();
-        assert_eq!(
-            decision.outcome,
-            bakeoff_crds::status::DecisionOutcome::Inconclusive
-        );
-    }
-
-    #[test]
-    fn the_schema_is_publishable() {
-        let schema = super::super::json_schema();
-        assert_eq!(schema["title"], "Summary");
-    }
 }

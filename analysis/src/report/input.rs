@@ -1,0 +1,17 @@
+//! What a report is made of.
+
+use bakeoff_crds::run::Manifest;
+
+use crate::index::Entry;
+use crate::summary::Summary;
+
+/// What a report is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportInput<'a> {
+    /// The summary of the run.
+    pub summary: &'a Summary,
+    /// `manifest.json`.
+    pub manifest: &'a Manifest,
+    /// The files that the report links to, relative to its own place: raw data and `summary.json`.
+    pub files: &'a [Entry],
+}
