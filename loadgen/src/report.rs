@@ -13,7 +13,7 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule;
 
-use crate::run::{STOPPED_FILE, attempt_file};
+use crate::store::layout;
 use crate::store::{Store, StoreError};
 
 /// Why there is no report.
@@ -89,10 +89,10 @@ fn write<T: serde::Serialize>(file: &str, value: &T) -> Result<Vec<u8>, ReportEr
 /// When files are missing, unreadable or cannot be written.
 pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, ReportError> {
     let bytes = store
-        .get("manifest.json")
+        .get(layout::MANIFEST)
         .await?
         .ok_or(ReportError::NoManifest)?;
-    let mut manifest: Manifest = read("manifest.json", &bytes)?;
+    let mut manifest: Manifest = read(layout::MANIFEST, &bytes)?;
     if ending.is_some() {
         manifest.ending = ending;
     }
@@ -101,17 +101,17 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     let mut records: Vec<TrialRecord> = Vec::new();
     let mut begun: Vec<Interrupted> = Vec::new();
     let mut stopped: BTreeSet<(String, i32)> = BTreeSet::new();
-    for name in store.list("trials/").await? {
+    for name in store.list(layout::TRIALS).await? {
         let Some(bytes) = store.get(&name).await? else {
             continue;
         };
         entries.push(index::entry(&name, &bytes));
-        let Some((id, attempt, file)) = attempt_file(&name) else {
+        let Some((id, attempt, file)) = layout::attempt_file(&name) else {
             continue;
         };
         match file {
-            "trial.json" => records.push(read(&name, &bytes)?),
-            "started.json" => {
+            layout::TRIAL => records.push(read(&name, &bytes)?),
+            layout::STARTED => {
                 if let Some(trial) = scheduled.iter().find(|trial| trial.id == id) {
                     begun.push(Interrupted {
                         trial: trial.clone(),
@@ -120,19 +120,19 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
                     });
                 }
             }
-            STOPPED_FILE => {
+            layout::STOPPED => {
                 stopped.insert((id.to_owned(), attempt));
             }
             _ => {}
         }
     }
     let mut capacities: Vec<CapacityRecord> = Vec::new();
-    for name in store.list("capacity/").await? {
+    for name in store.list(layout::CAPACITY).await? {
         let Some(bytes) = store.get(&name).await? else {
             continue;
         };
         entries.push(index::entry(&name, &bytes));
-        if !name.starts_with("capacity/steps/") {
+        if !name.starts_with(layout::CAPACITY_STEPS) {
             capacities.push(read(&name, &bytes)?);
         }
     }
@@ -153,12 +153,12 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     };
     let summary = summarise(&data)?;
 
-    let manifest_bytes = write("manifest.json", &manifest)?;
-    let summary_bytes = write("summary.json", &summary)?;
-    entries.push(index::entry("manifest.json", &manifest_bytes));
-    entries.push(index::entry("summary.json", &summary_bytes));
-    store.put("manifest.json", manifest_bytes).await?;
-    store.put("summary.json", summary_bytes).await?;
+    let manifest_bytes = write(layout::MANIFEST, &manifest)?;
+    let summary_bytes = write(layout::SUMMARY, &summary)?;
+    entries.push(index::entry(layout::MANIFEST, &manifest_bytes));
+    entries.push(index::entry(layout::SUMMARY, &summary_bytes));
+    store.put(layout::MANIFEST, manifest_bytes).await?;
+    store.put(layout::SUMMARY, summary_bytes).await?;
     let input = ReportInput {
         summary: &summary,
         manifest: &manifest,
@@ -166,15 +166,15 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
     };
     let html = report_html(&input).into_bytes();
     let markdown = report_markdown(&input);
-    entries.push(index::entry("report.html", &html));
-    entries.push(index::entry("report.md", markdown.as_bytes()));
-    store.put("report.html", html).await?;
+    entries.push(index::entry(layout::REPORT_HTML, &html));
+    entries.push(index::entry(layout::REPORT_MARKDOWN, markdown.as_bytes()));
+    store.put(layout::REPORT_HTML, html).await?;
     store
-        .put("report.md", markdown.clone().into_bytes())
+        .put(layout::REPORT_MARKDOWN, markdown.clone().into_bytes())
         .await?;
     let index = index::encode(&index::index(entries));
     let checksum = index::sha256(index.as_bytes());
-    store.put("index.json", index.into_bytes()).await?;
+    store.put(layout::INDEX, index.into_bytes()).await?;
     Ok(Reported {
         outcome: outcome::outcome(&summary, &checksum),
         summary,

@@ -76,6 +76,7 @@ pub fn first_trial(backend: Value, workload: Value, trials: Value, access: Acces
         generator: 0,
         generators: 1,
         rate: None,
+        most_runs: u64::MAX,
         live: Arc::default(),
     };
     local(workloads::run(&context, &Alone)).unwrap()

@@ -14,6 +14,7 @@ use crate::report as reporting;
 use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
 use crate::store::Store;
+use crate::store::layout;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
@@ -219,7 +220,7 @@ pub async fn cleanup(plan: &Path) -> Ended {
 pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
     let mut summaries = Vec::new();
     for results in [base, subject] {
-        let bytes = open(results, args)?.get("summary.json").await?;
+        let bytes = open(results, args)?.get(layout::SUMMARY).await?;
         let bytes = bytes.ok_or_else(|| {
             Failed::new(
                 "SummaryMissing",

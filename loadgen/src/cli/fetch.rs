@@ -7,8 +7,7 @@ use bakeoff_analysis::index::{self, Index};
 
 use super::{Ended, Failed, StoreArgs, UNVERIFIED, commands};
 use crate::store::Store;
-
-const INDEX: &str = "index.json";
+use crate::store::layout::INDEX;
 
 /// What was copied, and what is not as the index has it. Only what the index lists, as it lists it, is copied.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -143,7 +143,7 @@ fn lock_server(plan: &RunPlan, args: &StandaloneArgs) -> Result<Option<LockServe
 }
 
 async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan, Failed> {
-    let before = store.get("manifest.json").await?;
+    let before = store.get(crate::store::layout::MANIFEST).await?;
     match (before, args.resume) {
         (Some(bytes), true) => serde_json::from_slice::<Manifest>(&bytes)
             .map(|manifest| manifest.plan)

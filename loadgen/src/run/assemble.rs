@@ -9,8 +9,8 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde::{Deserialize, Serialize};
 
+use crate::instrument::clock_offset::ClockOffset;
 use crate::instrument::record::{RecordError, decode, encode, histogram};
-use crate::run::control::ClockOffset;
 use crate::workloads::Part;
 
 /// What one generator contributes to a trial: `part-<index>.json` in the attempt's folder.

@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bakeoff_analysis::stats::steady::steadiness;
-use bakeoff_crds::result::{InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window};
+use bakeoff_crds::result::{
+    BackendUsage, InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window,
+};
 use bakeoff_crds::schedule::Trial;
 use jiff::Timestamp;
 
 use super::baseline::Baselines;
 use super::gates::LeaderGate;
-use super::{Backend, Run, RunError, STOPPED_FILE, STORE_PATIENCE, attempt_folder, stoppable};
-use crate::drivers::s3::metrics as backend_metrics;
+use super::{Backend, Run, RunError, STORE_PATIENCE, stoppable};
+use crate::drivers::s3::metrics::{self, Observation};
 use crate::instrument::clock;
+use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::{self, PartRecord};
-use crate::run::control::ClockOffset;
 use crate::run::judge::{Circumstances, Judgement, judge};
-use crate::workloads::cas_race::journal;
-use crate::workloads::{self, Context, Part, Share, WorkloadError};
+use crate::store::layout;
+use crate::workloads::{self, Context, Part, RawFile, Share, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
@@ -37,10 +39,10 @@ impl Run {
         rate: Result<Option<f64>, String>,
         baselines: &mut Baselines,
     ) -> Result<TrialRecord, RunError> {
-        let folder = attempt_folder(trial, attempt);
+        let folder = layout::attempt_folder(trial, attempt);
         let ended = self.attempt(trial, attempt, rate, baselines, &folder).await;
         if let Err(RunError::Stopped) = &ended {
-            let name = format!("{folder}{STOPPED_FILE}");
+            let name = format!("{folder}{}", layout::STOPPED);
             let marker = serde_json::to_vec(&serde_json::json!({"stoppedAt": Timestamp::now()}))?;
             if let Err(error) = self.store.put_durably(&name, marker, LAST_WORD).await {
                 tracing::warn!(%error, "that the trial was stopped is not written down");
@@ -49,6 +51,7 @@ impl Run {
         ended
     }
 
+    /// Prepared, measured, collected, judged and recorded.
     async fn attempt(
         &self,
         trial: &Trial,
@@ -57,128 +60,143 @@ impl Run {
         baselines: &mut Baselines,
         folder: &str,
     ) -> Result<TrialRecord, RunError> {
-        let started_at = Timestamp::now();
-        let marker = serde_json::json!({
-            "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
-        });
-        self.put_json(&format!("{folder}started.json"), &marker)
-            .await?;
-        let mut reasons = Vec::new();
-        let mut invalid = |code, detail: String| reasons.push(InvalidReason { code, detail });
-        let mut outcome = Measured::default();
+        let started_at = self.begin(trial, attempt, folder).await?;
         let baseline = match &rate {
             Ok(rate) => baselines.of(self, trial, *rate).await?,
             Err(_) => None,
         };
         let backend = self.backend(trial)?;
-        let at = &backend.resolved;
         self.control
             .announce(&trial.id, attempt, rate.clone().ok().flatten());
-        let access = &backend.access;
-        let mut before = None;
-        match access.wait(at, BACKEND_PATIENCE).await {
-            Err(error) => invalid(InvalidCode::BackendUnavailable, error.to_string()),
-            Ok(()) => {
-                before = access.observe(at).await;
-                let gate = LeaderGate {
-                    control: &self.control,
-                    others: self.generators - 1,
-                };
-                let measured = match rate {
-                    Ok(rate) => {
-                        let context = self.context(trial, attempt, backend, rate);
-                        stoppable(workloads::run(&context, &gate), self.stop.clone()).await?
-                    }
-                    Err(unknown) => Err(WorkloadError::Spec(unknown)),
-                };
-                match measured {
-                    Ok(part) => {
-                        let context = self.context(trial, attempt, backend, None);
-                        outcome = self.collect(&context, folder, part).await?;
-                    }
-                    Err(WorkloadError::Gate(detail)) => {
-                        invalid(InvalidCode::GeneratorMissing, detail)
-                    }
-                    Err(error) => invalid(InvalidCode::PreparationFailed, error.to_string()),
-                }
+        let mut doubts = Doubts::default();
+        let (before, part) = self
+            .measure(trial, attempt, backend, rate, &mut doubts)
+            .await?;
+        let measured = match part {
+            Some(part) => {
+                let context = self.context(trial, attempt, backend, None);
+                self.collect(&context, folder, part).await?
             }
-        }
-        let after = access.observe(at).await;
-        let usage = match (&before, &after) {
-            (Some(before), Some(after)) => {
-                if backend_metrics::restarted(before, after) {
-                    let detail = format!(
-                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
-                        after.start_seconds, before.start_seconds
-                    );
-                    invalid(InvalidCode::BackendRestarted, detail);
-                }
-                access.usage(before, after)
-            }
-            (Some(_), None) => {
-                let detail =
-                    "the backend could be observed before the trial and not after it".to_owned();
-                invalid(InvalidCode::BackendUnavailable, detail);
-                None
-            }
-            (None, _) if access.observable(at) => {
-                let detail = "the backend could not be observed before the trial, so a restart would not be seen"
-                    .to_owned();
-                invalid(InvalidCode::BackendUnavailable, detail);
-                None
-            }
-            (None, _) => None,
+            None => Measured::default(),
         };
-        let Measured {
-            whole,
-            window,
-            files,
-            figures,
-            state,
-            ..
-        } = outcome;
-        let generators = outcome.generators;
-        let mut circumstances = Circumstances {
-            reasons,
-            generators: generators.clone(),
-        };
-        circumstances.missing(outcome.missing, self.generators);
-        if let Some(detail) = outcome.failed {
-            let code = InvalidCode::PreparationFailed;
-            circumstances.reasons.push(InvalidReason { code, detail });
-        }
-        let Judgement { verdict, findings } =
-            judge(&whole, circumstances, &self.plan.spec.validity)?;
+        let after = backend.access.observe(&backend.resolved).await;
+        let usage = doubts.used(backend, before, after);
+        let judgement = self.judged(&measured, doubts)?;
         let record = TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
             trial: trial.clone(),
             attempt,
             started_at,
             ended_at: Timestamp::now(),
-            window: window.unwrap_or(Window {
+            baseline,
+            backend: usage,
+            ..self.record(trial, measured, judgement, started_at)
+        };
+        self.put_json(&format!("{folder}{}", layout::TRIAL), &record)
+            .await?;
+        self.clean(backend, trial, attempt).await;
+        Ok(record)
+    }
+
+    /// Says in the store that the attempt is under way, and since when.
+    async fn begin(
+        &self,
+        trial: &Trial,
+        attempt: i32,
+        folder: &str,
+    ) -> Result<Timestamp, RunError> {
+        let started_at = Timestamp::now();
+        let marker = serde_json::json!({
+            "trial": trial, "attempt": attempt, "startedAt": started_at, "generatorAttempt": self.plan.attempt,
+        });
+        self.put_json(&format!("{folder}{}", layout::STARTED), &marker)
+            .await?;
+        Ok(started_at)
+    }
+
+    /// Waits for the backend, looks at it and runs the workload. What keeps it from being run is a doubt.
+    async fn measure(
+        &self,
+        trial: &Trial,
+        attempt: i32,
+        backend: &Backend,
+        rate: Result<Option<f64>, String>,
+        doubts: &mut Doubts,
+    ) -> Result<(Option<Observation>, Option<Part>), RunError> {
+        let at = &backend.resolved;
+        if let Err(error) = backend.access.wait(at, BACKEND_PATIENCE).await {
+            doubts.add(InvalidCode::BackendUnavailable, error.to_string());
+            return Ok((None, None));
+        }
+        let before = backend.access.observe(at).await;
+        let gate = LeaderGate {
+            control: &self.control,
+            others: self.generators - 1,
+        };
+        let measured = match rate {
+            Ok(rate) => {
+                let context = self.context(trial, attempt, backend, rate);
+                stoppable(workloads::run(&context, &gate), self.stop.clone()).await?
+            }
+            Err(unknown) => Err(WorkloadError::Spec(unknown)),
+        };
+        match measured {
+            Ok(part) => return Ok((before, Some(part))),
+            Err(WorkloadError::Gate(detail)) => doubts.add(InvalidCode::GeneratorMissing, detail),
+            Err(error) => doubts.add(InvalidCode::PreparationFailed, error.to_string()),
+        }
+        Ok((before, None))
+    }
+
+    fn judged(&self, measured: &Measured, doubts: Doubts) -> Result<Judgement, RunError> {
+        let mut circumstances = Circumstances {
+            reasons: doubts.0,
+            generators: measured.generators.clone(),
+        };
+        circumstances.missing(measured.missing, self.generators);
+        if let Some(detail) = measured.failed.clone() {
+            let code = InvalidCode::PreparationFailed;
+            circumstances.reasons.push(InvalidReason { code, detail });
+        }
+        let bounds = &self.plan.spec.validity;
+        Ok(judge(&measured.whole, circumstances, bounds)?)
+    }
+
+    /// What was measured and what is thought of it, as it is recorded.
+    fn record(
+        &self,
+        trial: &Trial,
+        measured: Measured,
+        judgement: Judgement,
+        started_at: Timestamp,
+    ) -> TrialRecord {
+        let whole = measured.whole;
+        TrialRecord {
+            schema_version: TRIAL_SCHEMA.to_owned(),
+            trial: trial.clone(),
+            attempt: 0,
+            started_at,
+            ended_at: started_at,
+            window: measured.window.unwrap_or(Window {
                 start: started_at,
                 end: started_at,
                 micros: 0,
             }),
-            verdict,
-            findings,
+            verdict: judgement.verdict,
+            findings: judgement.findings,
             load: whole.load,
             operations: whole.operations,
             counters: whole.counters,
             checks: whole.checks,
             steadiness: steadiness(&whole.series, self.plan.spec.seed.unsigned_abs()),
-            baseline,
+            baseline: None,
             series: whole.series,
-            generators,
-            backend: usage,
-            figures,
-            state,
-            files,
-        };
-        self.put_json(&format!("{folder}trial.json"), &record)
-            .await?;
-        self.clean(backend, trial, attempt).await;
-        Ok(record)
+            generators: measured.generators,
+            backend: None,
+            figures: measured.figures,
+            state: measured.state,
+            files: measured.files,
+        }
     }
 
     pub(super) fn context<'a>(
@@ -198,47 +216,34 @@ impl Run {
             generator: self.index,
             generators: self.generators,
             rate,
+            most_runs: u64::MAX,
             live: self.control.live(),
         }
     }
 
     /// Writes this generator's raw files; answers their names.
     pub(super) async fn raw(&self, folder: &str, part: &Part) -> Result<Vec<String>, RunError> {
-        let suffix = if self.generators > 1 {
-            format!("-{}", self.index)
-        } else {
-            String::new()
+        let intervals = RawFile {
+            name: layout::INTERVALS,
+            of_each: true,
+            bytes: part.recorded.intervals.clone(),
         };
-        let mut files = vec![format!("intervals{suffix}.hlog")];
-        let name = format!("{folder}{}", files[0]);
-        self.store
-            .put_durably(&name, part.recorded.intervals.clone(), STORE_PATIENCE)
-            .await?;
-        let runs = part.logged.as_ref().map_or(&[][..], |logged| &logged.runs);
-        for (file, lines) in [
-            ("samples.jsonl", json_lines(&part.samples)?),
-            ("autovacuums.jsonl", json_lines(runs)?),
-        ] {
-            if lines.is_empty() {
-                continue;
-            }
-            self.store
-                .put_durably(&format!("{folder}{file}"), lines, STORE_PATIENCE)
-                .await?;
-            files.push(file.to_owned());
-        }
-        if !part.history.is_empty() {
-            let file = format!("history{suffix}.jsonl.gz");
-            self.store
-                .put_durably(
-                    &format!("{folder}{file}"),
-                    part.history.clone(),
-                    STORE_PATIENCE,
-                )
-                .await?;
-            files.push(file);
+        let mut files = vec![self.keep(folder, &intervals).await?];
+        for file in part.artefacts.iter().filter(|file| !file.bytes.is_empty()) {
+            files.push(self.keep(folder, file).await?);
         }
         Ok(files)
+    }
+
+    async fn keep(&self, folder: &str, file: &RawFile) -> Result<String, RunError> {
+        let name = if file.of_each && self.generators > 1 {
+            layout::of_generator(file.name, self.index)
+        } else {
+            file.name.to_owned()
+        };
+        let (full, bytes) = (format!("{folder}{name}"), file.bytes.clone());
+        self.store.put_durably(&full, bytes, STORE_PATIENCE).await?;
+        Ok(name)
     }
 
     /// The parts of all generators, merged, and what their histories say together.
@@ -248,90 +253,94 @@ impl Run {
         folder: &str,
         mut part: Part,
     ) -> Result<Measured, RunError> {
-        let own_events = part.events.take();
+        let own_events = part.shared_history.take();
         let shared = own_events.is_some();
-        let mut shares = vec![Share {
-            events: own_events.unwrap_or_default(),
-            clock: ClockOffset::default(),
-        }];
-        let own = PartRecord::new(&part, self.index, &self.node, Default::default());
-        let window = Some(wall_window(part.window));
-        let figures = part.figures.clone();
-        let state = part.state.clone();
-        let mut files = self.raw(folder, &part).await?;
-        let mut logs = vec![part.recorded.intervals];
-        let mut parts = vec![own];
-        let drain =
-            Duration::from_secs(u64::try_from(self.plan.spec.trials.drain_seconds).unwrap_or(0));
+        let mut measured = Measured {
+            window: Some(wall_window(part.window)),
+            figures: part.figures.clone(),
+            state: part.state.clone(),
+            files: self.raw(folder, &part).await?,
+            ..Measured::default()
+        };
+        let mut all = Collected {
+            parts: vec![PartRecord::new(
+                &part,
+                self.index,
+                &self.node,
+                Default::default(),
+            )],
+            logs: vec![part.recorded.intervals],
+            shares: vec![Share {
+                events: own_events.unwrap_or_default(),
+                clock: ClockOffset::default(),
+            }],
+        };
+        let seconds = self.plan.spec.trials.drain_seconds;
+        let drain = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let deadline = Instant::now() + drain + Duration::from_secs(60);
-        let mut missing = 0;
         for index in 1..self.generators {
-            let name = format!("part-{index}.json");
-            let bytes = loop {
-                if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
-                    break Some(bytes);
-                }
-                if Instant::now() >= deadline {
-                    break None;
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            };
-            let Some(bytes) = bytes else {
-                missing += 1;
-                continue;
-            };
-            let other: PartRecord = serde_json::from_slice(&bytes)?;
-            files.push(name);
-            if shared {
-                let file = format!("history-{index}.jsonl.gz");
-                let history = self.store.get(&format!("{folder}{file}")).await?;
-                let read = history.and_then(|bytes| journal::read(&bytes).ok());
-                let (Some(events), Some(clock)) = (read, other.monotonic) else {
-                    missing += 1;
-                    continue;
-                };
-                files.push(file);
-                shares.push(Share { events, clock });
-            }
-            parts.push(other);
-            let log = format!("intervals-{index}.hlog");
-            if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
-                logs.push(bytes);
-                files.push(log);
-            }
+            let (files, whole) = self
+                .other(folder, index, shared, deadline, &mut all)
+                .await?;
+            measured.missing += usize::from(!whole);
+            measured.files.extend(files);
         }
-        let mut whole = assemble::merge(&parts, &logs)?;
-        let mut failed = None;
+        measured.whole = assemble::merge(&all.parts, &all.logs)?;
         // Without a part of it a history shows values that nobody wrote: nothing can be said of it.
-        if shared && missing == 0 {
-            match workloads::conclude(context, shares).await {
+        if shared && measured.missing == 0 {
+            match workloads::conclude(context, all.shares).await {
                 Ok(conclusion) => {
-                    whole.checks.extend(conclusion.checks);
-                    whole.counters.extend(conclusion.counters);
-                    let file = "history.jsonl.gz".to_owned();
-                    self.store
-                        .put_durably(
-                            &format!("{folder}{file}"),
-                            conclusion.history,
-                            STORE_PATIENCE,
-                        )
-                        .await?;
-                    files.push(file);
+                    measured.whole.checks.extend(conclusion.checks);
+                    measured.whole.counters.extend(conclusion.counters);
+                    for file in &conclusion.artefacts {
+                        measured.files.push(self.keep(folder, file).await?);
+                    }
                 }
-                Err(error) => failed = Some(error.to_string()),
+                Err(error) => measured.failed = Some(error.to_string()),
             }
         }
-        let generators = parts.into_iter().map(|part| part.usage).collect();
-        Ok(Measured {
-            whole,
-            generators,
-            window,
-            files,
-            figures,
-            state,
-            missing,
-            failed,
-        })
+        measured.generators = all.parts.into_iter().map(|part| part.usage).collect();
+        Ok(measured)
+    }
+
+    /// Adds what another generator delivered; answers its files, and whether nothing of it is missing.
+    async fn other(
+        &self,
+        folder: &str,
+        index: usize,
+        shared: bool,
+        deadline: Instant,
+        all: &mut Collected,
+    ) -> Result<(Vec<String>, bool), RunError> {
+        let name = layout::part(index);
+        let bytes = loop {
+            if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
+                break bytes;
+            }
+            if Instant::now() >= deadline {
+                return Ok((Vec::new(), false));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        let other: PartRecord = serde_json::from_slice(&bytes)?;
+        let mut files = vec![name];
+        if shared {
+            let file = layout::of_generator(layout::HISTORY, index);
+            let history = self.store.get(&format!("{folder}{file}")).await?;
+            let read = |(bytes, clock): (Vec<u8>, _)| Share::read(&bytes, clock).ok();
+            let Some(share) = history.zip(other.monotonic).and_then(read) else {
+                return Ok((files, false));
+            };
+            files.push(file);
+            all.shares.push(share);
+        }
+        all.parts.push(other);
+        let log = layout::of_generator(layout::INTERVALS, index);
+        if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
+            all.logs.push(bytes);
+            files.push(log);
+        }
+        Ok((files, true))
     }
 
     pub(super) async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
@@ -361,14 +370,53 @@ pub(super) struct Measured {
     failed: Option<String>,
 }
 
-/// One line each.
-fn json_lines<T: serde::Serialize>(items: &[T]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut lines = Vec::new();
-    for item in items {
-        serde_json::to_writer(&mut lines, item)?;
-        lines.push(b'\n');
+/// What the generators delivered, in the order of their indices.
+struct Collected {
+    parts: Vec<PartRecord>,
+    logs: Vec<Vec<u8>>,
+    shares: Vec<Share>,
+}
+
+/// Why the figures of an attempt may say nothing.
+#[derive(Debug, Default)]
+struct Doubts(Vec<InvalidReason>);
+
+impl Doubts {
+    fn add(&mut self, code: InvalidCode, detail: String) {
+        self.0.push(InvalidReason { code, detail });
     }
-    Ok(lines)
+
+    /// What the backend used between two looks, and whether it is the same process that was seen.
+    fn used(
+        &mut self,
+        backend: &Backend,
+        before: Option<Observation>,
+        after: Option<Observation>,
+    ) -> Option<BackendUsage> {
+        let access = &backend.access;
+        match (before, after) {
+            (Some(before), Some(after)) => {
+                if metrics::restarted(&before, &after) {
+                    let detail = format!(
+                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
+                        after.start_seconds, before.start_seconds
+                    );
+                    self.add(InvalidCode::BackendRestarted, detail);
+                }
+                return access.usage(&before, &after);
+            }
+            (Some(_), None) => {
+                let detail = "the backend could be observed before the trial and not after it";
+                self.add(InvalidCode::BackendUnavailable, detail.to_owned());
+            }
+            (None, _) if access.observable(&backend.resolved) => {
+                let detail = "the backend could not be observed before the trial, so a restart would not be seen";
+                self.add(InvalidCode::BackendUnavailable, detail.to_owned());
+            }
+            (None, _) => {}
+        }
+        None
+    }
 }
 
 fn wall_window((start, end): (u64, u64)) -> Window {

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use bakeoff_analysis::stats::round;
 use bakeoff_crds::result::Baseline;
-use bakeoff_crds::schedule::{Trial, factor};
-use bakeoff_crds::spec::WorkloadKind;
+use bakeoff_crds::schedule::Trial;
 
 use super::{Run, RunError, stoppable};
 use crate::credentials::Credentials;
@@ -25,7 +24,7 @@ use crate::drivers::s3::conn::Dialer;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
 use crate::instrument::record::decode;
-use crate::workloads::{self, Alone, Context, Part};
+use crate::workloads::{self, Alone, Context, Null, Part};
 
 /// How long an operation may take; nothing takes long there.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,8 +33,6 @@ const SECONDS: i32 = 1;
 /// Open runs of a baseline at most: their number costs a generator next to nothing, and loading many would
 /// take longer than the baseline.
 const MAX_RUNS: u64 = 20_000;
-/// The same for a soak, whose size is no factor.
-const MAX_SOAK_RUNS: i32 = 20_000;
 
 /// The baselines of this start of the generator.
 #[derive(Debug, Default)]
@@ -61,7 +58,7 @@ impl Baselines {
         if let Some(known) = self.known.get(&cell) {
             return Ok(*known);
         }
-        let baseline = match self.access(trial.kind)? {
+        let baseline = match self.access(workloads::null(&run.plan.spec, trial))? {
             Some(access) => measure(run, trial, rate, access).await?,
             None => None,
         };
@@ -70,15 +67,15 @@ impl Baselines {
     }
 
     /// Connections to the null server of a workload; starts it when it is the first that asks.
-    fn access(&mut self, kind: WorkloadKind) -> Result<Option<Access>, RunError> {
+    fn access(&mut self, null: Option<Null>) -> Result<Option<Access>, RunError> {
         let credentials = Credentials {
             user: "null".to_owned(),
             secret: "null".to_owned(),
             session_token: None,
         };
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        match kind {
-            WorkloadKind::SmallObjectPut | WorkloadKind::Batching => {
+        match null {
+            Some(Null::S3) => {
                 let server = start(&mut self.s3, "null-s3", move |started| {
                     null_s3::serve(local, 0, 0, Stall::default(), started)
                 });
@@ -90,7 +87,7 @@ impl Baselines {
                 let dialer = Dialer::new(Arc::new(target), TIMEOUT, false)?;
                 Ok(Some(Access::S3(dialer)))
             }
-            WorkloadKind::HeadRow | WorkloadKind::Soak => {
+            Some(Null::Postgres) => {
                 let server = start(&mut self.postgres, "null-postgres", move |started| {
                     null_postgres::serve(local, Stall::default(), started)
                 });
@@ -100,12 +97,7 @@ impl Baselines {
                 });
                 Ok(connector.map(Access::Postgres))
             }
-            // They read back what they wrote or act on the server's own state, which one that keeps nothing
-            // cannot answer.
-            WorkloadKind::ColdRead
-            | WorkloadKind::Consistency
-            | WorkloadKind::CasRace
-            | WorkloadKind::Retention => Ok(None),
+            None => Ok(None),
         }
     }
 }
@@ -148,20 +140,9 @@ async fn measure(
     spec.trials.warmup_seconds = 0;
     spec.trials.window_seconds = SECONDS;
     spec.trials.drain_seconds = SECONDS;
-    let mut trial = trial.clone();
-    if let Some(runs) = trial.cell.get_mut(factor::ACTIVE_RUNS) {
-        *runs = runs.parse().unwrap_or(MAX_RUNS).min(MAX_RUNS).to_string();
-    }
-    for soak in spec
-        .workloads
-        .iter_mut()
-        .filter_map(|one| one.soak.as_mut())
-    {
-        soak.active_runs = soak.active_runs.min(MAX_SOAK_RUNS);
-    }
     let context = Context {
         spec: &spec,
-        trial: &trial,
+        trial,
         attempt: 0,
         access,
         lock: None,
@@ -169,6 +150,7 @@ async fn measure(
         generator: run.index,
         generators: run.generators,
         rate,
+        most_runs: MAX_RUNS,
         live: Arc::default(),
     };
     match stoppable(workloads::run(&context, &Alone), run.stop.clone()).await? {

@@ -11,15 +11,11 @@ use super::gates::LeaderGate;
 use super::{Run, RunError, stoppable};
 use crate::run::judge::{Circumstances, judge};
 use crate::run::search::{Search, shown, step};
+use crate::store::layout;
 use crate::workloads::{self, WorkloadError};
 
 /// Seconds of load before each step's window: connections open, buffers warm.
 const WARMUP_SECONDS: i32 = 1;
-
-/// The folder of a step of a search, relative to the run.
-pub(super) fn step_folder(search: &Trial, number: i32) -> String {
-    format!("capacity/steps/{}/{number}/", capacity::name(search))
-}
 
 /// The spec with the windows of a search's steps.
 pub(super) fn step_spec(spec: &ExperimentSpec, load: &CapacityLoad) -> ExperimentSpec {
@@ -43,7 +39,7 @@ impl Run {
     pub(super) async fn capacities(&self) -> Result<Vec<CapacityRecord>, RunError> {
         let mut found = Vec::new();
         for search in capacity::searches(&self.plan.spec) {
-            let name = format!("capacity/{}.json", capacity::name(&search));
+            let name = layout::search(&search);
             if let Some(bytes) = self.store.get(&name).await? {
                 found.push(serde_json::from_slice(&bytes)?);
                 continue;
@@ -98,7 +94,7 @@ impl Run {
 
     /// The largest number of a step that a lost generator left: its parts must not be taken for new.
     async fn steps_before(&self, search: &Trial) -> Result<i32, RunError> {
-        let folder = format!("capacity/steps/{}/", capacity::name(search));
+        let folder = layout::steps(search);
         let names = self.store.list(&folder).await?;
         let number = |name: &String| name.strip_prefix(&folder)?.split('/').next()?.parse().ok();
         Ok(names.iter().filter_map(number).max().unwrap_or(0))
@@ -122,7 +118,7 @@ impl Run {
         let spec = step_spec(&self.plan.spec, load);
         let mut context = self.context(search, number, backend, Some(rate));
         context.spec = &spec;
-        let folder = step_folder(search, number);
+        let folder = layout::step_folder(search, number);
         let measured = stoppable(workloads::run(&context, &gate), self.stop.clone()).await?;
         let step = match measured {
             Ok(part) => {
@@ -138,7 +134,8 @@ impl Run {
             Err(error) => not_measured(number, rate, &error),
         };
         tracing::info!(search = search.id, rate, met = step.met, "capacity step");
-        self.put_json(&format!("{folder}step.json"), &step).await?;
+        self.put_json(&format!("{folder}{}", layout::STEP), &step)
+            .await?;
         self.clean(backend, search, number).await;
         Ok(step)
     }

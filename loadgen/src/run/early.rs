@@ -10,8 +10,8 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
 use crate::report::ReportError;
-use crate::run::attempt_file;
 use crate::store::Store;
+use crate::store::layout;
 
 /// The decision of a run whose first `blocks` blocks settle it, `None` while they do not.
 ///
@@ -23,17 +23,17 @@ pub async fn settled(store: &Store, blocks: i32) -> Result<Option<DecisionRecord
         source,
     };
     let bytes = store
-        .get("manifest.json")
+        .get(layout::MANIFEST)
         .await?
         .ok_or(ReportError::NoManifest)?;
     let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|source| read("manifest.json", source))?;
+        serde_json::from_slice(&bytes).map_err(|source| read(layout::MANIFEST, source))?;
     if manifest.plan.spec.trials.early_stop.is_none() {
         return Ok(None);
     }
     let mut records: Vec<TrialRecord> = Vec::new();
-    for name in store.list("trials/").await? {
-        if attempt_file(&name).is_none_or(|(_, _, file)| file != "trial.json") {
+    for name in store.list(layout::TRIALS).await? {
+        if layout::attempt_file(&name).is_none_or(|(_, _, file)| file != layout::TRIAL) {
             continue;
         }
         if let Some(bytes) = store.get(&name).await? {

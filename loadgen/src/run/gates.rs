@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::instrument::clock;
-use crate::run::control::{ClockOffset, Control, FollowError, Follower, Step};
+use crate::instrument::clock_offset::ClockOffset;
+use crate::run::control::{Control, FollowError, Follower, Step};
 use crate::workloads::{self, Gate, Opening, WorkloadError};
 
 /// How long generators wait for each other; they prepare data meanwhile.

@@ -1,12 +1,5 @@
 //! Executes a plan: probes the backends, runs the trials in their order and writes each outcome to
 //! the results store before the next begins.
-//!
-//! Layout below the folder of the run: `manifest.json`, and for each attempt
-//! `trials/<trial>/<attempt>/` with `started.json` (written before), `intervals.hlog`,
-//! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
-//! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
-//! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
-//! Loads in shares of capacity have `capacity/` beside them, see the module of that name.
 
 pub mod assemble;
 mod attempt;
@@ -46,14 +39,13 @@ use crate::drivers::postgres as pg;
 use crate::drivers::postgres::schema;
 use crate::drivers::probe;
 use crate::drivers::redis::LockServer;
+use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::PartRecord;
-use crate::run::control::{ClockOffset, Control, Follower};
+use crate::run::control::{Control, Follower};
 use crate::run::ledger::{Attempt, Ledger};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, layout};
 use crate::workloads;
 
-/// What an attempt has that was cut off because the process was told to stop.
-pub const STOPPED_FILE: &str = "stopped.json";
 /// An operation that takes longer is recorded as a timeout.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
@@ -252,7 +244,7 @@ impl Run {
 
     /// Writes the manifest of a first start; a resumed run keeps the first one's start time.
     async fn manifest(&self) -> Result<(), RunError> {
-        if self.store.get("manifest.json").await?.is_some() {
+        if self.store.get(layout::MANIFEST).await?.is_some() {
             return Ok(());
         }
         let manifest = Manifest {
@@ -263,7 +255,7 @@ impl Run {
             generator: Some(environment::facts(&self.backends, &self.store).await),
             ending: None,
         };
-        self.put_json("manifest.json", &manifest).await
+        self.put_json(layout::MANIFEST, &manifest).await
     }
 
     /// The plan, with what the servers say of themselves beside what was asked of them.
@@ -309,13 +301,13 @@ impl Run {
     /// What earlier attempts of the generators left in the store.
     async fn resume(&self) -> Result<Ledger, RunError> {
         let mut ledger = Ledger::default();
-        for name in self.store.list("trials/").await? {
-            let Some((trial, attempt, file)) = attempt_file(&name) else {
+        for name in self.store.list(layout::TRIALS).await? {
+            let Some((trial, attempt, file)) = layout::attempt_file(&name) else {
                 continue;
             };
             match file {
-                "started.json" => ledger.note_begun(trial, attempt),
-                "trial.json" => {
+                layout::STARTED => ledger.note_begun(trial, attempt),
+                layout::TRIAL => {
                     if let Some(bytes) = self.store.get(&name).await? {
                         let record: TrialRecord = serde_json::from_slice(&bytes)?;
                         ledger.note(trial, attempt, verdict_of(&record));
@@ -353,9 +345,9 @@ impl Run {
             let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
             let spec = load.map(|load| capacity::step_spec(&self.plan.spec, load));
             let folder = if search {
-                capacity::step_folder(trial, step.attempt)
+                layout::step_folder(trial, step.attempt)
             } else {
-                attempt_folder(trial, step.attempt)
+                layout::attempt_folder(trial, step.attempt)
             };
             let gate = FollowerGate {
                 follower,
@@ -370,11 +362,11 @@ impl Run {
                     self.raw(&folder, &part).await?;
                     let clock = gate.clock.get();
                     let mut record = PartRecord::new(&part, self.index, &self.node, clock);
-                    if part.events.is_some() {
+                    if part.shared_history.is_some() {
                         let after = follower.monotonic_ahead().await?;
                         record.monotonic = Some(ClockOffset::over(gate.monotonic.get(), after));
                     }
-                    self.put_json(&format!("{folder}part-{}.json", self.index), &record)
+                    self.put_json(&format!("{folder}{}", layout::part(self.index)), &record)
                         .await?;
                 }
                 // Generator 0 sees that the part is missing and says so in the trial.
@@ -432,37 +424,9 @@ pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
     failed.map_or(Ok(removed), Err)
 }
 
-/// The folder of an attempt, relative to the run.
-#[must_use]
-pub fn attempt_folder(trial: &Trial, attempt: i32) -> String {
-    format!("trials/{}/{attempt}/", trial.id)
-}
-
-/// Trial, attempt and file of a name in the store.
-#[must_use]
-pub fn attempt_file(name: &str) -> Option<(&str, i32, &str)> {
-    let mut parts = name.strip_prefix("trials/")?.splitn(3, '/');
-    Some((parts.next()?, parts.next()?.parse().ok()?, parts.next()?))
-}
-
 fn verdict_of(record: &TrialRecord) -> Attempt {
     match record.verdict {
         Verdict::Valid => Attempt::Valid,
         Verdict::Invalid(_) => Attempt::Invalid,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_the_store_are_read_back() {
-        assert_eq!(
-            attempt_file("trials/b00-put-c03-a/2/trial.json"),
-            Some(("b00-put-c03-a", 2, "trial.json"))
-        );
-        assert_eq!(attempt_file("manifest.json"), None);
-        assert_eq!(attempt_file("trials/x/y/trial.json"), None);
     }
 }

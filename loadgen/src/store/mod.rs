@@ -1,6 +1,8 @@
 //! The results store: a bucket through the AWS SDK, or a local folder. Nothing here is measured, so
 //! requests are repeated until the store has them.
 
+pub mod layout;
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -15,12 +15,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::body::Bodies;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::trial::{Ready, finished};
+use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Instants;
 use crate::instrument::clock;
 use crate::instrument::drive::{Counts, planned_in_window, wait_for};
+use crate::instrument::meter::Meter;
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
 use crate::instrument::record::{Recorder, Sample};
 
@@ -220,11 +222,21 @@ impl Writer {
     }
 }
 
+impl Workload for Batching {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn null(&self) -> Option<Null> {
+        Some(Null::S3)
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the trial does not fit the spec, or recording or pacing fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &Batching,
     gate: &dyn Gate,
@@ -239,19 +251,8 @@ pub async fn run(
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
     let max_age = u64::try_from(spec.max_buffer_milliseconds).unwrap_or(0) * 1_000_000;
 
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let kinds = [APPEND, BUFFER, PUT];
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        true,
-        &kinds,
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
+    let ready = Ready::at(context, gate, true, &[APPEND, BUFFER, PUT]).await?;
+    let (timing, recorder) = (ready.timing, Rc::clone(&ready.recorder));
     let handoff = Handoff::new(timing.window_start);
     let instants = Instants::new(
         rate,
@@ -261,8 +262,8 @@ pub async fn run(
     );
     let planned = planned_in_window(instants.clone(), timing);
     let _real_time = RealTime::begin();
-    pacer::start(handoff.clone(), instants, start, timing.window_end)?;
-    let start_skew = clock::now().saturating_sub(start);
+    pacer::start(handoff.clone(), instants, timing.start, timing.window_end)?;
+    let start_skew = ready.late();
 
     let outbox = Rc::new(Outbox::default());
     let mut tasks = JoinSet::new();
@@ -309,8 +310,8 @@ pub async fn run(
             pacer_lateness: handoff.lateness_p99(),
         },
         offered_per_second: rate,
-        recorded: super::finished(recorder)?,
-        window: (timing.window_start, timing.window_end),
+        window: ready.window(),
+        recorded: finished(ready.recorder)?,
         // An append is sent when its object is, which buffering delays by design: the lag of the
         // generator itself is that with which it took the snapshot.
         planned_kind: BUFFER,

@@ -14,8 +14,6 @@ mod lease;
 mod whole;
 mod writer;
 
-pub(super) use whole::conclude;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -31,13 +29,13 @@ use self::faults::Faults;
 use self::journal::{Journal, compressed};
 use self::lease::Place;
 use self::writer::{Racer, Rules};
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::trial::{Load, Ready, measure};
+use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
 use crate::drivers::postgres::failure;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
-use crate::instrument::drive::drive;
-use crate::instrument::record::Recorder;
+use crate::store::layout;
 
 const OPERATION: &str = "operation";
 const READ: &str = "read";
@@ -142,11 +140,25 @@ fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> 
     })
 }
 
+impl Workload for CasRace {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn conclude<'a>(
+        &'a self,
+        context: &'a Context<'_>,
+        shares: Vec<Share>,
+    ) -> Working<'a, Conclusion> {
+        Box::pin(whole::conclude(context, self, shares))
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the trial does not fit the spec, the tables cannot be made, or recording fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &CasRace,
     gate: &dyn Gate,
@@ -159,40 +171,12 @@ pub async fn run(
         tables(&connector.connect().await?, &rules).await?;
     }
 
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        false,
-        &[OPERATION, TRANSITION, CREATE, COMPLETE, READ],
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
     let index = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let journal = Journal::new(index(context.generator), index(context.generators));
     let journal = Rc::new(RefCell::new(journal));
     let tally = Rc::new(Tally::default());
     let rng = |who: &str| SplitMix64::stream(context.seed(), &context.label(who));
     let processes: Vec<Rc<Cell<i32>>> = (0..writers).map(|_| Rc::default()).collect();
-    let workers = processes
-        .iter()
-        .enumerate()
-        .map(|(slot, process)| {
-            Racer::new(
-                connector.clone(),
-                Rc::clone(&rules),
-                rng(&format!("racer{slot}")),
-                Rc::clone(&journal),
-                Rc::clone(&recorder),
-                Rc::clone(&tally),
-                Rc::clone(process),
-                start,
-            )
-        })
-        .collect();
     let share = |per_minute: i32| f64::from(per_minute) / context.generators as f64;
     let faults = Faults {
         connector: connector.clone(),
@@ -205,52 +189,50 @@ pub async fn run(
         },
         leases: rules.leases.clone(),
         runs: rules.runs.clone(),
-        processes,
+        processes: processes.clone(),
         tally: Rc::clone(&tally),
     };
-    let start_skew = clock::now().saturating_sub(start);
-    let label = context.label("arrivals");
-    let (counts, usage, ()) = tokio::join!(
-        drive(
-            Plan::Closed { clients: writers },
-            timing,
-            context.seed(),
-            &label,
-            workers,
-            &recorder,
-            OPERATION
-        ),
-        Meter::over(timing.window_start, timing.window_end),
-        faults.inflict(start, timing.window_end)
-    );
-    let counts = counts?;
+    let load = Load {
+        plan: Plan::Closed { clients: writers },
+        kinds: &[OPERATION, TRANSITION, CREATE, COMPLETE, READ],
+    };
+    let prepare = |ready: &Ready| {
+        let start = ready.timing.start;
+        let racer = |(slot, process): (usize, &Rc<Cell<i32>>)| {
+            Racer::new(
+                connector.clone(),
+                Rc::clone(&rules),
+                rng(&format!("racer{slot}")),
+                Rc::clone(&journal),
+                Rc::clone(&ready.recorder),
+                Rc::clone(&tally),
+                Rc::clone(process),
+                start,
+            )
+        };
+        let workers = processes.iter().enumerate().map(racer).collect();
+        (workers, faults.inflict(start, ready.timing.window_end))
+    };
+    let (mut part, ()) = measure(context, gate, load, prepare).await?;
     whole::come_to_rest(connector, &tally).await;
     let events = journal.replace(Journal::new(0, 1)).close(clock::now());
-    let mut recorded = super::finished(recorder)?;
     for (name, count) in [
         ("locksExpired", tally.expired.get()),
         ("connectionsKilled", tally.killed.get()),
         ("locksDeleted", tally.deleted.get()),
         ("writersPaused", tally.paused.get()),
     ] {
-        recorded
-            .counters
-            .insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        part.recorded.counters.insert(name.to_owned(), count);
     }
-    Ok(Part {
-        counts,
-        recorded,
-        // Generator 0 has its own at hand, and what it checks is kept by it.
-        history: if context.generator == 0 {
-            Vec::new()
-        } else {
-            compressed(&events)?
-        },
-        events: Some(events),
-        window: (timing.window_start, timing.window_end),
-        planned_kind: OPERATION,
-        start_skew,
-        usage,
-        ..Part::default()
-    })
+    // Generator 0 has its own at hand, and what it checks is kept by it.
+    if context.generator != 0 {
+        part.artefacts.push(RawFile {
+            name: layout::HISTORY,
+            of_each: true,
+            bytes: compressed(&events)?,
+        });
+    }
+    part.shared_history = Some(events);
+    Ok(part)
 }

@@ -19,12 +19,13 @@ use futures::stream::FuturesUnordered;
 use dataset::Dataset;
 use findings::Findings;
 
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::trial::{Load, Ready, measure};
+use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
-use crate::instrument::drive::{Worker, drive};
+use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
 use crate::instrument::record::{Recorder, Sample};
 
@@ -268,11 +269,17 @@ impl Worker for Reader {
     }
 }
 
+impl Workload for ColdRead {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the dataset cannot be prepared, the trial does not fit the spec, or recording fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &ColdRead,
     gate: &dyn Gate,
@@ -308,53 +315,35 @@ pub async fn run(
     let plan = Plan::Closed { clients };
     let dataset = Rc::new(dataset);
 
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let kinds = [READ, LIST, PAGE, GET];
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        false,
-        &kinds,
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
     let findings = Rc::new(RefCell::new(Findings::default()));
     let fan_out = usize::try_from(spec.get_concurrency)
         .unwrap_or(1)
         .min(objects)
         .max(1);
-    let workers = (0..clients)
-        .map(|worker| Reader {
+    let load = Load {
+        plan,
+        kinds: &[READ, LIST, PAGE, GET],
+    };
+    let prepare = |ready: &Ready| {
+        let workers = (0..clients).map(|worker| Reader {
             list: dialer.connection(),
             gets: (0..fan_out).map(|_| dialer.connection()).collect(),
-            recorder: Rc::clone(&recorder),
+            recorder: Rc::clone(&ready.recorder),
             findings: Rc::clone(&findings),
             dataset: Rc::clone(&dataset),
             mode,
             page_size,
             border: Border {
-                window_start: timing.window_start,
+                window_start: ready.timing.window_start,
             },
             rng: SplitMix64::stream(
                 context.seed(),
                 &format!("{}/{worker}", context.label("runs")),
             ),
-        })
-        .collect();
-    let start_skew = clock::now().saturating_sub(start);
-    let load = drive(plan, timing, context.seed(), "", workers, &recorder, READ);
-    let (counts, usage) = tokio::join!(load, Meter::over(timing.window_start, timing.window_end));
-    Ok(Part {
-        counts: counts?,
-        recorded: super::finished(recorder)?,
-        checks: findings.take().records(),
-        window: (timing.window_start, timing.window_end),
-        planned_kind: READ,
-        start_skew,
-        usage,
-        ..Part::default()
-    })
+        });
+        (workers.collect(), std::future::ready(()))
+    };
+    let (mut part, ()) = measure(context, gate, load, prepare).await?;
+    part.checks = findings.take().records();
+    Ok(part)
 }

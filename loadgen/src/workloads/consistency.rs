@@ -23,13 +23,15 @@ use tokio::task::JoinSet;
 
 use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
 use crate::drivers::s3::{Connection, ListRequest};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
+use crate::instrument::meter::Meter;
 use crate::instrument::record::{Recorder, Sample};
+use crate::store::layout;
 
 const PUT: &str = "put";
 const DELETE: &str = "delete";
@@ -204,11 +206,17 @@ fn add(total: &mut Vec<CheckRecord>, epoch: Vec<CheckRecord>) {
     }
 }
 
+impl Workload for Consistency {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When recording fails, or the history cannot be written.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &Consistency,
     gate: &dyn Gate,
@@ -318,7 +326,7 @@ pub async fn run(
     }
     let end = clock::now();
     recorder.borrow_mut().close(end);
-    let mut recorded = super::finished(recorder)?;
+    let mut recorded = super::trial::finished(recorder)?;
     for (name, count) in [
         ("staleKeys", stale_keys),
         ("longestStaleMicros", longest_stale / 1_000),
@@ -334,7 +342,11 @@ pub async fn run(
         counts,
         recorded,
         checks,
-        history: history.finish()?,
+        artefacts: vec![RawFile {
+            name: layout::HISTORY,
+            of_each: true,
+            bytes: history.finish()?,
+        }],
         window: (start, end),
         planned_kind: PUT,
         start_skew,

@@ -9,12 +9,12 @@ use bakeoff_crds::spec::SmallObjectPut;
 use bytes::Buf as _;
 
 use super::body::Bodies;
-use super::{Context, Gate, Meter, Part, WorkloadError};
+use super::trial::{Load, Ready, measure};
+use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::{Connection, Payload};
 use crate::failure::FailureClass;
-use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
-use crate::instrument::drive::{Worker, drive};
+use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
 use crate::instrument::record::{Recorder, Sample};
 
@@ -88,17 +88,27 @@ impl Worker for Putter {
     }
 }
 
+impl Workload for SmallObjectPut {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn null(&self) -> Option<Null> {
+        Some(Null::S3)
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the trial does not fit the spec, or recording or pacing fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &SmallObjectPut,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
     let dialer = context.access.s3()?;
-    let plan = super::plan(context, &spec.load)?;
+    let plan = context.plan(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;
     let bodies = Rc::new(Bodies::new(
@@ -106,24 +116,15 @@ pub async fn run(
         context.seed(),
     ));
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
-    let open_loop = matches!(plan, Plan::Open { .. });
-
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        open_loop,
-        &[PUT],
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
-    let workers = (0..plan.workers())
-        .map(|worker| Putter {
+    let workers = plan.workers();
+    let load = Load {
+        plan,
+        kinds: &[PUT],
+    };
+    let prepare = |ready: &Ready| {
+        let workers = (0..workers).map(|worker| Putter {
             connection: dialer.connection(),
-            recorder: Rc::clone(&recorder),
+            recorder: Rc::clone(&ready.recorder),
             bodies: Rc::clone(&bodies),
             rng: SplitMix64::stream(
                 context.seed(),
@@ -134,35 +135,11 @@ pub async fn run(
             worker,
             sequence: 0,
             next: None,
-        })
-        .collect();
-    let start_skew = clock::now().saturating_sub(start);
-    let label = context.label("arrivals");
-    let load = drive(
-        plan,
-        timing,
-        context.seed(),
-        &label,
-        workers,
-        &recorder,
-        PUT,
-    );
-    let (counts, usage) = tokio::join!(load, Meter::over(timing.window_start, timing.window_end));
-    let offered_per_second = match plan {
-        Plan::Open { rate, .. } => rate,
-        Plan::Closed { .. } => 0.0,
+        });
+        (workers.collect(), std::future::ready(()))
     };
-    Ok(Part {
-        counts: counts?,
-        offered_per_second,
-        recorded: super::finished(recorder)?,
-        window: (timing.window_start, timing.window_end),
-        planned_kind: PUT,
-        open_loop,
-        start_skew,
-        usage,
-        ..Part::default()
-    })
+    let (part, ()) = measure(context, gate, load, prepare).await?;
+    Ok(part)
 }
 
 #[cfg(test)]
@@ -171,9 +148,12 @@ mod tests {
     use crate::credentials::Credentials;
     use crate::drivers::s3::Target;
     use crate::drivers::s3::conn::Dialer;
+    use crate::instrument::arrivals::Plan;
     use crate::instrument::clock::SECOND;
+    use crate::instrument::drive::drive;
     use crate::instrument::drive::{Counts, Timing};
     use crate::instrument::record::Recorded;
+    use crate::workloads::trial::finished;
     use std::sync::Arc;
 
     /// Load on a port where nobody listens.
@@ -217,7 +197,7 @@ mod tests {
             let counts = drive(plan, timing, 1, "t", workers, &recorder, PUT)
                 .await
                 .unwrap();
-            (counts, super::super::finished(recorder).unwrap())
+            (counts, finished(recorder).unwrap())
         })
     }
 

@@ -16,8 +16,8 @@ use tokio_postgres::Client;
 
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
-use super::{Context, Gate, Part, WorkloadError, memory};
-use crate::drivers::postgres::observe::{self, Observer, Sample};
+use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError, memory};
+use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
@@ -264,15 +264,21 @@ fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap
     figures
 }
 
+impl Workload for Soak {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn null(&self) -> Option<Null> {
+        Some(Null::Postgres)
+    }
+}
+
 /// Runs one segment.
 ///
 /// # Errors
 /// When the trial does not fit the spec, the table cannot be loaded or read, or recording or pacing fails.
-pub async fn run(
-    context: &Context<'_>,
-    spec: &Soak,
-    gate: &dyn Gate,
-) -> Result<Part, WorkloadError> {
+async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part, WorkloadError> {
     if context.generators != 1 {
         return Err(WorkloadError::Spec("a soak takes one generator".into()));
     }
@@ -295,7 +301,9 @@ pub async fn run(
     };
     let population = Population {
         seed: context.seed(),
-        active: u64::try_from(spec.active_runs).unwrap_or(0),
+        active: u64::try_from(spec.active_runs)
+            .unwrap_or(0)
+            .min(context.most_runs),
         sleeper_percent: u64::try_from(spec.sleeper_percent).unwrap_or(0),
         transitions: (spec.min_transitions, spec.max_transitions),
     };
@@ -351,7 +359,7 @@ pub async fn run(
         state_bytes,
         observer: Some(&observer),
     };
-    let mut part = head_row::measure(context, gate, load).await?;
+    let (mut part, watched) = head_row::measure(context, gate, load).await?;
     if let Some(holder) = snapshot {
         // One that the server ended meanwhile held nothing back.
         holder
@@ -364,9 +372,8 @@ pub async fn run(
     }
     let ended = now_millis();
     let after = observer.inspect().await?;
-    part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
-    part.figures.extend(part.log_figures());
-    let course = course(&part.samples, population.active, loaded_at, ended);
+    part.figures = watched.figures(&after, fillfactor, population.active);
+    let course = course(&watched.samples, population.active, loaded_at, ended);
     part.figures.extend(course);
     part.figures
         .extend(rate.map(|rate| (table::LOAD_ROWS_PER_SECOND.to_owned(), rate)));

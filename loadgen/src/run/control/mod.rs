@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instrument::clock;
 use crate::instrument::record::LiveCounts;
-pub use follow::{ClockOffset, FollowError, Follower};
+pub use follow::{FollowError, Follower};
 
 mod follow;
 
@@ -305,6 +305,7 @@ async fn ready(State(control): State<Arc<Control>>, Query(query): Query<Ready>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instrument::clock_offset::ClockOffset;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 

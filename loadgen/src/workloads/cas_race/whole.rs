@@ -18,7 +18,8 @@ use crate::checker::cas_history::{self, Clocks, Event, Span};
 use crate::drivers::postgres::{Connector, end_sessions};
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
-use crate::workloads::{Conclusion, Context, Share, WorkloadError};
+use crate::store::layout;
+use crate::workloads::{Conclusion, Context, RawFile, Share, WorkloadError};
 
 /// How long a server that is away is waited for.
 const PATIENCE: u64 = 60 * SECOND;
@@ -136,7 +137,11 @@ pub async fn conclude(
             ("lostRaces".to_owned(), count(report.lost_races)),
             ("unknownOutcomes".to_owned(), count(report.unknown_outcomes)),
         ]),
-        history: compressed(&events)?,
+        artefacts: vec![RawFile {
+            name: layout::HISTORY,
+            of_each: false,
+            bytes: compressed(&events)?,
+        }],
     })
 }
 
@@ -144,7 +149,7 @@ pub async fn conclude(
 mod tests {
     use super::*;
     use crate::checker::cas_history::{Outcome, Row};
-    use crate::run::control::ClockOffset;
+    use crate::instrument::clock_offset::ClockOffset;
 
     fn insert(writer: u32, invoke: u64, complete: u64) -> Event {
         Event::Insert {

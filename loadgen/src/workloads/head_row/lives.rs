@@ -2,7 +2,7 @@
 
 use bakeoff_crds::rng::SplitMix64;
 
-use super::mover::{COMPLETE, CREATE, TRANSITION};
+use super::statements::{COMPLETE, CREATE, TRANSITION};
 
 /// An open run of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

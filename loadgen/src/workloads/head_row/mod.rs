@@ -6,32 +6,34 @@
 //! number of transitions and the number of open runs stays.
 
 pub(super) mod lives;
-pub(super) mod mover;
+pub(super) mod statements;
 pub(super) mod table;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
+use super::mover::OPERATION;
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError, memory};
-use crate::drivers::postgres::observe::{self, Observer};
+use super::trial::{self, Load, Ready};
+use super::{Context, Gate, Null, Part, RawFile, Working, Workload, WorkloadError, memory};
+use crate::drivers::postgres::log::Logged;
+use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
 use crate::drivers::postgres::{Connector, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
-use crate::instrument::clock;
-use crate::instrument::drive::drive;
-use crate::instrument::record::Recorder;
+use crate::store::layout;
 use lives::{Lives, Population, Runs};
-use mover::{COMPLETE, CREATE, Mover, OPERATION, TRANSITION};
+use statements::{COMPLETE, CREATE, Mover, Statements, TRANSITION};
 
 /// The load of this generator, and the most workers that any generator has.
 fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {
     if let Some(load) = &spec.load {
-        let plan = super::plan(context, load)?;
+        let plan = context.plan(load)?;
         let most = match plan {
             Plan::Closed { .. } => {
                 let clients = usize::try_from(context.level(factor::CONCURRENCY)?);
@@ -51,11 +53,21 @@ fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), Work
     Ok((plan, connections.div_ceil(context.generators)))
 }
 
+impl Workload for HeadRow {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn null(&self) -> Option<Null> {
+        Some(Null::Postgres)
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the trial does not fit the spec, the table cannot be loaded, or recording or pacing fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &HeadRow,
     gate: &dyn Gate,
@@ -65,7 +77,7 @@ pub async fn run(
     let fillfactor = context.level(factor::FILLFACTOR)?;
     let population = Population {
         seed: context.seed(),
-        active: context.level(factor::ACTIVE_RUNS)?,
+        active: context.level(factor::ACTIVE_RUNS)?.min(context.most_runs),
         sleeper_percent: u64::try_from(spec.sleeper_percent).unwrap_or(0),
         transitions: (spec.min_transitions, spec.max_transitions),
     };
@@ -107,11 +119,10 @@ pub async fn run(
         state_bytes,
         observer: observer.as_ref().map(|(observer, _)| observer),
     };
-    let mut part = measure(context, gate, load).await?;
+    let (mut part, watched) = measure(context, gate, load).await?;
     if let Some((observer, rate)) = &observer {
         let after = observer.inspect().await?;
-        part.figures = observe::figures(&part.samples, &after, fillfactor, population.active);
-        part.figures.extend(part.log_figures());
+        part.figures = watched.figures(&after, fillfactor, population.active);
         part.figures
             .insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
     }
@@ -129,8 +140,42 @@ pub(super) struct Prepared<'a> {
     pub observer: Option<&'a Observer>,
 }
 
-/// Waits for the common start, drives the load through warm-up, window and drain, and watches the server meanwhile. The
-/// part has no figures yet.
+/// What was seen of the server over the window, by the generator that watches it.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// What it said of itself each second.
+    pub samples: Vec<Sample>,
+    /// What its log says of autovacuum, where it can be read.
+    logged: Option<Logged>,
+}
+
+impl Watched {
+    /// The figures of the window, from what was seen in it and what is there after it.
+    pub fn figures(
+        &self,
+        after: &Inspection,
+        fillfactor: u64,
+        active: u64,
+    ) -> BTreeMap<String, f64> {
+        let mut figures = observe::figures(&self.samples, after, fillfactor, active);
+        let logged = self.logged.as_ref();
+        figures.extend(logged.map_or_else(BTreeMap::new, |logged| logged.figures(&self.samples)));
+        figures
+    }
+
+    fn artefacts(&self) -> std::io::Result<Vec<RawFile>> {
+        let runs = self
+            .logged
+            .as_ref()
+            .map_or(&[][..], |logged| &logged.runs[..]);
+        Ok(vec![
+            RawFile::lines(layout::SAMPLES, &self.samples)?,
+            RawFile::lines(layout::AUTOVACUUMS, runs)?,
+        ])
+    }
+}
+
+/// Drives a load over a head table, and watches the server meanwhile. The part has no figures yet.
 ///
 /// # Errors
 /// When recording or pacing fails, or the other generators are not met.
@@ -138,77 +183,40 @@ pub(super) async fn measure(
     context: &Context<'_>,
     gate: &dyn Gate,
     load: Prepared<'_>,
-) -> Result<Part, WorkloadError> {
-    let (open_loop, offered_per_second) = match load.plan {
-        Plan::Open { rate, .. } => (true, rate),
-        Plan::Closed { .. } => (false, 0.0),
-    };
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        open_loop,
-        &[OPERATION, CREATE, TRANSITION, COMPLETE],
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
+) -> Result<(Part, Watched), WorkloadError> {
     let missed = Rc::new(RefCell::new(Missed::default()));
-    let workers = load
-        .lives
-        .into_iter()
-        .map(|lives| {
-            let connector = load.connector.clone();
-            Mover::new(connector, lives, load.state_bytes, &recorder, &missed)
-        })
-        .collect();
-    let start_skew = clock::now().saturating_sub(start);
-    let label = context.label("arrivals");
-    let (opens, closes) = (timing.window_start, timing.window_end);
-    let watching = async {
-        match load.observer {
-            Some(observer) => {
-                tokio::join!(
-                    observer.watch(opens, closes),
-                    observer.stretch(opens, closes)
-                )
-            }
-            None => (Vec::new(), None),
-        }
+    let observer = load.observer;
+    let offered = Load {
+        plan: load.plan,
+        kinds: &[OPERATION, CREATE, TRANSITION, COMPLETE],
     };
-    let (counts, usage, (samples, stretch)) = tokio::join!(
-        drive(
-            load.plan,
-            timing,
-            context.seed(),
-            &label,
-            workers,
-            &recorder,
-            OPERATION
-        ),
-        Meter::over(opens, closes),
-        watching
-    );
-    let logged = match (load.observer, stretch) {
+    let prepare = |ready: &Ready| {
+        let workers = load.lives.into_iter().map(|lives| {
+            let statements = Statements::new(load.connector.clone(), lives);
+            Mover::new(statements, load.state_bytes, &ready.recorder, &missed)
+        });
+        let (opens, closes) = ready.window();
+        let watching = async move {
+            match observer {
+                Some(observer) => {
+                    tokio::join!(
+                        observer.watch(opens, closes),
+                        observer.stretch(opens, closes)
+                    )
+                }
+                None => (Vec::new(), None),
+            }
+        };
+        (workers.collect(), watching)
+    };
+    let (mut part, (samples, stretch)) = trial::measure(context, gate, offered, prepare).await?;
+    let logged = match (observer, stretch) {
         (Some(observer), Some(stretch)) => observer.logged(stretch).await,
         _ => None,
     };
-    let missed = std::mem::take(&mut *missed.borrow_mut());
-    Ok(Part {
-        counts: counts?,
-        offered_per_second,
-        recorded: super::finished(recorder)?,
-        checks: vec![missed.into_check()],
-        window: (opens, closes),
-        planned_kind: OPERATION,
-        open_loop,
-        start_skew,
-        usage,
-        state: series::series(&samples),
-        samples,
-        logged,
-        ..Part::default()
-    })
+    let watched = Watched { samples, logged };
+    part.checks = vec![missed.take().into_check()];
+    part.state = series::series(&watched.samples);
+    part.artefacts = watched.artefacts()?;
+    Ok((part, watched))
 }

@@ -6,7 +6,7 @@
 
 mod action;
 mod lives;
-mod mover;
+mod statements;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -24,10 +24,12 @@ use flate2::write::GzEncoder;
 
 use self::action::{Action, Done};
 use self::lives::{Lives, Population};
-use self::mover::{INSERT, Mover, OPERATION, PHASES, Phases, TRANSITION};
+use self::statements::{INSERT, Mover, PHASES, Phases, Statements, TRANSITION};
 use self::table::Look;
+use super::mover::OPERATION;
 use super::rows::Missed;
-use super::{Context, Gate, Meter, Part, WorkloadError, memory};
+use super::trial::{Load, Ready, measure};
+use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::locks::{self, Locks};
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::drivers::postgres::{Connector, series};
@@ -35,12 +37,17 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock::{self, SECOND};
-use crate::instrument::drive::{Timing, drive};
-use crate::instrument::record::Recorder;
+use crate::instrument::drive::Timing;
+use crate::store::layout;
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
 /// that fall into a drop of fifty milliseconds would be their maximum.
 const LEAST_DURING: u64 = 5 * SECOND;
+
+/// The kinds of operations: the planned one, two statements, and inserts by their phase.
+const KINDS: [&str; 6] = [
+    OPERATION, INSERT, TRANSITION, PHASES[0], PHASES[1], PHASES[2],
+];
 
 /// When the action begins.
 fn begins(timing: &Timing) -> u64 {
@@ -96,17 +103,23 @@ fn method(context: &Context<'_>) -> Result<RetentionMethod, WorkloadError> {
         .ok_or_else(|| WorkloadError::Spec(format!("{name:?} is no method of retention")))
 }
 
+impl Workload for Retention {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
 /// When the trial does not fit the spec, the table cannot be loaded or looked at, or recording or pacing fails.
-pub async fn run(
+async fn run(
     context: &Context<'_>,
     spec: &Retention,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let plan = super::plan(context, &spec.load)?;
-    let Plan::Open { rate, .. } = plan else {
+    let plan = context.plan(&spec.load)?;
+    let Plan::Open { .. } = plan else {
         return Err(WorkloadError::Spec("retention takes load.open".into()));
     };
     if context.generators != 1 {
@@ -145,94 +158,60 @@ pub async fn run(
         })
         .collect();
 
-    let start = gate.open().await?;
-    let timing = context.timing(start);
-    let wall = clock::wall() + timing.window_start.saturating_sub(clock::now());
-    let [first, second, third] = PHASES;
-    let recorder = Recorder::new(
-        timing.window_start,
-        timing.window_end,
-        wall,
-        true,
-        &[OPERATION, INSERT, TRANSITION, first, second, third],
-        context.live.clone(),
-    )?;
-    let recorder = Rc::new(RefCell::new(recorder));
     let missed = Rc::new(RefCell::new(Missed::default()));
-    let phases = Rc::new(Phases {
-        start: begins(&timing),
-        end: Cell::new(0),
-        least: LEAST_DURING.min((timing.window_end - timing.window_start) / 4),
-    });
-    let workers = prepared
-        .into_iter()
-        .map(|lives| {
-            Mover::new(
-                connector.clone(),
-                method,
-                lives,
-                state_bytes,
-                Rc::clone(&phases),
-                Rc::clone(&recorder),
-                Rc::clone(&missed),
+    let load = Load {
+        plan,
+        kinds: &KINDS,
+    };
+    let prepare = |ready: &Ready| {
+        let timing = ready.timing;
+        let phases = Rc::new(Phases {
+            start: begins(&timing),
+            end: Cell::new(0),
+            least: LEAST_DURING.min((timing.window_end - timing.window_start) / 4),
+        });
+        let workers = prepared.into_iter().map(|lives| {
+            let statements = Statements::new(connector.clone(), method, lives, Rc::clone(&phases));
+            Mover::new(statements, state_bytes, &ready.recorder, &missed)
+        });
+        let workers = workers.collect();
+        let (observer, population) = (&observer, &population);
+        let beside = async move {
+            let (opens, closes) = (timing.window_start, timing.window_end);
+            tokio::join!(
+                observer.watch(opens, closes),
+                act(connector, population, method, spec, &phases, closes)
             )
-        })
-        .collect();
-    let start_skew = clock::now().saturating_sub(start);
-    let label = context.label("arrivals");
-    let (counts, usage, samples, acted) = tokio::join!(
-        drive(
-            plan,
-            timing,
-            context.seed(),
-            &label,
-            workers,
-            &recorder,
-            OPERATION
-        ),
-        Meter::over(timing.window_start, timing.window_end),
-        observer.watch(timing.window_start, timing.window_end),
-        act(
-            connector,
-            &population,
-            method,
-            spec,
-            &phases,
-            timing.window_end
-        )
-    );
+        };
+        (workers, beside)
+    };
+    let (mut part, (samples, acted)) = measure(context, gate, load, prepare).await?;
     let acted = acted?;
     let after = table::look(&client).await?;
     let kept = table::checks(&client, &population, acted.done.complete).await?;
-    let recorded = super::finished(recorder)?;
-    let inserts = recorded
+    let [_, during, _] = PHASES;
+    let inserts = part
+        .recorded
         .operations
-        .get(second)
+        .get(during)
         .map_or(0, |operation| operation.count);
-    let action_millis = since(timing.window_start, acted.done.began);
+    let action_millis = since(part.window.0, acted.done.began);
     let mut figures = figures(method, &acted, &before, &after);
     figures.insert("insertsDuring".to_owned(), inserts as f64);
     figures.extend(vacuuming(&samples, action_millis));
-    let missed = std::mem::take(&mut *missed.borrow_mut());
-    let mut checks = vec![missed.into_check(), failed(&acted.done)];
-    checks.extend(kept);
-    Ok(Part {
-        counts: counts?,
-        offered_per_second: rate,
-        recorded,
-        checks,
-        events: None,
-        history: history(&acted.locks)?,
-        window: (timing.window_start, timing.window_end),
-        planned_kind: OPERATION,
-        open_loop: true,
-        start_skew,
-        usage,
-        figures,
-        state: series::series(&samples),
-        samples,
-        logged: None,
-    })
+    part.checks = vec![missed.take().into_check(), failed(&acted.done)];
+    part.checks.extend(kept);
+    part.artefacts = vec![
+        RawFile::lines(layout::SAMPLES, &samples)?,
+        RawFile {
+            name: layout::HISTORY,
+            of_each: true,
+            bytes: history(&acted.locks)?,
+        },
+    ];
+    part.figures = figures;
+    part.state = series::series(&samples);
+    Ok(part)
 }
 
 fn since(from: u64, to: u64) -> i64 {

@@ -8,6 +8,7 @@ pub mod runner;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bakeoff_crds::run::ResolvedBackend;
@@ -74,12 +75,16 @@ fn program(variable: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// A port for a server, given to no other test. Below those that the kernel gives to connections: one of these could be
+/// taken by a client between the choice and the server's start. SeaweedFS listens 10,000 above its ports as well.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 2_000).unwrap();
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (0..2_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_000)
+        .find(|&port| free(port) && free(port + 10_000))
+        .expect("a free port")
 }
 
 fn quiet(mut command: Command) -> Command {
@@ -117,14 +122,7 @@ pub fn minio() -> Server {
 pub fn seaweedfs() -> Server {
     let program = program("BAKEOFF_WEED");
     let (s3, metrics) = (free_port(), free_port());
-    // weed derives its gRPC ports by adding 10000, so these must be low enough.
-    let low = || loop {
-        let port = free_port();
-        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return port;
-        }
-    };
-    let (master, volume, filer) = (low(), low(), low());
+    let (master, volume, filer) = (free_port(), free_port(), free_port());
     Server::start(
         format!("http://127.0.0.1:{s3}"),
         format!("http://127.0.0.1:{metrics}/metrics"),

@@ -1,7 +1,7 @@
 //! A real Postgres server. It refuses to run as root, so it runs as `nobody` where the tests are root.
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -109,11 +109,7 @@ impl Postgres {
                 std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
             }
         }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = super::free_port();
         let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
         let child = server(folder.path(), port, &settings).spawn().unwrap();
         Self {

@@ -1,8 +1,9 @@
-//! The clients that insert and move runs while retention goes on.
+//! The statements of the clients that insert and move runs while retention goes on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
+use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::spec::RetentionMethod;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
@@ -12,13 +13,8 @@ use super::table::instant;
 use crate::drivers::postgres::{Connector, failure};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
-use crate::instrument::drive::Worker;
-use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
-use crate::workloads::rows::{self, Missed};
+use crate::workloads::mover::{self, RunMover};
 
-/// Any operation: what the load plans.
-pub(super) const OPERATION: &str = "operation";
 pub(super) const INSERT: &str = "insert";
 pub(super) const TRANSITION: &str = "transition";
 /// Inserts by when they were due: before retention began, while it went on, and later.
@@ -68,48 +64,63 @@ impl Phases {
     }
 }
 
-struct Statements {
+struct Open {
     client: Client,
     insert: Statement,
     transition: Statement,
 }
 
-pub(super) struct Mover {
-    pub connector: Connector,
-    pub method: RetentionMethod,
-    pub lives: Lives,
-    pub payload: Vec<u8>,
-    pub phases: Rc<Phases>,
-    pub recorder: Rc<RefCell<Recorder>>,
-    pub missed: Rc<RefCell<Missed>>,
-    open: Option<Statements>,
-    step: Option<Step>,
+/// The runs of a client, and its connection.
+pub(super) struct Statements {
+    connector: Connector,
+    method: RetentionMethod,
+    lives: Lives,
+    phases: Rc<Phases>,
+    open: Option<Open>,
 }
 
-impl Mover {
+/// Inserts and moves runs while retention goes on.
+pub(super) type Mover = RunMover<Statements>;
+
+impl Statements {
+    /// Those of a client that is not yet connected.
     pub fn new(
         connector: Connector,
         method: RetentionMethod,
         lives: Lives,
-        state_bytes: usize,
         phases: Rc<Phases>,
-        recorder: Rc<RefCell<Recorder>>,
-        missed: Rc<RefCell<Missed>>,
     ) -> Self {
         Self {
             connector,
             method,
             lives,
-            payload: vec![7; state_bytes],
             phases,
-            recorder,
-            missed,
             open: None,
-            step: None,
+        }
+    }
+}
+
+impl mover::Statements for Statements {
+    type Step = Step;
+
+    fn next(&mut self) -> Step {
+        self.lives.next()
+    }
+
+    fn rng(&mut self) -> &mut SplitMix64 {
+        &mut self.lives.rng
+    }
+
+    fn sending(&self, step: Step) -> Step {
+        match step {
+            Step::Insert(run) => {
+                let created = i64::try_from(clock::wall() / 1_000).unwrap_or(i64::MAX);
+                Step::Insert(super::lives::Run { created, ..run })
+            }
+            Step::Transition(_) => step,
         }
     }
 
-    /// Opens the connection unless it is open.
     async fn ready(&mut self) -> Result<(), Failure> {
         if self
             .open
@@ -132,7 +143,7 @@ impl Mover {
             types.insert(0, Type::TIMESTAMPTZ);
         }
         let transition = prepare(transition_sql(self.method), &types).await?;
-        self.open = Some(Statements {
+        self.open = Some(Open {
             client,
             insert,
             transition,
@@ -140,7 +151,7 @@ impl Mover {
         Ok(())
     }
 
-    async fn execute(&mut self, step: Step) -> Result<u64, Failure> {
+    async fn execute(&mut self, step: Step, payload: &[u8]) -> Result<u64, Failure> {
         let Some(open) = &self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
@@ -155,15 +166,14 @@ impl Mover {
         };
         let state = next.state();
         let (statement, parameters): (_, &[&(dyn ToSql + Sync)]) = match (step, self.method) {
-            (Step::Insert(_), _) => (&open.insert, &[&run.id, &created, &self.payload]),
+            (Step::Insert(_), _) => (&open.insert, &[&run.id, &created, &payload]),
             (Step::Transition(_), RetentionMethod::DropPartition) => (
                 &open.transition,
-                &[&created, &run.id, &run.seq, &state, &self.payload],
+                &[&created, &run.id, &run.seq, &state, &payload],
             ),
-            (Step::Transition(_), RetentionMethod::BulkDelete) => (
-                &open.transition,
-                &[&run.id, &run.seq, &state, &self.payload],
-            ),
+            (Step::Transition(_), RetentionMethod::BulkDelete) => {
+                (&open.transition, &[&run.id, &run.seq, &state, &payload])
+            }
         };
         match tokio::time::timeout(
             self.connector.timeout(),
@@ -176,82 +186,20 @@ impl Mover {
             Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
         }
     }
-}
 
-impl Worker for Mover {
-    fn prepare(&mut self) {
-        if self.step.is_none() {
-            self.step = Some(self.lives.next());
-            rows::freshen(&mut self.payload, &mut self.lives.rng);
+    fn close(&mut self) {
+        self.open = None;
+    }
+
+    fn kinds(&self, step: Step, planned: u64) -> (&'static str, Option<&'static str>) {
+        match step {
+            Step::Insert(_) => (INSERT, Some(self.phases.of(planned))),
+            Step::Transition(_) => (TRANSITION, None),
         }
     }
 
-    async fn connect(&mut self) {
-        let _ = self.ready().await;
-    }
-
-    async fn operate(&mut self, due: Due) -> bool {
-        let planned = due.planned;
-        let Some(mut step) = self.step.take() else {
-            return true;
-        };
-        if let Step::Insert(run) = &mut step {
-            run.created = i64::try_from(clock::wall() / 1_000).unwrap_or(i64::MAX);
-        }
-        let sent = clock::now();
-        let open = self.ready().await;
-        // What was never sent had no effect: the run stays in this worker's hands.
-        let went_out = open.is_ok();
-        let result = match open {
-            Ok(()) => self.execute(step).await,
-            Err(failure) => Err(failure),
-        };
-        let ended = clock::now();
-        let kinds: &[&'static str] = match step {
-            Step::Insert(_) => &[OPERATION, INSERT, self.phases.of(planned)],
-            Step::Transition(_) => &[OPERATION, TRANSITION],
-        };
-        let well = matches!(result, Ok(1));
-        let mut recorder = self.recorder.borrow_mut();
-        let reached = match result {
-            Ok(rows) => {
-                self.missed.borrow_mut().note(kinds[1], rows, &step);
-                for kind in kinds {
-                    recorder.success(
-                        kind,
-                        Sample {
-                            member: planned,
-                            planned,
-                            sent,
-                            ended,
-                            bytes: 0,
-                            queued: due.queued,
-                        },
-                    );
-                }
-                true
-            }
-            Err(failure) => {
-                for kind in kinds {
-                    recorder.failure(kind, planned, planned, ended, &failure);
-                }
-                if matches!(
-                    failure.class,
-                    FailureClass::Timeout | FailureClass::Transport
-                ) {
-                    // A late answer would be taken for that of the next statement's caller.
-                    self.open = None;
-                }
-                failure.class != FailureClass::Connect
-            }
-        };
-        drop(recorder);
-        if went_out {
-            self.lives.done(step, well);
-        } else {
-            self.step = Some(step);
-        }
-        reached
+    fn done(&mut self, step: Step, well: bool) {
+        self.lives.done(step, well);
     }
 }
 

@@ -1,0 +1,156 @@
+//! What a workload needs to know of its trial.
+
+use std::sync::Arc;
+
+use bakeoff_crds::schedule::{Trial, factor};
+use bakeoff_crds::spec::{ExperimentSpec, Load};
+
+use super::WorkloadError;
+use crate::drivers::access::Access;
+use crate::drivers::postgres::Connector;
+use crate::drivers::redis::LockServer;
+use crate::drivers::s3::conn::Dialer;
+use crate::instrument::arrivals::Plan;
+use crate::instrument::drive::Timing;
+use crate::instrument::record::LiveCounts;
+
+/// What a workload needs to know of its trial.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// What was asked for.
+    pub spec: &'a ExperimentSpec,
+    /// The trial.
+    pub trial: &'a Trial,
+    /// The attempt at it, from 1.
+    pub attempt: i32,
+    /// Connections to the backend.
+    pub access: Access,
+    /// The Redis server that keeps locks, where the experiment has one.
+    pub lock: Option<&'a LockServer>,
+    /// The prefix of everything this run writes there; empty or ending with a slash.
+    pub prefix: String,
+    /// The index of this generator, from 0.
+    pub generator: usize,
+    /// How many generators share the load.
+    pub generators: usize,
+    /// The rate of a load in shares of capacity, operations per second of all generators together.
+    pub rate: Option<f64>,
+    /// Open runs at most, whatever the trial has.
+    pub most_runs: u64,
+    /// Live counts for metrics.
+    pub live: Arc<LiveCounts>,
+}
+
+impl Access {
+    /// Connections to the bucket that S3 workloads need.
+    ///
+    /// # Errors
+    /// When the backend is no S3 server; validation lets no such pair through.
+    pub fn s3(&self) -> Result<&Dialer, WorkloadError> {
+        match self {
+            Self::S3(dialer) => Ok(dialer),
+            Self::Postgres(_) => Err(WorkloadError::Spec(
+                "this workload needs an S3 backend".into(),
+            )),
+        }
+    }
+
+    /// Connections to the database that Postgres workloads need.
+    ///
+    /// # Errors
+    /// When the backend is no Postgres server; validation lets no such pair through.
+    pub fn postgres(&self) -> Result<&Connector, WorkloadError> {
+        match self {
+            Self::Postgres(connector) => Ok(connector),
+            Self::S3(_) => Err(WorkloadError::Spec(
+                "this workload needs a Postgres backend".into(),
+            )),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The seed of the experiment.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.spec.seed.unsigned_abs()
+    }
+
+    /// A label for random streams of this trial and generator. Attempts and backends differ only
+    /// where `own` says more: the same trial on two backends meets the same arrivals and sizes.
+    #[must_use]
+    pub fn label(&self, own: &str) -> String {
+        format!(
+            "{own}/{}/{}/{}/{}",
+            self.trial.block, self.trial.workload, self.trial.cell_index, self.generator
+        )
+    }
+
+    /// The prefix of the objects of this attempt.
+    #[must_use]
+    pub fn attempt_prefix(&self) -> String {
+        format!("{}t/{}/{}/", self.prefix, self.trial.id, self.attempt)
+    }
+
+    /// A level of the trial's cell.
+    ///
+    /// # Errors
+    /// When the cell has no such factor or it is no number.
+    pub fn level(&self, factor: &str) -> Result<u64, WorkloadError> {
+        let text = self.trial.cell.get(factor).ok_or_else(|| {
+            WorkloadError::Spec(format!("trial {} has no factor {factor}", self.trial.id))
+        })?;
+        text.parse()
+            .map_err(|_| WorkloadError::Spec(format!("{factor}={text} is no number")))
+    }
+
+    /// This generator's share of clients: as even as whole numbers allow.
+    #[must_use]
+    pub fn share(&self, clients: usize) -> usize {
+        clients / self.generators + usize::from(self.generator < clients % self.generators)
+    }
+
+    /// The timing of the trial that starts at `start`.
+    #[must_use]
+    pub fn timing(&self, start: u64) -> Timing {
+        Timing::new(start, &self.spec.trials)
+    }
+
+    /// The load plan of a workload with a `load`, from the cell.
+    ///
+    /// # Errors
+    /// When the cell or the load does not fit the spec.
+    pub(super) fn plan(&self, load: &Load) -> Result<Plan, WorkloadError> {
+        match (&load.closed, &load.open, &load.capacity) {
+            (Some(_), None, None) => {
+                let clients =
+                    usize::try_from(self.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
+                Ok(Plan::Closed {
+                    clients: self.share(clients),
+                })
+            }
+            (None, Some(open), None) => {
+                let rate = self.level(factor::RATE_PER_SECOND)? as f64 / self.generators as f64;
+                let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
+                Ok(Plan::Open {
+                    rate,
+                    arrivals: open.arrivals,
+                    max_in_flight,
+                })
+            }
+            (None, None, Some(capacity)) => {
+                let rate = self.rate.ok_or_else(|| {
+                    WorkloadError::Spec("the rate of this share of capacity is not known".into())
+                })?;
+                Ok(Plan::Open {
+                    rate: rate / self.generators as f64,
+                    arrivals: capacity.arrivals,
+                    max_in_flight: usize::try_from(capacity.max_in_flight).unwrap_or(1),
+                })
+            }
+            _ => Err(WorkloadError::Spec(
+                "load sets exactly one of closed, open and capacity".into(),
+            )),
+        }
+    }
+}

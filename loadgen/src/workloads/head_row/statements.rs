@@ -1,0 +1,106 @@
+//! The statements of the life of runs, on the wire.
+
+use bakeoff_crds::rng::SplitMix64;
+use tokio_postgres::types::Type;
+
+use super::lives::{Lives, Step};
+use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::wire::{Value, Wire};
+use crate::failure::{Failure, FailureClass};
+use crate::workloads::mover::{self, RunMover};
+
+pub(in crate::workloads) const CREATE: &str = "create";
+pub(in crate::workloads) const TRANSITION: &str = "transition";
+pub(in crate::workloads) const COMPLETE: &str = "complete";
+
+const CREATE_SQL: &str = "INSERT INTO bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) \
+    VALUES ($1, 0, 0, now(), now(), $2)";
+/// Only `seq` guards: that no other writer moved the run meanwhile. No index holds a column that changes.
+const TRANSITION_SQL: &str = "UPDATE bakeoff.runs SET seq = seq + 1, state = $3, updated_at = now(), payload = $4 \
+    WHERE run_id = $1 AND seq = $2";
+const COMPLETE_SQL: &str = "DELETE FROM bakeoff.runs WHERE run_id = $1 AND seq = $2";
+
+/// The runs of a client, and its connection.
+pub(in crate::workloads) struct Statements {
+    connector: Connector,
+    open: Option<Wire>,
+    lives: Lives,
+}
+
+/// Moves runs through their lives.
+pub(in crate::workloads) type Mover = RunMover<Statements>;
+
+impl Statements {
+    /// Those of a client that is not yet connected.
+    pub fn new(connector: Connector, lives: Lives) -> Self {
+        Self {
+            connector,
+            open: None,
+            lives,
+        }
+    }
+}
+
+impl mover::Statements for Statements {
+    type Step = Step;
+
+    fn next(&mut self) -> Step {
+        self.lives.next()
+    }
+
+    fn rng(&mut self) -> &mut SplitMix64 {
+        &mut self.lives.rng
+    }
+
+    async fn ready(&mut self) -> Result<(), Failure> {
+        if self.open.as_mut().is_some_and(|open| !open.is_closed()) {
+            return Ok(());
+        }
+        self.open = None;
+        let mut open = self.connector.wire().await?;
+        open.prepare(CREATE, CREATE_SQL, &[Type::INT8, Type::BYTEA])
+            .await?;
+        let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
+        open.prepare(TRANSITION, TRANSITION_SQL, &types).await?;
+        open.prepare(COMPLETE, COMPLETE_SQL, &[Type::INT8, Type::INT4])
+            .await?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    async fn execute(&mut self, step: Step, payload: &[u8]) -> Result<u64, Failure> {
+        let Some(open) = &mut self.open else {
+            return Err(Failure::new(FailureClass::Connect, "no connection"));
+        };
+        let run = match step {
+            Step::Create(run) => run,
+            Step::Transition(position) | Step::Complete(position) => self.lives.run(position),
+        };
+        let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
+        let (id, seq) = (Value::Int8(run.id), Value::Int4(run.seq));
+        let payload = Value::Bytes(payload);
+        let values: &[Value<'_>] = match step {
+            Step::Create(_) => &[id, payload],
+            Step::Transition(_) => &[id, seq, Value::Int2(state), payload],
+            Step::Complete(_) => &[id, seq],
+        };
+        match tokio::time::timeout(self.connector.timeout(), open.execute(step.kind(), values))
+            .await
+        {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
+        }
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+    }
+
+    fn kinds(&self, step: Step, _planned: u64) -> (&'static str, Option<&'static str>) {
+        (step.kind(), None)
+    }
+
+    fn done(&mut self, step: Step, well: bool) {
+        self.lives.done(step, well);
+    }
+}
