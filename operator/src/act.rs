@@ -1,8 +1,8 @@
 //! Does what a plan asks for. (I/O.)
 
-use crate::context::Context;
+use crate::context::{Context, Seat};
 use crate::error::{Error, api, exists_already, is_going_away, is_missing};
-use crate::facts::{Kind, Pool};
+use crate::facts::Kind;
 use crate::metrics::{Reason, TrialOutcome};
 use crate::observe::node_labels;
 use crate::plan::{self, Action, Child, Credentials, Note, Plan};
@@ -76,6 +76,9 @@ async fn act_in_steps(
 /// Tells what has changed. One that cannot be told is said in the log: the conditions stand in any case.
 async fn publish(experiment: &Experiment, notes: &[Note], ctx: &Context) {
     for note in notes {
+        if ctx.leads().is_err() {
+            return;
+        }
         let event = Event {
             type_: if note.warning {
                 EventType::Warning
@@ -115,9 +118,10 @@ async fn write_status(
         }
     }
     let starts = plan.status.start_time.is_some() && before.start_time.is_none();
-    if starts {
-        take_pool(experiment, &uid, ctx)?;
-    }
+    let seat = starts
+        .then(|| take_seat(experiment, &uid, ctx))
+        .transpose()?;
+    ctx.leads()?;
     // Against the version that was read, always: an apply from a stale cache would take away facts that
     // were remembered meanwhile.
     let metadata = json!({
@@ -140,25 +144,20 @@ async fn write_status(
         ctx.memory().written.insert(uid.clone(), Instant::now());
     }
     written?;
+    if let Some(seat) = seat {
+        seat.keep();
+    }
     after_write(&before, &plan.status, &uid, ctx);
     Ok(None)
 }
 
-fn take_pool(experiment: &Experiment, uid: &str, ctx: &Context) -> Result<(), Error> {
+/// Takes the seat in the pool that the start needs.
+fn take_seat<'a>(experiment: &Experiment, uid: &str, ctx: &'a Context) -> Result<Seat<'a>, Error> {
     let labels = node_labels(ctx);
-    let mut memory = ctx.memory();
-    match queue::admit(
-        experiment,
-        &ctx.experiments.state(),
-        &memory.admitted,
-        &labels,
-    ) {
-        Pool::Taken { by, .. } => Err(Error::PoolTaken(by)),
-        Pool::Free => {
-            memory.admitted.insert(uid.to_owned());
-            Ok(())
-        }
-    }
+    let experiments = ctx.experiments.state();
+    ctx.seat(uid, |admitted| {
+        queue::admit(experiment, &experiments, admitted, &labels)
+    })
 }
 
 /// Gives the pool back and counts, once an experiment has ended or is suspended.
@@ -226,6 +225,7 @@ pub fn wake_waiting(ctx: &Context) {
 }
 
 async fn act(experiment: &Experiment, action: Action, ctx: &Context) -> Result<(), Error> {
+    ctx.leads()?;
     let uid = experiment.uid().unwrap_or_default();
     let made = action.made();
     match action {
@@ -359,6 +359,8 @@ async fn create_secret(
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..Default::default()
     };
+    // The credentials may have been read from another Secret meanwhile.
+    ctx.leads()?;
     match namespaced::<Secret>(experiment, ctx)
         .create(&parameters, &secret)
         .await

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::http::{self, Shown};
-use crate::lease;
+use crate::lease::{self, Tenure};
 use crate::metrics::{Metrics, Reason};
 use crate::observe::observe;
 use crate::plan::plan;
@@ -60,10 +60,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let lease_stop = CancellationToken::new();
     let leases = Api::namespaced(client.clone(), &config.namespace);
+    let tenure = Tenure::default();
     let mut lease = tokio::spawn(lease::hold(
         leases,
         config.lease_name.clone(),
         config.identity.clone(),
+        tenure.clone(),
         leading_tx,
         lease_stop.clone(),
     ));
@@ -90,7 +92,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let _ = shown.experiments.set(store.clone());
             let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(config.identity.clone()) };
             let recorder = Recorder::new(client.clone(), reporter);
-            let ctx = Arc::new(Context::new(client, recorder, settings, caches, store, shown.metrics.clone(), wake));
+            let ctx = Arc::new(Context::new(client, recorder, settings, caches, store, shown.metrics.clone(), wake, tenure));
             let gone = ctx.clone();
             let work = controller.run(reconcile, on_error, ctx).for_each(move |result| {
                 match result {
@@ -160,6 +162,10 @@ fn on_error(experiment: Arc<Experiment>, error: &Error, ctx: Arc<Context>) -> Ac
             reason: error.reason().to_owned(),
         })
         .inc();
+    // The process ends in a moment.
+    if matches!(error, Error::NotLeading) {
+        return Action::await_change();
+    }
     if matches!(error, Error::Conflict(_) | Error::PoolTaken(_)) {
         tracing::debug!(%error, experiment = %experiment.name_any(), "lost a race");
         return Action::requeue(Duration::from_millis(250));

@@ -1,6 +1,9 @@
 //! What a reconcile holds on to. (I/O handles; the decisions are elsewhere.)
 
 use crate::caches::{Caches, Wake};
+use crate::error::Error;
+use crate::facts::Pool;
+use crate::lease::Tenure;
 use crate::made::Made;
 use crate::metrics::Metrics;
 use crate::progress::Asked;
@@ -29,6 +32,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Wakes other experiments.
     pub wake: Wake,
+    /// How long this replica may write.
+    pub tenure: Tenure,
     memory: Mutex<Memory>,
 }
 
@@ -45,6 +50,51 @@ pub struct Memory {
     pub written: HashMap<String, Instant>,
     /// Failed reconciles in a row, by uid.
     pub failures: HashMap<String, u32>,
+}
+
+/// The seat of an experiment in its pool, taken before its start is written: it is given back unless that stands.
+pub struct Seat<'a> {
+    memory: &'a Mutex<Memory>,
+    uid: String,
+    kept: bool,
+}
+
+impl<'a> Seat<'a> {
+    /// Takes the seat if the pool is free, given who was admitted a moment ago: nobody else is asked in between.
+    fn take(
+        memory: &'a Mutex<Memory>,
+        uid: &str,
+        pool: impl FnOnce(&BTreeSet<String>) -> Pool,
+    ) -> Result<Self, Error> {
+        let mut inside = lock(memory);
+        if let Pool::Taken { by, .. } = pool(&inside.admitted) {
+            return Err(Error::PoolTaken(by));
+        }
+        inside.admitted.insert(uid.to_owned());
+        Ok(Self {
+            memory,
+            uid: uid.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// The start stands.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            lock(self.memory).admitted.remove(&self.uid);
+        }
+    }
+}
+
+/// A panic elsewhere cannot leave the memory half-written in a way that matters.
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Memory {
@@ -73,6 +123,7 @@ impl Context {
         experiments: Store<Experiment>,
         metrics: Arc<Metrics>,
         wake: Wake,
+        tenure: Tenure,
     ) -> Self {
         Self {
             client,
@@ -82,12 +133,66 @@ impl Context {
             experiments,
             metrics,
             wake,
+            tenure,
             memory: Mutex::default(),
         }
     }
 
-    /// The memory. A panic elsewhere cannot leave it half-written in a way that matters.
+    /// To be asked before each write.
+    ///
+    /// # Errors
+    /// Another replica may lead by now.
+    pub fn leads(&self) -> Result<(), Error> {
+        if self.tenure.is_current(tokio::time::Instant::now()) {
+            Ok(())
+        } else {
+            Err(Error::NotLeading)
+        }
+    }
+
+    /// The memory.
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
+    }
+
+    /// Takes the seat of an experiment in its pool, if that is free given who was admitted a moment ago.
+    ///
+    /// # Errors
+    /// It is taken.
+    pub fn seat(
+        &self,
+        uid: &str,
+        pool: impl FnOnce(&BTreeSet<String>) -> Pool,
+    ) -> Result<Seat<'_>, Error> {
+        Seat::take(&self.memory, uid, pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_does_not_come_to_stand_gives_its_seat_back() {
+        let memory = Mutex::<Memory>::default();
+        let taken = |uid: &str| lock(&memory).admitted.contains(uid);
+        let take = |uid: &str| Seat::take(&memory, uid, |_| Pool::Free);
+        let seat = take("a").unwrap();
+        assert!(taken("a"), "nobody else may start meanwhile");
+        drop(seat);
+        assert!(!taken("a"));
+        take("b").unwrap().keep();
+        assert!(taken("b"));
+        let lost: Result<(), Error> = (|| {
+            let _seat = take("c")?;
+            Err(Error::Conflict("write the status".to_owned()))
+        })();
+        assert!(lost.is_err() && !taken("c"));
+        let full = |admitted: &BTreeSet<String>| {
+            assert_eq!(*admitted, BTreeSet::from(["b".to_owned()]));
+            let by = "n/b".to_owned();
+            Pool::Taken { by, ahead: 1 }
+        };
+        assert!(Seat::take(&memory, "d", full).is_err() && !taken("d"));
     }
 }

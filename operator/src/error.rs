@@ -18,6 +18,9 @@ pub enum Error {
     /// The node pool was taken meanwhile.
     #[error("the node pool was taken meanwhile by {0}")]
     PoolTaken(String),
+    /// This replica may not write any more.
+    #[error("another replica may lead by now")]
+    NotLeading,
     /// The operating system gave no random bytes.
     #[error("no random bytes for credentials: {0}")]
     Random(String),
@@ -34,6 +37,7 @@ impl Error {
             Self::Api { .. } => "api",
             Self::Conflict(_) => "conflict",
             Self::PoolTaken(_) => "pool_taken",
+            Self::NotLeading => "not_leading",
             Self::Random(_) => "random",
             Self::ResultsSecret(_) => "results_secret",
         }

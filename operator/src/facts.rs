@@ -3,7 +3,7 @@
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress, Termination};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Service};
@@ -133,6 +133,18 @@ impl Children {
             .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
     }
 
+    /// Whether a Job has ended of which no pod is shown to have ended, though it may yet be.
+    #[must_use]
+    pub fn awaits_pod(&self, job: &str, now: Timestamp) -> bool {
+        let ended = self.job(job).and_then(ended_at);
+        // The clock of the API server is another one.
+        let patience = SignedDuration::from_secs(POD_SECONDS);
+        ended.is_some_and(|at| now.duration_since(at).abs() < patience)
+            && !self
+                .pods_of_job(job)
+                .any(|pod| container_end(pod).is_some())
+    }
+
     /// The pods of a backend.
     pub fn pods_of_backend<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().map(Arc::as_ref).filter(move |pod| {
@@ -232,6 +244,21 @@ pub fn job_state(job: Option<&Job>) -> JobState {
     } else {
         JobState::Active
     }
+}
+
+/// For how long what the pod of a Job said may still be on its way once the Job has ended: they are watched one by one.
+const POD_SECONDS: i64 = 15;
+
+/// When a Job ended.
+fn ended_at(job: &Job) -> Option<Timestamp> {
+    let status = job.status.as_ref()?;
+    let ended = status.conditions.iter().flatten().find(|condition| {
+        matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
+    })?;
+    let completed = status.completion_time.as_ref();
+    completed
+        .or(ended.last_transition_time.as_ref())
+        .map(|time| time.0)
 }
 
 /// The termination message of a load generator's pod, once it has ended.

@@ -1,11 +1,13 @@
-//! Leader election by a Lease: a pure rule and a loop around it.
+//! Leader election by a Lease: a pure rule, how long a leader may act, and a loop around both.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long a lease is good for without being renewed.
@@ -13,6 +15,35 @@ pub const DURATION_SECONDS: i32 = 15;
 const RENEW: Duration = Duration::from_secs(4);
 /// The longest that one exchange with the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a leader acts without having renewed. Another replica takes the lease no earlier than
+/// `DURATION_SECONDS` after the renewal was stored; what is left of these is for a write that was under way.
+const TENURE: Duration = Duration::from_secs(10);
+
+/// Until when this replica may act. Asked before every write: nothing is begun once another may lead.
+#[derive(Clone, Debug, Default)]
+pub struct Tenure(Arc<Mutex<Option<Instant>>>);
+
+impl Tenure {
+    /// The lease was renewed by a request that was sent at this instant: it may have been stored at once, and the
+    /// answer may have taken its time.
+    fn renewed(&self, asked: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked + TENURE);
+    }
+
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this replica leads at this instant.
+    #[must_use]
+    pub fn is_current(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| now < deadline)
+    }
+}
 
 /// What to do about the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,46 +75,51 @@ pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> Step
 }
 
 /// Holds the lease as long as it can. Sends `true` once it is held; returns when it is lost or, after
-/// `stop`, given back.
+/// `stop`, given back. The tenure ends no later than it returns.
 pub async fn hold(
     api: Api<Lease>,
     name: String,
     me: String,
+    tenure: Tenure,
     leading: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let mut last_renewed: Option<Instant> = None;
     let mut seen = Seen::default();
     loop {
-        let asked = tokio::time::timeout(PATIENCE, attempt(&api, &name, &me, &mut seen)).await;
-        match asked {
+        let asked = Instant::now();
+        let held = tenure.deadline();
+        // A leader waits for an answer, and sleeps, no longer than it may lead.
+        let at_most = |at: Instant| held.map_or(at, |deadline| at.min(deadline));
+        let attempt = attempt(&api, &name, &me, &mut seen);
+        match tokio::time::timeout_at(at_most(asked + PATIENCE), attempt).await {
             Ok(Ok(true)) => {
-                last_renewed = Some(Instant::now());
+                tenure.renewed(asked);
                 let _ = leading.send(true);
             }
-            Ok(Ok(false)) if last_renewed.is_some() => {
+            Ok(Ok(false)) if held.is_some() => {
                 tracing::error!("another replica took the lease");
-                return;
+                return tenure.end();
             }
             Ok(Ok(false)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or written"),
             Err(_) => tracing::warn!("the API server did not answer about the lease"),
         }
-        // Before another replica may take it.
-        let limit = Duration::from_secs(u64::try_from(DURATION_SECONDS).unwrap_or(0))
-            .saturating_sub(PATIENCE);
-        if last_renewed.is_some_and(|at| at.elapsed() > limit) {
-            tracing::error!("the lease could not be renewed in time");
-            return;
-        }
+        let held = tenure.deadline();
+        // From question to question: a slow answer must not make the next one later.
+        let next = asked + RENEW;
         tokio::select! {
             () = stop.cancelled() => {
-                if last_renewed.is_some() {
+                tenure.end();
+                if held.is_some() {
                     release(&api, &name, &me).await;
                 }
                 return;
             }
-            () = tokio::time::sleep(RENEW) => {}
+            () = tokio::time::sleep_until(held.map_or(next, |deadline| next.min(deadline))) => {}
+        }
+        if held.is_some_and(|deadline| Instant::now() >= deadline) {
+            tracing::error!("the lease could not be renewed in time");
+            return tenure.end();
         }
     }
 }
@@ -223,8 +259,148 @@ mod tests {
         let mut seen = Seen::default();
         let first = Instant::now();
         seen.unchanged(Some(&spec("other", 1)));
-        seen.since = Some(first - Duration::from_secs(60));
+        seen.since = first.checked_sub(Duration::from_secs(60));
         assert!(seen.unchanged(Some(&spec("other", 1))) >= Duration::from_secs(60));
         assert!(seen.unchanged(Some(&spec("other", 2))) < Duration::from_secs(5));
+    }
+
+    /// A server that keeps one lease. A client may be cut off from it, with or without its writes arriving.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Mutex<Option<Lease>>>);
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Line {
+        Fine,
+        /// Requests are lost.
+        Lost,
+        /// Requests arrive and their answers are lost.
+        Deaf,
+        /// Answers take so many seconds.
+        Slow(u64),
+    }
+
+    type Answer = http::Response<kube::client::Body>;
+
+    impl Server {
+        fn answer(&self, method: &http::Method, body: &[u8]) -> Answer {
+            let mut lease = self.0.lock().unwrap();
+            let version = |lease: &Option<Lease>| {
+                let version = lease
+                    .as_ref()
+                    .and_then(|l| l.metadata.resource_version.clone());
+                version.map_or(0_u64, |v| v.parse().unwrap())
+            };
+            let failed = |code: u16, reason: &str| {
+                let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "code": code, "reason": reason, "message": reason});
+                let body = serde_json::to_vec(&status).unwrap();
+                http::Response::builder()
+                    .status(code)
+                    .body(body.into())
+                    .unwrap()
+            };
+            if *method != http::Method::GET {
+                let mut wanted: Lease = serde_json::from_slice(body).unwrap();
+                let read = wanted
+                    .metadata
+                    .resource_version
+                    .as_deref()
+                    .map(|v| v.parse().unwrap());
+                if read.unwrap_or(0) != version(&lease) {
+                    return failed(409, "Conflict");
+                }
+                wanted.metadata.resource_version = Some((version(&lease) + 1).to_string());
+                *lease = Some(wanted);
+            }
+            match &*lease {
+                Some(lease) => {
+                    let mut lease = serde_json::to_value(lease).unwrap();
+                    lease["kind"] = "Lease".into();
+                    lease["apiVersion"] = "coordination.k8s.io/v1".into();
+                    let body = serde_json::to_vec(&lease).unwrap();
+                    http::Response::new(body.into())
+                }
+                None => failed(404, "NotFound"),
+            }
+        }
+
+        /// A replica that tries to hold the lease, how it is reached, and how long it may act.
+        fn replica(&self, name: &str) -> (watch::Sender<Line>, Tenure) {
+            let (line, is) = watch::channel(Line::Fine);
+            let server = self.clone();
+            let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+                let (server, line) = (server.clone(), *is.borrow());
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect_bytes().await?;
+                    if line == Line::Lost {
+                        std::future::pending::<()>().await;
+                    }
+                    let answer = server.answer(&parts.method, &body);
+                    match line {
+                        Line::Deaf => std::future::pending().await,
+                        Line::Slow(seconds) => {
+                            tokio::time::sleep(Duration::from_secs(seconds)).await
+                        }
+                        Line::Fine | Line::Lost => {}
+                    }
+                    Ok::<_, kube::Error>(answer)
+                }
+            });
+            let api = Api::namespaced(kube::Client::new(service, "system"), "system");
+            let (tenure, (leading, _)) = (Tenure::default(), watch::channel(false));
+            let (me, held) = (name.to_owned(), tenure.clone());
+            tokio::spawn(hold(
+                api,
+                "lease".into(),
+                me,
+                held,
+                leading,
+                CancellationToken::new(),
+            ));
+            (line, tenure)
+        }
+    }
+
+    /// Whenever the line of the leader fails, and in whatever way: never two at the same time, and soon the other one.
+    #[tokio::test(start_paused = true)]
+    async fn no_two_replicas_lead_at_any_instant() {
+        for (case, fault) in [Line::Lost, Line::Deaf, Line::Slow(2), Line::Slow(9)]
+            .into_iter()
+            .enumerate()
+        {
+            for delay in (0..5_000_u64).step_by(250) {
+                let server = Server::default();
+                let (line, first) = server.replica("first");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let (_other, second) = server.replica("second");
+                tokio::time::sleep(Duration::from_millis(20_000 + delay)).await;
+                assert!(first.is_current(Instant::now()) && !second.is_current(Instant::now()));
+                line.send(fault).unwrap();
+                let mut taken = false;
+                for _ in 0..800 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let now = Instant::now();
+                    let both = first.is_current(now) && second.is_current(now);
+                    assert!(!both, "two leaders: {fault:?} after {delay} ms");
+                    taken |= second.is_current(now);
+                }
+                // One that is slow but in time goes on leading.
+                let (keeps, leads) = (case == 2, first.is_current(Instant::now()));
+                assert_eq!(
+                    (taken, leads),
+                    (!keeps, keeps),
+                    "{fault:?} after {delay} ms"
+                );
+            }
+        }
+    }
+
+    /// What a write that was begun in time may take before another replica can lead.
+    #[test]
+    fn a_leader_stops_well_before_another_may_begin() {
+        let duration = Duration::from_secs(u64::try_from(DURATION_SECONDS).unwrap());
+        assert!(TENURE + PATIENCE <= duration);
+        assert!(RENEW + PATIENCE < TENURE);
     }
 }

@@ -16,11 +16,12 @@ use bakeoff_crds::spec::{PostgresUrlBackend, Resources};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, KeyToPath, ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec,
-    SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
-    WeightedPodAffinityTerm,
+    EnvVarSource, KeyToPath, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec, SecretVolumeSource, Service,
+    ServicePort, ServiceSpec, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Where credentials are mounted, one folder for each backend and one for the results store.
@@ -55,10 +56,17 @@ pub fn cleanup_name(valid: &Validated) -> String {
     valid.child("cleanup")
 }
 
-/// The Job that calibrates the node at this position.
+/// The Job that calibrates the node of this name. Nodes come and go while others are looked at, so that a position
+/// among them says nothing; their names are too long to stand in that of a Job.
 #[must_use]
-pub fn calibration_name(valid: &Validated, position: usize) -> String {
-    valid.child(&format!("calibrate-{position}"))
+pub fn calibration_name(valid: &Validated, node: &str) -> String {
+    let digest = Sha256::digest(node.as_bytes());
+    let key: String = digest
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    valid.child(&format!("calibrate-{key}"))
 }
 
 /// The ConfigMap with the plan of a Job.
@@ -151,12 +159,12 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
 
 /// Looks at one node.
 #[must_use]
-pub fn calibrate(valid: &Validated, settings: &Settings, position: usize, node: &str) -> Job {
+pub fn calibrate(valid: &Validated, settings: &Settings, node: &str) -> Job {
     job(
         valid,
         settings,
         Shape {
-            name: calibration_name(valid, position),
+            name: calibration_name(valid, node),
             role: Role::Calibration,
             arguments: ["calibrate", "--directory", "/tmp"]
                 .map(str::to_owned)
@@ -265,11 +273,9 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
         volume_mounts: Some(mounts),
         ..Default::default()
     };
-    let mut selector = node_selector(valid).unwrap_or_default();
-    if let Some(node) = shape.node {
-        selector.insert("kubernetes.io/hostname".to_owned(), node.to_owned());
-    }
+    let selector = node_selector(valid).unwrap_or_default();
     let pod = PodSpec {
+        affinity: shape.node.map(on_node),
         containers: vec![container],
         restart_policy: Some("Never".to_owned()),
         node_selector: (!selector.is_empty()).then_some(selector),
@@ -351,6 +357,27 @@ pub fn results_secret(valid: &Validated) -> String {
     match &valid.spec.results.s3 {
         Some(s3) => s3.credentials_secret_ref.name.clone(),
         None => valid.child("results"),
+    }
+}
+
+/// On the node of this name, which its label `kubernetes.io/hostname` need not tell.
+fn on_node(node: &str) -> Affinity {
+    let name = NodeSelectorRequirement {
+        key: "metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![node.to_owned()]),
+    };
+    Affinity {
+        node_affinity: Some(NodeAffinity {
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+                node_selector_terms: vec![NodeSelectorTerm {
+                    match_fields: Some(vec![name]),
+                    ..Default::default()
+                }],
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 

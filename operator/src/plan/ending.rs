@@ -152,6 +152,11 @@ fn report(mut draft: Draft<'_>, valid: &Validated, ending: EndingStatus) -> Plan
                 }
                 return no_report(draft, "it took longer than limits.reportSeconds");
             }
+            // The watch of pods may lag behind that of Jobs: a second report would be made of the same data.
+            _ if draft.observed.children.awaits_pod(&name, draft.now()) => {
+                draft.wake_after(1);
+                return draft.done();
+            }
             JobState::Succeeded => {
                 let outcome = draft.observed.children.pods_of_job(&name).find_map(|pod| {
                     match termination(pod)? {

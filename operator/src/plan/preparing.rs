@@ -13,6 +13,7 @@ use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use std::collections::BTreeMap;
 
 /// Nodes that are calibrated; a larger pool is sampled by name.
 const MAX_CALIBRATED: usize = 8;
@@ -129,11 +130,11 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
     let launching = draft.exists(Kind::ConfigMap, &jobs::plan_name(&jobs::run_name(valid, 0)));
     let in_time = patient && !launching;
     let mut waits = false;
-    for (position, node) in nodes.iter().enumerate() {
-        let name = jobs::calibration_name(valid, position);
+    for node in &nodes {
+        let name = jobs::calibration_name(valid, node);
         match job_state(draft.observed.children.job(&name)) {
             JobState::Absent if in_time => {
-                let job = jobs::calibrate(valid, draft.settings, position, node);
+                let job = jobs::calibrate(valid, draft.settings, node);
                 draft.ensure(job);
                 waits = true;
             }
@@ -162,11 +163,7 @@ fn troubled(draft: &mut Draft<'_>, valid: &Validated) -> Option<Preparation> {
 /// Calibration only informs: one that finds no place on a busy node is no reason to end.
 pub(super) fn first_trouble(draft: &Draft<'_>, valid: &Validated) -> Option<Trouble> {
     let patience = i64::from(valid.spec.limits.provision_seconds);
-    let informs = |pod: &Pod| {
-        pod.labels()
-            .get(names::LABEL_ROLE)
-            .is_some_and(|role| role == Role::Calibration.as_str())
-    };
+    let informs = |pod: &Pod| is_calibration(pod.labels());
     let pods = draft.observed.children.pods.iter();
     pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
         .find(|(pod, trouble)| !informs(pod) || trouble.reason != "Unschedulable")
@@ -188,8 +185,8 @@ pub(super) fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
 /// The nodes with what their calibration found.
 pub(super) fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
     let mut nodes = draft.observed.nodes.clone();
-    for (position, node) in nodes.iter_mut().enumerate().take(MAX_CALIBRATED) {
-        node.calibration = calibration(draft, &jobs::calibration_name(valid, position));
+    for node in nodes.iter_mut().take(MAX_CALIBRATED) {
+        node.calibration = calibration(draft, &jobs::calibration_name(valid, &node.name));
     }
     nodes
 }
@@ -207,11 +204,10 @@ fn calibration(draft: &Draft<'_>, job: &str) -> Option<NodeCalibration> {
 pub(super) fn environment(draft: &Draft<'_>, valid: &Validated) -> Environment {
     let nodes = calibrated_nodes(draft, valid);
     let inequalities = equality::inequalities(&nodes);
-    let image = (0..MAX_CALIBRATED).find_map(|position| {
-        let job = jobs::calibration_name(valid, position);
-        let mut pods = draft.observed.children.pods_of_job(&job);
-        pods.find_map(run_plan::image_id)
-    });
+    let pods = draft.observed.children.pods.iter();
+    let image = pods
+        .filter(|pod| is_calibration(pod.labels()))
+        .find_map(|pod| run_plan::image_id(pod));
     run_plan::environment(
         draft.settings,
         nodes,
@@ -221,12 +217,21 @@ pub(super) fn environment(draft: &Draft<'_>, valid: &Validated) -> Environment {
 }
 
 /// Deletes the calibrations that were given up: they must not measure beside the trials.
-pub(super) fn end_calibrations(draft: &mut Draft<'_>, valid: &Validated) {
-    for position in 0..MAX_CALIBRATED {
-        let name = jobs::calibration_name(valid, position);
-        let active = job_state(draft.observed.children.job(&name)) == JobState::Active;
-        if active && calibration(draft, &name).is_none() {
-            draft.act(Action::Delete(Kind::Job, name));
-        }
+pub(super) fn end_calibrations(draft: &mut Draft<'_>) {
+    // Those of nodes that have left the pool meanwhile included.
+    let jobs = draft.observed.children.jobs.iter();
+    let given_up: Vec<String> = jobs
+        .filter(|job| is_calibration(job.labels()) && job_state(Some(job)) == JobState::Active)
+        .map(|job| job.name_any())
+        .filter(|name| calibration(draft, name).is_none())
+        .collect();
+    for name in given_up {
+        draft.act(Action::Delete(Kind::Job, name));
     }
+}
+
+fn is_calibration(labels: &BTreeMap<String, String>) -> bool {
+    labels
+        .get(names::LABEL_ROLE)
+        .is_some_and(|role| role == Role::Calibration.as_str())
 }

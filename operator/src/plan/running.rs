@@ -109,7 +109,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     let Some(attempt) = generator else {
         equalised(&mut draft, valid);
         backends(&mut draft, valid);
-        end_calibrations(&mut draft, valid);
+        end_calibrations(&mut draft);
         launch(&mut draft, valid, 0);
         draft.stage(Truth::Unknown, reasons::RUNNING, "starts the generators");
         return draft.done();
@@ -118,6 +118,11 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     let job = draft.observed.children.job(&name);
     match job_state(job) {
         JobState::Absent | JobState::Active => active(draft, valid),
+        // What the pod said decides what follows: the watch of pods may lag behind that of Jobs.
+        _ if draft.observed.children.awaits_pod(&name, draft.now()) => {
+            draft.wake_after(1);
+            draft.done()
+        }
         JobState::Succeeded => {
             let counts = draft
                 .observed
@@ -132,14 +137,22 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
             if let Some(counts) = counts {
                 progress(&mut draft, counts);
             }
-            let message = format!(
-                "{} trials on {} backends",
-                valid.trials,
-                valid.backends.len()
-            );
+            let message = completed(valid, counts);
             draft.begin_ending(EndReason::Completed, &message)
         }
         JobState::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
+    }
+}
+
+/// What ran, and not what was planned.
+fn completed(valid: &Validated, counts: Option<TrialCounts>) -> String {
+    let (planned, backends) = (valid.trials, valid.backends.len());
+    match counts {
+        Some(counts) if counts.done < planned => format!(
+            "{} of {planned} trials on {backends} backends: the decision was settled early",
+            counts.done
+        ),
+        _ => format!("{planned} trials on {backends} backends"),
     }
 }
 

@@ -12,7 +12,7 @@ use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::{
-    Failure, NodeCalibration, NodeFacts, Outcome, Progress, Stage, Termination,
+    Failure, NodeCalibration, NodeFacts, Outcome, Progress, RunPlan, Stage, Termination,
 };
 use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
 use bakeoff_crds::{Experiment, ExperimentStatus};
@@ -114,6 +114,10 @@ struct World {
     calibration_hangs: bool,
     /// The restarts of generators that were told, since the start or the last resumption.
     restarts: BTreeSet<String>,
+    /// The nodes that take pods now.
+    nodes: BTreeSet<&'static str>,
+    /// Whether the clock was set.
+    jumped: bool,
     durable: i32,
     planned: i32,
     failures_left: u32,
@@ -143,6 +147,8 @@ impl World {
             died: false,
             calibration_hangs: seed.is_multiple_of(4),
             restarts: BTreeSet::new(),
+            nodes: BTreeSet::from(["bench-1", "bench-2"]),
+            jumped: false,
             durable: 0,
             planned,
             failures_left: failures,
@@ -167,7 +173,7 @@ impl World {
         });
         Observed {
             now: self.now,
-            nodes: vec![node("bench-1"), node("bench-2")],
+            nodes: self.nodes.iter().map(|name| node(name)).collect(),
             image_bytes: BTreeMap::new(),
             children: self.children.clone(),
             made: BTreeSet::new(),
@@ -302,6 +308,14 @@ impl World {
                         "a calibration beside the generators"
                     );
                 }
+                if job.name_any().contains("-report-") {
+                    let mut others = self.children.jobs.iter();
+                    let done = others.any(|other| {
+                        other.name_any().contains("-report-")
+                            && job_state(Some(other)) == JobState::Succeeded
+                    });
+                    assert!(self.died || self.jumped || !done, "a second report");
+                }
                 if self.children.job(&job.name_any()).is_none() {
                     let replicas = job.spec.as_ref().unwrap().completions.unwrap();
                     for index in 0..replicas {
@@ -322,7 +336,22 @@ impl World {
                 }
             }
             Child::Service(object) => self.children.services.push(Arc::new(*object)),
-            Child::ConfigMap(object) => self.children.config_maps.push(Arc::new(*object)),
+            Child::ConfigMap(object) => {
+                for node in object
+                    .data
+                    .iter()
+                    .flatten()
+                    .flat_map(|(_, plan)| nodes_of(plan))
+                {
+                    let found = node.calibration.map(|found| found.file_system);
+                    assert!(
+                        found.is_none_or(|of| of == node.name),
+                        "{} has another's",
+                        node.name
+                    );
+                }
+                self.children.config_maps.push(Arc::new(*object));
+            }
             Child::NetworkPolicy(object) => self.children.network_policies.push(Arc::new(*object)),
             Child::DisruptionBudget(object) => {
                 self.children.disruption_budgets.push(Arc::new(*object))
@@ -363,6 +392,13 @@ impl World {
         let seconds = 1 + self.rng.below(4);
         self.now += SignedDuration::from_secs(seconds.cast_signed());
         self.uptime += seconds;
+        // Nodes are cordoned, come back and join.
+        if self.chance(20) {
+            let name = ["bench-0", "bench-1", "bench-2", "bench-3"][self.rng.below(4) as usize];
+            if !self.nodes.remove(name) || self.nodes.is_empty() {
+                self.nodes.insert(name);
+            }
+        }
         let sets = self.children.stateful_sets.clone();
         for set in sets {
             let name = format!("{}-0", set.name_any());
@@ -422,7 +458,10 @@ impl World {
                 self.finish(
                     &name,
                     true,
-                    Some(&Termination::Calibrated(NodeCalibration::default())),
+                    Some(&Termination::Calibrated(NodeCalibration {
+                        file_system: node_of(&job),
+                        ..Default::default()
+                    })),
                 );
             } else {
                 self.finish(&name, true, Some(&Termination::CleanedUp(1)));
@@ -436,7 +475,7 @@ impl World {
             if job.name_any() == name {
                 let job = Arc::make_mut(job);
                 job.status = serde_json::from_value(
-                    json!({"conditions": [{"type": type_, "status": "True"}]}),
+                    json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": self.now.to_string()}]}),
                 )
                 .unwrap();
             }
@@ -481,6 +520,33 @@ impl World {
     }
 }
 
+/// The nodes that a run plan tells of; none of anything else.
+fn nodes_of(plan: &str) -> Vec<NodeFacts> {
+    let plan = serde_json::from_str::<RunPlan>(plan);
+    plan.map(|plan| plan.environment.nodes).unwrap_or_default()
+}
+
+/// The node that a calibration has to run on.
+fn node_of(job: &Job) -> String {
+    let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let affinity = pod
+        .affinity
+        .as_ref()
+        .unwrap()
+        .node_affinity
+        .as_ref()
+        .unwrap();
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref();
+    let term = &required.unwrap().node_selector_terms[0];
+    term.match_fields.as_ref().unwrap()[0]
+        .values
+        .as_ref()
+        .unwrap()[0]
+        .clone()
+}
+
 fn pod(job: &Job, index: i32, now: Timestamp) -> Pod {
     serde_json::from_value(json!({
         "metadata": {
@@ -514,17 +580,24 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
                 Intervention::Cancel => world.experiment.spec.cancel = true,
                 Intervention::Deadline => world.experiment.spec.active_deadline_seconds = Some(30),
                 Intervention::SuspendAndResume => world.experiment.spec.suspend = true,
-                Intervention::ClockJump => world.now -= SignedDuration::from_secs(3_600),
+                Intervention::ClockJump => {
+                    world.now -= SignedDuration::from_secs(3_600);
+                    world.jumped = true;
+                }
             }
         }
         if round == at + 60 {
             world.experiment.spec.suspend = false;
         }
-        let observed = if world.chance(20) {
+        let mut observed = if world.chance(20) {
             stale.clone()
         } else {
             world.observe()
         };
+        // Pods and Jobs are watched apart.
+        if world.chance(30) {
+            observed.children.pods.clone_from(&stale.children.pods);
+        }
         let before = world.status().ending;
         let observed = world.through(observed);
         let next = plan(&world.experiment, &settings, &observed);
