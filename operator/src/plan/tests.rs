@@ -308,14 +308,7 @@ impl World {
                         "a calibration beside the generators"
                     );
                 }
-                if job.name_any().contains("-report-") {
-                    let mut others = self.children.jobs.iter();
-                    let done = others.any(|other| {
-                        other.name_any().contains("-report-")
-                            && job_state(Some(other)) == JobState::Succeeded
-                    });
-                    assert!(self.died || self.jumped || !done, "a second report");
-                }
+                self.expect_one_report(&job.name_any());
                 if self.children.job(&job.name_any()).is_none() {
                     let replicas = job.spec.as_ref().unwrap().completions.unwrap();
                     for index in 0..replicas {
@@ -337,6 +330,7 @@ impl World {
             }
             Child::Service(object) => self.children.services.push(Arc::new(*object)),
             Child::ConfigMap(object) => {
+                self.expect_one_report(&object.name_any());
                 for node in object
                     .data
                     .iter()
@@ -357,6 +351,16 @@ impl World {
                 self.children.disruption_budgets.push(Arc::new(*object))
             }
         }
+    }
+
+    /// What is made of a report when another one has succeeded.
+    fn expect_one_report(&self, name: &str) {
+        let mut jobs = self.children.jobs.iter();
+        let done = jobs.any(|job| {
+            job.name_any().contains("-report-") && job_state(Some(job)) == JobState::Succeeded
+        });
+        let second = name.contains("-report-") && done;
+        assert!(self.died || self.jumped || !second, "a second report");
     }
 
     fn delete(&mut self, kind: Kind, name: &str) {
