@@ -19,7 +19,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -92,7 +92,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let _ = shown.experiments.set(store.clone());
             let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(config.identity.clone()) };
             let recorder = Recorder::new(client.clone(), reporter);
-            let ctx = Arc::new(Context::new(client, recorder, settings, caches, store, shown.metrics.clone(), wake, tenure));
+            let ctx = Arc::new(Context {
+                client,
+                recorder,
+                settings,
+                caches,
+                experiments: store,
+                metrics: shown.metrics.clone(),
+                wake,
+                tenure,
+                remembered: Mutex::default(),
+            });
             let gone = ctx.clone();
             let work = controller.run(reconcile, on_error, ctx).for_each(move |result| {
                 match result {

@@ -34,7 +34,8 @@ pub struct Context {
     pub wake: Wake,
     /// How long this replica may write.
     pub tenure: Tenure,
-    memory: Mutex<Memory>,
+    /// What is remembered; to be asked for by [`Context::memory`].
+    pub remembered: Mutex<Memory>,
 }
 
 /// What is remembered between two reconciles of one process. Losing it is harmless.
@@ -114,30 +115,6 @@ impl Memory {
 }
 
 impl Context {
-    /// Puts the parts together.
-    pub fn new(
-        client: Client,
-        recorder: Recorder,
-        settings: Settings,
-        caches: Arc<Caches>,
-        experiments: Store<Experiment>,
-        metrics: Arc<Metrics>,
-        wake: Wake,
-        tenure: Tenure,
-    ) -> Self {
-        Self {
-            client,
-            recorder,
-            settings,
-            caches,
-            experiments,
-            metrics,
-            wake,
-            tenure,
-            memory: Mutex::default(),
-        }
-    }
-
     /// To be asked before each write.
     ///
     /// # Errors
@@ -152,7 +129,7 @@ impl Context {
 
     /// The memory.
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
-        lock(&self.memory)
+        lock(&self.remembered)
     }
 
     /// Takes the seat of an experiment in its pool, if that is free given who was admitted a moment ago.
@@ -164,7 +141,7 @@ impl Context {
         uid: &str,
         pool: impl FnOnce(&BTreeSet<String>) -> Pool,
     ) -> Result<Seat<'_>, Error> {
-        Seat::take(&self.memory, uid, pool)
+        Seat::take(&self.remembered, uid, pool)
     }
 }
 
