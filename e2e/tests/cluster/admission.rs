@@ -230,7 +230,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "/spec/backends",
             json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}},
                     "equipment": {"resources": {"cpu": "1", "memory": "1Gi"}, "storage": {"size": "1Gi"}}}]),
-            "an external backend (s3, postgresUrl) has no equipment",
+            "an external backend (postgresUrl, s3) has no equipment",
         ),
         (
             "S3 work on a Postgres server that exists",
