@@ -143,10 +143,13 @@ async fn write_status(
     if written.is_ok() {
         ctx.memory().written.insert(uid.clone(), Instant::now());
     }
-    written?;
-    if let Some(seat) = seat {
+    // Where no answer came the start may stand all the same.
+    if let Some(seat) = seat
+        && !matches!(&written, Err(error) if error.is_refusal())
+    {
         seat.keep();
     }
+    written?;
     after_write(&before, &plan.status, &uid, ctx);
     Ok(None)
 }

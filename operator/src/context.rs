@@ -53,7 +53,7 @@ pub struct Memory {
     pub failures: HashMap<String, u32>,
 }
 
-/// The seat of an experiment in its pool, taken before its start is written: it is given back unless that stands.
+/// The seat of an experiment in its pool, taken before its start is written: it is given back if that was refused.
 pub struct Seat<'a> {
     memory: &'a Mutex<Memory>,
     uid: String,
@@ -71,11 +71,12 @@ impl<'a> Seat<'a> {
         if let Pool::Taken { by, .. } = pool(&inside.admitted) {
             return Err(Error::PoolTaken(by));
         }
-        inside.admitted.insert(uid.to_owned());
+        // One that has its seat already may have started, though a cache that lags does not show it: it keeps it.
+        let new = inside.admitted.insert(uid.to_owned());
         Ok(Self {
             memory,
             uid: uid.to_owned(),
-            kept: false,
+            kept: !new,
         })
     }
 
@@ -159,7 +160,11 @@ mod tests {
         drop(seat);
         assert!(!taken("a"));
         take("b").unwrap().keep();
-        assert!(taken("b"));
+        drop(take("b").unwrap());
+        assert!(
+            taken("b"),
+            "a second try from a stale cache takes nothing away"
+        );
         let lost: Result<(), Error> = (|| {
             let _seat = take("c")?;
             Err(Error::Conflict("write the status".to_owned()))

@@ -30,6 +30,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the API server said that what was tried is not done, and not merely nothing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Conflict(_) => true,
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code))
+            }
+            _ => false,
+        }
+    }
+
     /// A constant word for logs and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -133,16 +133,15 @@ impl Children {
             .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
     }
 
-    /// Whether a Job has ended of which no pod is shown to have ended, though it may yet be.
+    /// Whether a Job has ended of which a pod is not shown to have ended, though it may yet be.
     #[must_use]
     pub fn awaits_pod(&self, job: &str, now: Timestamp) -> bool {
         let ended = self.job(job).and_then(ended_at);
         // The clock of the API server is another one.
         let patience = SignedDuration::from_secs(POD_SECONDS);
-        ended.is_some_and(|at| now.duration_since(at).abs() < patience)
-            && !self
-                .pods_of_job(job)
-                .any(|pod| container_end(pod).is_some())
+        let mut pods = self.pods_of_job(job).peekable();
+        let open = pods.peek().is_none() || pods.any(|pod| container_end(pod).is_none());
+        open && ended.is_some_and(|at| now.duration_since(at).abs() < patience)
     }
 
     /// The pods of a backend.

@@ -111,7 +111,8 @@ pub async fn hold(
             () = stop.cancelled() => {
                 tenure.end();
                 if held.is_some() {
-                    release(&api, &name, &me).await;
+                    // One that cannot be given back runs out.
+                    let _ = tokio::time::timeout(PATIENCE, release(&api, &name, &me)).await;
                 }
                 return;
             }

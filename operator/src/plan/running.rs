@@ -124,19 +124,21 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
             draft.done()
         }
         JobState::Succeeded => {
-            let counts = draft
-                .observed
-                .children
-                .index_zero(&name)
-                .next()
-                .and_then(termination)
-                .and_then(|end| match end {
-                    Termination::Ran(counts) => Some(counts),
-                    _ => None,
-                });
+            let counts =
+                draft
+                    .observed
+                    .children
+                    .index_zero(&name)
+                    .find_map(|pod| match termination(pod)? {
+                        Termination::Ran(counts) => Some(counts),
+                        _ => None,
+                    });
             if let Some(counts) = counts {
                 progress(&mut draft, counts);
             }
+            // Of a pod that is gone, what it said last.
+            let last = draft.status.progress.as_ref();
+            let counts = counts.or(last.map(|progress| progress.trials));
             let message = completed(valid, counts);
             draft.begin_ending(EndReason::Completed, &message)
         }
@@ -293,10 +295,13 @@ fn progress(draft: &mut Draft<'_>, counts: TrialCounts) {
 
 fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cause: &str) -> Plan {
     let pods: Vec<&Pod> = draft.observed.children.pods_of_job(name).collect();
-    let failure = pods.iter().find_map(|pod| match termination(pod)? {
-        Termination::Failed(failure) => Some(failure),
-        _ => None,
-    });
+    let failures: Vec<Failure> = pods
+        .iter()
+        .filter_map(|pod| match termination(pod)? {
+            Termination::Failed(failure) => Some(failure),
+            _ => None,
+        })
+        .collect();
     // Before the first trial what fails is the patient wait for endpoints and store: it was the retry.
     let measured = draft
         .status
@@ -304,6 +309,8 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         .as_ref()
         .is_some_and(|progress| progress.trials.done > 0);
     let verdict = |failure: &&Failure| !failure.retryable || (!measured && !failure.is_stopped());
+    // A generator that only lost its leader says so as well: what decides is looked for among all.
+    let failure = failures.iter().find(verdict).or(failures.first()).cloned();
     if let Some(failure) = failure.as_ref().filter(verdict) {
         return draft.begin_ending(failure.reason.as_str().into(), &failure.message);
     }

@@ -598,9 +598,17 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
         } else {
             world.observe()
         };
-        // Pods and Jobs are watched apart.
+        // Pods and Jobs are watched apart, and pods are shown one by one.
         if world.chance(30) {
-            observed.children.pods.clone_from(&stale.children.pods);
+            for pod in &mut observed.children.pods {
+                let name = pod.name_any();
+                let mut before = stale.children.pods.iter();
+                if let Some(before) = before.find(|pod| pod.name_any() == name)
+                    && world.chance(70)
+                {
+                    pod.clone_from(before);
+                }
+            }
         }
         let before = world.status().ending;
         let observed = world.through(observed);
