@@ -185,7 +185,8 @@ pub(super) fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
 /// The nodes with what their calibration found.
 pub(super) fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
     let mut nodes = draft.observed.nodes.clone();
-    for node in nodes.iter_mut().take(MAX_CALIBRATED) {
+    // Of all: which of them were looked at was settled when there may have been others.
+    for node in &mut nodes {
         node.calibration = calibration(draft, &jobs::calibration_name(valid, &node.name));
     }
     nodes

@@ -136,9 +136,6 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
             if let Some(counts) = counts {
                 progress(&mut draft, counts);
             }
-            // Of a pod that is gone, what it said last.
-            let last = draft.status.progress.as_ref();
-            let counts = counts.or(last.map(|progress| progress.trials));
             let message = completed(valid, counts);
             draft.begin_ending(EndReason::Completed, &message)
         }
@@ -146,15 +143,18 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
     }
 }
 
-/// What ran, and not what was planned.
-fn completed(valid: &Validated, counts: Option<TrialCounts>) -> String {
+/// What ran, and not what was planned, by the last word of the generators.
+pub(super) fn completed(valid: &Validated, counts: Option<TrialCounts>) -> String {
     let (planned, backends) = (valid.trials, valid.backends.len());
     match counts {
         Some(counts) if counts.done < planned => format!(
             "{} of {planned} trials on {backends} backends: the decision was settled early",
             counts.done
         ),
-        _ => format!("{planned} trials on {backends} backends"),
+        Some(_) => format!("{planned} trials on {backends} backends"),
+        None => format!(
+            "{planned} trials were planned on {backends} backends; the report says how many ran, for the pod that counted them is gone"
+        ),
     }
 }
 

@@ -674,6 +674,65 @@ proptest! {
     }
 }
 
+#[test]
+fn what_completed_says_is_what_ran() {
+    let valid = validate::spec(&experiment(false, 1), &settings()).unwrap();
+    let of = |done: i32| {
+        let counts = TrialCounts {
+            planned: valid.trials,
+            done,
+            ..Default::default()
+        };
+        super::running::completed(&valid, Some(counts))
+    };
+    let all = format!("{} trials on 2 backends", valid.trials);
+    assert_eq!(of(valid.trials), all);
+    let early = format!("3 of {all}: the decision was settled early");
+    assert_eq!(of(3), early);
+    let unknown = super::running::completed(&valid, None);
+    assert!(
+        unknown.contains("planned") && !unknown.contains("early"),
+        "{unknown}"
+    );
+}
+
+/// More nodes than are looked at, and another joins before them: nobody loses what was found.
+#[test]
+fn a_node_that_joins_takes_no_calibration_away() {
+    let mut world = World::new(1, false, 1, 0);
+    let names = ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"];
+    world.nodes = BTreeSet::from(names);
+    world.calibration_hangs = false;
+    for _ in 0..400 {
+        let observed = world.observe();
+        let observed = world.through(observed);
+        let next = plan(&world.experiment, &settings(), &observed);
+        world.execute(next, false);
+        let jobs = || {
+            world
+                .children
+                .jobs
+                .iter()
+                .filter(|job| job.name_any().contains("-calibrate-"))
+        };
+        if jobs().count() == names.len()
+            && jobs().all(|job| job_state(Some(job)) == JobState::Succeeded)
+        {
+            break;
+        }
+        world.step();
+        world.nodes = BTreeSet::from(names);
+    }
+    world.nodes.insert("n0");
+    let valid = validate::spec(&world.experiment, &settings()).unwrap();
+    let settings = settings();
+    let observed = world.observe();
+    let draft = super::Draft::new(&world.experiment, &settings, &observed);
+    let nodes = super::preparing::calibrated_nodes(&draft, &valid);
+    let known = nodes.iter().filter(|node| node.calibration.is_some());
+    assert_eq!(known.count(), names.len(), "{nodes:?}");
+}
+
 fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan {
     let mut world = World::new(1, false, 1, 0);
     change(&mut world.experiment);
