@@ -1,16 +1,16 @@
 //! How a run ended, as a summary says it.
 
 use bakeoff_crds::EndReason;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// What stands in place of a reason while a run goes on.
 const RUNNING: &str = "Running";
 
 /// How a run ended, or that it has not: one word in JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "String", into = "String")]
+#[schemars(inline)]
 pub enum RunEnding {
     /// It goes on.
     Running,
@@ -54,19 +54,5 @@ impl From<String> for RunEnding {
 impl From<RunEnding> for String {
     fn from(ending: RunEnding) -> Self {
         ending.as_str().to_owned()
-    }
-}
-
-impl JsonSchema for RunEnding {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "RunEnding".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
     }
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::facts::Children;
 use crate::settings::Settings;
 use crate::validate::{External, Validated};
+use bakeoff_analysis::index::sha256;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{PostgresUrlBackend, Resources};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -21,7 +22,6 @@ use k8s_openapi::api::core::v1::{
     ServicePort, ServiceSpec, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Where credentials are mounted, one folder for each backend and one for the results store.
@@ -60,12 +60,7 @@ pub fn cleanup_name(valid: &Validated) -> String {
 /// among them says nothing; their names are too long to stand in that of a Job.
 #[must_use]
 pub fn calibration_name(valid: &Validated, node: &str) -> String {
-    let digest = Sha256::digest(node.as_bytes());
-    let key: String = digest
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key: String = sha256(node.as_bytes()).chars().take(10).collect();
     valid.child(&format!("calibrate-{key}"))
 }
 

@@ -5,9 +5,7 @@ use crate::facts::Pool;
 use crate::validate::{self, Validated};
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{Truth, reasons};
-use bakeoff_crds::names;
 use bakeoff_crds::status::{ProgressStatus, TrialCounts};
-use kube::ResourceExt;
 
 /// Secrets are not watched (the operator may not list them), so a missing one is looked for again.
 const SECRET_RETRY_SECONDS: i64 = 15;
@@ -50,13 +48,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         draft.wake_after(QUEUE_SECONDS);
         return draft.done();
     }
-    if valid.has_external()
-        && !draft
-            .experiment
-            .finalizers()
-            .iter()
-            .any(|f| f == names::FINALIZER)
-    {
+    if valid.has_external() && !draft.has_finalizer() {
         draft.stage(Truth::Unknown, reasons::PENDING, "about to start");
         draft.act(Action::Finalizer(true));
         return draft.done();

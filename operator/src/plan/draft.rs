@@ -7,6 +7,7 @@ use crate::settings::Settings;
 use crate::trouble::Trouble;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{self, Truth, reasons};
+use bakeoff_crds::names;
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -103,6 +104,12 @@ impl<'a> Draft<'a> {
             reason: reason.to_owned(),
             message,
         });
+    }
+
+    /// Whether the experiment carries our finalizer.
+    pub fn has_finalizer(&self) -> bool {
+        let finalizers = self.experiment.finalizers();
+        finalizers.iter().any(|name| name == names::FINALIZER)
     }
 
     pub fn act(&mut self, action: Action) {

@@ -370,12 +370,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus, valid: Option<&Validat
         draft.wake_after(5);
         return draft.done();
     }
-    if draft
-        .experiment
-        .finalizers()
-        .iter()
-        .any(|f| f == names::FINALIZER)
-    {
+    if draft.has_finalizer() {
         draft.act(Action::Finalizer(false));
         draft.stage(
             Truth::Unknown,
@@ -417,12 +412,7 @@ pub fn own_secrets(draft: &Draft<'_>, valid: Option<&Validated>) -> Vec<String> 
 /// After the end: nothing but the time to live, and what a crash may have left.
 pub fn finished(mut draft: Draft<'_>) -> Plan {
     draft.tear_down();
-    if draft
-        .experiment
-        .finalizers()
-        .iter()
-        .any(|f| f == names::FINALIZER)
-    {
+    if draft.has_finalizer() {
         draft.act(Action::Finalizer(false));
     }
     let ttl = draft.experiment.spec.ttl_seconds_after_finished;
@@ -439,12 +429,7 @@ pub fn finished(mut draft: Draft<'_>) -> Plan {
 
 /// The experiment is being deleted: owner references take the children, this takes what is outside.
 pub fn deleting(mut draft: Draft<'_>, valid: Option<&Validated>) -> Plan {
-    if !draft
-        .experiment
-        .finalizers()
-        .iter()
-        .any(|f| f == names::FINALIZER)
-    {
+    if !draft.has_finalizer() {
         return draft.done();
     }
     let deleted = draft
