@@ -1,5 +1,7 @@
 //! How a backend is reached: S3 or Postgres.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +10,57 @@ use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
 
 use crate::credentials::Credentials;
-use crate::drivers::postgres::{self as pg, Connector};
-use crate::drivers::probe::{self, ProbeError};
+use crate::drivers::observation::Observation;
+use crate::drivers::postgres::Connector;
+use crate::drivers::probe::ProbeError;
 use crate::drivers::s3::conn::Dialer;
-use crate::drivers::s3::metrics::{self as backend_metrics, Observation};
 use crate::drivers::s3::{Target, TargetError};
+use crate::store::StoreError;
 
 /// The database of a Postgres server, which a plan names where it has the bucket of others.
 fn database(at: &ResolvedBackend) -> &str {
     &at.bucket
+}
+
+/// An answer that is waited for.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What a run asks of a backend, whatever its protocol.
+pub trait Driver {
+    /// Waits until the backend answers a signed or authenticated request.
+    ///
+    /// # Errors
+    /// When it does not within `patience`, or clearly never will.
+    fn probe<'a>(
+        &'a self,
+        at: &'a ResolvedBackend,
+        patience: Duration,
+    ) -> Answer<'a, Result<(), ProbeError>>;
+
+    /// A look at the backend's process; `None` when it cannot be observed now.
+    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>>;
+
+    /// Whether the backend's process can be observed at all.
+    fn observable(&self, at: &ResolvedBackend) -> bool;
+
+    /// What the backend used between two looks, where it says so.
+    fn usage(&self, before: &Observation, after: &Observation) -> Option<BackendUsage>;
+
+    /// Host and port.
+    fn place(&self) -> (&str, u16);
+
+    /// What of the measured path is a factor of its figures and no setting: its name, and in words.
+    fn habits(&self) -> (&'static str, &'static str);
+
+    /// Removes what lies below a prefix; answers how many objects.
+    ///
+    /// # Errors
+    /// When the backend does not let it.
+    fn clean<'a>(
+        &'a self,
+        at: &'a ResolvedBackend,
+        prefix: &'a str,
+    ) -> Answer<'a, Result<u64, StoreError>>;
 }
 
 /// Connections to a backend.
@@ -56,44 +100,12 @@ impl Access {
         Ok(Self::S3(Dialer::new(Arc::new(target), timeout, false)?))
     }
 
-    /// Waits until the backend answers a signed or authenticated request.
-    ///
-    /// # Errors
-    /// When it does not within `patience`, or clearly never will.
-    pub async fn wait(&self, at: &ResolvedBackend, patience: Duration) -> Result<(), ProbeError> {
-        match self {
-            Self::S3(dialer) => {
-                probe::wait(&at.name, dialer, &at.prefix, at.provisioned, patience).await
-            }
-            Self::Postgres(connector) => probe::wait_postgres(&at.name, connector, patience).await,
-        }
-    }
-
-    /// A look at the backend's process; `None` when it cannot be observed now.
-    pub async fn observe(&self, at: &ResolvedBackend) -> Option<Observation> {
-        match self {
-            Self::S3(_) => backend_metrics::observe(at.metrics_url.as_deref()?).await,
-            Self::Postgres(connector) => {
-                let client = connector.connect().await.ok()?;
-                let start_seconds = pg::observe::started(&client).await.ok()?;
-                Some(Observation {
-                    start_seconds,
-                    cpu_seconds: 0.0,
-                    resident_bytes: 0.0,
-                })
-            }
-        }
-    }
-
-    /// Whether the backend's process can be observed at all.
+    /// What a run asks of it.
     #[must_use]
-    pub fn observable(&self, at: &ResolvedBackend) -> bool {
-        matches!(self, Self::Postgres(_)) || at.metrics_url.is_some()
-    }
-
-    /// What the backend used between two looks, where it says so: SQL tells neither CPU nor memory.
-    #[must_use]
-    pub fn usage(&self, before: &Observation, after: &Observation) -> Option<BackendUsage> {
-        matches!(self, Self::S3(_)).then(|| backend_metrics::usage(before, after))
+    pub fn driver(&self) -> &dyn Driver {
+        match self {
+            Self::S3(dialer) => dialer,
+            Self::Postgres(connector) => connector,
+        }
     }
 }

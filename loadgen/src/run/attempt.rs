@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::baseline::Baselines;
 use super::gates::LeaderGate;
 use super::{Backend, Run, RunError, STORE_PATIENCE, stoppable};
-use crate::drivers::s3::metrics::{self, Observation};
+use crate::drivers::observation::{Observation, restarted};
 use crate::instrument::clock;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::{self, PartRecord};
@@ -79,7 +79,7 @@ impl Run {
             }
             None => Measured::default(),
         };
-        let after = backend.access.observe(&backend.resolved).await;
+        let after = backend.access.driver().observe(&backend.resolved).await;
         let usage = doubts.used(backend, before, after);
         let judgement = self.judged(&measured, doubts)?;
         let record = TrialRecord {
@@ -124,11 +124,11 @@ impl Run {
         doubts: &mut Doubts,
     ) -> Result<(Option<Observation>, Option<Part>), RunError> {
         let at = &backend.resolved;
-        if let Err(error) = backend.access.wait(at, BACKEND_PATIENCE).await {
+        if let Err(error) = backend.access.driver().probe(at, BACKEND_PATIENCE).await {
             doubts.add(InvalidCode::BackendUnavailable, error.to_string());
             return Ok((None, None));
         }
-        let before = backend.access.observe(at).await;
+        let before = backend.access.driver().observe(at).await;
         let gate = LeaderGate {
             control: &self.control,
             others: self.generators - 1,
@@ -393,10 +393,10 @@ impl Doubts {
         before: Option<Observation>,
         after: Option<Observation>,
     ) -> Option<BackendUsage> {
-        let access = &backend.access;
+        let access = backend.access.driver();
         match (before, after) {
             (Some(before), Some(after)) => {
-                if metrics::restarted(&before, &after) {
+                if restarted(&before, &after) {
                     let detail = format!(
                         "the backend's process started at {:.0} and not at {:.0} as before the trial",
                         after.start_seconds, before.start_seconds

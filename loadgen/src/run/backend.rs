@@ -100,18 +100,12 @@ impl Backend {
         }
     }
 
-    /// Removes what lies below a prefix of it; answers how many objects. The tables of a trial on Postgres
-    /// make room for those of the next.
+    /// Removes what lies below a prefix of it; answers how many objects.
     ///
     /// # Errors
     /// When the backend does not let it.
     pub async fn remove(&self, prefix: &str) -> Result<u64, StoreError> {
-        let at = &self.resolved;
-        if matches!(self.access, Access::Postgres(_)) {
-            return Ok(0);
-        }
-        let client = store::client(&at.endpoint, &at.region, at.path_style, &self.credentials);
-        store::remove_all(&client, &at.bucket, prefix).await
+        self.access.driver().clean(&self.resolved, prefix).await
     }
 }
 

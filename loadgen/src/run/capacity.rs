@@ -109,7 +109,11 @@ impl Run {
     ) -> Result<CapacityStep, RunError> {
         let backend = self.backend(search)?;
         let patience = self.provision_patience();
-        backend.access.wait(&backend.resolved, patience).await?;
+        backend
+            .access
+            .driver()
+            .probe(&backend.resolved, patience)
+            .await?;
         self.control.announce(&search.id, number, Some(rate));
         let gate = LeaderGate {
             control: &self.control,

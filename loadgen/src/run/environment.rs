@@ -57,23 +57,7 @@ pub(super) async fn facts(backends: &[Backend], store: &Store) -> GeneratorFacts
 
 /// What of the measured path is a factor of its figures and no setting.
 fn habits(access: &Access) -> BTreeMap<String, String> {
-    let (name, habits) = match access {
-        Access::S3(_) => (
-            "s3",
-            "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
-             checksum headers; each request is sent once",
-        ),
-        Access::Postgres(connector) if connector.encrypted() => (
-            "postgresEncrypted",
-            "one connection a worker, kept open, TCP_NODELAY, TLS without channel binding; prepared statements with \
-             binary parameters, one in flight, each its own transaction; each statement is sent once",
-        ),
-        Access::Postgres(_) => (
-            "postgres",
-            "one connection a worker, kept open, TCP_NODELAY, no TLS; prepared statements with binary parameters, \
-             one in flight, each its own transaction; each statement is sent once",
-        ),
-    };
+    let (name, habits) = access.driver().habits();
     BTreeMap::from([(name.to_owned(), habits.to_owned())])
 }
 
@@ -86,18 +70,9 @@ fn may_be_real_time() -> bool {
 /// How long a TCP connection to the backend takes to open: one round trip of the network and of
 /// both kernels, without the server's own work.
 async fn distance(backend: &Backend) -> Option<NetworkFacts> {
-    let (host, port) = match &backend.access {
-        Access::S3(dialer) => (dialer.target().host.clone(), dialer.target().port),
-        Access::Postgres(connector) => {
-            let (host, port) = connector.place();
-            (host.to_owned(), port)
-        }
-    };
+    let (host, port) = backend.access.driver().place();
     // The name is looked up once, so that no name server is measured.
-    let address = tokio::net::lookup_host((host.as_str(), port))
-        .await
-        .ok()?
-        .next()?;
+    let address = tokio::net::lookup_host((host, port)).await.ok()?.next()?;
     let mut taken = Vec::with_capacity(CONNECTS);
     for _ in 0..CONNECTS {
         let start = clock::now();

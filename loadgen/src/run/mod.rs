@@ -232,7 +232,8 @@ impl Run {
         for backend in &self.backends {
             backend
                 .access
-                .wait(&backend.resolved, self.provision_patience())
+                .driver()
+                .probe(&backend.resolved, self.provision_patience())
                 .await?;
             backend.claim().await?;
         }

@@ -230,7 +230,11 @@ fn connections_are_encrypted_as_the_url_says() {
         let connector = backend.access.postgres().unwrap().clone();
         runtime().block_on(async {
             let patience = std::time::Duration::from_secs(60);
-            let answered = backend.access.wait(&backend.resolved, patience).await;
+            let answered = backend
+                .access
+                .driver()
+                .probe(&backend.resolved, patience)
+                .await;
             answered.unwrap();
             let client = connector.connect().await.unwrap();
             let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";

@@ -1,5 +1,6 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
+mod driver;
 pub mod locks;
 pub mod log;
 pub mod log_file;
@@ -117,12 +118,6 @@ impl Connector {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
-    }
-
-    /// Host and port.
-    #[must_use]
-    pub fn place(&self) -> (&str, u16) {
-        (&self.host, self.port)
     }
 
     /// How long an operation may take.

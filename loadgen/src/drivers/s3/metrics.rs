@@ -5,18 +5,8 @@ use std::time::Duration;
 
 use bakeoff_crds::result::BackendUsage;
 
+use crate::drivers::observation::Observation;
 use crate::net;
-
-/// A look at a backend's process.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Observation {
-    /// When it started, seconds since the epoch.
-    pub start_seconds: f64,
-    /// CPU time so far, seconds.
-    pub cpu_seconds: f64,
-    /// Resident memory, bytes.
-    pub resident_bytes: f64,
-}
 
 /// The names under which the same figure is known: the Prometheus convention, and MinIO's own in
 /// the node and in the cluster metrics of version 2.
@@ -74,13 +64,6 @@ pub async fn observe(url: &str) -> Option<Observation> {
     }
 }
 
-/// Whether another process answers than before. The start time of Linux processes is read from
-/// clock ticks, so it is the same to the hundredth of a second; MinIO rounds to whole seconds.
-#[must_use]
-pub fn restarted(before: &Observation, after: &Observation) -> bool {
-    (before.start_seconds - after.start_seconds).abs() > 1.0
-}
-
 /// What a backend used between two observations.
 #[must_use]
 pub fn usage(before: &Observation, after: &Observation) -> BackendUsage {
@@ -95,6 +78,7 @@ pub fn usage(before: &Observation, after: &Observation) -> BackendUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::observation::restarted;
 
     #[test]
     fn reads_both_dialects_and_sees_a_restart() {

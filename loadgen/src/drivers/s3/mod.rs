@@ -1,6 +1,7 @@
 //! S3 on the measured path: one HTTP/1.1 connection per worker, own signing, no retries.
 
 pub mod conn;
+mod driver;
 pub mod metrics;
 pub mod null;
 pub mod ops;

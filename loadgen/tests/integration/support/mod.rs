@@ -197,7 +197,8 @@ pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backe
     let backend = Backend::new(resolved, credentials()).unwrap();
     backend
         .access
-        .wait(&backend.resolved, Duration::from_secs(60))
+        .driver()
+        .probe(&backend.resolved, Duration::from_secs(60))
         .await
         .unwrap();
     backend

@@ -1,0 +1,72 @@
+//! What a run asks of a Postgres server.
+
+use std::time::Duration;
+
+use bakeoff_crds::result::BackendUsage;
+use bakeoff_crds::run::ResolvedBackend;
+
+use super::{Connector, observe};
+use crate::drivers::access::{Answer, Driver};
+use crate::drivers::observation::Observation;
+use crate::drivers::probe::{self, ProbeError};
+use crate::store::StoreError;
+
+impl Driver for Connector {
+    fn probe<'a>(
+        &'a self,
+        at: &'a ResolvedBackend,
+        patience: Duration,
+    ) -> Answer<'a, Result<(), ProbeError>> {
+        Box::pin(probe::wait_postgres(&at.name, self, patience))
+    }
+
+    fn observe<'a>(&'a self, _at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
+        Box::pin(async {
+            let client = self.connect().await.ok()?;
+            let start_seconds = observe::started(&client).await.ok()?;
+            Some(Observation {
+                start_seconds,
+                cpu_seconds: 0.0,
+                resident_bytes: 0.0,
+            })
+        })
+    }
+
+    fn observable(&self, _at: &ResolvedBackend) -> bool {
+        true
+    }
+
+    /// SQL tells neither CPU nor memory.
+    fn usage(&self, _before: &Observation, _after: &Observation) -> Option<BackendUsage> {
+        None
+    }
+
+    fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    fn habits(&self) -> (&'static str, &'static str) {
+        if self.encrypted() {
+            (
+                "postgresEncrypted",
+                "one connection a worker, kept open, TCP_NODELAY, TLS without channel binding; prepared statements with \
+             binary parameters, one in flight, each its own transaction; each statement is sent once",
+            )
+        } else {
+            (
+                "postgres",
+                "one connection a worker, kept open, TCP_NODELAY, no TLS; prepared statements with binary parameters, \
+             one in flight, each its own transaction; each statement is sent once",
+            )
+        }
+    }
+
+    /// The tables of a trial make room for those of the next.
+    fn clean<'a>(
+        &'a self,
+        _at: &'a ResolvedBackend,
+        _prefix: &'a str,
+    ) -> Answer<'a, Result<u64, StoreError>> {
+        Box::pin(async { Ok(0) })
+    }
+}

@@ -1,0 +1,60 @@
+//! What a run asks of an S3 server.
+
+use std::time::Duration;
+
+use bakeoff_crds::result::BackendUsage;
+use bakeoff_crds::run::ResolvedBackend;
+
+use super::conn::Dialer;
+use super::metrics;
+use crate::drivers::access::{Answer, Driver};
+use crate::drivers::observation::Observation;
+use crate::drivers::probe::{self, ProbeError};
+use crate::store::{self, StoreError};
+
+impl Driver for Dialer {
+    fn probe<'a>(
+        &'a self,
+        at: &'a ResolvedBackend,
+        patience: Duration,
+    ) -> Answer<'a, Result<(), ProbeError>> {
+        let may_create = at.provisioned;
+        Box::pin(probe::wait(
+            &at.name, self, &at.prefix, may_create, patience,
+        ))
+    }
+
+    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
+        Box::pin(async { metrics::observe(at.metrics_url.as_deref()?).await })
+    }
+
+    fn observable(&self, at: &ResolvedBackend) -> bool {
+        at.metrics_url.is_some()
+    }
+
+    fn usage(&self, before: &Observation, after: &Observation) -> Option<BackendUsage> {
+        Some(metrics::usage(before, after))
+    }
+
+    fn place(&self) -> (&str, u16) {
+        (&self.target().host, self.target().port)
+    }
+
+    fn habits(&self) -> (&'static str, &'static str) {
+        (
+            "s3",
+            "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
+             checksum headers; each request is sent once",
+        )
+    }
+
+    fn clean<'a>(
+        &'a self,
+        at: &'a ResolvedBackend,
+        prefix: &'a str,
+    ) -> Answer<'a, Result<u64, StoreError>> {
+        let keys = &self.target().credentials;
+        let client = store::client(&at.endpoint, &at.region, at.path_style, keys);
+        Box::pin(async move { store::remove_all(&client, &at.bucket, prefix).await })
+    }
+}
