@@ -1,14 +1,14 @@
 //! Does what a plan asks for. (I/O.)
 
 use crate::context::{Context, Seat};
+use crate::controllers::experiment::facts::Kind;
+use crate::controllers::experiment::observe::node_labels;
+use crate::controllers::experiment::plan::{self, Action, Child, Credentials, Note, Plan};
 use crate::error::{Error, api, exists_already, is_going_away, is_missing};
-use crate::facts::Kind;
 use crate::metrics::{Reason, TrialOutcome};
-use crate::observe::node_labels;
-use crate::plan::{self, Action, Child, Credentials, Note, Plan};
-use crate::queue;
 use crate::settings::DefaultResults;
 use bakeoff_crds::{Experiment, ExperimentStatus, names};
+use bakeoff_rules::queue;
 use futures::future::try_join_all;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;

@@ -3,7 +3,7 @@
 //! One watch for each kind, restricted to the operator's own label. Each event wakes the experiment
 //! that the object belongs to. A standby keeps the caches warm and wakes nobody.
 
-use crate::facts::Children;
+use crate::controllers::experiment::facts::Children;
 use bakeoff_crds::{Experiment, names};
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedSender;

@@ -1,8 +1,8 @@
 //! All flags and environment variables, read once.
 
-use crate::catalogue::Catalogue;
 use crate::settings::{DefaultResults, Settings};
 use anyhow::Context as _;
+use bakeoff_rules::catalogue::Catalogue;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

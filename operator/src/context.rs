@@ -1,14 +1,14 @@
 //! What a reconcile holds on to. (I/O handles; the decisions are elsewhere.)
 
 use crate::caches::{Caches, Wake};
+use crate::controllers::experiment::progress::Asked;
 use crate::error::Error;
-use crate::facts::Pool;
 use crate::lease::Tenure;
 use crate::made::Made;
 use crate::metrics::Metrics;
-use crate::progress::Asked;
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
+use bakeoff_rules::queue::Pool;
 use kube::Client;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;

@@ -4,7 +4,7 @@
 //! watches. Without this memory that pass would make them once more, and would count them as gone when the
 //! experiment ends just then. (Controllers of Kubernetes keep such *expectations* for the same reason.)
 
-use crate::facts::{Children, Kind};
+use crate::controllers::experiment::facts::{Children, Kind};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 

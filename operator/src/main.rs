@@ -2,25 +2,16 @@
 
 mod act;
 mod app;
-mod build;
 mod caches;
-mod catalogue;
 mod config;
 mod context;
-mod equality;
+mod controllers;
 mod error;
-mod facts;
 mod http;
 mod lease;
 mod made;
 mod metrics;
-mod observe;
-mod plan;
-mod progress;
-mod queue;
 mod settings;
-mod trouble;
-mod validate;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

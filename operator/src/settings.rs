@@ -1,6 +1,7 @@
 //! What the operator is configured with: plain data that the pure parts may hold. (Pure.)
 
-use crate::catalogue::Catalogue;
+use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::validate::Offer;
 
 /// Everything the pure parts need to know of the installation.
 #[derive(Clone, Debug)]
@@ -17,6 +18,17 @@ pub struct Settings {
     pub results: Option<DefaultResults>,
     /// The version of the API server.
     pub kubernetes_version: String,
+}
+
+impl Settings {
+    /// What experiments may ask for.
+    #[must_use]
+    pub fn offer(&self) -> Offer<'_> {
+        Offer {
+            catalogue: &self.catalogue,
+            results_store: self.results.is_some(),
+        }
+    }
 }
 
 /// The chart's own results store. Its credentials are copied into a Secret beside each experiment.

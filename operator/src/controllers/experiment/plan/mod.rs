@@ -14,10 +14,10 @@ mod running;
 pub use action::{Action, Child, Credentials, Note, Plan, pass};
 use draft::Draft;
 
-use crate::facts::Observed;
+use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
-use crate::validate;
 use bakeoff_crds::Experiment;
+use bakeoff_rules::validate;
 
 /// What is to be done about this experiment now.
 #[must_use]
@@ -27,7 +27,7 @@ pub fn plan(experiment: &Experiment, settings: &Settings, observed: &Observed) -
         return ending::finished(draft);
     }
     let deleting = experiment.metadata.deletion_timestamp.is_some();
-    match validate::spec(experiment, settings) {
+    match validate::spec(experiment, settings.offer()) {
         Ok(valid) if deleting => ending::deleting(draft, Some(&valid)),
         Err(_) if deleting => ending::deleting(draft, validate::salvage(experiment).as_ref()),
         Ok(valid) if draft.status.ending.is_some() => ending::end(draft, Some(&valid)),

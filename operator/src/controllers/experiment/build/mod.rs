@@ -11,9 +11,9 @@ pub mod profile;
 mod tests;
 
 use crate::settings::Settings;
-use crate::validate::Validated;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
+use bakeoff_rules::validate::Validated;
 use k8s_openapi::api::core::v1::{
     Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret, SecurityContext,
 };

@@ -1,10 +1,10 @@
 //! A plan in the making. (Pure.)
 
 use super::{Action, Child, Note, Plan};
-use crate::facts::{Kind, Observed};
+use crate::controllers::experiment::facts::{Kind, Observed};
+use crate::controllers::experiment::trouble::Trouble;
 use crate::made::TRUSTED_SECONDS;
 use crate::settings::Settings;
-use crate::trouble::Trouble;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::names;

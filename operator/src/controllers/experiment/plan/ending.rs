@@ -6,13 +6,15 @@
 use super::preparing::environment;
 use super::running::created;
 use super::{Action, Draft, Plan};
-use crate::build::{Role, backend, jobs, plan as run_plan};
-use crate::facts::{JobState, Kind, container_end, job_state, termination};
-use crate::validate::Validated;
+use crate::controllers::experiment::build::{Role, backend, jobs, plan as run_plan};
+use crate::controllers::experiment::facts::{
+    JobState, Kind, container_end, job_state, termination,
+};
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Ending, Outcome, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
+use bakeoff_rules::validate::Validated;
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! Everything that differs between the kinds of provisioned backends: a new kind is one more arm. (Pure.)
 
 use super::USER;
-use crate::validate::{ValidBackend, Validated};
 use bakeoff_crds::spec::{BackendKind, Resources};
 use bakeoff_crds::{durability, names};
+use bakeoff_rules::validate::{ValidBackend, Validated};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.

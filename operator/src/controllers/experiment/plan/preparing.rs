@@ -1,15 +1,16 @@
 //! Before the first trial: calibrate the nodes, provision the backends. (Pure.)
 
 use super::{Action, Credentials, Draft};
-use crate::build::profile::profile;
-use crate::build::{self, Role, backend, guard, jobs, plan as run_plan};
-use crate::facts::{JobState, Kind, is_ready, job_state, termination};
-use crate::trouble::Trouble;
-use crate::validate::Validated;
-use crate::{equality, trouble};
+use crate::controllers::experiment::build::profile::profile;
+use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, plan as run_plan};
+use crate::controllers::experiment::facts::{JobState, Kind, is_ready, job_state, termination};
+use crate::controllers::experiment::trouble;
+use crate::controllers::experiment::trouble::Trouble;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
+use bakeoff_rules::equality;
+use bakeoff_rules::validate::Validated;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;

@@ -8,12 +8,12 @@ use super::{
     Role, USER, container_security, guaranteed, labels, metadata, node_selector, pod_security,
     pull_policy, selector, undisturbed,
 };
-use crate::facts::Children;
+use crate::controllers::experiment::facts::Children;
 use crate::settings::Settings;
-use crate::validate::{External, Validated};
 use bakeoff_analysis::index::sha256;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{PostgresUrlBackend, Resources};
+use bakeoff_rules::validate::{External, Validated};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,

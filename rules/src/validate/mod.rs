@@ -8,8 +8,7 @@ mod refusal;
 
 pub use refusal::Refusal;
 
-use crate::facts::Observed;
-use crate::settings::Settings;
+use crate::catalogue::Catalogue;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
 use bakeoff_crds::schedule;
@@ -17,7 +16,7 @@ use bakeoff_crds::spec::{
     Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
     PostgresUrlBackend, RedisLock, Resources, S3Backend, WorkloadKind,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An experiment that can be planned.
 #[derive(Clone, Debug)]
@@ -126,11 +125,20 @@ impl Validated {
     }
 }
 
+/// What an installation offers to experiments.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// Images of the backends.
+    pub catalogue: &'a Catalogue,
+    /// Whether it has a results store of its own.
+    pub results_store: bool,
+}
+
 /// Checks the spec by itself.
 ///
 /// # Errors
 /// The first refusal, in the order in which a reader would mend them.
-pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, Refusal> {
+pub fn spec(experiment: &Experiment, offer: Offer<'_>) -> Result<Validated, Refusal> {
     let meta = &experiment.metadata;
     let id = ExperimentId {
         namespace: meta
@@ -150,7 +158,7 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
     let backends = spec
         .backends
         .iter()
-        .map(|b| backend(b, settings))
+        .map(|b| backend(b, offer))
         .collect::<Result<Vec<_>, _>>()?;
     for workload in &spec.workloads {
         if workload.member().is_none() || schedule::cells(workload).is_empty() {
@@ -171,14 +179,14 @@ pub fn spec(experiment: &Experiment, settings: &Settings) -> Result<Validated, R
         })?;
     }
     decision(spec)?;
-    if spec.results.s3.is_none() && settings.results.is_none() {
+    if spec.results.s3.is_none() && !offer.results_store {
         return Err(Refusal::NoResultsStore);
     }
     Ok(Validated {
         id,
         spec: spec.clone(),
         backends,
-        lock: lock(spec, settings)?,
+        lock: lock(spec, offer)?,
         trials,
     })
 }
@@ -260,7 +268,7 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
     }
 }
 
-fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refusal> {
+fn backend(backend: &Backend, offer: Offer<'_>) -> Result<ValidBackend, Refusal> {
     let union = || Refusal::Union(format!("backend {}", backend.name));
     let kind = backend.kind().ok_or_else(union)?;
     if let Some(external) = External::of(backend) {
@@ -274,14 +282,14 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
         });
     }
     let version = backend.version().unwrap_or_default();
-    let image = settings
+    let image = offer
         .catalogue
         .image(kind, version)
         .ok_or_else(|| Refusal::UnknownVersion {
             backend: format!("backend {}", backend.name),
             kind: kind.as_str(),
             version: version.to_owned(),
-            known: known(settings, kind),
+            known: known(offer, kind),
         })?;
     Ok(ValidBackend {
         name: backend.name.clone(),
@@ -294,8 +302,8 @@ fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refus
 }
 
 /// The known versions of a kind, for people.
-fn known(settings: &Settings, kind: BackendKind) -> String {
-    let versions = settings.catalogue.versions(kind);
+fn known(offer: Offer<'_>, kind: BackendKind) -> String {
+    let versions = offer.catalogue.versions(kind);
     if versions.is_empty() {
         "none".to_owned()
     } else {
@@ -315,17 +323,17 @@ fn lock_server(lock: &RedisLock, image: &str) -> ValidBackend {
     }
 }
 
-fn lock(spec: &ExperimentSpec, settings: &Settings) -> Result<Option<ValidBackend>, Refusal> {
+fn lock(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Option<ValidBackend>, Refusal> {
     let Some(lock) = spec.redis_lock() else {
         return Ok(None);
     };
     let kind = BackendKind::Redis;
-    let image = settings.catalogue.image(kind, &lock.version);
+    let image = offer.catalogue.image(kind, &lock.version);
     let image = image.ok_or_else(|| Refusal::UnknownVersion {
         backend: "casRace.lock".to_owned(),
         kind: kind.as_str(),
         version: lock.version.to_string(),
-        known: known(settings, kind),
+        known: known(offer, kind),
     })?;
     Ok(Some(lock_server(lock, image)))
 }
@@ -345,10 +353,14 @@ fn settings_of(backend: &Backend) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// The first refusal.
-pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusal> {
+pub fn surroundings(
+    valid: &Validated,
+    secrets: &BTreeMap<String, BTreeSet<String>>,
+    nodes: &[NodeFacts],
+) -> Result<(), Refusal> {
     for (secret, keys) in valid.user_secrets() {
         let secret = secret.to_owned();
-        let Some(found) = observed.secrets.get(&secret) else {
+        let Some(found) = secrets.get(&secret) else {
             return Err(Refusal::SecretMissing { secret, keys });
         };
         if let Some(key) = keys.iter().find(|key| !found.contains(*key)) {
@@ -356,7 +368,7 @@ pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusa
             return Err(Refusal::SecretIncomplete { secret, key, keys });
         }
     }
-    if observed.nodes.is_empty() {
+    if nodes.is_empty() {
         let labels: Vec<String> = valid
             .spec
             .equipment
@@ -375,14 +387,14 @@ pub fn surroundings(valid: &Validated, observed: &Observed) -> Result<(), Refusa
             "a backend",
             "equipment.resources",
             &valid.spec.equipment.resources,
-            &observed.nodes,
+            nodes,
         )?;
     }
     fits(
         "a generator",
         "generators.resources",
         &valid.spec.generators.resources,
-        &observed.nodes,
+        nodes,
     )
 }
 

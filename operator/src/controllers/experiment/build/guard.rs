@@ -2,8 +2,8 @@
 
 use super::{Role, labels, metadata, selector};
 use crate::settings::Settings;
-use crate::validate::Validated;
 use bakeoff_crds::names;
+use bakeoff_rules::validate::Validated;
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,

@@ -1,12 +1,12 @@
 //! What is made for servers that stand beside a backend.
 
 use super::{backend, guard, jobs, plan, profile::profile};
-use crate::catalogue::Catalogue;
-use crate::facts::Observed;
+use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
-use crate::validate::{self, Refusal, Validated};
 use bakeoff_crds::Experiment;
 use bakeoff_crds::names;
+use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::validate::{self, Refusal, Validated};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -39,7 +39,10 @@ fn experiment(backend: Value, race: Value) -> Experiment {
 
 fn valid(lock: Value) -> Result<Validated, Refusal> {
     let backend = json!({"name": "lock", "postgres": {"version": "18.4"}});
-    validate::spec(&experiment(backend, json!({"lock": lock})), &settings())
+    validate::spec(
+        &experiment(backend, json!({"lock": lock})),
+        settings().offer(),
+    )
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn an_unknown_version_of_the_lock_is_refused_with_the_known_ones() {
 
 fn external(url: Value) -> Validated {
     let backend = json!({"name": "theirs", "postgresUrl": url});
-    validate::spec(&experiment(backend, json!({})), &settings()).unwrap()
+    validate::spec(&experiment(backend, json!({})), settings().offer()).unwrap()
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
             let keys = keys.iter().map(|key| (*key).to_owned()).collect();
             observed.secrets.insert("db".to_owned(), keys);
         }
-        validate::surroundings(&valid, &observed).unwrap_err()
+        validate::surroundings(&valid, &observed.secrets, &observed.nodes).unwrap_err()
     };
     let missing = with(None);
     assert_eq!(missing.reason(), "SecretMissing");

@@ -1,6 +1,6 @@
 //! What a plan asks for: printable data, executed elsewhere. (Pure.)
 
-use crate::facts::Kind;
+use crate::controllers::experiment::facts::Kind;
 use bakeoff_crds::ExperimentStatus;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;

@@ -3,12 +3,12 @@
 //! Beside the reconciles and not in them: a generator that is slow to answer would hold up one of the few passes
 //! that all experiments share. An answer that brings news wakes its experiment.
 
-use crate::build::jobs;
 use crate::context::Context;
-use crate::facts::Children;
-use crate::validate::Validated;
+use crate::controllers::experiment::build::jobs;
+use crate::controllers::experiment::facts::Children;
 use bakeoff_crds::run::Progress;
 use bakeoff_crds::{Experiment, names};
+use bakeoff_rules::validate::Validated;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;

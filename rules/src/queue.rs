@@ -1,11 +1,25 @@
 //! Who may measure on a node pool: one experiment at a time, first come first served. (Pure.)
 
-use crate::facts::Pool;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::conditions::{self, STALLED};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Whether the node pool is free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// It is, or this experiment holds it.
+    #[default]
+    Free,
+    /// Another one holds it, or is first in the queue.
+    Taken {
+        /// `namespace/name` of that one.
+        by: String,
+        /// How many are before this one, the holder included.
+        ahead: usize,
+    },
+}
 
 /// The labels of a node, by its name.
 pub type NodeLabels = BTreeMap<String, BTreeMap<String, String>>;

@@ -5,16 +5,16 @@ use super::preparing::{
     overdue, prepare,
 };
 use super::{Action, Draft, Plan, ending};
-use crate::build::{Role, jobs, plan as run_plan};
-use crate::equality;
-use crate::facts::{
+use crate::controllers::experiment::build::{Role, jobs, plan as run_plan};
+use crate::controllers::experiment::facts::{
     JobState, Kind, container_end, is_ready, job_state, termination, unready_since,
 };
-use crate::validate::Validated;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Failure, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
+use bakeoff_rules::equality;
+use bakeoff_rules::validate::Validated;
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

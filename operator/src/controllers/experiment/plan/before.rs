@@ -1,11 +1,11 @@
 //! Before the start: checked, suspended or queued. (Pure.)
 
 use super::{Action, Draft, Plan};
-use crate::facts::Pool;
-use crate::validate::{self, Validated};
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::status::{ProgressStatus, TrialCounts};
+use bakeoff_rules::queue::Pool;
+use bakeoff_rules::validate::{self, Validated};
 
 /// Secrets are not watched (the operator may not list them), so a missing one is looked for again.
 const SECRET_RETRY_SECONDS: i64 = 15;
@@ -35,7 +35,9 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         }
         return draft.done();
     }
-    if let Err(refusal) = validate::surroundings(valid, draft.observed) {
+    if let Err(refusal) =
+        validate::surroundings(valid, &draft.observed.secrets, &draft.observed.nodes)
+    {
         draft.wake_after(SECRET_RETRY_SECONDS);
         return draft.refuse(refusal.reason(), &refusal.to_string());
     }

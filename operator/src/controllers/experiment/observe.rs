@@ -1,13 +1,14 @@
 //! Collects what a decision needs. (I/O.)
 
-use crate::build::{backend, jobs};
 use crate::context::Context;
+use crate::controllers::experiment::build::{backend, jobs};
+use crate::controllers::experiment::facts::{Observed, image_sizes, node_facts};
+use crate::controllers::experiment::progress;
 use crate::error::{Error, api};
-use crate::facts::{Observed, Pool, image_sizes, node_facts};
-use crate::progress;
-use crate::queue::{self, NodeLabels};
-use crate::validate::{self, Validated};
 use bakeoff_crds::Experiment;
+use bakeoff_rules::queue::Pool;
+use bakeoff_rules::queue::{self, NodeLabels};
+use bakeoff_rules::validate::{self, Validated};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -41,7 +42,7 @@ pub async fn observe(experiment: &Experiment, ctx: &Arc<Context>) -> Result<Obse
             ..Default::default()
         });
     }
-    let valid = validate::spec(experiment, &ctx.settings)
+    let valid = validate::spec(experiment, ctx.settings.offer())
         .ok()
         .or_else(|| validate::salvage(experiment));
     let secrets = match &valid {

@@ -2,12 +2,10 @@
 //! stale observations, clock jumps, and people who cancel, suspend and delete.
 
 use super::{Action, Child, Plan, pass, plan};
-use crate::build::jobs;
-use crate::catalogue::Catalogue;
-use crate::facts::{Children, JobState, Kind, Observed, Pool, job_state};
+use crate::controllers::experiment::build::jobs;
+use crate::controllers::experiment::facts::{Children, JobState, Kind, Observed, job_state};
 use crate::made::Made;
 use crate::settings::{DefaultResults, Settings};
-use crate::validate;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
@@ -16,6 +14,9 @@ use bakeoff_crds::run::{
 };
 use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
 use bakeoff_crds::{Experiment, ExperimentStatus};
+use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::queue::Pool;
+use bakeoff_rules::validate;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -131,7 +132,9 @@ impl World {
     }
 
     fn of(experiment: Experiment, seed: u64, failures: u32) -> Self {
-        let planned = validate::spec(&experiment, &settings()).unwrap().trials;
+        let planned = validate::spec(&experiment, settings().offer())
+            .unwrap()
+            .trials;
         let keys = BTreeSet::from([
             names::SECRET_ACCESS_KEY_ID.to_owned(),
             names::SECRET_SECRET_ACCESS_KEY.to_owned(),
@@ -676,7 +679,7 @@ proptest! {
 
 #[test]
 fn what_completed_says_is_what_ran() {
-    let valid = validate::spec(&experiment(false, 1), &settings()).unwrap();
+    let valid = validate::spec(&experiment(false, 1), settings().offer()).unwrap();
     let of = |done: i32| {
         let counts = TrialCounts {
             planned: valid.trials,
@@ -724,7 +727,7 @@ fn a_node_that_joins_takes_no_calibration_away() {
         world.nodes = BTreeSet::from(names);
     }
     world.nodes.insert("n0");
-    let valid = validate::spec(&world.experiment, &settings()).unwrap();
+    let valid = validate::spec(&world.experiment, settings().offer()).unwrap();
     let settings = settings();
     let observed = world.observe();
     let draft = super::Draft::new(&world.experiment, &settings, &observed);
@@ -820,7 +823,7 @@ fn pods_meet_the_restricted_standard_and_are_guaranteed() {
 }
 
 fn restricted_and_guaranteed(experiment: &Experiment) {
-    let valid = validate::spec(experiment, &settings()).unwrap();
+    let valid = validate::spec(experiment, settings().offer()).unwrap();
     let mut specs = vec![
         jobs::run(&valid, &settings(), 0),
         jobs::report(&valid, &settings(), 0),
@@ -829,8 +832,15 @@ fn restricted_and_guaranteed(experiment: &Experiment) {
     .map(|job| job.spec.unwrap().template.spec.unwrap())
     .collect::<Vec<_>>();
     for backend in valid.provisioned() {
-        let profile = crate::build::profile::profile(&valid, backend).unwrap();
-        let set = crate::build::backend::stateful_set(&valid, backend, &profile, &settings(), &[]);
+        let profile =
+            crate::controllers::experiment::build::profile::profile(&valid, backend).unwrap();
+        let set = crate::controllers::experiment::build::backend::stateful_set(
+            &valid,
+            backend,
+            &profile,
+            &settings(),
+            &[],
+        );
         specs.push(set.spec.unwrap().template.spec.unwrap());
     }
     for pod in specs {

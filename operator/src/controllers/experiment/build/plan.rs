@@ -4,12 +4,12 @@ use super::backend::endpoint;
 use super::jobs::{CREDENTIALS, RESULTS_FOLDER, plan_name};
 use super::profile::profile;
 use super::{Role, metadata};
-use crate::facts::{Observed, is_ready, ready_since};
+use crate::controllers::experiment::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
-use crate::validate::{External, ValidBackend, Validated};
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
+use bakeoff_rules::validate::{External, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
 

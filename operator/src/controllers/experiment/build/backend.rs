@@ -8,9 +8,9 @@ use super::{
     selector, undisturbed,
 };
 use crate::settings::Settings;
-use crate::validate::{ValidBackend, Validated};
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
+use bakeoff_rules::validate::{ValidBackend, Validated};
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };

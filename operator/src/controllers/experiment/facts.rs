@@ -3,6 +3,7 @@
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress, Termination};
+use bakeoff_rules::queue::Pool;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -33,21 +34,6 @@ pub struct Observed {
     pub pool: Pool,
     /// What generator 0 says, while it runs.
     pub progress: Option<Progress>,
-}
-
-/// Whether the node pool is free.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Pool {
-    /// It is, or this experiment holds it.
-    #[default]
-    Free,
-    /// Another one holds it, or is first in the queue.
-    Taken {
-        /// `namespace/name` of that one.
-        by: String,
-        /// How many are before this one, the holder included.
-        ahead: usize,
-    },
 }
 
 /// The sizes of the images that a node holds, by each of their names.

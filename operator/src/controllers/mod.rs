@@ -1,0 +1,3 @@
+//! One folder for each resource that the operator sees to.
+
+pub mod experiment;
