@@ -61,6 +61,8 @@ pub mod reasons {
     pub const CLEANUP_FAILED: &str = "CleanupFailed";
     /// Event: the report could not be written.
     pub const REPORT_FAILED: &str = "ReportFailed";
+    /// Event: this version of the operator does not understand the object.
+    pub const UNREADABLE: &str = "Unreadable";
 }
 
 /// The status of a condition.

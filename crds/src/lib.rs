@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod durability;
 pub mod ending;
 pub mod figure;
+pub mod identity;
 pub mod names;
 pub mod quantity;
 pub mod reference;

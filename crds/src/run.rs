@@ -6,6 +6,7 @@
 //! an API token.
 
 use crate::ending::EndReason;
+use crate::identity::Identity;
 use crate::spec::{BackendKind, ExperimentSpec};
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
 use jiff::Timestamp;
@@ -19,26 +20,6 @@ pub const MANIFEST_SCHEMA: &str = "manifest.bakeoff.dev/v1";
 /// The longest termination message that a kubelet keeps.
 pub const TERMINATION_LIMIT: usize = 4_096;
 
-/// The identity of an experiment: results of another uid are never touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExperimentId {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-    /// The uid.
-    pub uid: String,
-}
-
-impl ExperimentId {
-    /// `<namespace>/<name>/<uid>`: the folder of the run in the results store.
-    #[must_use]
-    pub fn prefix(&self) -> String {
-        format!("{}/{}/{}", self.namespace, self.name, self.uid)
-    }
-}
-
 /// Everything a generator needs to run the trials, and a reviewer to repeat them. No credentials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,7 +27,7 @@ pub struct RunPlan {
     /// [`RUN_SCHEMA`].
     pub schema_version: String,
     /// Whose run this is.
-    pub experiment: ExperimentId,
+    pub experiment: Identity,
     /// What was asked for.
     pub spec: ExperimentSpec,
     /// The backends, as they were provisioned.

@@ -1,6 +1,6 @@
 //! Every example is a manifest that the API knows to the last field, and that the operator would start.
 
-use bakeoff_crds::spec::{BackendKind, ExperimentSpec, WorkloadKind};
+use bakeoff_crds::spec::{ExperimentSpec, Origin, Product, WorkloadKind};
 use bakeoff_crds::{Experiment, schedule};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -106,21 +106,21 @@ fn every_example_uses_versions_of_the_catalogue() {
     for (name, text) in examples() {
         let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
         if let Some(lock) = experiment.spec.redis_lock() {
-            let kind = BackendKind::Redis.as_str();
+            let kind = Product::Redis.as_str();
             for values in &files {
                 let image = &values["catalogue"][kind][&*lock.version];
                 assert!(image.is_string(), "{name}: {}", lock.version);
             }
         }
         for backend in &experiment.spec.backends {
-            let (Some(kind), Some(version)) = (backend.kind(), backend.version()) else {
+            let Some(Origin::Provisioned(release)) = backend.origin() else {
                 continue;
             };
-            assert_ne!(kind, BackendKind::S3);
             for values in &files {
                 assert!(
-                    values["catalogue"][kind.as_str()][version].is_string(),
-                    "{name}: {version}"
+                    values["catalogue"][release.product.as_str()][&*release.version].is_string(),
+                    "{name}: {}",
+                    release.version
                 );
             }
         }

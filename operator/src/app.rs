@@ -1,29 +1,28 @@
-//! Wiring: client, caches, lease, controller, HTTP. (I/O.)
+//! Wiring: client, caches, lease, controllers, HTTP. (I/O.)
 
-use crate::act;
-use crate::caches::Caches;
+use crate::act::Writer;
+use crate::caches::{Caches, Wake};
 use crate::config::Config;
-use crate::context::Context;
-use crate::controllers::experiment::observe::observe;
-use crate::controllers::experiment::plan::plan;
-use crate::error::Error;
+use crate::controllers::experiment::{self, Context, Watched};
 use crate::http::{self, Shown};
 use crate::lease::{self, Tenure};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::names::FIELD_MANAGER;
 use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
+use kube::Client;
 use kube::api::Api;
-use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Client, ResourceExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Reconciles at the same time. A pass waits for the API server and hardly for anything else: more of them at once
@@ -39,99 +38,166 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let version = client.apiserver_version().await?.git_version;
     let settings = config.settings(version)?;
     let stop = CancellationToken::new();
-    let (leading_tx, mut leading) = watch::channel(false);
-    let (wake, woken) = futures::channel::mpsc::unbounded();
-    let watched = (!config.watch_namespace.is_empty()).then_some(config.watch_namespace.as_str());
-    let (caches, watches) = Caches::start(&client, watched, &wake, &leading);
-    let caches = Arc::new(caches);
+    stop_on_signal(stop.clone())?;
     let shown = Shown {
         metrics: Arc::new(Metrics::new()),
         ready: Arc::new(AtomicBool::new(false)),
-        experiments: Arc::new(OnceLock::new()),
+        look: Arc::new(OnceLock::new()),
     };
+    let listener = tokio::net::TcpListener::bind(config.http_address).await?;
+    let server = tokio::spawn(http::serve(listener, shown.clone(), stop.clone()));
+    let mut lease = Candidate::new(&client, &config);
 
+    let (wake, woken) = futures::channel::mpsc::unbounded();
+    let (caches, watches) = Caches::start::<Experiment, Watched>(
+        &client,
+        config.watched_namespace(),
+        &wake,
+        &lease.leading,
+    );
     let mut tasks = JoinSet::new();
     for watch in watches {
         tasks.spawn(watch);
     }
-    let listener = tokio::net::TcpListener::bind(config.http_address).await?;
-    let server = tokio::spawn(http::serve(listener, shown.clone(), stop.clone()));
-    stop_on_signal(stop.clone())?;
-
-    let lease_stop = CancellationToken::new();
-    let leases = Api::namespaced(client.clone(), &config.namespace);
-    let tenure = Tenure::default();
-    let mut lease = tokio::spawn(lease::hold(
-        leases,
-        config.lease_name.clone(),
-        config.identity.clone(),
-        tenure.clone(),
-        leading_tx,
-        lease_stop.clone(),
-    ));
-
     caches.ready().await;
     shown.ready.store(true, Ordering::Relaxed);
     tracing::info!(identity = %config.identity, "caches are filled; waiting for the lease");
 
-    let mut lost = false;
-    tokio::select! {
+    let leader = Leader {
+        client,
+        config,
+        settings,
+        caches,
+        shown,
+        tenure: lease.tenure.clone(),
+        stop: stop.clone(),
+    };
+    let mut leading = lease.leading.clone();
+    let lost = tokio::select! {
         // The guard that `wait_for` returns locks the channel: it must not live while the lease is renewed.
-        _ = async { leading.wait_for(|leads| *leads).await.is_ok() } => {
-            tracing::info!("leading");
-            shown.metrics.leading.set(1);
-            let experiments = match watched {
-                Some(namespace) => Api::namespaced(client.clone(), namespace),
-                None => Api::all(client.clone()),
-            };
-            let controller = Controller::new(experiments, watcher::Config::default())
-                .with_config(controller::Config::default().concurrency(CONCURRENCY))
-                .graceful_shutdown_on({ let stop = stop.clone(); async move { stop.cancelled().await } })
-                .reconcile_on(woken);
-            let store = controller.store();
-            let _ = shown.experiments.set(store.clone());
-            let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(config.identity.clone()) };
-            let recorder = Recorder::new(client.clone(), reporter);
-            let ctx = Arc::new(Context {
-                client,
-                recorder,
-                settings,
-                caches,
-                experiments: store,
-                metrics: shown.metrics.clone(),
-                wake,
-                tenure,
-                remembered: Mutex::default(),
-            });
-            let gone = ctx.clone();
-            let work = controller.run(reconcile, on_error, ctx).for_each(move |result| {
-                match result {
-                    // The last children of a deleted experiment woke it: its pool may be free now.
-                    Err(controller::Error::ObjectNotFound(_)) => act::forget_deleted(&gone),
-                    Err(error) => tracing::debug!(%error, "reconcile"),
-                    Ok(_) => {}
-                }
-                std::future::ready(())
-            });
-            tokio::select! {
-                () = work => {}
-                _ = &mut lease => lost = true,
-            }
-        }
-        () = stop.cancelled() => {}
-        _ = &mut lease => lost = true,
-    }
+        _ = async { leading.wait_for(|leads| *leads).await.is_ok() } => tokio::select! {
+            () = leader.lead(wake, woken) => false,
+            _ = &mut lease.held => true,
+        },
+        () = stop.cancelled() => false,
+        _ = &mut lease.held => true,
+    };
     // Only now, when no reconcile writes any more, another replica may lead.
     stop.cancel();
-    lease_stop.cancel();
     if !lost {
-        let _ = lease.await;
+        lease.give_back().await;
     }
     tasks.abort_all();
     server.await??;
     anyhow::ensure!(!lost, "the lease was lost");
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A replica that leads or would like to.
+struct Candidate {
+    tenure: Tenure,
+    leading: watch::Receiver<bool>,
+    stop: CancellationToken,
+    /// Ends when the lease is lost or was given back.
+    held: JoinHandle<()>,
+}
+
+impl Candidate {
+    fn new(client: &Client, config: &Config) -> Self {
+        let (tell, leading) = watch::channel(false);
+        let (tenure, stop) = (Tenure::default(), CancellationToken::new());
+        let held = tokio::spawn(lease::hold(
+            Api::namespaced(client.clone(), &config.namespace),
+            config.lease_name.clone(),
+            config.identity.clone(),
+            tenure.clone(),
+            tell,
+            stop.clone(),
+        ));
+        Self {
+            tenure,
+            leading,
+            stop,
+            held,
+        }
+    }
+
+    async fn give_back(self) {
+        self.stop.cancel();
+        let _ = self.held.await;
+    }
+}
+
+/// What one needs to lead.
+struct Leader {
+    client: Client,
+    config: Config,
+    settings: Settings,
+    caches: Caches,
+    shown: Shown,
+    tenure: Tenure,
+    stop: CancellationToken,
+}
+
+impl Leader {
+    /// Sees to experiments until it is told to stop.
+    async fn lead(self, wake: Wake<Watched>, woken: UnboundedReceiver<ObjectRef<Watched>>) {
+        tracing::info!("leading");
+        let metrics = self.shown.metrics;
+        metrics.leading.set(1);
+        let experiments: Api<Watched> = match self.config.watched_namespace() {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let stop = self.stop;
+        let controller = Controller::new(experiments, watcher::Config::default())
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .graceful_shutdown_on(async move { stop.cancelled().await })
+            .reconcile_on(woken);
+        let experiments = controller.store();
+        let seen = experiments.clone();
+        let _ = self.shown.look.set(Box::new(move |metrics| {
+            experiment::look(&seen, metrics);
+        }));
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(self.config.identity),
+        };
+        let results = self.settings.results.clone();
+        let writer = Writer::new(
+            self.client.clone(),
+            self.tenure,
+            Recorder::new(self.client.clone(), reporter),
+            (results, self.settings.namespace.clone()),
+            metrics.status_writes.clone(),
+        );
+        let ctx = Arc::new(Context {
+            client: self.client,
+            writer,
+            settings: self.settings,
+            caches: self.caches,
+            experiments,
+            metrics,
+            wake,
+            seats: Default::default(),
+            answers: Default::default(),
+            ends: Mutex::default(),
+            troubles: Mutex::default(),
+        });
+        let gone = ctx.clone();
+        controller
+            .run(experiment::reconcile, experiment::on_error, ctx)
+            .for_each(move |result| {
+                match result {
+                    Err(controller::Error::ObjectNotFound(_)) => experiment::gone(&gone),
+                    Err(error) => tracing::debug!(%error, "reconcile"),
+                    Ok(_) => {}
+                }
+                std::future::ready(())
+            })
+            .await;
+    }
 }
 
 fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
@@ -146,49 +212,4 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
         stop.cancel();
     });
     Ok(())
-}
-
-async fn reconcile(experiment: Arc<Experiment>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let begun = Instant::now();
-    let observed = observe(&experiment, &ctx).await?;
-    let plan = plan(&experiment, &ctx.settings, &observed);
-    let uid = experiment.uid().unwrap_or_default();
-    let deleted = experiment.metadata.deletion_timestamp.is_some();
-    let wait = act::execute(&experiment, plan, &ctx).await?;
-    if deleted && experiment.finalizers().is_empty() {
-        act::forget(&uid, &ctx);
-    }
-    ctx.memory().failures.remove(&uid);
-    ctx.metrics.reconciles.inc();
-    ctx.metrics.duration.observe(begun.elapsed().as_secs_f64());
-    Ok(wait.map_or_else(Action::await_change, Action::requeue))
-}
-
-/// Waits longer after each failure in a row; a lost race is tried again at once.
-fn on_error(experiment: Arc<Experiment>, error: &Error, ctx: Arc<Context>) -> Action {
-    ctx.metrics
-        .errors
-        .get_or_create(&Reason {
-            reason: error.reason().to_owned(),
-        })
-        .inc();
-    // The process ends in a moment.
-    if matches!(error, Error::NotLeading) {
-        return Action::await_change();
-    }
-    if matches!(error, Error::Conflict(_) | Error::PoolTaken(_)) {
-        tracing::debug!(%error, experiment = %experiment.name_any(), "lost a race");
-        return Action::requeue(Duration::from_millis(250));
-    }
-    tracing::warn!(
-        %error, reason = error.reason(), experiment = %experiment.name_any(),
-        namespace = experiment.namespace().unwrap_or_default(), "reconcile failed"
-    );
-    let mut memory = ctx.memory();
-    let failures = memory
-        .failures
-        .entry(experiment.uid().unwrap_or_default())
-        .or_default();
-    *failures = failures.saturating_add(1);
-    Action::requeue(Duration::from_secs(1_u64 << (*failures).min(6)))
 }

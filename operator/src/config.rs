@@ -48,6 +48,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The only namespace whose experiments are seen to, if there is one.
+    #[must_use]
+    pub fn watched_namespace(&self) -> Option<&str> {
+        (!self.watch_namespace.is_empty()).then_some(self.watch_namespace.as_str())
+    }
+
     /// The part that the decisions need.
     ///
     /// # Errors

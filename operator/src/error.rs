@@ -21,6 +21,9 @@ pub enum Error {
     /// This replica may not write any more.
     #[error("another replica may lead by now")]
     NotLeading,
+    /// The API server shows an object without a name, a namespace or a uid.
+    #[error("the object has no name, no namespace or no uid")]
+    Incomplete,
     /// The operating system gave no random bytes.
     #[error("no random bytes for credentials: {0}")]
     Random(String),
@@ -30,11 +33,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the API server said that what was tried is not done, and not merely nothing.
+    /// Whether what was tried is known not to be done: it was not asked for, or the API server said so, and not merely
+    /// nothing.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Conflict(_) => true,
+            Self::Conflict(_) | Self::NotLeading => true,
             Self::Api { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code))
             }
@@ -50,6 +54,7 @@ impl Error {
             Self::Conflict(_) => "conflict",
             Self::PoolTaken(_) => "pool_taken",
             Self::NotLeading => "not_leading",
+            Self::Incomplete => "incomplete",
             Self::Random(_) => "random",
             Self::ResultsSecret(_) => "results_secret",
         }

@@ -1,19 +1,18 @@
 //! `/healthz`, `/readyz` and `/metrics`. (I/O.)
 
-use crate::metrics::{Metrics, State};
+use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use bakeoff_crds::Experiment;
-use bakeoff_crds::conditions::{self, SUCCEEDED};
-use kube::runtime::reflector::Store;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Sets the metrics that are looked up when they are asked for.
+pub type Look = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -22,8 +21,8 @@ pub struct Shown {
     pub metrics: Arc<Metrics>,
     /// Whether the caches are filled.
     pub ready: Arc<AtomicBool>,
-    /// All experiments, once this replica leads.
-    pub experiments: Arc<OnceLock<Store<Experiment>>>,
+    /// Sets what is looked up and not counted, once this replica leads.
+    pub look: Arc<OnceLock<Look>>,
 }
 
 /// Serves until `stop`.
@@ -57,27 +56,8 @@ async fn readyz(Shared(shown): Shared<Shown>) -> impl IntoResponse {
 }
 
 async fn metrics(Shared(shown): Shared<Shown>) -> impl IntoResponse {
-    if let Some(experiments) = shown.experiments.get() {
-        let mut states: BTreeMap<String, i64> = BTreeMap::new();
-        for experiment in experiments.state() {
-            let status = experiment.status.as_ref();
-            let reason = status
-                .and_then(|status| conditions::get(&status.conditions, SUCCEEDED))
-                .map_or("Pending", |condition| condition.reason.as_str());
-            *states.entry(reason.to_owned()).or_default() += 1;
-        }
-        shown
-            .metrics
-            .queued
-            .set(states.get("Queued").copied().unwrap_or(0));
-        shown.metrics.experiments.clear();
-        for (state, count) in states {
-            shown
-                .metrics
-                .experiments
-                .get_or_create(&State { state })
-                .set(count);
-        }
+    if let Some(look) = shown.look.get() {
+        look(&shown.metrics);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shown.metrics.encode())

@@ -1,10 +1,11 @@
 //! What was made a moment ago and the watches have not shown yet. (Pure; the clock is passed in.)
 //!
-//! The first object that is made wakes its experiment while the others are still on their way through the
+//! The first object that is made wakes its owner while the others are still on their way through the
 //! watches. Without this memory that pass would make them once more, and would count them as gone when the
-//! experiment ends just then. (Controllers of Kubernetes keep such *expectations* for the same reason.)
+//! owner ends just then. (Controllers of Kubernetes keep such *expectations* for the same reason.)
 
-use crate::controllers::experiment::facts::{Children, Kind};
+use crate::children::{Children, Kind};
+use bakeoff_crds::identity::Uid;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -15,24 +16,24 @@ const TRUSTED: Duration = Duration::from_secs(TRUSTED_SECONDS.unsigned_abs());
 
 /// What one process has made. Losing it is harmless: whatever is made may be made again.
 #[derive(Debug, Default)]
-pub struct Made(HashMap<String, HashMap<(Kind, String), Instant>>);
+pub struct Made(HashMap<Uid, HashMap<(Kind, String), Instant>>);
 
 impl Made {
-    /// Remembers that an object of the experiment with this uid was made.
-    pub fn insert(&mut self, uid: &str, kind: Kind, name: String, now: Instant) {
-        let of = self.0.entry(uid.to_owned()).or_default();
+    /// Remembers that an object of the owner with this uid was made.
+    pub fn insert(&mut self, uid: &Uid, kind: Kind, name: String, now: Instant) {
+        let of = self.0.entry(uid.clone()).or_default();
         of.insert((kind, name), now);
     }
 
     /// The object was deleted.
-    pub fn remove(&mut self, uid: &str, kind: Kind, name: &str) {
+    pub fn remove(&mut self, uid: &Uid, kind: Kind, name: &str) {
         if let Some(of) = self.0.get_mut(uid) {
             of.remove(&(kind, name.to_owned()));
         }
     }
 
-    /// Keeps what belongs to these experiments only.
-    pub fn keep(&mut self, needed: impl Fn(&str) -> bool) {
+    /// Keeps what belongs to these owners only.
+    pub fn keep(&mut self, needed: impl Fn(&Uid) -> bool) {
         self.0.retain(|uid, _| needed(uid));
     }
 
@@ -41,7 +42,7 @@ impl Made {
     /// to try again and again would cost quota in a namespace that counts them.
     pub fn unseen(
         &mut self,
-        uid: &str,
+        uid: &Uid,
         children: &Children,
         now: Instant,
     ) -> BTreeSet<(Kind, String)> {
@@ -50,7 +51,7 @@ impl Made {
         };
         of.retain(|(kind, name), at| {
             let trusted = now.saturating_duration_since(*at) < TRUSTED;
-            *kind == Kind::Secret || trusted && !children.has(*kind, name)
+            !kind.is_watched() || trusted && !children.has(*kind, name)
         });
         of.keys().cloned().collect()
     }
@@ -61,6 +62,10 @@ mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::Service;
     use std::sync::Arc;
+
+    fn u() -> Uid {
+        "u".into()
+    }
 
     fn with_service(name: &str) -> Children {
         let mut service = Service::default();
@@ -74,30 +79,33 @@ mod tests {
     #[test]
     fn an_object_is_believed_in_until_a_watch_has_shown_it() {
         let (mut made, now) = (Made::default(), Instant::now());
-        made.insert("u", Kind::Service, "a".to_owned(), now);
-        made.insert("u", Kind::Service, "b".to_owned(), now);
+        made.insert(&u(), Kind::Service, "a".to_owned(), now);
+        made.insert(&u(), Kind::Service, "b".to_owned(), now);
         let expected = BTreeSet::from([(Kind::Service, "b".to_owned())]);
-        assert_eq!(made.unseen("u", &with_service("a"), now), expected);
+        assert_eq!(made.unseen(&u(), &with_service("a"), now), expected);
         // Shown once, it is gone when it is no longer shown.
-        assert_eq!(made.unseen("u", &Children::default(), now), expected);
-        assert!(made.unseen("v", &Children::default(), now).is_empty());
+        assert_eq!(made.unseen(&u(), &Children::default(), now), expected);
+        assert!(
+            made.unseen(&"v".into(), &Children::default(), now)
+                .is_empty()
+        );
     }
 
     #[test]
     fn one_that_is_never_shown_or_was_deleted_is_given_up() {
         let (mut made, now) = (Made::default(), Instant::now());
-        made.insert("u", Kind::Job, "a".to_owned(), now);
-        made.insert("u", Kind::Secret, "s".to_owned(), now);
-        made.remove("u", Kind::Job, "a");
+        made.insert(&u(), Kind::Job, "a".to_owned(), now);
+        made.insert(&u(), Kind::Secret, "s".to_owned(), now);
+        made.remove(&u(), Kind::Job, "a");
         let secret = BTreeSet::from([(Kind::Secret, "s".to_owned())]);
-        assert_eq!(made.unseen("u", &Children::default(), now), secret);
-        made.insert("u", Kind::Job, "a".to_owned(), now);
+        assert_eq!(made.unseen(&u(), &Children::default(), now), secret);
+        made.insert(&u(), Kind::Job, "a".to_owned(), now);
         let later = now + TRUSTED;
-        assert_eq!(made.unseen("u", &Children::default(), later), secret);
-        made.remove("u", Kind::Secret, "s");
-        assert!(made.unseen("u", &Children::default(), later).is_empty());
-        made.insert("u", Kind::Job, "a".to_owned(), now);
-        made.keep(|uid| uid != "u");
-        assert!(made.unseen("u", &Children::default(), now).is_empty());
+        assert_eq!(made.unseen(&u(), &Children::default(), later), secret);
+        made.remove(&u(), Kind::Secret, "s");
+        assert!(made.unseen(&u(), &Children::default(), later).is_empty());
+        made.insert(&u(), Kind::Job, "a".to_owned(), now);
+        made.keep(|uid| *uid != u());
+        assert!(made.unseen(&u(), &Children::default(), now).is_empty());
     }
 }

@@ -1,17 +1,20 @@
-//! The Bakeoff operator: observe, validate, plan, act.
+//! The Bakeoff operator: dereference, validate, plan, act.
 
 mod act;
+mod action;
 mod app;
 mod caches;
+mod children;
 mod config;
-mod context;
 mod controllers;
 mod error;
 mod http;
 mod lease;
 mod made;
 mod metrics;
+mod owner;
 mod settings;
+mod stored;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

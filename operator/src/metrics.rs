@@ -1,5 +1,7 @@
 //! The operator's own metrics. Labels are constant words, never names of objects.
 
+use bakeoff_crds::ExperimentStatus;
+use bakeoff_crds::conditions::reasons;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +50,8 @@ pub struct Metrics {
     pub trials: Family<TrialOutcome, Counter>,
     /// Decisions of finished experiments, by outcome.
     pub decisions: Family<Reason, Counter>,
+    /// Experiments that this version cannot read.
+    pub unreadable: Gauge,
     /// Whether this replica leads.
     pub leading: Gauge,
     registry: Registry,
@@ -68,6 +73,7 @@ impl Metrics {
         let queued = Gauge::default();
         let trials = Family::default();
         let decisions = Family::default();
+        let unreadable = Gauge::default();
         let leading = Gauge::default();
         registry.register(
             "reconciles",
@@ -110,6 +116,11 @@ impl Metrics {
             "Decisions of experiments that ended, by outcome",
             Family::clone(&decisions),
         );
+        registry.register(
+            "unreadable_experiments",
+            "Experiments that this version of the operator cannot read",
+            unreadable.clone(),
+        );
         registry.register("leading", "1 while this replica leads", leading.clone());
         let build = Info::new([("version", crate::settings::VERSION)]);
         registry.register("build", "The version of the operator", build);
@@ -122,8 +133,50 @@ impl Metrics {
             queued,
             trials,
             decisions,
+            unreadable,
             leading,
             registry,
+        }
+    }
+
+    /// Counts an experiment that has just ended.
+    pub fn ended(&self, status: &ExperimentStatus) {
+        let trials = status.progress.as_ref().map(|progress| progress.trials);
+        let trials = trials.unwrap_or_default();
+        let counts = [
+            ("done", trials.done),
+            ("invalid", trials.invalid),
+            ("repeated", trials.repeated),
+            ("interrupted", trials.interrupted),
+        ];
+        for (outcome, count) in counts {
+            let count = u64::try_from(count).unwrap_or(0);
+            let outcome = TrialOutcome { outcome };
+            self.trials.get_or_create(&outcome).inc_by(count);
+        }
+        if let Some(decision) = &status.decision {
+            let reason = decision.outcome.as_str().to_owned();
+            self.decisions.get_or_create(&Reason { reason }).inc();
+        }
+    }
+
+    /// Counts the experiments that there are, by the reason of their condition `Succeeded`; `None` stands for one that
+    /// cannot be read.
+    pub fn standing<'a>(&self, all: impl Iterator<Item = Option<&'a str>>) {
+        let (mut states, mut unreadable) = (BTreeMap::<&str, i64>::new(), 0);
+        for reason in all {
+            match reason {
+                Some(reason) => *states.entry(reason).or_default() += 1,
+                None => unreadable += 1,
+            }
+        }
+        self.unreadable.set(unreadable);
+        let queued = states.get(reasons::QUEUED).copied();
+        self.queued.set(queued.unwrap_or(0));
+        self.experiments.clear();
+        for (state, count) in states {
+            let state = state.to_owned();
+            self.experiments.get_or_create(&State { state }).set(count);
         }
     }
 

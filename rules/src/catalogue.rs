@@ -1,19 +1,19 @@
-//! The catalogue: which image stands for which version of a backend. (Pure.)
+//! The catalogue: which image stands for which version of a program. (Pure.)
 //!
 //! It comes from the chart's values by way of a ConfigMap, whose keys `minio.<version>` the admission
 //! policy of the chart reads as well: what is not listed is refused before it is stored.
 
-use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::spec::Product;
 use std::collections::BTreeMap;
 
-/// Images by backend kind and version.
+/// Images by program and version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
     images: BTreeMap<String, String>,
 }
 
 impl Catalogue {
-    /// A catalogue from `kind.version` to image.
+    /// A catalogue from `program.version` to image.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
         let trimmed = entries
@@ -26,16 +26,16 @@ impl Catalogue {
 
     /// The image of a version.
     #[must_use]
-    pub fn image(&self, kind: BackendKind, version: &str) -> Option<&str> {
+    pub fn image(&self, product: Product, version: &str) -> Option<&str> {
         self.images
-            .get(&format!("{}.{version}", kind.as_str()))
+            .get(&format!("{}.{version}", product.as_str()))
             .map(String::as_str)
     }
 
-    /// The known versions of a kind, for messages.
+    /// The known versions of a program, for messages.
     #[must_use]
-    pub fn versions(&self, kind: BackendKind) -> Vec<&str> {
-        let prefix = format!("{}.", kind.as_str());
+    pub fn versions(&self, product: Product) -> Vec<&str> {
+        let prefix = format!("{}.", product.as_str());
         self.images
             .keys()
             .filter_map(|key| key.strip_prefix(&prefix))
@@ -48,17 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_images_by_kind_and_version() {
+    fn finds_images_by_program_and_version() {
         let catalogue = Catalogue::new([
             ("minio.RELEASE.X".to_owned(), "m:x\n".to_owned()),
             ("seaweedfs.4.48".to_owned(), "s:4".to_owned()),
             ("seaweedfs.4.49".to_owned(), " ".to_owned()),
         ]);
-        assert_eq!(
-            catalogue.image(BackendKind::Minio, "RELEASE.X"),
-            Some("m:x")
-        );
-        assert_eq!(catalogue.image(BackendKind::Minio, "4.48"), None);
-        assert_eq!(catalogue.versions(BackendKind::Seaweedfs), ["4.48"]);
+        assert_eq!(catalogue.image(Product::Minio, "RELEASE.X"), Some("m:x"));
+        assert_eq!(catalogue.image(Product::Minio, "4.48"), None);
+        assert_eq!(catalogue.versions(Product::Seaweedfs), ["4.48"]);
     }
 }

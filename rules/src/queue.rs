@@ -2,9 +2,13 @@
 
 use bakeoff_crds::Experiment;
 use bakeoff_crds::conditions::{self, STALLED};
-use kube::ResourceExt;
+use bakeoff_crds::identity::Uid;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Whether the node pool is free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +28,9 @@ pub enum Pool {
 /// The labels of a node, by its name.
 pub type NodeLabels = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The names of the nodes that an experiment's pool selects.
+/// The names of the nodes that have all these labels.
 #[must_use]
-pub fn pool(experiment: &Experiment, nodes: &NodeLabels) -> BTreeSet<String> {
-    let selector = &experiment.spec.equipment.node_selector;
+pub fn pool(selector: &BTreeMap<String, String>, nodes: &NodeLabels) -> BTreeSet<String> {
     let selected =
         |labels: &BTreeMap<String, String>| selector.iter().all(|(k, v)| labels.get(k) == Some(v));
     nodes
@@ -37,67 +40,131 @@ pub fn pool(experiment: &Experiment, nodes: &NodeLabels) -> BTreeSet<String> {
         .collect()
 }
 
-fn holds(experiment: &Experiment) -> bool {
-    experiment
-        .status
-        .as_ref()
-        .is_some_and(|status| status.start_time.is_some() && status.completion_time.is_none())
+/// What an experiment asks of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It measures there, or has not removed yet what does.
+    Holds,
+    /// It would like to.
+    Waits,
+    /// It has ended, or cannot start as it is.
+    Rests,
 }
 
-fn waits(experiment: &Experiment) -> bool {
-    let status = experiment.status.as_ref();
-    let finished = status.is_some_and(|status| status.completion_time.is_some());
-    let stalled = status
-        .and_then(|status| conditions::get(&status.conditions, STALLED))
-        .is_some_and(|condition| condition.status == "True");
-    let spec = &experiment.spec;
-    !(finished
-        || stalled
-        || spec.suspend
-        || spec.cancel
-        || experiment.metadata.deletion_timestamp.is_some())
+/// What an experiment asks of which pool, and since when.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    metadata: &'a ObjectMeta,
+    /// `None` where it cannot be read: then it may be any node.
+    selector: Option<Cow<'a, BTreeMap<String, String>>>,
+    standing: Standing,
 }
 
-/// Whether the pool of `mine` is free, given all experiments, those admitted a moment ago included.
+impl<'a> Claim<'a> {
+    /// That of an experiment.
+    #[must_use]
+    pub fn of(experiment: &'a Experiment) -> Self {
+        let status = experiment.status.as_ref();
+        let started = status.is_some_and(|status| status.start_time.is_some());
+        let ended = status.is_some_and(|status| status.completion_time.is_some());
+        let stalled = status
+            .and_then(|status| conditions::get(&status.conditions, STALLED))
+            .is_some_and(|condition| condition.status == "True");
+        let metadata = &experiment.metadata;
+        let spec = &experiment.spec;
+        let deleted = metadata.deletion_timestamp.is_some();
+        let standing = if ended {
+            Standing::Rests
+        } else if started {
+            Standing::Holds
+        } else if stalled || spec.suspend || spec.cancel || deleted {
+            Standing::Rests
+        } else {
+            Standing::Waits
+        };
+        Self {
+            metadata,
+            selector: Some(Cow::Borrowed(&spec.equipment.node_selector)),
+            standing,
+        }
+    }
+
+    /// That of an experiment that this version cannot read: what it had begun goes on without it, so it keeps its pool,
+    /// and it begins nothing.
+    #[must_use]
+    pub fn of_unreadable(metadata: &'a ObjectMeta, raw: &Value) -> Self {
+        let is_set = |path: &str| raw.pointer(path).is_some_and(|value| !value.is_null());
+        let holds = is_set("/status/startTime") && !is_set("/status/completionTime");
+        let selector = match raw.pointer("/spec/equipment") {
+            None | Some(Value::Null) => Some(BTreeMap::new()),
+            Some(equipment) => match equipment.get("nodeSelector") {
+                None | Some(Value::Null) => Some(BTreeMap::new()),
+                Some(selector) => BTreeMap::deserialize(selector).ok(),
+            },
+        };
+        Self {
+            metadata,
+            selector: selector.map(Cow::Owned),
+            standing: if holds {
+                Standing::Holds
+            } else {
+                Standing::Rests
+            },
+        }
+    }
+
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// First come, first served; of those that came in the same second the one with the lower uid.
+    fn order(&self) -> (Option<Timestamp>, &str) {
+        let created = self.metadata.creation_timestamp.as_ref();
+        (created.map(|time| time.0), self.uid())
+    }
+
+    fn nodes(&self, nodes: &NodeLabels) -> BTreeSet<String> {
+        match &self.selector {
+            Some(selector) => pool(selector, nodes),
+            None => nodes.keys().cloned().collect(),
+        }
+    }
+
+    fn is_admitted(&self, just_admitted: &BTreeSet<Uid>) -> bool {
+        just_admitted.iter().any(|uid| uid.as_str() == self.uid())
+    }
+}
+
+/// Whether the pool of `mine` is free, given what all ask for, those admitted a moment ago included.
 #[must_use]
 pub fn admit(
-    mine: &Experiment,
-    all: &[Arc<Experiment>],
-    just_admitted: &BTreeSet<String>,
+    mine: &Claim<'_>,
+    all: &[Claim<'_>],
+    just_admitted: &BTreeSet<Uid>,
     nodes: &NodeLabels,
 ) -> Pool {
-    let uid = mine.uid().unwrap_or_default();
-    if holds(mine) || just_admitted.contains(&uid) {
+    if mine.standing == Standing::Holds || mine.is_admitted(just_admitted) {
         return Pool::Free;
     }
-    let pool_of_mine = pool(mine, nodes);
-    let order = |experiment: &Experiment| {
-        (
-            experiment
-                .metadata
-                .creation_timestamp
-                .as_ref()
-                .map(|time| time.0),
-            experiment.uid(),
-        )
-    };
-    let mut before: Vec<&Arc<Experiment>> = all
+    let my_nodes = mine.nodes(nodes);
+    let mut before: Vec<&Claim<'_>> = all
         .iter()
-        .filter(|other| other.uid().as_deref() != Some(uid.as_str()))
-        .filter(|other| {
-            let admitted = other.uid().is_some_and(|uid| just_admitted.contains(&uid));
-            holds(other) || (waits(other) && (admitted || order(other) < order(mine)))
+        .filter(|other| other.uid() != mine.uid())
+        .filter(|other| match other.standing {
+            Standing::Holds => true,
+            Standing::Waits => other.is_admitted(just_admitted) || other.order() < mine.order(),
+            Standing::Rests => false,
         })
-        .filter(|other| !pool(other, nodes).is_disjoint(&pool_of_mine))
+        .filter(|other| !other.nodes(nodes).is_disjoint(&my_nodes))
         .collect();
-    before.sort_by_key(|other| (!holds(other), order(other)));
+    before.sort_by_key(|other| (other.standing != Standing::Holds, other.order()));
     match before.first() {
         None => Pool::Free,
         Some(first) => Pool::Taken {
             by: format!(
                 "{}/{}",
-                first.namespace().unwrap_or_default(),
-                first.name_any()
+                first.metadata.namespace.as_deref().unwrap_or_default(),
+                first.metadata.name.as_deref().unwrap_or_default()
             ),
             ahead: before.len(),
         },
@@ -108,6 +175,7 @@ pub fn admit(
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::sync::Arc;
 
     fn experiment(name: &str, second: i64, status: serde_json::Value) -> Arc<Experiment> {
         let spec = json!({
@@ -128,6 +196,10 @@ mod tests {
         )
     }
 
+    fn claims(all: &[Arc<Experiment>]) -> Vec<Claim<'_>> {
+        all.iter().map(|experiment| Claim::of(experiment)).collect()
+    }
+
     fn nodes() -> NodeLabels {
         BTreeMap::from([(
             "a".to_owned(),
@@ -142,10 +214,11 @@ mod tests {
             experiment("y", 2, json!({})),
             experiment("z", 3, json!({})),
         ];
+        let claims = claims(&all);
         let none = BTreeSet::new();
-        assert_eq!(admit(&all[0], &all, &none, &nodes()), Pool::Free);
+        assert_eq!(admit(&claims[0], &claims, &none, &nodes()), Pool::Free);
         assert_eq!(
-            admit(&all[2], &all, &none, &nodes()),
+            admit(&claims[2], &claims, &none, &nodes()),
             Pool::Taken {
                 by: "n/x".into(),
                 ahead: 2
@@ -159,22 +232,27 @@ mod tests {
             experiment("x", 1, json!({})),
             experiment("y", 2, json!({"startTime": "2026-01-01T00:00:00Z"})),
         ];
+        let claims = claims(&all);
         assert_eq!(
-            admit(&all[0], &all, &BTreeSet::new(), &nodes()),
+            admit(&claims[0], &claims, &BTreeSet::new(), &nodes()),
             Pool::Taken {
                 by: "n/y".into(),
                 ahead: 1
             }
         );
-        assert_eq!(admit(&all[1], &all, &BTreeSet::new(), &nodes()), Pool::Free);
+        assert_eq!(
+            admit(&claims[1], &claims, &BTreeSet::new(), &nodes()),
+            Pool::Free
+        );
     }
 
     #[test]
     fn one_that_was_admitted_a_moment_ago_holds_the_pool() {
         let all = [experiment("x", 1, json!({})), experiment("y", 2, json!({}))];
-        let admitted = BTreeSet::from(["y".to_owned()]);
+        let claims = claims(&all);
+        let admitted = BTreeSet::from([Uid::from("y")]);
         assert!(matches!(
-            admit(&all[0], &all, &admitted, &nodes()),
+            admit(&claims[0], &claims, &admitted, &nodes()),
             Pool::Taken { .. }
         ));
     }
@@ -191,6 +269,48 @@ mod tests {
             experiment("y", 2, done),
             experiment("z", 3, json!({})),
         ];
-        assert_eq!(admit(&all[2], &all, &BTreeSet::new(), &nodes()), Pool::Free);
+        let claims = claims(&all);
+        assert_eq!(
+            admit(&claims[2], &claims, &BTreeSet::new(), &nodes()),
+            Pool::Free
+        );
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_keeps_the_pool_that_it_had_and_takes_none() {
+        let mine = experiment("x", 1, json!({}));
+        let claim = |raw: &serde_json::Value| {
+            let metadata = ObjectMeta {
+                name: Some("y".to_owned()),
+                namespace: Some("n".to_owned()),
+                uid: Some("y".to_owned()),
+                ..Default::default()
+            };
+            let all = [Claim::of(&mine), Claim::of_unreadable(&metadata, raw)];
+            admit(&all[0], &all, &BTreeSet::new(), &nodes())
+        };
+        let running = json!({"startTime": "2026-01-01T00:00:00Z"});
+        let taken = Pool::Taken {
+            by: "n/y".into(),
+            ahead: 1,
+        };
+        let selecting = |selector: serde_json::Value| json!({"spec": {"equipment": {"nodeSelector": selector}}, "status": running});
+        for raw in [
+            json!({"spec": 3, "status": running}),
+            selecting(json!({"pool": "bench"})),
+            selecting(json!("every")),
+            selecting(json!(null)),
+        ] {
+            assert_eq!(claim(&raw), taken, "{raw}");
+        }
+        let ended = json!({"startTime": 1, "completionTime": "2026-01-01T00:10:00Z"});
+        for raw in [
+            json!(null),
+            json!({"spec": {}, "status": {}}),
+            json!({"spec": [], "status": ended}),
+            selecting(json!({"pool": "other"})),
+        ] {
+            assert_eq!(claim(&raw), Pool::Free, "{raw}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::EndReason;
+use bakeoff_crds::identity::Identity;
 use bakeoff_crds::result::*;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::*;
@@ -109,12 +110,8 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
         .map(|backend| ResolvedBackend {
             name: backend.name.clone(),
             kind: backend.kind().unwrap(),
-            version: backend.version().unwrap_or_default().into(),
-            image: format!(
-                "bakeoff.local/{}:{}",
-                backend.name,
-                backend.version().unwrap_or_default()
-            ),
+            version: version(backend),
+            image: format!("bakeoff.local/{}:{}", backend.name, version(backend)),
             image_id: "sha256:3f1e7c9a40d2b58c6e90f2a17b3d4c5e6f708192a3b4c5d6e7f8091a2b3c4d5e"
                 .into(),
             image_bytes: Some(98_400_000),
@@ -149,7 +146,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
         schema_version: MANIFEST_SCHEMA.into(),
         plan: RunPlan {
             schema_version: RUN_SCHEMA.into(),
-            experiment: ExperimentId {
+            experiment: Identity {
                 namespace: "default".into(),
                 name: "phase1-c".into(),
                 uid: "0b0f7c9e-6a52-4b39-9f0e-3f7f2a1c5d77".into(),
@@ -536,4 +533,12 @@ pub fn phase1_c() -> (Manifest, Vec<TrialRecord>) {
     records[3].attempt = 2;
     records.push(spoiled);
     (manifest(&spec), records)
+}
+
+/// The version that is provisioned; none of an external one.
+fn version(backend: &bakeoff_crds::spec::Backend) -> String {
+    match backend.origin() {
+        Some(bakeoff_crds::spec::Origin::Provisioned(release)) => release.version.to_string(),
+        _ => String::new(),
+    }
 }

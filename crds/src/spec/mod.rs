@@ -15,8 +15,9 @@ mod version;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, BackendTraits, MinioBackend, PostgresBackend,
-    PostgresUrlBackend, S3Backend, SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
+    Backend, BackendKind, BackendSpec, BackendTraits, External, MinioBackend, Origin,
+    PostgresBackend, PostgresUrlBackend, Product, Release, S3Backend, SeaweedfsBackend,
+    SecretKeyRef, SecretRef, SettingValue,
 };
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};

@@ -3,7 +3,9 @@
 use crate::store;
 use anyhow::ensure;
 use bakeoff_crds::conditions::{STALLED, SUCCEEDED};
-use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, SYSTEM, kubectl, scenario, standing, truth};
+use bakeoff_e2e::{
+    Fixture, Lab, MINIO, Needs, SYSTEM, kubectl, kubectl_with, scenario, standing, truth,
+};
 use serde_json::{Value, json};
 
 /// Applies it and waits for the reason: at rest (refused) or at the end (ended).
@@ -120,6 +122,80 @@ async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
             60,
         )
         .await
+    })
+    .await
+}
+
+/// Lets the API server take any value for a field, as that of another version might, until `body` has ended.
+async fn loosened<F>(field: &str, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce() -> anyhow::Result<()>,
+{
+    const CRD: &str = "experiments.bakeoff.dev";
+    let path =
+        format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
+    let stored = kubectl(&["get", "crd", CRD, "-o", "json"]).await?;
+    let stored: Value = serde_json::from_str(&stored)?;
+    let before = stored.pointer(&path).cloned().unwrap_or_default();
+    let set = async |schema: Value| {
+        let patch = json!([{"op": "replace", "path": path, "value": schema}]).to_string();
+        kubectl(&["patch", "crd", CRD, "--type=json", "-p", &patch]).await
+    };
+    set(json!({"x-kubernetes-preserve-unknown-fields": true})).await?;
+    let result = body().await;
+    set(before).await?;
+    result
+}
+
+/// It is stored all the same: an operator that was rolled back finds what a newer one let in.
+#[tokio::test]
+async fn one_that_cannot_be_read_is_named_and_the_others_are_seen_to() -> anyhow::Result<()> {
+    scenario("unreadable", Needs::Nothing, async |lab: &Lab| {
+        let strange = Fixture::short("strange").set("/spec/ttlSecondsAfterFinished", json!("soon"));
+        let namespace = lab.namespace.as_str();
+        loosened("ttlSecondsAfterFinished", async || {
+            lab.until("the API server takes it", 30, async || {
+                let create = ["-n", namespace, "create", "--validate=false", "-f", "-"];
+                let manifest = strange.manifest().to_string();
+                Ok(kubectl_with(&create, &manifest).await.is_ok())
+            })
+            .await
+        })
+        .await?;
+        lab.until("an event that names it", 60, async || {
+            let reason = "reason=Unreadable,involvedObject.name=strange";
+            let events = [
+                "-n",
+                namespace,
+                "get",
+                "events",
+                "--field-selector",
+                reason,
+                "-o",
+                "yaml",
+            ];
+            let told = kubectl(&events).await?;
+            Ok(told.contains("spec.ttlSecondsAfterFinished: ") && told.contains("cannot read it"))
+        })
+        .await?;
+        let wrong = json!([{"name": "wrong", "expression": "put.p99 <"}]);
+        lab.apply(
+            Fixture::short("other")
+                .set("/spec/objectives", wrong)
+                .manifest(),
+        )
+        .await?;
+        lab.reason("other", "InvalidObjective", 60).await?;
+        kubectl(&[
+            "-n",
+            namespace,
+            "delete",
+            "experiment",
+            "strange",
+            "--timeout=60s",
+        ])
+        .await
+        .map(drop)
     })
     .await
 }

@@ -1,8 +1,9 @@
 //! A run without Kubernetes: a plan made from a file of workloads and the endpoints on the command
 //! line.
 
+use bakeoff_crds::identity::Identity;
 use bakeoff_crds::run::{
-    Environment, ExperimentId, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
+    Environment, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
 use bakeoff_crds::spec::{BackendKind, ExperimentSpec};
 use jiff::Timestamp;
@@ -153,10 +154,10 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
         .collect();
     Ok(RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
-        experiment: ExperimentId {
+        experiment: Identity {
             namespace: "standalone".into(),
             name: "run".into(),
-            uid,
+            uid: uid.into(),
         },
         spec,
         backends,

@@ -5,30 +5,49 @@
 //! says how to mend it.
 
 mod refusal;
+mod remains;
 
 pub use refusal::Refusal;
+pub use remains::{Remains, ServerName};
 
 use crate::catalogue::Catalogue;
-use bakeoff_crds::names;
-use bakeoff_crds::run::{ExperimentId, NodeFacts};
+use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
-    Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
-    PostgresUrlBackend, RedisLock, Resources, S3Backend, WorkloadKind,
+    Backend, BackendKind, DecisionRule, ExperimentSpec, External, MAX_TRIALS, Origin, Product,
+    Release, Resources, WorkloadKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of an experiment after its check.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// It can be planned.
+    Valid(Validated),
+    /// It is refused; what was made of it before can still be reported and removed.
+    Refused(Remains, Refusal),
+}
+
+impl Known {
+    /// What is known in either case.
+    #[must_use]
+    pub fn remains(&self) -> &Remains {
+        match self {
+            Self::Valid(valid) => &valid.remains,
+            Self::Refused(remains, _) => remains,
+        }
+    }
+}
 
 /// An experiment that can be planned.
 #[derive(Clone, Debug)]
 pub struct Validated {
-    /// Whose it is.
-    pub id: ExperimentId,
-    /// What is asked for.
-    pub spec: ExperimentSpec,
-    /// The backends with their images.
+    /// Whose it is, and what is asked for.
+    pub remains: Remains,
+    /// The backends, with the images of those that are provisioned.
     pub backends: Vec<ValidBackend>,
     /// The Redis server that keeps the locks of races, where a workload asks for one; not measured itself.
-    pub lock: Option<ValidBackend>,
+    pub lock: Option<Server>,
     /// Trials of the schedule.
     pub trials: i32,
 }
@@ -40,126 +59,79 @@ pub struct ValidBackend {
     pub name: String,
     /// What it is.
     pub kind: BackendKind,
-    /// The version; empty for an external one.
-    pub version: String,
-    /// The image; empty for an external one.
-    pub image: String,
-    /// Where it is, if it was there before.
-    pub external: Option<External>,
-    /// Server settings of the spec, by name.
-    pub settings: BTreeMap<String, String>,
+    /// Where it is.
+    pub place: Place,
 }
 
-/// A system that was there before the experiment and stays after it.
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// The operator makes it.
+    Provisioned(Server),
+    /// It was there before.
+    External(External),
+}
+
+/// A server that can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum External {
-    /// An S3 endpoint.
-    S3(S3Backend),
-    /// A Postgres server.
-    Postgres(PostgresUrlBackend),
+pub struct Server {
+    /// What is asked for.
+    pub release: Release,
+    /// The image of that version.
+    pub image: String,
 }
 
-impl External {
-    fn of(backend: &Backend) -> Option<Self> {
-        match backend.member()? {
-            BackendSpec::S3(s3) => Some(Self::S3(s3.clone())),
-            BackendSpec::PostgresUrl(postgres) => Some(Self::Postgres(postgres.clone())),
-            BackendSpec::Minio(_) | BackendSpec::Seaweedfs(_) | BackendSpec::Postgres(_) => None,
-        }
-    }
-
-    /// The Secret in the experiment's namespace by which it is reached, and the keys that it needs.
+impl Place {
+    /// The server, where it is made.
     #[must_use]
-    pub fn secret(&self) -> (&str, Vec<String>) {
+    pub fn server(&self) -> Option<&Server> {
         match self {
-            Self::S3(s3) => s3_secret(s3),
-            Self::Postgres(postgres) => {
-                let at = &postgres.secret_ref;
-                let keys = [&at.key].into_iter().chain(&postgres.ca_key);
-                (&at.name, keys.cloned().collect())
-            }
+            Self::Provisioned(server) => Some(server),
+            Self::External(_) => None,
         }
     }
-}
-
-fn s3_secret(s3: &S3Backend) -> (&str, Vec<String>) {
-    let keys = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
-    (
-        &s3.credentials_secret_ref.name,
-        keys.map(str::to_owned).to_vec(),
-    )
 }
 
 impl Validated {
-    /// The Secrets of the user by which external systems are reached, the results store included, and the keys that
-    /// each needs.
-    pub fn user_secrets(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
-        let backends = self.backends.iter();
-        let external = backends.filter_map(|backend| backend.external.as_ref());
-        external
-            .map(External::secret)
-            .chain(self.spec.results.s3.as_ref().map(s3_secret))
-    }
-
-    /// The name of a child.
-    #[must_use]
-    pub fn child(&self, role: &str) -> String {
-        names::child(&self.id.name, &self.id.uid, role, names::MAX_NAME)
-    }
-
     /// The servers that the operator provisions: backends, and the one that keeps locks.
-    pub fn provisioned(&self) -> impl Iterator<Item = &ValidBackend> {
-        let backends = self
-            .backends
-            .iter()
-            .filter(|backend| backend.external.is_none());
-        backends.chain(&self.lock)
-    }
-
-    /// Whether test objects are written to buckets, or tables to databases, that were there before.
-    #[must_use]
-    pub fn has_external(&self) -> bool {
-        self.backends
-            .iter()
-            .any(|backend| backend.external.is_some())
+    pub fn servers(&self) -> impl Iterator<Item = (ServerName<'_>, &Server)> {
+        let backends = self.backends.iter().filter_map(|backend| {
+            let server = backend.place.server()?;
+            Some((ServerName::Backend(&backend.name), server))
+        });
+        backends.chain(self.lock.as_ref().map(|server| (ServerName::Lock, server)))
     }
 }
 
 /// What an installation offers to experiments.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
-    /// Images of the backends.
+    /// Images of the servers.
     pub catalogue: &'a Catalogue,
     /// Whether it has a results store of its own.
     pub results_store: bool,
 }
 
 /// Checks the spec by itself.
-///
-/// # Errors
-/// The first refusal, in the order in which a reader would mend them.
-pub fn spec(experiment: &Experiment, offer: Offer<'_>) -> Result<Validated, Refusal> {
-    let meta = &experiment.metadata;
-    let id = ExperimentId {
-        namespace: meta
-            .namespace
-            .clone()
-            .ok_or(Refusal::Incomplete("metadata.namespace"))?,
-        name: meta
-            .name
-            .clone()
-            .ok_or(Refusal::Incomplete("metadata.name"))?,
-        uid: meta
-            .uid
-            .clone()
-            .ok_or(Refusal::Incomplete("metadata.uid"))?,
-    };
-    let spec = &experiment.spec;
-    let backends = spec
-        .backends
-        .iter()
-        .map(|b| backend(b, offer))
-        .collect::<Result<Vec<_>, _>>()?;
+#[must_use]
+pub fn check(remains: Remains, offer: Offer<'_>) -> Known {
+    match validated(&remains.spec, offer) {
+        Ok((backends, lock, trials)) => Known::Valid(Validated {
+            remains,
+            backends,
+            lock,
+            trials,
+        }),
+        Err(refusal) => Known::Refused(remains, refusal),
+    }
+}
+
+type Found = (Vec<ValidBackend>, Option<Server>, i32);
+
+/// The first refusal comes in the order in which a reader would mend them.
+fn validated(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Found, Refusal> {
+    let backends = spec.backends.iter().map(|b| backend(b, offer));
+    let backends = backends.collect::<Result<Vec<_>, _>>()?;
     for workload in &spec.workloads {
         if workload.member().is_none() || schedule::cells(workload).is_empty() {
             return Err(Refusal::Union(format!("workload {}", workload.name)));
@@ -182,50 +154,11 @@ pub fn spec(experiment: &Experiment, offer: Offer<'_>) -> Result<Validated, Refu
     if spec.results.s3.is_none() && !offer.results_store {
         return Err(Refusal::NoResultsStore);
     }
-    Ok(Validated {
-        id,
-        spec: spec.clone(),
-        backends,
-        lock: lock(spec, offer)?,
-        trials,
-    })
-}
-
-/// What is known of an experiment even if it is refused now, for example because its version has left the
-/// catalogue: enough to report what was measured and to remove what was made.
-#[must_use]
-pub fn salvage(experiment: &Experiment) -> Option<Validated> {
-    let meta = &experiment.metadata;
-    let id = ExperimentId {
-        namespace: meta.namespace.clone()?,
-        name: meta.name.clone()?,
-        uid: meta.uid.clone()?,
-    };
-    let backend = |backend: &Backend| {
-        Some(ValidBackend {
-            name: backend.name.clone(),
-            kind: backend.kind()?,
-            version: backend.version().unwrap_or_default().to_owned(),
-            image: String::new(),
-            external: External::of(backend),
-            settings: settings_of(backend),
-        })
-    };
-    let spec = experiment.spec.clone();
-    let backends = spec
-        .backends
-        .iter()
-        .map(backend)
-        .collect::<Option<Vec<_>>>()?;
-    let trials = i32::try_from(schedule::total(&spec)).ok()?;
-    let lock = spec.redis_lock().map(|lock| lock_server(lock, ""));
-    Some(Validated {
-        id,
-        spec,
-        backends,
-        lock,
-        trials,
-    })
+    let lock = spec.redis_lock().map(|lock| {
+        let release = Release::of(Product::Redis, &lock.version);
+        server("casRace.lock", release, offer)
+    });
+    Ok((backends, lock.transpose()?, trials))
 }
 
 /// A rule without the data that it asks for would always be inconclusive: better refused at once.
@@ -269,83 +202,43 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
 }
 
 fn backend(backend: &Backend, offer: Offer<'_>) -> Result<ValidBackend, Refusal> {
-    let union = || Refusal::Union(format!("backend {}", backend.name));
-    let kind = backend.kind().ok_or_else(union)?;
-    if let Some(external) = External::of(backend) {
-        return Ok(ValidBackend {
-            name: backend.name.clone(),
-            kind,
-            version: String::new(),
-            image: String::new(),
-            external: Some(external),
-            settings: BTreeMap::new(),
-        });
-    }
-    let version = backend.version().unwrap_or_default();
-    let image = offer
-        .catalogue
-        .image(kind, version)
-        .ok_or_else(|| Refusal::UnknownVersion {
-            backend: format!("backend {}", backend.name),
-            kind: kind.as_str(),
-            version: version.to_owned(),
-            known: known(offer, kind),
-        })?;
+    let what = format!("backend {}", backend.name);
+    let (Some(kind), Some(origin)) = (backend.kind(), backend.origin()) else {
+        return Err(Refusal::Union(what));
+    };
+    let place = match origin {
+        Origin::External(external) => Place::External(external),
+        Origin::Provisioned(release) => Place::Provisioned(server(&what, release, offer)?),
+    };
     Ok(ValidBackend {
         name: backend.name.clone(),
         kind,
-        version: version.to_owned(),
-        image: image.to_owned(),
-        external: None,
-        settings: settings_of(backend),
+        place,
     })
 }
 
-/// The known versions of a kind, for people.
-fn known(offer: Offer<'_>, kind: BackendKind) -> String {
-    let versions = offer.catalogue.versions(kind);
+fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refusal> {
+    let image = offer.catalogue.image(release.product, &release.version);
+    let image = image.ok_or_else(|| Refusal::UnknownVersion {
+        server: what.to_owned(),
+        product: release.product.as_str(),
+        version: release.version.to_string(),
+        known: known(offer, release.product),
+    })?;
+    Ok(Server {
+        image: image.to_owned(),
+        release,
+    })
+}
+
+/// The known versions of a program, for people.
+fn known(offer: Offer<'_>, product: Product) -> String {
+    let versions = offer.catalogue.versions(product);
     if versions.is_empty() {
         "none".to_owned()
     } else {
         versions.join(", ")
     }
-}
-
-/// The server that keeps locks, as it is known without the catalogue.
-fn lock_server(lock: &RedisLock, image: &str) -> ValidBackend {
-    ValidBackend {
-        name: names::LOCK_SERVER.to_owned(),
-        kind: BackendKind::Redis,
-        version: lock.version.to_string(),
-        image: image.to_owned(),
-        external: None,
-        settings: BTreeMap::new(),
-    }
-}
-
-fn lock(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Option<ValidBackend>, Refusal> {
-    let Some(lock) = spec.redis_lock() else {
-        return Ok(None);
-    };
-    let kind = BackendKind::Redis;
-    let image = offer.catalogue.image(kind, &lock.version);
-    let image = image.ok_or_else(|| Refusal::UnknownVersion {
-        backend: "casRace.lock".to_owned(),
-        kind: kind.as_str(),
-        version: lock.version.to_string(),
-        known: known(offer, kind),
-    })?;
-    Ok(Some(lock_server(lock, image)))
-}
-
-fn settings_of(backend: &Backend) -> BTreeMap<String, String> {
-    let settings = backend
-        .postgres
-        .iter()
-        .flat_map(|postgres| &postgres.settings);
-    settings
-        .map(|(name, value)| (name.clone(), value.0.clone()))
-        .collect()
 }
 
 /// Checks the spec against its surroundings: Secrets and nodes. Only before the start; afterwards the
@@ -358,8 +251,8 @@ pub fn surroundings(
     secrets: &BTreeMap<String, BTreeSet<String>>,
     nodes: &[NodeFacts],
 ) -> Result<(), Refusal> {
-    for (secret, keys) in valid.user_secrets() {
-        let secret = secret.to_owned();
+    let spec = &valid.remains.spec;
+    for (secret, keys) in valid.remains.user_secrets() {
         let Some(found) = secrets.get(&secret) else {
             return Err(Refusal::SecretMissing { secret, keys });
         };
@@ -369,8 +262,7 @@ pub fn surroundings(
         }
     }
     if nodes.is_empty() {
-        let labels: Vec<String> = valid
-            .spec
+        let labels: Vec<String> = spec
             .equipment
             .node_selector
             .iter()
@@ -382,18 +274,18 @@ pub fn surroundings(
             labels.join(",")
         }));
     }
-    if valid.backends.iter().any(|b| b.external.is_none()) {
+    if valid.backends.iter().any(|b| b.place.server().is_some()) {
         fits(
             "a backend",
             "equipment.resources",
-            &valid.spec.equipment.resources,
+            &spec.equipment.resources,
             nodes,
         )?;
     }
     fits(
         "a generator",
         "generators.resources",
-        &valid.spec.generators.resources,
+        &spec.generators.resources,
         nodes,
     )
 }

@@ -6,21 +6,18 @@ use bakeoff_crds::spec::MAX_TRIALS;
 /// Why an experiment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The resource has no uid, name or namespace yet.
-    #[error("the resource is incomplete: {0}")]
-    Incomplete(&'static str),
     /// A union does not have exactly one member.
     #[error("{0} sets none or several of the members of its union: set exactly one")]
     Union(String),
     /// The catalogue does not know the version.
     #[error(
-        "{backend}: {kind} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{kind})"
+        "{server}: {product} version {version} is not in the catalogue; known: {known}. Choose one of these or add the image to the chart's values (catalogue.{product})"
     )]
     UnknownVersion {
         /// The backend, or whose lock it is.
-        backend: String,
-        /// The kind of the server, as the catalogue writes it.
-        kind: &'static str,
+        server: String,
+        /// The program, as the catalogue writes it.
+        product: &'static str,
         /// The version asked for.
         version: String,
         /// The known ones.
@@ -106,7 +103,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Incomplete(_) | Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
+            Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
             Self::UnknownVersion { .. } => "UnknownVersion",
             Self::Objective { .. } => "InvalidObjective",
             Self::SecretMissing { .. } => "SecretMissing",

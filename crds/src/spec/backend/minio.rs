@@ -1,6 +1,6 @@
 //! A MinIO server that is provisioned.
 
-use super::{BackendKind, BackendTraits};
+use super::{BackendKind, BackendTraits, Origin, Product, Release};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct MinioBackend {
     /// A release of the chart's catalogue, for example `RELEASE.2025-09-07T16-13-09Z`.
     pub version: Version,
+}
+
+impl MinioBackend {
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Provisioned(Release::of(Product::Minio, &self.version))
+    }
 }
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {

@@ -4,12 +4,14 @@
 //! lists in admission rules follow from it.
 
 mod minio;
+mod origin;
 mod postgres;
 mod postgres_url;
 mod s3;
 mod seaweedfs;
 
 pub use minio::MinioBackend;
+pub use origin::{External, Origin, Product, Release};
 pub use postgres::{PostgresBackend, SettingValue};
 pub use postgres_url::{PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
@@ -71,6 +73,14 @@ macro_rules! backends {
                     $(Self::$variant(_) => &$member::TRAITS,)+
                 }
             }
+
+            /// Where it comes from.
+            #[must_use]
+            pub fn origin(self) -> Origin {
+                match self {
+                    $(Self::$variant(member) => member.origin(),)+
+                }
+            }
         }
 
         /// What is true of the backends that a spec may name, member by member.
@@ -109,15 +119,10 @@ impl Backend {
         self.member().map(|member| member.traits().kind)
     }
 
-    /// The pinned version of a provisioned backend.
+    /// Where it comes from, or `None` unless exactly one member is set.
     #[must_use]
-    pub fn version(&self) -> Option<&str> {
-        match self.member()? {
-            BackendSpec::Minio(minio) => Some(&minio.version),
-            BackendSpec::Seaweedfs(seaweedfs) => Some(&seaweedfs.version),
-            BackendSpec::Postgres(postgres) => Some(&postgres.version),
-            BackendSpec::PostgresUrl(_) | BackendSpec::S3(_) => None,
-        }
+    pub fn origin(&self) -> Option<Origin> {
+        self.member().map(BackendSpec::origin)
     }
 }
 
@@ -134,12 +139,10 @@ pub enum BackendKind {
     Postgres,
     /// An external S3 endpoint.
     S3,
-    /// A provisioned Redis server. It keeps locks beside a backend and is never one itself.
-    Redis,
 }
 
 impl BackendKind {
-    /// The name for people and for keys of the catalogue.
+    /// The name for people.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -147,7 +150,6 @@ impl BackendKind {
             Self::Seaweedfs => "seaweedfs",
             Self::Postgres => "postgres",
             Self::S3 => "s3",
-            Self::Redis => "redis",
         }
     }
 }

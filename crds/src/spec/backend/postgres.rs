@@ -1,6 +1,6 @@
 //! A Postgres server that is provisioned.
 
-use super::{BackendKind, BackendTraits};
+use super::{BackendKind, BackendTraits, Origin, Product, Release};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -20,6 +20,18 @@ pub struct PostgresBackend {
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z][a-z0-9_]{0,62}([.][a-z][a-z0-9_]{0,62})?$'))").message("settings: a name consists of lower-case letters, digits and underscores, as in pg_settings"))]
     #[x_kube(validation = Rule::new("!self.exists(name, name in ['listen_addresses', 'port', 'data_directory', 'config_file', 'hba_file', 'ident_file', 'unix_socket_directories', 'shared_preload_libraries', 'external_pid_file', 'logging_collector', 'log_destination', 'ssl'])").message("settings: addresses, files, logs, ssl and shared_preload_libraries are set by the operator"))]
     pub settings: BTreeMap<String, SettingValue>,
+}
+
+impl PostgresBackend {
+    pub(super) fn origin(&self) -> Origin {
+        let settings = self.settings.iter();
+        Origin::Provisioned(Release {
+            settings: settings
+                .map(|(name, value)| (name.clone(), value.0.clone()))
+                .collect(),
+            ..Release::of(Product::Postgres, &self.version)
+        })
+    }
 }
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {

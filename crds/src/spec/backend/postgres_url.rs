@@ -1,6 +1,6 @@
 //! A Postgres server that exists already.
 
-use super::{BackendKind, BackendTraits};
+use super::{BackendKind, BackendTraits, External, Origin};
 use crate::spec::Ground;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,12 @@ pub struct PostgresUrlBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub ca_key: Option<String>,
+}
+
+impl PostgresUrlBackend {
+    pub(super) fn origin(&self) -> Origin {
+        Origin::External(External::Postgres(self.clone()))
+    }
 }
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {

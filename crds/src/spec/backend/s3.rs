@@ -1,6 +1,7 @@
 //! An S3 endpoint that exists already.
 
-use super::{BackendKind, BackendTraits, SecretRef};
+use super::{BackendKind, BackendTraits, External, Origin, SecretRef};
+use crate::names;
 use crate::spec::Ground;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,22 @@ pub struct S3Backend {
     /// A Secret in the Experiment's namespace with the keys `accessKeyId`, `secretAccessKey` and,
     /// if needed, `sessionToken`.
     pub credentials_secret_ref: SecretRef,
+}
+
+impl S3Backend {
+    pub(super) fn origin(&self) -> Origin {
+        Origin::External(External::S3(self.clone()))
+    }
+
+    /// The Secret with its credentials, and the keys that are needed of it.
+    #[must_use]
+    pub fn secret(&self) -> (&str, Vec<String>) {
+        let keys = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+        (
+            &self.credentials_secret_ref.name,
+            keys.map(str::to_owned).to_vec(),
+        )
+    }
 }
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {

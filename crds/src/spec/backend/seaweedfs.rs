@@ -1,6 +1,6 @@
 //! A SeaweedFS server that is provisioned.
 
-use super::{BackendKind, BackendTraits};
+use super::{BackendKind, BackendTraits, Origin, Product, Release};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct SeaweedfsBackend {
     /// A release of the chart's catalogue, for example `"4.48"`. Quote it, it is a string.
     pub version: Version,
+}
+
+impl SeaweedfsBackend {
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Provisioned(Release::of(Product::Seaweedfs, &self.version))
+    }
 }
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {

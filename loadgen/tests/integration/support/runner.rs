@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakeoff_crds::identity::Identity;
 use bakeoff_crds::result::TrialRecord;
-use bakeoff_crds::run::{Environment, ExperimentId, RUN_SCHEMA, RunPlan, StoreTarget};
+use bakeoff_crds::run::{Environment, RUN_SCHEMA, RunPlan, StoreTarget};
 use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Backend, Run};
@@ -44,7 +45,7 @@ pub fn run_plan(mut spec: ExperimentSpec, backends: &[Backend]) -> RunPlan {
     unhurried(&mut spec);
     RunPlan {
         schema_version: RUN_SCHEMA.into(),
-        experiment: ExperimentId {
+        experiment: Identity {
             namespace: "n".into(),
             name: "e".into(),
             uid: "u".into(),

@@ -1,18 +1,18 @@
 //! What the operator observes of an experiment's surroundings: the input of every decision. (Pure.)
 
+use crate::children::{Children, Kind};
+use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress, Termination};
 use bakeoff_rules::queue::Pool;
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::StatefulSet;
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Service};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Everything observed at one instant.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Observed {
     pub image_bytes: BTreeMap<String, i64>,
     /// The experiment's own children.
     pub children: Children,
+    /// For how long those of its Jobs that have ended are seen to.
+    pub ended: BTreeMap<String, Duration>,
     /// What was made a moment ago and is not among the children yet, and Secrets that were.
     pub made: BTreeSet<(Kind, String)>,
     /// The keys of each Secret that matters now and exists: before the start those that the spec refers to, at the
@@ -52,48 +54,6 @@ pub fn image_sizes(node: &Node) -> impl Iterator<Item = (String, i64)> {
         .filter(|(_, size)| *size > 0)
 }
 
-/// A kind of child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Job
-    Job,
-    /// StatefulSet
-    StatefulSet,
-    /// Service
-    Service,
-    /// ConfigMap
-    ConfigMap,
-    /// NetworkPolicy
-    NetworkPolicy,
-    /// PodDisruptionBudget
-    DisruptionBudget,
-    /// PersistentVolumeClaim
-    Claim,
-    /// Secret
-    Secret,
-}
-
-/// The objects that carry the experiment's uid.
-#[derive(Clone, Debug, Default)]
-pub struct Children {
-    /// Backends.
-    pub stateful_sets: Vec<Arc<StatefulSet>>,
-    /// Calibration, generators, report, cleanup.
-    pub jobs: Vec<Arc<Job>>,
-    /// Of both.
-    pub pods: Vec<Arc<Pod>>,
-    /// Names of backends and generators.
-    pub services: Vec<Arc<Service>>,
-    /// Run plans.
-    pub config_maps: Vec<Arc<ConfigMap>>,
-    /// Data of backends.
-    pub claims: Vec<Arc<PersistentVolumeClaim>>,
-    /// Who may reach the backends.
-    pub network_policies: Vec<Arc<NetworkPolicy>>,
-    /// Against eviction.
-    pub disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
-}
-
 impl Children {
     /// The Job of this name.
     #[must_use]
@@ -119,17 +79,6 @@ impl Children {
             .filter(|pod| completion_index(pod).unwrap_or(0) == 0)
     }
 
-    /// Whether a Job has ended of which a pod is not shown to have ended, though it may yet be.
-    #[must_use]
-    pub fn awaits_pod(&self, job: &str, now: Timestamp) -> bool {
-        let ended = self.job(job).and_then(ended_at);
-        // The clock of the API server is another one.
-        let patience = SignedDuration::from_secs(POD_SECONDS);
-        let mut pods = self.pods_of_job(job).peekable();
-        let open = pods.peek().is_none() || pods.any(|pod| container_end(pod).is_none());
-        open && ended.is_some_and(|at| now.duration_since(at).abs() < patience)
-    }
-
     /// The pods of a backend.
     pub fn pods_of_backend<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().map(Arc::as_ref).filter(move |pod| {
@@ -137,58 +86,6 @@ impl Children {
                 .get(names::LABEL_BACKEND)
                 .is_some_and(|name| name == backend)
         })
-    }
-
-    /// Whether there is one of this kind and name. Secrets are not among the children: nobody may list them.
-    #[must_use]
-    pub fn has(&self, kind: Kind, name: &str) -> bool {
-        fn named<K: ResourceExt>(objects: &[Arc<K>], name: &str) -> bool {
-            objects.iter().any(|object| object.name_any() == name)
-        }
-        match kind {
-            Kind::Job => named(&self.jobs, name),
-            Kind::StatefulSet => named(&self.stateful_sets, name),
-            Kind::Service => named(&self.services, name),
-            Kind::ConfigMap => named(&self.config_maps, name),
-            Kind::NetworkPolicy => named(&self.network_policies, name),
-            Kind::DisruptionBudget => named(&self.disruption_budgets, name),
-            Kind::Claim => named(&self.claims, name),
-            Kind::Secret => false,
-        }
-    }
-
-    /// Whether nothing is left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.stateful_sets.is_empty()
-            && self.jobs.is_empty()
-            && self.pods.is_empty()
-            && self.services.is_empty()
-            && self.config_maps.is_empty()
-            && self.claims.is_empty()
-            && self.network_policies.is_empty()
-            && self.disruption_budgets.is_empty()
-    }
-
-    /// What is left, for people: `2 pods, 1 claim`.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let counts = [
-            (self.stateful_sets.len(), "stateful sets"),
-            (self.jobs.len(), "jobs"),
-            (self.pods.len(), "pods"),
-            (self.services.len(), "services"),
-            (self.config_maps.len(), "config maps"),
-            (self.claims.len(), "volume claims"),
-            (self.network_policies.len(), "network policies"),
-            (self.disruption_budgets.len(), "disruption budgets"),
-        ];
-        let parts: Vec<String> = counts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
-        parts.join(", ")
     }
 }
 
@@ -231,19 +128,56 @@ pub fn job_state(job: Option<&Job>) -> JobState {
     }
 }
 
-/// For how long what the pod of a Job said may still be on its way once the Job has ended: they are watched one by one.
-const POD_SECONDS: i64 = 15;
+/// For how long what the pods of a Job said may still be on its way once the Job is seen to have ended: they are watched
+/// one by one.
+const POD_PATIENCE: Duration = Duration::from_secs(15);
 
-/// When a Job ended.
-fn ended_at(job: &Job) -> Option<Timestamp> {
-    let status = job.status.as_ref()?;
-    let ended = status.conditions.iter().flatten().find(|condition| {
-        matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
-    })?;
-    let completed = status.completion_time.as_ref();
-    completed
-        .or(ended.last_transition_time.as_ref())
-        .map(|time| time.0)
+impl Observed {
+    /// Whether a Job has ended of which a pod is not shown to have ended, though it may yet be.
+    #[must_use]
+    pub fn awaits_pod(&self, job: &str) -> bool {
+        let mut pods = self.children.pods_of_job(job).peekable();
+        let open = pods.peek().is_none() || pods.any(|pod| container_end(pod).is_none());
+        let ended = self.ended.get(job);
+        open && ended.is_some_and(|since| *since < POD_PATIENCE)
+    }
+}
+
+/// Since when Jobs are seen to have ended, by the clock of this process: that of the API server, by which they say it, is
+/// another one. Losing it is harmless: what is still on its way is waited for anew.
+#[derive(Debug, Default)]
+pub struct Ends(HashMap<Uid, HashMap<String, Instant>>);
+
+impl Ends {
+    /// For how long the Jobs of an experiment are seen to have ended.
+    pub fn seen(
+        &mut self,
+        uid: &Uid,
+        children: &Children,
+        now: Instant,
+    ) -> BTreeMap<String, Duration> {
+        let ended = children.jobs.iter().filter(|job| {
+            let state = job_state(Some(job));
+            matches!(state, JobState::Succeeded | JobState::Failed(_))
+        });
+        let names: Vec<String> = ended.map(|job| job.name_any()).collect();
+        if names.is_empty() {
+            self.0.remove(uid);
+            return BTreeMap::new();
+        }
+        let seen = self.0.entry(uid.clone()).or_default();
+        seen.retain(|name, _| names.contains(name));
+        let since = names.into_iter().map(|name| {
+            let first = *seen.entry(name.clone()).or_insert(now);
+            (name, now.saturating_duration_since(first))
+        });
+        since.collect()
+    }
+
+    /// Forgets all experiments but those that still need something.
+    pub fn keep(&mut self, needed: impl Fn(&Uid) -> bool) {
+        self.0.retain(|uid, _| needed(uid));
+    }
 }
 
 /// The termination message of a load generator's pod, once it has ended.

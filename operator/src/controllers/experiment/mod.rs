@@ -1,8 +1,18 @@
-//! Experiments: observe, validate, plan; what is planned is done by `act`.
+//! Experiments. A pass over one is
+//! 1. *dereference*: what there is of it in the cluster (a client is required),
+//! 2. *validate*: whether it can be run at all (no client; the rules are a crate of their own),
+//! 3. *plan*: what is to be done (no client; infallible),
+//! 4. *act*: do it (a client is required).
 
+pub mod admission;
 pub mod build;
+pub mod context;
+pub mod dereference;
 pub mod facts;
-pub mod observe;
 pub mod plan;
 pub mod progress;
+mod reconcile;
 pub mod trouble;
+
+pub use context::{Context, Watched};
+pub use reconcile::{gone, look, on_error, reconcile};

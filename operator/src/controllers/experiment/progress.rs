@@ -3,18 +3,20 @@
 //! Beside the reconciles and not in them: a generator that is slow to answer would hold up one of the few passes
 //! that all experiments share. An answer that brings news wakes its experiment.
 
-use crate::context::Context;
-use crate::controllers::experiment::build::jobs;
-use crate::controllers::experiment::facts::Children;
+use super::build::jobs;
+use super::context::Context;
+use crate::children::Children;
+use bakeoff_crds::identity::Uid;
+use bakeoff_crds::names;
 use bakeoff_crds::run::Progress;
-use bakeoff_crds::{Experiment, names};
-use bakeoff_rules::validate::Validated;
+use bakeoff_rules::validate::Remains;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -68,28 +70,42 @@ impl Asked {
     }
 }
 
+/// What generators have answered, by the uid of their experiment. Losing it is harmless.
+#[derive(Default)]
+pub struct Answers(Mutex<HashMap<Uid, Asked>>);
+
+impl Answers {
+    /// A panic elsewhere cannot leave it half-written in a way that matters.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Asked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all experiments but those that still need something.
+    pub fn keep(&self, needed: impl Fn(&Uid) -> bool) {
+        self.lock().retain(|uid, _| needed(uid));
+    }
+}
+
 /// What generator 0 said last, if it runs. Asks it again where it is time.
-pub fn latest(
-    experiment: &Experiment,
-    valid: &Validated,
-    children: &Children,
-    ctx: &Arc<Context>,
-) -> Option<Progress> {
-    let (pod, address) = generator(valid, children)?;
-    let uid = experiment.uid().unwrap_or_default();
+pub fn latest(remains: &Remains, children: &Children, ctx: &Arc<Context>) -> Option<Progress> {
+    let (pod, address) = generator(remains, children)?;
+    let id = remains.id.clone();
     let now = Instant::now();
-    let mut memory = ctx.memory();
-    let asked = memory.asked.entry(uid.clone()).or_default();
-    let (answer, due) = asked.look(&pod, now);
-    drop(memory);
+    let (answer, due) = ctx
+        .answers
+        .lock()
+        .entry(id.uid.clone())
+        .or_default()
+        .look(&pod, now);
     if due {
-        let (ctx, experiment) = (ctx.clone(), ObjectRef::from_obj(experiment));
+        let ctx = ctx.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(TIMEOUT, ask(&address)).await {
                 Ok(Ok(progress)) => {
-                    let mut memory = ctx.memory();
-                    let asked = memory.asked.get_mut(&uid);
+                    let mut answers = ctx.answers.lock();
+                    let asked = answers.get_mut(&id.uid);
                     if asked.is_some_and(|asked| asked.keep(&pod, progress, Instant::now())) {
+                        let experiment = ObjectRef::new(&id.name).within(id.namespace.as_str());
                         let _ = ctx.wake.unbounded_send(experiment);
                     }
                 }
@@ -102,8 +118,8 @@ pub fn latest(
 }
 
 /// The uid and the address of generator 0 of the newest attempt.
-fn generator(valid: &Validated, children: &Children) -> Option<(String, String)> {
-    let job = jobs::run_name(valid, jobs::latest_attempt(valid, children)?);
+fn generator(remains: &Remains, children: &Children) -> Option<(String, String)> {
+    let job = jobs::run_name(remains, jobs::latest_attempt(remains, children)?);
     children
         .index_zero(&job)
         .find_map(|pod| Some((pod.uid()?, pod.status.as_ref()?.pod_ip.clone()?)))

@@ -10,11 +10,37 @@ use kube::ResourceExt;
 /// or a node that is being drained should not end an experiment.
 const GRACE_SECONDS: i64 = 30;
 
+/// Why a pod does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No node takes it.
+    Unschedulable,
+    /// Its image is not to be had.
+    ImagePullFailed,
+    /// A container cannot be made or begun.
+    ContainerNotCreated,
+    /// A container keeps ending.
+    BackendCrashed,
+}
+
+impl Cause {
+    /// The reason of the condition.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unschedulable => "Unschedulable",
+            Self::ImagePullFailed => "ImagePullFailed",
+            Self::ContainerNotCreated => "ContainerNotCreated",
+            Self::BackendCrashed => "BackendCrashed",
+        }
+    }
+}
+
 /// What keeps a pod from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// A condition reason, for example `ImagePullFailed`.
-    pub reason: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// The pod, the cause and the mend.
     pub message: String,
     /// Whether waiting longer is pointless.
@@ -41,7 +67,7 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
     });
     if let Some(condition) = unschedulable {
         return Some(Trouble {
-            reason: "Unschedulable",
+            cause: Cause::Unschedulable,
             message: format!(
                 "pod {name} cannot be placed: {}; free the nodes, or ask for less equipment",
                 condition.message.as_deref().unwrap_or("no node fits")
@@ -66,7 +92,7 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
             .as_ref()
             .and_then(|state| state.waiting.as_ref());
         let Some(waiting) = waiting else { continue };
-        let cause = waiting.message.as_deref().unwrap_or("no details");
+        let said = waiting.message.as_deref().unwrap_or("no details");
         match waiting.reason.as_deref() {
             Some(
                 "ErrImagePull"
@@ -76,9 +102,9 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
                 | "RegistryUnavailable",
             ) => {
                 return Some(Trouble {
-                    reason: "ImagePullFailed",
+                    cause: Cause::ImagePullFailed,
                     message: format!(
-                        "image {} of pod {name} cannot be pulled: {cause}; check the chart's catalogue and the nodes' access to the registry",
+                        "image {} of pod {name} cannot be pulled: {said}; check the chart's catalogue and the nodes' access to the registry",
                         container.image
                     ),
                     fatal: overdue,
@@ -86,8 +112,8 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
             }
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
                 return Some(Trouble {
-                    reason: "ContainerNotCreated",
-                    message: format!("pod {name} cannot be started: {cause}"),
+                    cause: Cause::ContainerNotCreated,
+                    message: format!("pod {name} cannot be started: {said}"),
                     fatal: overdue,
                 });
             }
@@ -104,7 +130,7 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
                     )
                 });
                 return Some(Trouble {
-                    reason: "BackendCrashed",
+                    cause: Cause::BackendCrashed,
                     message: format!(
                         "container {} of pod {name} keeps ending{end}{}; see kubectl logs --previous -c {} {name}",
                         container.name,
@@ -158,8 +184,8 @@ mod tests {
             |text: &str| of_pod(&waiting("ImagePullBackOff"), text.parse().unwrap(), 60).unwrap();
         let (early, late) = (at("2026-01-01T00:00:10Z"), at("2026-01-01T00:01:00Z"));
         assert_eq!(
-            (early.reason, early.fatal, late.fatal),
-            ("ImagePullFailed", false, true)
+            (early.cause, early.fatal, late.fatal),
+            (Cause::ImagePullFailed, false, true)
         );
         assert!(late.message.contains("m:1") && late.message.contains("manifest unknown"));
     }
@@ -170,7 +196,7 @@ mod tests {
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available",
         }]}));
         let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
-        assert_eq!(trouble.reason, "Unschedulable");
+        assert_eq!(trouble.cause, Cause::Unschedulable);
         assert!(trouble.message.contains("0/2 nodes"));
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
-use bakeoff_rules::validate::{ValidBackend, Validated};
+use bakeoff_rules::validate::{Remains, ServerName};
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
@@ -26,62 +26,60 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-/// The role part of a backend's child names.
-#[must_use]
-pub fn role_name(backend: &ValidBackend) -> String {
-    if backend.name == names::LOCK_SERVER {
-        // The dot that keeps it apart from backends is no part of a host name.
-        return "lock".to_owned();
+/// The role part of the names of a server's children.
+fn role_name(server: ServerName<'_>) -> String {
+    match server {
+        ServerName::Backend(name) => format!("be-{name}"),
+        ServerName::Lock => "lock".to_owned(),
     }
-    format!("be-{}", backend.name)
 }
 
-/// The Secret with the credentials of a backend.
+/// The Secret with the credentials of a server.
 #[must_use]
-pub fn credentials_name(valid: &Validated, backend: &ValidBackend) -> String {
-    if backend.name == names::LOCK_SERVER {
-        return valid.child("lock-cred");
+pub fn credentials_name(of: &Remains, server: ServerName<'_>) -> String {
+    match server {
+        ServerName::Backend(name) => of.child(&format!("cred-{name}")),
+        ServerName::Lock => of.child("lock-cred"),
     }
-    valid.child(&format!("cred-{}", backend.name))
 }
 
-/// The address at which generators find a provisioned backend.
+/// The address at which generators find a server.
 #[must_use]
-pub fn endpoint(valid: &Validated, backend: &ValidBackend, scheme: &str, port: i32) -> String {
+pub fn endpoint(of: &Remains, server: ServerName<'_>, scheme: &str, port: i32) -> String {
     format!(
         "{scheme}://{}.{}.svc:{port}",
-        valid.child(&role_name(backend)),
-        valid.id.namespace
+        of.child(&role_name(server)),
+        of.id.namespace
     )
 }
 
-fn pod_labels(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
-    let mut labels = super::labels(valid, Role::Backend);
-    labels.insert(names::LABEL_BACKEND.to_owned(), backend.name.clone());
+fn pod_labels(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
+    let mut labels = super::labels(of, Role::Backend);
+    labels.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
     labels
 }
 
-fn pod_selector(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
-    let mut selector = selector(valid, Role::Backend);
-    selector.insert(names::LABEL_BACKEND.to_owned(), backend.name.clone());
+fn pod_selector(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
+    let mut selector = selector(of, Role::Backend);
+    selector.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
     selector
 }
 
-fn backend_metadata(valid: &Validated, backend: &ValidBackend) -> ObjectMeta {
+fn server_metadata(of: &Remains, server: ServerName<'_>) -> ObjectMeta {
     ObjectMeta {
-        labels: Some(pod_labels(valid, backend)),
-        ..metadata(valid, valid.child(&role_name(backend)), Role::Backend)
+        labels: Some(pod_labels(of, server)),
+        ..metadata(of, of.child(&role_name(server)), Role::Backend)
     }
 }
 
-/// The headless Service of a backend.
+/// The headless Service of a server.
 #[must_use]
-pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> Service {
+pub fn service(of: &Remains, server: ServerName<'_>, profile: &Profile) -> Service {
     Service {
-        metadata: backend_metadata(valid, backend),
+        metadata: server_metadata(of, server),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
-            selector: Some(pod_selector(valid, backend)),
+            selector: Some(pod_selector(of, server)),
             ports: Some(vec![ServicePort {
                 name: Some(profile.port_name.to_owned()),
                 port: profile.port,
@@ -93,20 +91,20 @@ pub fn service(valid: &Validated, backend: &ValidBackend, profile: &Profile) -> 
     }
 }
 
-/// The StatefulSet of a backend. Its volume claim goes when it goes; one that keeps nothing has none.
+/// The StatefulSet of a server. Its volume claim goes when it goes; one that keeps nothing has none.
 #[must_use]
 pub fn stateful_set(
-    valid: &Validated,
-    backend: &ValidBackend,
+    of: &Remains,
+    (server, image): (ServerName<'_>, &str),
     profile: &Profile,
     settings: &Settings,
     nodes: &[NodeFacts],
 ) -> StatefulSet {
-    let storage = &valid.spec.equipment.storage;
+    let storage = &of.spec.equipment.storage;
     let claim = PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),
-            labels: Some(pod_labels(valid, backend)),
+            labels: Some(pod_labels(of, server)),
             ..Default::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
@@ -124,21 +122,21 @@ pub fn stateful_set(
         status: None,
     };
     StatefulSet {
-        metadata: backend_metadata(valid, backend),
+        metadata: server_metadata(of, server),
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
-            service_name: Some(valid.child(&role_name(backend))),
+            service_name: Some(of.child(&role_name(server))),
             selector: LabelSelector {
-                match_labels: Some(pod_selector(valid, backend)),
+                match_labels: Some(pod_selector(of, server)),
                 match_expressions: None,
             },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(pod_labels(valid, backend)),
+                    labels: Some(pod_labels(of, server)),
                     annotations: Some(undisturbed()),
                     ..Default::default()
                 }),
-                spec: Some(pod(valid, backend, profile, settings, nodes)),
+                spec: Some(pod(of, (server, image), profile, settings, nodes)),
             },
             volume_claim_templates: profile.keeps_data.then(|| vec![claim]),
             persistent_volume_claim_retention_policy: Some(
@@ -154,13 +152,13 @@ pub fn stateful_set(
 }
 
 fn pod(
-    valid: &Validated,
-    backend: &ValidBackend,
+    of: &Remains,
+    (server, image): (ServerName<'_>, &str),
     profile: &Profile,
     settings: &Settings,
     nodes: &[NodeFacts],
 ) -> PodSpec {
-    let secret = credentials_name(valid, backend);
+    let secret = credentials_name(of, server);
     let mut env: Vec<EnvVar> = profile
         .env
         .iter()
@@ -213,14 +211,14 @@ fn pod(
         mounts.push(mount("data", "/data", false));
     }
     let base = Container {
-        image: Some(backend.image.clone()),
+        image: Some(image.to_owned()),
         image_pull_policy: pull_policy(settings),
         env: Some(env),
         resources: Some(guaranteed(
             profile
                 .resources
                 .as_ref()
-                .unwrap_or(&valid.spec.equipment.resources),
+                .unwrap_or(&of.spec.equipment.resources),
         )),
         // A server that refuses its settings says so on standard error, and the pod repeats it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -249,8 +247,8 @@ fn pod(
     PodSpec {
         init_containers: prepare.map(|container| vec![container]),
         containers: vec![container],
-        node_selector: node_selector(valid),
-        affinity: Some(affinity(valid, nodes.len())),
+        node_selector: node_selector(of),
+        affinity: Some(affinity(of, nodes.len())),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
@@ -277,12 +275,12 @@ fn started(profile: &Profile) -> Vec<String> {
 
 /// Where a backend goes: on a node of its own where the pool has one for each backend and one for the
 /// generators, else together with the other backends, so that they run on the same node.
-fn affinity(valid: &Validated, nodes: usize) -> Affinity {
+fn affinity(of: &Remains, nodes: usize) -> Affinity {
     let others = WeightedPodAffinityTerm {
         weight: 100,
-        pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
+        pod_affinity_term: on_same_host(selector(of, Role::Backend)),
     };
-    if nodes > valid.provisioned().count() {
+    if nodes > of.servers().len() {
         Affinity {
             pod_anti_affinity: Some(PodAntiAffinity {
                 preferred_during_scheduling_ignored_during_execution: Some(vec![others]),

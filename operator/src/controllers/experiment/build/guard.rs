@@ -3,7 +3,7 @@
 use super::{Role, labels, metadata, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
-use bakeoff_rules::validate::Validated;
+use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
@@ -20,8 +20,11 @@ fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     }
 }
 
-fn own_pods(valid: &Validated) -> NetworkPolicyPeer {
-    let uid = BTreeMap::from([(names::LABEL_EXPERIMENT_UID.to_owned(), valid.id.uid.clone())]);
+fn own_pods(of: &Remains) -> NetworkPolicyPeer {
+    let uid = BTreeMap::from([(
+        names::LABEL_EXPERIMENT_UID.to_owned(),
+        of.id.uid.to_string(),
+    )]);
     NetworkPolicyPeer {
         pod_selector: Some(matching(uid)),
         ..Default::default()
@@ -29,15 +32,15 @@ fn own_pods(valid: &Validated) -> NetworkPolicyPeer {
 }
 
 fn policy(
-    valid: &Validated,
+    of: &Remains,
     name: &str,
     role: Role,
     ingress: Vec<NetworkPolicyIngressRule>,
 ) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: metadata(valid, valid.child(name), role),
+        metadata: metadata(of, of.child(name), role),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(matching(selector(valid, role))),
+            pod_selector: Some(matching(selector(of, role))),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(ingress),
             egress: None,
@@ -47,17 +50,17 @@ fn policy(
 
 /// Backends answer only the experiment's own pods.
 #[must_use]
-pub fn backend_policy(valid: &Validated) -> NetworkPolicy {
+pub fn backend_policy(of: &Remains) -> NetworkPolicy {
     let rule = NetworkPolicyIngressRule {
-        from: Some(vec![own_pods(valid)]),
+        from: Some(vec![own_pods(of)]),
         ports: None,
     };
-    policy(valid, "backends", Role::Backend, vec![rule])
+    policy(of, "backends", Role::Backend, vec![rule])
 }
 
 /// Generators answer each other, and the operator's questions for progress.
 #[must_use]
-pub fn generator_policy(valid: &Validated, settings: &Settings) -> NetworkPolicy {
+pub fn generator_policy(of: &Remains, settings: &Settings) -> NetworkPolicy {
     let namespace = BTreeMap::from([(
         "kubernetes.io/metadata.name".to_owned(),
         settings.namespace.clone(),
@@ -72,24 +75,27 @@ pub fn generator_policy(valid: &Validated, settings: &Settings) -> NetworkPolicy
         end_port: None,
     };
     let rule = NetworkPolicyIngressRule {
-        from: Some(vec![own_pods(valid), operator]),
+        from: Some(vec![own_pods(of), operator]),
         ports: Some(vec![port]),
     };
-    policy(valid, "generators", Role::Generator, vec![rule])
+    policy(of, "generators", Role::Generator, vec![rule])
 }
 
 /// No pod of a running experiment is evicted: as many must stay as there are.
 #[must_use]
-pub fn disruption_budget(valid: &Validated) -> PodDisruptionBudget {
-    let backends = i32::try_from(valid.provisioned().count()).unwrap_or(i32::MAX);
-    let uid = BTreeMap::from([(names::LABEL_EXPERIMENT_UID.to_owned(), valid.id.uid.clone())]);
-    let mut metadata = metadata(valid, valid.child("pods"), Role::Generator);
-    metadata.labels = Some(labels(valid, Role::Generator));
+pub fn disruption_budget(of: &Remains) -> PodDisruptionBudget {
+    let backends = i32::try_from(of.servers().len()).unwrap_or(i32::MAX);
+    let uid = BTreeMap::from([(
+        names::LABEL_EXPERIMENT_UID.to_owned(),
+        of.id.uid.to_string(),
+    )]);
+    let mut metadata = metadata(of, of.child("pods"), Role::Generator);
+    metadata.labels = Some(labels(of, Role::Generator));
     PodDisruptionBudget {
         metadata,
         spec: Some(PodDisruptionBudgetSpec {
             min_available: Some(IntOrString::Int(
-                backends.saturating_add(valid.spec.generators.replicas),
+                backends.saturating_add(of.spec.generators.replicas),
             )),
             selector: Some(matching(uid)),
             ..Default::default()

@@ -8,12 +8,12 @@ use super::{
     Role, USER, container_security, guaranteed, labels, metadata, node_selector, pod_security,
     pull_policy, selector, undisturbed,
 };
-use crate::controllers::experiment::facts::Children;
+use crate::children::Children;
 use crate::settings::Settings;
 use bakeoff_analysis::index::sha256;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{PostgresUrlBackend, Resources};
-use bakeoff_rules::validate::{External, Validated};
+use bakeoff_crds::spec::{External, PostgresUrlBackend, Resources};
+use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
@@ -29,39 +29,43 @@ pub const CREDENTIALS: &str = "/etc/bakeoff/credentials";
 /// The folder of the results store among them. No backend can be called so: the name has a dot.
 pub const RESULTS_FOLDER: &str = "results.store";
 const PLAN: &str = "/etc/bakeoff/plan";
+/// The run plan in its ConfigMap.
+pub const PLAN_FILE: &str = "plan.json";
+/// How the experiment ends, for the report, beside it.
+pub const ENDING_FILE: &str = "ending.json";
 
 /// The Job of a generator attempt.
 #[must_use]
-pub fn run_name(valid: &Validated, attempt: i32) -> String {
-    valid.child(&format!("run-{attempt}"))
+pub fn run_name(of: &Remains, attempt: i32) -> String {
+    of.child(&format!("run-{attempt}"))
 }
 
 /// The attempt of the newest generator Job.
 #[must_use]
-pub fn latest_attempt(valid: &Validated, children: &Children) -> Option<i32> {
-    (0..=valid.spec.generators.backoff_limit)
+pub fn latest_attempt(of: &Remains, children: &Children) -> Option<i32> {
+    (0..=of.spec.generators.backoff_limit)
         .rev()
-        .find(|attempt| children.job(&run_name(valid, *attempt)).is_some())
+        .find(|attempt| children.job(&run_name(of, *attempt)).is_some())
 }
 
 /// The Job of a report attempt.
 #[must_use]
-pub fn report_name(valid: &Validated, attempt: i32) -> String {
-    valid.child(&format!("report-{attempt}"))
+pub fn report_name(of: &Remains, attempt: i32) -> String {
+    of.child(&format!("report-{attempt}"))
 }
 
 /// The Job that removes test objects from external buckets and schemas from external databases.
 #[must_use]
-pub fn cleanup_name(valid: &Validated) -> String {
-    valid.child("cleanup")
+pub fn cleanup_name(of: &Remains) -> String {
+    of.child("cleanup")
 }
 
 /// The Job that calibrates the node of this name. Nodes come and go while others are looked at, so that a position
 /// among them says nothing; their names are too long to stand in that of a Job.
 #[must_use]
-pub fn calibration_name(valid: &Validated, node: &str) -> String {
+pub fn calibration_name(of: &Remains, node: &str) -> String {
     let key: String = sha256(node.as_bytes()).chars().take(10).collect();
-    valid.child(&format!("calibrate-{key}"))
+    of.child(&format!("calibrate-{key}"))
 }
 
 /// The ConfigMap with the plan of a Job.
@@ -72,12 +76,12 @@ pub fn plan_name(job: &str) -> String {
 
 /// The headless Service by which generators find index 0.
 #[must_use]
-pub fn generator_service(valid: &Validated) -> Service {
+pub fn generator_service(of: &Remains) -> Service {
     Service {
-        metadata: metadata(valid, valid.child("generators"), Role::Generator),
+        metadata: metadata(of, of.child("generators"), Role::Generator),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
-            selector: Some(selector(valid, Role::Generator)),
+            selector: Some(selector(of, Role::Generator)),
             // The barrier is asked while pods start, before they are ready.
             publish_not_ready_addresses: Some(true),
             ports: Some(vec![ServicePort {
@@ -104,16 +108,16 @@ struct Shape<'a> {
 
 /// Runs the trials, resuming after those that are durable.
 #[must_use]
-pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
-    let name = run_name(valid, attempt);
+pub fn run(of: &Remains, settings: &Settings, attempt: i32) -> Job {
+    let name = run_name(of, attempt);
     let barrier = format!(
         "http://{name}-0.{}.{}.svc:{}",
-        valid.child("generators"),
-        valid.id.namespace,
+        of.child("generators"),
+        of.id.namespace,
         names::GENERATOR_PORT
     );
     let mut job = job(
-        valid,
+        of,
         settings,
         Shape {
             name,
@@ -121,14 +125,14 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
             arguments: [
                 "run",
                 "--plan",
-                &format!("{PLAN}/plan.json"),
+                &format!("{PLAN}/{PLAN_FILE}"),
                 "--barrier",
                 &barrier,
             ]
             .map(str::to_owned)
             .to_vec(),
-            resources: valid.spec.generators.resources.clone(),
-            replicas: valid.spec.generators.replicas,
+            resources: of.spec.generators.resources.clone(),
+            replicas: of.spec.generators.replicas,
             node: None,
             plan: true,
             grace_seconds: 30,
@@ -139,8 +143,8 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
         .as_mut()
         .and_then(|spec| spec.template.spec.as_mut())
     {
-        pod.subdomain = Some(valid.child("generators"));
-        pod.affinity = Some(apart_from_backends(valid));
+        pod.subdomain = Some(of.child("generators"));
+        pod.affinity = Some(apart_from_backends(of));
         for container in &mut pod.containers {
             container.ports = Some(vec![ContainerPort {
                 name: Some("http".to_owned()),
@@ -154,17 +158,17 @@ pub fn run(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
 
 /// Looks at one node.
 #[must_use]
-pub fn calibrate(valid: &Validated, settings: &Settings, node: &str) -> Job {
+pub fn calibrate(of: &Remains, settings: &Settings, node: &str) -> Job {
     job(
-        valid,
+        of,
         settings,
         Shape {
-            name: calibration_name(valid, node),
+            name: calibration_name(of, node),
             role: Role::Calibration,
             arguments: ["calibrate", "--directory", "/tmp"]
                 .map(str::to_owned)
                 .to_vec(),
-            resources: valid.spec.generators.resources.clone(),
+            resources: of.spec.generators.resources.clone(),
             replicas: 1,
             node: Some(node),
             plan: false,
@@ -175,23 +179,23 @@ pub fn calibrate(valid: &Validated, settings: &Settings, node: &str) -> Job {
 
 /// Merges, decides, writes summary, report and index.
 #[must_use]
-pub fn report(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
+pub fn report(of: &Remains, settings: &Settings, attempt: i32) -> Job {
     job(
-        valid,
+        of,
         settings,
         Shape {
-            name: report_name(valid, attempt),
+            name: report_name(of, attempt),
             role: Role::Report,
             arguments: [
                 "report",
                 "--plan",
-                &format!("{PLAN}/plan.json"),
+                &format!("{PLAN}/{PLAN_FILE}"),
                 "--ending",
-                &format!("{PLAN}/ending.json"),
+                &format!("{PLAN}/{ENDING_FILE}"),
             ]
             .map(str::to_owned)
             .to_vec(),
-            resources: valid.spec.generators.resources.clone(),
+            resources: of.spec.generators.resources.clone(),
             replicas: 1,
             node: None,
             plan: true,
@@ -202,14 +206,14 @@ pub fn report(valid: &Validated, settings: &Settings, attempt: i32) -> Job {
 
 /// Removes test objects from external buckets and schemas from external databases.
 #[must_use]
-pub fn cleanup(valid: &Validated, settings: &Settings) -> Job {
+pub fn cleanup(of: &Remains, settings: &Settings) -> Job {
     job(
-        valid,
+        of,
         settings,
         Shape {
-            name: cleanup_name(valid),
+            name: cleanup_name(of),
             role: Role::Cleanup,
-            arguments: ["cleanup", "--plan", &format!("{PLAN}/plan.json")]
+            arguments: ["cleanup", "--plan", &format!("{PLAN}/{PLAN_FILE}")]
                 .map(str::to_owned)
                 .to_vec(),
             resources: Resources {
@@ -224,7 +228,7 @@ pub fn cleanup(valid: &Validated, settings: &Settings) -> Job {
     )
 }
 
-fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
+fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
     let mut arguments = shape.arguments;
     arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
     let mut volumes = vec![Volume {
@@ -243,7 +247,7 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
             ..Default::default()
         });
         mounts.push(mount("plan", PLAN, true));
-        for (position, (folder, source)) in credential_folders(valid).into_iter().enumerate() {
+        for (position, (folder, source)) in credential_folders(of).into_iter().enumerate() {
             let name = format!("credentials-{position}");
             mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
             volumes.push(Volume {
@@ -268,7 +272,7 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
         volume_mounts: Some(mounts),
         ..Default::default()
     };
-    let selector = node_selector(valid).unwrap_or_default();
+    let selector = node_selector(of).unwrap_or_default();
     let pod = PodSpec {
         affinity: shape.node.map(on_node),
         containers: vec![container],
@@ -281,9 +285,9 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
         volumes: Some(volumes),
         ..Default::default()
     };
-    let labels = labels(valid, shape.role);
+    let labels = labels(of, shape.role);
     Job {
-        metadata: metadata(valid, shape.name, shape.role),
+        metadata: metadata(of, shape.name, shape.role),
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(shape.replicas),
@@ -305,27 +309,24 @@ fn job(valid: &Validated, settings: &Settings, shape: Shape<'_>) -> Job {
 
 /// The Secrets that are mounted into generators, by folder.
 #[must_use]
-pub fn credential_folders(valid: &Validated) -> BTreeMap<String, SecretVolumeSource> {
+pub fn credential_folders(of: &Remains) -> BTreeMap<String, SecretVolumeSource> {
     let whole = |secret: String| SecretVolumeSource {
         secret_name: Some(secret),
         ..Default::default()
     };
-    let mut folders: BTreeMap<String, SecretVolumeSource> = valid
-        .backends
-        .iter()
-        .map(|backend| {
-            let source = match &backend.external {
-                Some(External::S3(s3)) => whole(s3.credentials_secret_ref.name.clone()),
-                Some(External::Postgres(postgres)) => of_url(postgres),
-                None => whole(credentials_name(valid, backend)),
-            };
-            (backend.name.clone(), source)
-        })
-        .collect();
-    if let Some(lock) = &valid.lock {
-        folders.insert(lock.name.clone(), whole(credentials_name(valid, lock)));
+    let mut folders: BTreeMap<String, SecretVolumeSource> = BTreeMap::new();
+    for server in of.servers() {
+        let source = whole(credentials_name(of, server));
+        folders.insert(server.as_str().to_owned(), source);
     }
-    folders.insert(RESULTS_FOLDER.to_owned(), whole(results_secret(valid)));
+    for (name, external) in of.externals() {
+        let source = match &external {
+            External::S3(s3) => whole(s3.credentials_secret_ref.name.clone()),
+            External::Postgres(postgres) => of_url(postgres),
+        };
+        folders.insert(name.to_owned(), source);
+    }
+    folders.insert(RESULTS_FOLDER.to_owned(), whole(results_secret(of)));
     folders
 }
 
@@ -348,10 +349,10 @@ fn of_url(postgres: &PostgresUrlBackend) -> SecretVolumeSource {
 
 /// The Secret with the credentials of the results store: the user's, or a copy of the chart's.
 #[must_use]
-pub fn results_secret(valid: &Validated) -> String {
-    match &valid.spec.results.s3 {
+pub fn results_secret(of: &Remains) -> String {
+    match &of.spec.results.s3 {
         Some(s3) => s3.credentials_secret_ref.name.clone(),
-        None => valid.child("results"),
+        None => of.child("results"),
     }
 }
 
@@ -376,13 +377,13 @@ fn on_node(node: &str) -> Affinity {
     }
 }
 
-fn apart_from_backends(valid: &Validated) -> Affinity {
+fn apart_from_backends(of: &Remains) -> Affinity {
     Affinity {
         pod_anti_affinity: Some(PodAntiAffinity {
             preferred_during_scheduling_ignored_during_execution: Some(vec![
                 WeightedPodAffinityTerm {
                     weight: 100,
-                    pod_affinity_term: on_same_host(selector(valid, Role::Backend)),
+                    pod_affinity_term: on_same_host(selector(of, Role::Backend)),
                 },
             ]),
             ..Default::default()

@@ -5,20 +5,22 @@
 pub mod backend;
 pub mod guard;
 pub mod jobs;
-pub mod plan;
 pub mod profile;
+pub mod run_plan;
 #[cfg(test)]
 mod tests;
 
+use crate::owner;
 use crate::settings::Settings;
+use bakeoff_crds::Experiment;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
-use bakeoff_rules::validate::Validated;
+use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::core::v1::{
     Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
 /// The user that every pod runs as.
@@ -55,14 +57,14 @@ impl Role {
 
 /// The labels of a child.
 #[must_use]
-pub fn labels(valid: &Validated, role: Role) -> BTreeMap<String, String> {
+pub fn labels(of: &Remains, role: Role) -> BTreeMap<String, String> {
     let pairs = [
         ("app.kubernetes.io/name", "bakeoff"),
         ("app.kubernetes.io/component", role.as_str()),
         ("app.kubernetes.io/part-of", "bakeoff"),
         ("app.kubernetes.io/managed-by", names::FIELD_MANAGER),
-        (names::LABEL_EXPERIMENT, &valid.id.name),
-        (names::LABEL_EXPERIMENT_UID, &valid.id.uid),
+        (names::LABEL_EXPERIMENT, &of.id.name),
+        (names::LABEL_EXPERIMENT_UID, of.id.uid.as_str()),
         (names::LABEL_ROLE, role.as_str()),
     ];
     pairs
@@ -73,43 +75,35 @@ pub fn labels(valid: &Validated, role: Role) -> BTreeMap<String, String> {
 
 /// The labels that select all pods of a role.
 #[must_use]
-pub fn selector(valid: &Validated, role: Role) -> BTreeMap<String, String> {
+pub fn selector(of: &Remains, role: Role) -> BTreeMap<String, String> {
     BTreeMap::from([
-        (names::LABEL_EXPERIMENT_UID.to_owned(), valid.id.uid.clone()),
+        (
+            names::LABEL_EXPERIMENT_UID.to_owned(),
+            of.id.uid.to_string(),
+        ),
         (names::LABEL_ROLE.to_owned(), role.as_str().to_owned()),
     ])
 }
 
 /// The metadata of a child.
 #[must_use]
-pub fn metadata(valid: &Validated, name: String, role: Role) -> ObjectMeta {
+pub fn metadata(of: &Remains, name: String, role: Role) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(valid.id.namespace.clone()),
-        labels: Some(labels(valid, role)),
-        owner_references: Some(vec![owner(valid)]),
+        namespace: Some(of.id.namespace.to_string()),
+        labels: Some(labels(of, role)),
+        owner_references: Some(vec![owner::reference::<Experiment>(&of.id)]),
         ..Default::default()
     }
 }
 
 /// A Secret that has nothing in it yet.
 #[must_use]
-pub fn secret(valid: &Validated, name: String, role: Role) -> Secret {
+pub fn secret(of: &Remains, name: String, role: Role) -> Secret {
     Secret {
-        metadata: metadata(valid, name, role),
+        metadata: metadata(of, name, role),
         type_: Some("Opaque".to_owned()),
         ..Default::default()
-    }
-}
-
-fn owner(valid: &Validated) -> OwnerReference {
-    OwnerReference {
-        api_version: "bakeoff.dev/v1alpha1".to_owned(),
-        kind: "Experiment".to_owned(),
-        name: valid.id.name.clone(),
-        uid: valid.id.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
     }
 }
 
@@ -172,8 +166,8 @@ pub fn undisturbed() -> BTreeMap<String, String> {
 
 /// The node selector of the pool, or `None` for any node.
 #[must_use]
-pub fn node_selector(valid: &Validated) -> Option<BTreeMap<String, String>> {
-    let selector = &valid.spec.equipment.node_selector;
+pub fn node_selector(of: &Remains) -> Option<BTreeMap<String, String>> {
+    let selector = &of.spec.equipment.node_selector;
     (!selector.is_empty()).then(|| selector.clone())
 }
 

@@ -1,9 +1,8 @@
-//! Everything that differs between the kinds of provisioned backends: a new kind is one more arm. (Pure.)
+//! Everything that differs between the programs that are provisioned: a new one is one more arm. (Pure.)
 
 use super::USER;
-use bakeoff_crds::spec::{BackendKind, Resources};
+use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
 use bakeoff_crds::{durability, names};
-use bakeoff_rules::validate::{ValidBackend, Validated};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.
@@ -20,7 +19,7 @@ pub enum Ready {
     Open,
 }
 
-/// What differs between the kinds of provisioned backends.
+/// What differs between the programs that are provisioned.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// The name of the port that is measured.
@@ -63,15 +62,14 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The profile of a provisioned backend; `None` for an external endpoint.
+/// The profile of a server on this equipment.
 #[must_use]
-pub fn profile(valid: &Validated, backend: &ValidBackend) -> Option<Profile> {
-    match backend.kind {
-        BackendKind::Minio => Some(minio()),
-        BackendKind::Seaweedfs => Some(seaweedfs()),
-        BackendKind::Postgres => Some(postgres(valid, backend)),
-        BackendKind::Redis => Some(redis()),
-        BackendKind::S3 => None,
+pub fn profile(release: &Release, equipment: &Equipment) -> Profile {
+    match release.product {
+        Product::Minio => minio(),
+        Product::Seaweedfs => seaweedfs(),
+        Product::Postgres => postgres(release, equipment),
+        Product::Redis => redis(),
     }
 }
 
@@ -165,8 +163,8 @@ const LOGGED: &str = "rm -f /tmp/log.fifo; mkfifo /tmp/log.fifo || exit; \
 
 /// What the operator sets, before the settings of the spec. A quarter of the memory for shared buffers is
 /// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
-fn postgres_settings(valid: &Validated, backend: &ValidBackend) -> BTreeMap<String, String> {
-    let memory = valid.spec.equipment.resources.memory.units().unwrap_or(0);
+fn postgres_settings(release: &Release, equipment: &Equipment) -> BTreeMap<String, String> {
+    let memory = equipment.resources.memory.units().unwrap_or(0);
     let buffers = (memory / 4 / (1 << 20)).max(16);
     let own = [
         ("shared_buffers", format!("{buffers}MB")),
@@ -186,12 +184,12 @@ fn postgres_settings(valid: &Validated, backend: &ValidBackend) -> BTreeMap<Stri
     ];
     let mut settings: BTreeMap<String, String> =
         own.map(|(name, value)| (name.to_owned(), value)).into();
-    settings.extend(backend.settings.clone());
+    settings.extend(release.settings.clone());
     settings
 }
 
-fn postgres(valid: &Validated, backend: &ValidBackend) -> Profile {
-    let settings = postgres_settings(valid, backend);
+fn postgres(release: &Release, equipment: &Equipment) -> Profile {
+    let settings = postgres_settings(release, equipment);
     let mut command = words("postgres -D /data/pgdata");
     for (name, value) in &settings {
         command.push("-c".to_owned());

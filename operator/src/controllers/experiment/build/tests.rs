@@ -1,12 +1,11 @@
 //! What is made for servers that stand beside a backend.
 
-use super::{backend, guard, jobs, plan, profile::profile};
+use super::{backend, guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
-use bakeoff_crds::Experiment;
-use bakeoff_crds::names;
+use bakeoff_crds::{Experiment, names};
 use bakeoff_rules::catalogue::Catalogue;
-use bakeoff_rules::validate::{self, Refusal, Validated};
+use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -37,12 +36,16 @@ fn experiment(backend: Value, race: Value) -> Experiment {
     .unwrap()
 }
 
+fn check(experiment: &Experiment) -> Result<Validated, Refusal> {
+    match validate::check(Remains::of(experiment).unwrap(), settings().offer()) {
+        Known::Valid(valid) => Ok(valid),
+        Known::Refused(_, refusal) => Err(refusal),
+    }
+}
+
 fn valid(lock: Value) -> Result<Validated, Refusal> {
     let backend = json!({"name": "lock", "postgres": {"version": "18.4"}});
-    validate::spec(
-        &experiment(backend, json!({"lock": lock})),
-        settings().offer(),
-    )
+    check(&experiment(backend, json!({"lock": lock})))
 }
 
 #[test]
@@ -50,8 +53,8 @@ fn a_lock_in_a_table_provisions_nothing_more() {
     for lock in [json!(null), json!({"table": {}})] {
         let valid = valid(lock).unwrap();
         assert!(valid.lock.is_none());
-        assert_eq!(valid.provisioned().count(), 1);
-        assert_eq!(jobs::credential_folders(&valid).len(), 2);
+        assert_eq!(valid.servers().count(), 1);
+        assert_eq!(jobs::credential_folders(&valid.remains).len(), 2);
     }
 }
 
@@ -60,11 +63,13 @@ fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
     // The name of the backend is chosen so that it could be mistaken.
     let valid = valid(json!({"redis": {"version": "7.0.15"}})).unwrap();
     let lock = valid.lock.as_ref().unwrap();
-    let servers: Vec<&str> = valid.provisioned().map(|b| b.name.as_str()).collect();
+    let servers: Vec<&str> = valid.servers().map(|(name, _)| name.as_str()).collect();
     assert_eq!(servers, ["lock", names::LOCK_SERVER]);
-    let profile = profile(&valid, lock).unwrap();
-    let service = backend::service(&valid, lock, &profile);
-    let set = backend::stateful_set(&valid, lock, &profile, &settings(), &[]);
+    let of = &valid.remains;
+    let profile = profile(&lock.release, &of.spec.equipment);
+    let name = ServerName::Lock;
+    let service = backend::service(of, name, &profile);
+    let set = backend::stateful_set(of, (name, &lock.image), &profile, &settings(), &[]);
     assert_eq!(service.metadata.name, set.metadata.name);
     assert_eq!(service.metadata.name.as_deref(), Some("a2-0123abcd-lock"));
     let spec = set.spec.unwrap();
@@ -80,17 +85,20 @@ fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
     let env = server.env.as_ref().unwrap();
     let password = env.iter().find(|env| env.name == "BAKEOFF_PASSWORD");
     let from = password.unwrap().value_from.as_ref().unwrap();
-    let secret = backend::credentials_name(&valid, lock);
+    let secret = backend::credentials_name(of, name);
     assert_eq!(from.secret_key_ref.as_ref().unwrap().name, secret);
     assert_ne!(
         secret,
-        backend::credentials_name(&valid, &valid.backends[0])
+        backend::credentials_name(of, ServerName::Backend("lock"))
     );
     // It is not evicted, and answers the experiment's own pods alone, as a backend does.
-    let budget = guard::disruption_budget(&valid).spec.unwrap();
+    let budget = guard::disruption_budget(&valid.remains).spec.unwrap();
     let three = k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(3);
     assert_eq!(budget.min_available, Some(three));
-    let guarded = guard::backend_policy(&valid).spec.unwrap().pod_selector;
+    let guarded = guard::backend_policy(&valid.remains)
+        .spec
+        .unwrap()
+        .pod_selector;
     let labels = spec.template.metadata.unwrap().labels.unwrap();
     for (label, value) in guarded.unwrap().match_labels.unwrap() {
         assert_eq!(labels.get(&label), Some(&value), "{label}");
@@ -100,7 +108,7 @@ fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
 #[test]
 fn generators_are_told_where_the_lock_is_and_with_which_password() {
     let valid = valid(json!({"redis": {"version": "7.0.15"}})).unwrap();
-    let plan = plan::run_plan(
+    let plan = run_plan::run_plan(
         &valid,
         &settings(),
         &Observed::default(),
@@ -114,7 +122,7 @@ fn generators_are_told_where_the_lock_is_and_with_which_password() {
         (lock.version.as_str(), lock.image.as_str()),
         ("7.0.15", "redis:7.0.15")
     );
-    let folders = jobs::credential_folders(&valid);
+    let folders = jobs::credential_folders(&valid.remains);
     assert_eq!(lock.credentials_dir, "/etc/bakeoff/credentials/lock.redis");
     let secret = folders["lock.redis"].secret_name.as_deref();
     assert_eq!(secret, Some("a2-0123abcd-lock-cred"));
@@ -137,21 +145,24 @@ fn an_unknown_version_of_the_lock_is_refused_with_the_known_ones() {
     // What was made is removed all the same.
     let backend = json!({"name": "pg", "postgres": {"version": "18.4"}});
     let race = json!({"lock": {"redis": {"version": "6.2"}}});
-    let salvaged = validate::salvage(&experiment(backend, race)).unwrap();
-    assert_eq!(salvaged.provisioned().count(), 2);
+    let salvaged = Remains::of(&experiment(backend, race)).unwrap();
+    assert_eq!(salvaged.servers().len(), 2);
 }
 
 fn external(url: Value) -> Validated {
     let backend = json!({"name": "theirs", "postgresUrl": url});
-    validate::spec(&experiment(backend, json!({})), settings().offer()).unwrap()
+    check(&experiment(backend, json!({}))).unwrap()
 }
 
 #[test]
 fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
     let valid = external(json!({"secretRef": {"name": "db"}, "caKey": "authorities.pem"}));
-    assert_eq!(valid.provisioned().count(), 0);
-    assert!(valid.has_external(), "its schema is dropped afterwards");
-    let folders = jobs::credential_folders(&valid);
+    assert_eq!(valid.servers().count(), 0);
+    assert!(
+        valid.remains.has_external(),
+        "its schema is dropped afterwards"
+    );
+    let folders = jobs::credential_folders(&valid.remains);
     let source = &folders["theirs"];
     assert_eq!(source.secret_name.as_deref(), Some("db"));
     let items = source.items.as_ref().unwrap();
@@ -160,7 +171,7 @@ fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
         .map(|item| (item.key.as_str(), item.path.as_str()))
         .collect();
     assert_eq!(files, [("url", "url"), ("authorities.pem", "ca.crt")]);
-    let plan = plan::run_plan(
+    let plan = run_plan::run_plan(
         &valid,
         &settings(),
         &Observed::default(),
@@ -179,11 +190,6 @@ fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
         "bakeoff/0123abcd-0000-4000-8000-000000000000"
     );
     assert!(server.caveats[0].contains("external server"));
-    let salvaged = validate::salvage(&experiment(
-        json!({"name": "theirs", "postgresUrl": {"secretRef": {"name": "db"}}}),
-        json!({}),
-    ));
-    assert!(salvaged.unwrap().has_external());
 }
 
 #[test]
@@ -215,7 +221,8 @@ fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
 #[test]
 fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
     let valid = valid(json!(null)).unwrap();
-    let own = profile(&valid, &valid.backends[0]).unwrap();
+    let server = valid.backends[0].place.server().unwrap();
+    let own = profile(&server.release, &valid.remains.spec.equipment);
     assert_eq!(own.command[0], "postgres");
     assert!(own.command.contains(&"log_line_prefix=%n [%p] ".to_owned()));
     let log = &own.settings[names::SERVER_LOG_SETTING];
@@ -223,13 +230,20 @@ fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
     assert!(script.contains(&format!("tee -a {log})")), "{script}");
     // Kubernetes would put variables of its own in.
     assert!(!script.contains("$(") && !script.contains("$$"), "{script}");
-    let set = backend::stateful_set(&valid, &valid.backends[0], &own, &settings(), &[]);
+    let name = ServerName::Backend("lock");
+    let set = backend::stateful_set(
+        &valid.remains,
+        (name, &server.image),
+        &own,
+        &settings(),
+        &[],
+    );
     let pod = set.spec.unwrap().template.spec.unwrap();
     let command = pod.containers[0].command.clone().unwrap();
     assert_eq!(command[..3], ["sh", "-c", script]);
     assert_eq!(command[3..], own.command);
     // The record has the server's own command line.
-    let plan = plan::run_plan(
+    let plan = run_plan::run_plan(
         &valid,
         &settings(),
         &Observed::default(),
@@ -246,7 +260,8 @@ fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
 #[test]
 fn what_a_server_says_last_is_on_standard_error_and_in_its_log() {
     let valid = valid(json!(null)).unwrap();
-    let own = profile(&valid, &valid.backends[0]).unwrap();
+    let server = valid.backends[0].place.server().unwrap();
+    let own = profile(&server.release, &valid.remains.spec.equipment);
     let folder = std::env::temp_dir().join(format!("bakeoff-starter-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let place = folder.display().to_string();

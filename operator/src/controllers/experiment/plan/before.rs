@@ -1,9 +1,11 @@
 //! Before the start: checked, suspended or queued. (Pure.)
 
-use super::{Action, Draft, Plan};
-use bakeoff_crds::EndReason;
+use super::Draft;
+use super::draft::Cleared;
+use crate::action::{Action, Plan};
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::status::{ProgressStatus, TrialCounts};
+use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::queue::Pool;
 use bakeoff_rules::validate::{self, Validated};
 
@@ -13,25 +15,22 @@ const SECRET_RETRY_SECONDS: i64 = 15;
 /// How long a queued experiment sleeps at most.
 const QUEUE_SECONDS: i64 = 15;
 
-pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
-    if valid.spec.cancel {
+pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> {
+    let spec = &valid.remains.spec;
+    if spec.cancel {
         return draft.begin_ending(EndReason::Cancelled, "cancelled before it started");
     }
-    if valid.spec.suspend {
-        let children = &draft.observed.children;
-        if children.is_empty() {
-            draft.stage(
+    if spec.suspend {
+        match draft.clear() {
+            Cleared::Yes => draft.stage(
                 Truth::Unknown,
                 reasons::SUSPENDED,
                 "suspended; set spec.suspend to false to go on",
-            );
-        } else {
-            draft.stage(
-                Truth::Unknown,
-                reasons::SUSPENDING,
-                &format!("removing {}", children.describe()),
-            );
-            draft.tear_down();
+            ),
+            Cleared::Left(left) => {
+                let message = format!("removing {left}");
+                draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+            }
         }
         return draft.done();
     }
@@ -50,7 +49,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         draft.wake_after(QUEUE_SECONDS);
         return draft.done();
     }
-    if valid.has_external() && !draft.has_finalizer() {
+    if valid.remains.has_external() && !draft.has_finalizer() {
         draft.stage(Truth::Unknown, reasons::PENDING, "about to start");
         draft.act(Action::Finalizer(true));
         return draft.done();

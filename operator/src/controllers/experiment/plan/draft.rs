@@ -1,7 +1,9 @@
 //! A plan in the making. (Pure.)
 
-use super::{Action, Child, Note, Plan};
-use crate::controllers::experiment::facts::{Kind, Observed};
+use crate::action::{Action, Note, Plan};
+use crate::children::{Child, Kind};
+use crate::controllers::experiment::build::{backend, jobs};
+use crate::controllers::experiment::facts::Observed;
 use crate::controllers::experiment::trouble::Trouble;
 use crate::made::TRUSTED_SECONDS;
 use crate::settings::Settings;
@@ -10,12 +12,22 @@ use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
+use bakeoff_rules::validate::Remains;
 use jiff::{SignedDuration, Timestamp};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
+
+/// Whether anything is left in the namespace of an experiment.
+pub enum Cleared {
+    /// Nothing.
+    Yes,
+    /// This, for people.
+    Left(String),
+}
 
 /// A plan in the making: starts from the status that stands.
 pub struct Draft<'a> {
     pub experiment: &'a Experiment,
+    pub remains: &'a Remains,
     pub settings: &'a Settings,
     pub observed: &'a Observed,
     pub status: ExperimentStatus,
@@ -26,11 +38,17 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(experiment: &'a Experiment, settings: &'a Settings, observed: &'a Observed) -> Self {
+    pub fn new(
+        experiment: &'a Experiment,
+        remains: &'a Remains,
+        settings: &'a Settings,
+        observed: &'a Observed,
+    ) -> Self {
         let mut status = experiment.status.clone().unwrap_or_default();
         status.observed_generation = experiment.metadata.generation;
         let mut draft = Self {
             experiment,
+            remains,
             settings,
             observed,
             status,
@@ -72,7 +90,12 @@ impl<'a> Draft<'a> {
 
     /// Says what keeps the work from going on, though it may yet.
     pub fn trouble(&mut self, trouble: &Trouble) {
-        self.say(Truth::Unknown, true, trouble.reason, &trouble.message);
+        self.say(
+            Truth::Unknown,
+            true,
+            trouble.cause.as_str(),
+            &trouble.message,
+        );
     }
 
     fn say(&mut self, succeeded: Truth, warning: bool, reason: &str, message: &str) {
@@ -136,41 +159,45 @@ impl<'a> Draft<'a> {
         self.observed.made.contains(&(kind, name.to_owned()))
     }
 
-    /// Whether a child is left, or on its way into the caches.
-    pub fn has_children(&self) -> bool {
-        self.awaits_children() || !self.observed.children.is_empty()
-    }
-
     fn awaits_children(&self) -> bool {
         let mut made = self.observed.made.iter();
-        made.any(|(kind, _)| *kind != Kind::Secret)
+        made.any(|(kind, _)| kind.is_watched())
     }
 
-    /// What is left, for people.
-    pub fn left(&self) -> String {
-        if self.observed.children.is_empty() {
-            return "what was made last".to_owned();
-        }
-        self.observed.children.describe()
-    }
-
-    /// Deletes every child that is left.
-    pub fn tear_down(&mut self) {
+    /// Removes what is left of the experiment in its namespace.
+    pub fn clear(&mut self) -> Cleared {
         let children = &self.observed.children;
-        let mut targets: Vec<(Kind, String)> = Vec::new();
-        macro_rules! all {
-            ($($field:ident => $kind:ident),*) => {
-                $(targets.extend(
-                    children.$field.iter().filter(|o| o.meta().deletion_timestamp.is_none())
-                        .map(|o| (Kind::$kind, o.name_any()))
-                );)*
-            };
-        }
-        all!(jobs => Job, stateful_sets => StatefulSet, services => Service, config_maps => ConfigMap,
-            network_policies => NetworkPolicy, disruption_budgets => DisruptionBudget, claims => Claim);
-        for (kind, name) in targets {
+        let secrets = self.own_secrets();
+        let left = if !children.is_empty() {
+            children.describe()
+        } else if !secrets.is_empty() {
+            format!("{} secrets", secrets.len())
+        } else if self.awaits_children() {
+            "what was made last".to_owned()
+        } else {
+            return Cleared::Yes;
+        };
+        for (kind, name) in children.standing() {
             self.act(Action::Delete(kind, name));
         }
+        for name in secrets {
+            self.act(Action::Delete(Kind::Secret, name));
+        }
+        self.wake_after(5);
+        Cleared::Left(left)
+    }
+
+    /// The Secrets that the operator made for the experiment and that are still there.
+    fn own_secrets(&self) -> Vec<String> {
+        let servers = self.remains.servers().into_iter();
+        let mut names: Vec<String> = servers
+            .map(|server| backend::credentials_name(self.remains, server))
+            .collect();
+        if self.remains.spec.results.s3.is_none() {
+            names.push(jobs::results_secret(self.remains));
+        }
+        names.retain(|name| self.observed.secrets.contains_key(name));
+        names
     }
 
     /// Asks to be woken after so many seconds at the latest.
@@ -187,13 +214,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Does not go on: the spec or its surroundings must change first.
-    pub fn refuse(mut self, reason: &str, message: &str) -> Plan {
+    pub fn refuse(mut self, reason: &str, message: &str) -> Plan<ExperimentStatus> {
         self.stage(Truth::False, reason, message);
         self.done()
     }
 
     /// Remembers how the experiment ends, before anything is done about it.
-    pub fn begin_ending(mut self, reason: EndReason, message: &str) -> Plan {
+    pub fn begin_ending(mut self, reason: EndReason, message: &str) -> Plan<ExperimentStatus> {
         let told = format!("ends as {reason}: {message}");
         self.status.ending = Some(EndingStatus {
             reason,
@@ -206,14 +233,14 @@ impl<'a> Draft<'a> {
     }
 
     /// The plan, with a fact that must stand before anything else is done.
-    pub fn remember(mut self) -> Plan {
+    pub fn remember(mut self) -> Plan<ExperimentStatus> {
         self.actions.clear();
         let mut plan = self.done();
         plan.remember = true;
         plan
     }
 
-    pub fn done(mut self) -> Plan {
+    pub fn done(mut self) -> Plan<ExperimentStatus> {
         self.events.extend(self.stage_event.take());
         Plan {
             status: self.status,

@@ -1,16 +1,18 @@
 //! Before the first trial: calibrate the nodes, provision the backends. (Pure.)
 
-use super::{Action, Credentials, Draft};
+use super::Draft;
+use crate::action::{Action, Credentials};
+use crate::children::Kind;
 use crate::controllers::experiment::build::profile::profile;
-use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, plan as run_plan};
-use crate::controllers::experiment::facts::{JobState, Kind, is_ready, job_state, termination};
-use crate::controllers::experiment::trouble;
-use crate::controllers::experiment::trouble::Trouble;
+use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, run_plan};
+use crate::controllers::experiment::facts::{JobState, is_ready, job_state, termination};
+use crate::controllers::experiment::trouble::{self, Cause, Trouble};
+use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use bakeoff_rules::equality;
-use bakeoff_rules::validate::Validated;
+use bakeoff_rules::validate::{Server, ServerName, Validated};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -27,35 +29,37 @@ pub(super) enum Preparation {
     Ready,
     /// Something is not there yet.
     Waiting,
-    /// It cannot be done: reason and message.
-    Failed(&'static str, String),
+    /// It cannot be done.
+    Failed(EndReason, String),
 }
 
-/// The backends that do not answer.
-pub(super) fn not_ready<'a>(draft: &Draft<'_>, valid: &'a Validated) -> Vec<&'a str> {
+/// The servers that do not answer.
+pub(super) fn not_ready<'a>(draft: &Draft<'a>) -> Vec<&'a str> {
     let children = &draft.observed.children;
-    valid
-        .provisioned()
-        .map(|backend| backend.name.as_str())
-        .filter(|backend| !children.pods_of_backend(backend).any(is_ready))
+    let servers = draft.remains.servers().into_iter();
+    servers
+        .map(ServerName::as_str)
+        .filter(|server| !children.pods_of_backend(server).any(is_ready))
         .collect()
 }
 
 /// Calibrates the nodes and provisions the backends.
 pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
-    secrets(draft, valid);
-    draft.ensure(guard::backend_policy(valid));
-    draft.ensure(guard::generator_policy(valid, draft.settings));
-    draft.ensure(jobs::generator_service(valid));
+    let of = draft.remains;
+    secrets(draft);
+    draft.ensure(guard::backend_policy(of));
+    draft.ensure(guard::generator_policy(of, draft.settings));
+    draft.ensure(jobs::generator_service(of));
 
-    let backends: Vec<_> = valid
-        .provisioned()
-        .filter_map(|backend| Some((backend, profile(valid, backend)?)))
-        .collect();
-    for (backend, profile) in &backends {
-        draft.ensure(backend::service(valid, backend, profile));
+    let profiled = |(name, server): (_, &'_ Server)| {
+        let profile = profile(&server.release, &of.spec.equipment);
+        (name, server.image.clone(), profile)
+    };
+    let servers: Vec<_> = valid.servers().map(profiled).collect();
+    for (server, _, profile) in &servers {
+        draft.ensure(backend::service(of, *server, profile));
     }
-    if calibrating(draft, valid) {
+    if calibrating(draft) {
         draft.stage(
             Truth::Unknown,
             reasons::CALIBRATING,
@@ -64,20 +68,15 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
                 equality::names(&draft.observed.nodes)
             ),
         );
-        return troubled(draft, valid).unwrap_or(Preparation::Waiting);
+        return troubled(draft).unwrap_or(Preparation::Waiting);
     }
-    for (backend, profile) in &backends {
-        let set = backend::stateful_set(
-            valid,
-            backend,
-            profile,
-            draft.settings,
-            &draft.observed.nodes,
-        );
+    for (server, image, profile) in &servers {
+        let nodes = &draft.observed.nodes;
+        let set = backend::stateful_set(of, (*server, image), profile, draft.settings, nodes);
         draft.ensure(set);
     }
-    draft.ensure(guard::disruption_budget(valid));
-    let waiting = not_ready(draft, valid);
+    draft.ensure(guard::disruption_budget(of));
+    let waiting = not_ready(draft);
     if waiting.is_empty() {
         return Preparation::Ready;
     }
@@ -86,36 +85,30 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
         reasons::PROVISIONING,
         &format!("waits until {} answer", waiting.join(" and ")),
     );
-    troubled(draft, valid).unwrap_or(Preparation::Waiting)
+    troubled(draft).unwrap_or(Preparation::Waiting)
 }
 
-fn secrets(draft: &mut Draft<'_>, valid: &Validated) {
-    for backend in valid.provisioned() {
-        let name = backend::credentials_name(valid, backend);
-        secret(draft, valid, name, Role::Backend, Credentials::Drawn);
+fn secrets(draft: &mut Draft<'_>) {
+    let of = draft.remains;
+    for server in of.servers() {
+        let name = backend::credentials_name(of, server);
+        secret(draft, name, Role::Backend, Credentials::Drawn);
     }
-    if valid.spec.results.s3.is_none() {
-        let name = jobs::results_secret(valid);
-        let content = Credentials::OfResultsStore;
-        secret(draft, valid, name, Role::Generator, content);
+    if of.spec.results.s3.is_none() {
+        let name = jobs::results_secret(of);
+        secret(draft, name, Role::Generator, Credentials::OfResultsStore);
     }
 }
 
-fn secret(
-    draft: &mut Draft<'_>,
-    valid: &Validated,
-    name: String,
-    role: Role,
-    content: Credentials,
-) {
+fn secret(draft: &mut Draft<'_>, name: String, role: Role, content: Credentials) {
     if !draft.exists(Kind::Secret, &name) {
-        let secret = Box::new(build::secret(valid, name, role));
+        let secret = Box::new(build::secret(draft.remains, name, role));
         draft.act(Action::CreateSecret(secret, content));
     }
 }
 
 /// Sees to the calibration Jobs; whether one of them still works.
-fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
+fn calibrating(draft: &mut Draft<'_>) -> bool {
     let nodes: Vec<String> = draft
         .observed
         .nodes
@@ -128,14 +121,17 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
     // Whether the clock went on or was set back by so much.
     let patient = draft.now().duration_since(started).abs() < patience;
     // One that was given up is deleted when the generators are launched, and must not come back beside them.
-    let launching = draft.exists(Kind::ConfigMap, &jobs::plan_name(&jobs::run_name(valid, 0)));
+    let launching = draft.exists(
+        Kind::ConfigMap,
+        &jobs::plan_name(&jobs::run_name(draft.remains, 0)),
+    );
     let in_time = patient && !launching;
     let mut waits = false;
     for node in &nodes {
-        let name = jobs::calibration_name(valid, node);
+        let name = jobs::calibration_name(draft.remains, node);
         match job_state(draft.observed.children.job(&name)) {
             JobState::Absent if in_time => {
-                let job = jobs::calibrate(valid, draft.settings, node);
+                let job = jobs::calibrate(draft.remains, draft.settings, node);
                 draft.ensure(job);
                 waits = true;
             }
@@ -151,10 +147,13 @@ fn calibrating(draft: &mut Draft<'_>, valid: &Validated) -> bool {
 }
 
 /// The first thing that keeps a pod from running.
-fn troubled(draft: &mut Draft<'_>, valid: &Validated) -> Option<Preparation> {
-    let trouble = first_trouble(draft, valid)?;
+fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
+    let trouble = first_trouble(draft)?;
     if trouble.fatal {
-        return Some(Preparation::Failed(trouble.reason, trouble.message));
+        return Some(Preparation::Failed(
+            trouble.cause.as_str().into(),
+            trouble.message,
+        ));
     }
     draft.trouble(&trouble);
     draft.wake_after(5);
@@ -162,33 +161,33 @@ fn troubled(draft: &mut Draft<'_>, valid: &Validated) -> Option<Preparation> {
 }
 
 /// Calibration only informs: one that finds no place on a busy node is no reason to end.
-pub(super) fn first_trouble(draft: &Draft<'_>, valid: &Validated) -> Option<Trouble> {
-    let patience = i64::from(valid.spec.limits.provision_seconds);
+pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
+    let patience = i64::from(draft.remains.spec.limits.provision_seconds);
     let informs = |pod: &Pod| is_calibration(pod.labels());
     let pods = draft.observed.children.pods.iter();
     pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
-        .find(|(pod, trouble)| !informs(pod) || trouble.reason != "Unschedulable")
+        .find(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
         .map(|(_, trouble)| trouble)
 }
 
-pub(super) fn overdue(draft: &Draft<'_>, valid: &Validated) -> String {
-    let trouble = first_trouble(draft, valid);
+pub(super) fn overdue(draft: &Draft<'_>) -> String {
+    let trouble = first_trouble(draft);
     let cause = trouble.map_or_else(
         || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
         |trouble| trouble.message,
     );
     format!(
         "not provisioned within {} s (limits.provisionSeconds): {cause}",
-        valid.spec.limits.provision_seconds
+        draft.remains.spec.limits.provision_seconds
     )
 }
 
 /// The nodes with what their calibration found.
-pub(super) fn calibrated_nodes(draft: &Draft<'_>, valid: &Validated) -> Vec<NodeFacts> {
+pub(super) fn calibrated_nodes(draft: &Draft<'_>) -> Vec<NodeFacts> {
     let mut nodes = draft.observed.nodes.clone();
     // Of all: which of them were looked at was settled when there may have been others.
     for node in &mut nodes {
-        node.calibration = calibration(draft, &jobs::calibration_name(valid, &node.name));
+        node.calibration = calibration(draft, &jobs::calibration_name(draft.remains, &node.name));
     }
     nodes
 }
@@ -203,8 +202,8 @@ fn calibration(draft: &Draft<'_>, job: &str) -> Option<NodeCalibration> {
 }
 
 /// What is known of the machines. Calibrations run the image of the generators, so they tell which that is.
-pub(super) fn environment(draft: &Draft<'_>, valid: &Validated) -> Environment {
-    let nodes = calibrated_nodes(draft, valid);
+pub(super) fn environment(draft: &Draft<'_>) -> Environment {
+    let nodes = calibrated_nodes(draft);
     let inequalities = equality::inequalities(&nodes);
     let pods = draft.observed.children.pods.iter();
     let image = pods

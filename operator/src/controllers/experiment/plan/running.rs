@@ -1,35 +1,36 @@
 //! From the start to the last trial. (Pure.)
 
+use super::draft::Cleared;
+use super::job::JobStep;
 use super::preparing::{
     Preparation, calibrated_nodes, end_calibrations, environment, first_trouble, not_ready,
     overdue, prepare,
 };
-use super::{Action, Draft, Plan, ending};
-use crate::controllers::experiment::build::{Role, jobs, plan as run_plan};
-use crate::controllers::experiment::facts::{
-    JobState, Kind, container_end, is_ready, job_state, termination, unready_since,
-};
-use bakeoff_crds::EndReason;
+use super::{Draft, ending};
+use crate::action::Plan;
+use crate::children::Kind;
+use crate::controllers::experiment::build::{Role, jobs, run_plan};
+use crate::controllers::experiment::facts::{container_end, is_ready, termination, unready_since};
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Failure, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
+use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::equality;
 use bakeoff_rules::validate::Validated;
 use jiff::{SignedDuration, Timestamp, Unit};
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 /// How often a running generator is asked for its progress.
 const PROGRESS_SECONDS: i64 = 2;
 
-pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
+pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> {
     let Some(started) = draft.status.start_time else {
         return draft.done();
     };
-    if valid.spec.cancel {
+    if draft.remains.spec.cancel {
         return draft.begin_ending(EndReason::Cancelled, "cancelled by spec.cancel");
     }
-    if let Some(seconds) = valid.spec.active_deadline_seconds {
+    if let Some(seconds) = draft.remains.spec.active_deadline_seconds {
         let deadline = started + SignedDuration::from_secs(seconds);
         if draft.now() >= deadline {
             let message = format!("activeDeadlineSeconds ({seconds}) have passed since the start");
@@ -37,25 +38,27 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         }
         draft.wake_at(deadline);
     }
-    if valid.spec.suspend {
-        return suspend(draft, valid);
+    if draft.remains.spec.suspend {
+        return suspend(draft);
     }
-    let generator = jobs::latest_attempt(valid, &draft.observed.children);
+    let generator = jobs::latest_attempt(draft.remains, &draft.observed.children);
     if generator.is_none() {
         match prepare(&mut draft, valid) {
             Preparation::Ready => {}
             Preparation::Waiting => {
                 let deadline = started
-                    + SignedDuration::from_secs(i64::from(valid.spec.limits.provision_seconds));
+                    + SignedDuration::from_secs(i64::from(
+                        draft.remains.spec.limits.provision_seconds,
+                    ));
                 if draft.now() >= deadline {
-                    let message = overdue(&draft, valid);
+                    let message = overdue(&draft);
                     return draft.begin_ending(EndReason::ProvisionTimeout, &message);
                 }
                 draft.wake_at(deadline);
                 return draft.done();
             }
             Preparation::Failed(reason, message) => {
-                return draft.begin_ending(reason.into(), &message);
+                return draft.begin_ending(reason, &message);
             }
         }
     }
@@ -63,8 +66,8 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan {
 }
 
 /// Stops the generators, then removes everything, keeps what was measured, and gives the pool back.
-fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
-    if ending::stop_generators(&mut draft, valid) {
+fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
+    if ending::stop_generators(&mut draft) {
         draft.stage(
             Truth::Unknown,
             reasons::SUSPENDING,
@@ -72,29 +75,19 @@ fn suspend(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         );
         return draft.done();
     }
-    let secrets = ending::own_secrets(&draft, Some(valid));
-    if !draft.has_children() && secrets.is_empty() {
-        draft.status.start_time = None;
-        nothing_current(&mut draft);
-        draft.stage(
-            Truth::Unknown,
-            reasons::SUSPENDED,
-            "suspended; finished trials are kept; set spec.suspend to false to go on",
-        );
-        return draft.remember();
+    if let Cleared::Left(left) = draft.clear() {
+        let message = format!("removing {left}");
+        draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+        return draft.done();
     }
-    let left = draft.left();
+    draft.status.start_time = None;
+    nothing_current(&mut draft);
     draft.stage(
         Truth::Unknown,
-        reasons::SUSPENDING,
-        &format!("removing {left}"),
+        reasons::SUSPENDED,
+        "suspended; finished trials are kept; set spec.suspend to false to go on",
     );
-    draft.tear_down();
-    for name in secrets {
-        draft.act(Action::Delete(Kind::Secret, name));
-    }
-    draft.wake_after(5);
-    draft.done()
+    draft.remember()
 }
 
 /// No generator measures.
@@ -105,25 +98,25 @@ fn nothing_current(draft: &mut Draft<'_>) {
     }
 }
 
-fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> Plan {
+fn measure(
+    mut draft: Draft<'_>,
+    valid: &Validated,
+    generator: Option<i32>,
+) -> Plan<ExperimentStatus> {
     let Some(attempt) = generator else {
-        equalised(&mut draft, valid);
+        equalised(&mut draft);
         backends(&mut draft, valid);
         end_calibrations(&mut draft);
         launch(&mut draft, valid, 0);
         draft.stage(Truth::Unknown, reasons::RUNNING, "starts the generators");
         return draft.done();
     };
-    let name = jobs::run_name(valid, attempt);
-    let job = draft.observed.children.job(&name);
-    match job_state(job) {
-        JobState::Absent | JobState::Active => active(draft, valid),
-        // What the pod said decides what follows: the watch of pods may lag behind that of Jobs.
-        _ if draft.observed.children.awaits_pod(&name, draft.now()) => {
-            draft.wake_after(1);
-            draft.done()
-        }
-        JobState::Succeeded => {
+    let name = jobs::run_name(draft.remains, attempt);
+    match draft.job(&name, None) {
+        JobStep::Absent | JobStep::Active | JobStep::Overdue => active(draft),
+        // What the pod said decides what follows.
+        JobStep::Unheard => draft.done(),
+        JobStep::Succeeded => {
             let counts =
                 draft
                     .observed
@@ -139,7 +132,7 @@ fn measure(mut draft: Draft<'_>, valid: &Validated, generator: Option<i32>) -> P
             let message = completed(valid, counts);
             draft.begin_ending(EndReason::Completed, &message)
         }
-        JobState::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
+        JobStep::Failed(cause) => failed(draft, valid, attempt, &name, &cause),
     }
 }
 
@@ -159,20 +152,20 @@ pub(super) fn completed(valid: &Validated, counts: Option<TrialCounts>) -> Strin
 }
 
 fn launch(draft: &mut Draft<'_>, valid: &Validated, attempt: i32) {
-    let environment = environment(draft, valid);
+    let environment = environment(draft);
     let plan = run_plan::run_plan(valid, draft.settings, draft.observed, environment, attempt);
     draft.ensure(run_plan::config_map(
-        valid,
-        &jobs::run_name(valid, attempt),
+        draft.remains,
+        &jobs::run_name(draft.remains, attempt),
         Role::Generator,
         &plan,
         None,
     ));
-    draft.ensure(jobs::run(valid, draft.settings, attempt));
+    draft.ensure(jobs::run(draft.remains, draft.settings, attempt));
 }
 
-fn equalised(draft: &mut Draft<'_>, valid: &Validated) {
-    let nodes = calibrated_nodes(draft, valid);
+fn equalised(draft: &mut Draft<'_>) {
+    let nodes = calibrated_nodes(draft);
     let found = equality::inequalities(&nodes);
     if found.is_empty() {
         let message = format!(
@@ -200,6 +193,7 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
         .backends
         .iter()
         .map(|backend| {
+            let server = backend.place.server();
             let pod = draft
                 .observed
                 .children
@@ -207,8 +201,9 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
                 .find(|pod| is_ready(pod));
             BackendStatus {
                 name: backend.name.clone(),
-                version: backend.version.clone(),
-                image: backend.image.clone(),
+                version: server
+                    .map_or_else(String::new, |server| server.release.version.to_string()),
+                image: server.map_or_else(String::new, |server| server.image.clone()),
                 image_id: pod.and_then(run_plan::image_id).unwrap_or_default(),
                 node: pod.and_then(run_plan::node_name).unwrap_or_default(),
                 time_to_ready_seconds: pod.and_then(run_plan::time_to_ready),
@@ -217,16 +212,16 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
         .collect();
 }
 
-fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
-    if let Some(trouble) = first_trouble(&draft, valid) {
+fn active(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
+    if let Some(trouble) = first_trouble(&draft) {
         if trouble.fatal {
-            return draft.begin_ending(trouble.reason.into(), &trouble.message);
+            return draft.begin_ending(trouble.cause.as_str().into(), &trouble.message);
         }
         draft.trouble(&trouble);
         draft.wake_after(5);
         return draft.done();
     }
-    if let Some(message) = lost_backend(&draft, valid) {
+    if let Some(message) = lost_backend(&draft) {
         return draft.begin_ending(EndReason::BackendLost, &message);
     }
     draft.wake_after(PROGRESS_SECONDS);
@@ -238,7 +233,7 @@ fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
         }
         return draft.done();
     };
-    let down = not_ready(&draft, valid);
+    let down = not_ready(&draft);
     progress(&mut draft, seen.trials);
     if let Some(status) = &mut draft.status.progress {
         status.current = seen.current.clone();
@@ -264,20 +259,18 @@ fn active(mut draft: Draft<'_>, valid: &Validated) -> Plan {
 
 /// A backend that has not been ready for longer than provisioning may take will not come back: every
 /// trial on it would be void.
-fn lost_backend(draft: &Draft<'_>, valid: &Validated) -> Option<String> {
-    let seconds = i64::from(valid.spec.limits.provision_seconds);
+fn lost_backend(draft: &Draft<'_>) -> Option<String> {
+    let seconds = i64::from(draft.remains.spec.limits.provision_seconds);
     let patience = SignedDuration::from_secs(seconds);
     let gone = |since: Timestamp| draft.now().duration_since(since) > patience;
-    let lost = valid.provisioned().find(|backend| {
-        draft
-            .observed
-            .children
-            .pods_of_backend(&backend.name)
-            .any(|pod| unready_since(pod).is_some_and(gone))
+    let mut servers = draft.remains.servers().into_iter();
+    let lost = servers.find(|server| {
+        let mut pods = draft.observed.children.pods_of_backend(server.as_str());
+        pods.any(|pod| unready_since(pod).is_some_and(gone))
     })?;
     Some(format!(
         "backend {} has not been ready for {seconds} s (limits.provisionSeconds) in the middle of the run; see kubectl describe pods and their logs",
-        lost.name
+        lost.as_str()
     ))
 }
 
@@ -293,7 +286,13 @@ fn progress(draft: &mut Draft<'_>, counts: TrialCounts) {
     }
 }
 
-fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cause: &str) -> Plan {
+fn failed(
+    mut draft: Draft<'_>,
+    valid: &Validated,
+    attempt: i32,
+    name: &str,
+    cause: &str,
+) -> Plan<ExperimentStatus> {
     let pods: Vec<&Pod> = draft.observed.children.pods_of_job(name).collect();
     let failures: Vec<Failure> = pods
         .iter()
@@ -314,7 +313,7 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
     if let Some(failure) = failure.as_ref().filter(verdict) {
         return draft.begin_ending(failure.reason.as_str().into(), &failure.message);
     }
-    let last = attempt >= valid.spec.generators.backoff_limit;
+    let last = attempt >= draft.remains.spec.generators.backoff_limit;
     let end = pods
         .iter()
         .find_map(|pod| container_end(pod))
@@ -324,12 +323,12 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         let message = format!(
             "the generator failed {} times (generators.backoffLimit {}), last: {why}",
             attempt + 1,
-            valid.spec.generators.backoff_limit
+            draft.remains.spec.generators.backoff_limit
         );
         return draft.begin_ending(EndReason::GeneratorFailed, &message);
     }
     let next = attempt + 1;
-    let plan = jobs::plan_name(&jobs::run_name(valid, next));
+    let plan = jobs::plan_name(&jobs::run_name(draft.remains, next));
     // A later pass makes the Job; it is told once.
     if !draft.exists(Kind::ConfigMap, &plan) {
         draft.note(
@@ -348,9 +347,4 @@ fn failed(mut draft: Draft<'_>, valid: &Validated, attempt: i32, name: &str, cau
         &format!("generator attempt {} resumes", next + 1),
     );
     draft.done()
-}
-
-/// When a Job was made.
-pub fn created(job: &Job) -> Option<jiff::Timestamp> {
-    job.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }

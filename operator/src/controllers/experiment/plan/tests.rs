@@ -1,12 +1,15 @@
 //! Simulation: random experiments in a simulated cluster, with failures, crashes between any two actions,
 //! stale observations, clock jumps, and people who cancel, suspend and delete.
 
-use super::{Action, Child, Plan, pass, plan};
-use crate::controllers::experiment::build::jobs;
-use crate::controllers::experiment::facts::{Children, JobState, Kind, Observed, job_state};
+use super::plan;
+use crate::action::{Action, Plan, pass};
+use crate::children::{Child, Children, Kind};
+use crate::controllers::experiment::build::{backend, jobs, profile::profile};
+use crate::controllers::experiment::facts::{Ends, JobState, Observed, job_state};
 use crate::made::Made;
 use crate::settings::{DefaultResults, Settings};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
+use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::{
@@ -16,7 +19,7 @@ use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::queue::Pool;
-use bakeoff_rules::validate;
+use bakeoff_rules::validate::{self, Known, Remains, Validated};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -47,6 +50,31 @@ fn settings() -> Settings {
         }),
         kubernetes_version: "v1.35.4".to_owned(),
     }
+}
+
+fn known(experiment: &Experiment, settings: &Settings) -> Known {
+    validate::check(Remains::of(experiment).unwrap(), settings.offer())
+}
+
+fn valid(experiment: &Experiment) -> Validated {
+    match known(experiment, &settings()) {
+        Known::Valid(valid) => valid,
+        Known::Refused(_, refusal) => panic!("{refusal}"),
+    }
+}
+
+/// What is planned for an experiment by an installation with these settings.
+fn planned(
+    experiment: &Experiment,
+    settings: &Settings,
+    observed: &Observed,
+) -> Plan<ExperimentStatus> {
+    plan(experiment, &known(experiment, settings), settings, observed)
+}
+
+/// The one owner of the simulation.
+fn owner() -> Uid {
+    "0123abcd-0000-4000-8000-000000000000".into()
 }
 
 fn experiment(external: bool, replicas: i32) -> Experiment {
@@ -107,6 +135,7 @@ struct World {
     children: Children,
     secrets: BTreeMap<String, BTreeSet<String>>,
     made: Made,
+    ends: Ends,
     /// Seconds since the process began, on a clock that does not jump.
     uptime: u64,
     begun: Instant,
@@ -117,8 +146,8 @@ struct World {
     restarts: BTreeSet<String>,
     /// The nodes that take pods now.
     nodes: BTreeSet<&'static str>,
-    /// Whether the clock was set.
-    jumped: bool,
+    /// How far the clock of the API server is ahead, seconds.
+    ahead: i64,
     durable: i32,
     planned: i32,
     failures_left: u32,
@@ -132,9 +161,7 @@ impl World {
     }
 
     fn of(experiment: Experiment, seed: u64, failures: u32) -> Self {
-        let planned = validate::spec(&experiment, settings().offer())
-            .unwrap()
-            .trials;
+        let planned = valid(&experiment).trials;
         let keys = BTreeSet::from([
             names::SECRET_ACCESS_KEY_ID.to_owned(),
             names::SECRET_SECRET_ACCESS_KEY.to_owned(),
@@ -145,13 +172,14 @@ impl World {
             children: Children::default(),
             secrets: BTreeMap::from([("aws".to_owned(), keys)]),
             made: Made::default(),
+            ends: Ends::default(),
             uptime: 0,
             begun: Instant::now(),
             died: false,
             calibration_hangs: seed.is_multiple_of(4),
             restarts: BTreeSet::new(),
             nodes: BTreeSet::from(["bench-1", "bench-2"]),
-            jumped: false,
+            ahead: (seed % 3).cast_signed() * 20 - 20,
             durable: 0,
             planned,
             failures_left: failures,
@@ -179,6 +207,7 @@ impl World {
             nodes: self.nodes.iter().map(|name| node(name)).collect(),
             image_bytes: BTreeMap::new(),
             children: self.children.clone(),
+            ended: BTreeMap::new(),
             made: BTreeSet::new(),
             secrets: self.asked_secrets(),
             pool: Pool::Free,
@@ -211,7 +240,7 @@ impl World {
 
     /// Executes a plan like `act`: the status first, then the steps. It may die in any of them, and then any of
     /// the actions of that step, which are under way at once, may have been done.
-    fn execute(&mut self, plan: Plan, may_crash: bool) {
+    fn execute(&mut self, plan: Plan<ExperimentStatus>, may_crash: bool) {
         let bytes = serde_json::to_vec(&plan.status).unwrap().len();
         assert!(bytes <= MAX_STATUS_BYTES, "a status of {bytes} bytes");
         if plan.remember {
@@ -238,7 +267,7 @@ impl World {
                 }
             }
             if dies {
-                (self.made, self.died) = (Made::default(), true);
+                (self.made, self.ends, self.died) = (Made::default(), Ends::default(), true);
                 return;
             }
         }
@@ -260,16 +289,16 @@ impl World {
             }
             Action::Delete(kind, name) => {
                 self.delete(kind, &name);
-                self.made.remove("", kind, &name);
+                self.made.remove(&owner(), kind, &name);
             }
             Action::Finalizer(on) => {
                 self.experiment.metadata.finalizers = on.then(|| vec![names::FINALIZER.to_owned()]);
             }
-            Action::DeleteExperiment => self.gone = true,
+            Action::DeleteOwner => self.gone = true,
         }
         if let Some((kind, name)) = made {
             let now = self.monotonic();
-            self.made.insert("", kind, name, now);
+            self.made.insert(&owner(), kind, name, now);
         }
     }
 
@@ -282,7 +311,8 @@ impl World {
         let now = self.monotonic();
         Observed {
             now: self.now,
-            made: self.made.unseen("", &shown.children, now),
+            ended: self.ends.seen(&owner(), &shown.children, now),
+            made: self.made.unseen(&owner(), &shown.children, now),
             ..shown
         }
     }
@@ -331,7 +361,6 @@ impl World {
                     self.children.stateful_sets.push(Arc::new(*set));
                 }
             }
-            Child::Service(object) => self.children.services.push(Arc::new(*object)),
             Child::ConfigMap(object) => {
                 self.expect_one_report(&object.name_any());
                 for node in object
@@ -347,12 +376,9 @@ impl World {
                         node.name
                     );
                 }
-                self.children.config_maps.push(Arc::new(*object));
+                self.children.put(Child::ConfigMap(object));
             }
-            Child::NetworkPolicy(object) => self.children.network_policies.push(Arc::new(*object)),
-            Child::DisruptionBudget(object) => {
-                self.children.disruption_budgets.push(Arc::new(*object))
-            }
+            other => self.children.put(other),
         }
     }
 
@@ -363,35 +389,23 @@ impl World {
             job.name_any().contains("-report-") && job_state(Some(job)) == JobState::Succeeded
         });
         let second = name.contains("-report-") && done;
-        assert!(self.died || self.jumped || !second, "a second report");
+        assert!(self.died || !second, "a second report");
     }
 
     fn delete(&mut self, kind: Kind, name: &str) {
-        let children = &mut self.children;
-        match kind {
-            Kind::Job => {
-                children.jobs.retain(|o| o.name_any() != name);
-                children.pods.retain(|p| {
-                    p.labels()
-                        .get("batch.kubernetes.io/job-name")
-                        .is_none_or(|j| j != name)
-                });
+        self.children.remove(kind, name);
+        self.secrets
+            .retain(|secret, _| kind != Kind::Secret || secret != name);
+        // Kubernetes removes the pods.
+        let set = format!("{name}-0");
+        self.children.pods.retain(|pod| {
+            let job = pod.labels().get("batch.kubernetes.io/job-name");
+            match kind {
+                Kind::Job => job.is_none_or(|job| job != name),
+                Kind::StatefulSet => pod.name_any() != set,
+                _ => true,
             }
-            Kind::StatefulSet => {
-                children.stateful_sets.retain(|o| o.name_any() != name);
-                children
-                    .pods
-                    .retain(|p| p.name_any() != format!("{name}-0"));
-            }
-            Kind::Service => children.services.retain(|o| o.name_any() != name),
-            Kind::ConfigMap => children.config_maps.retain(|o| o.name_any() != name),
-            Kind::NetworkPolicy => children.network_policies.retain(|o| o.name_any() != name),
-            Kind::DisruptionBudget => children.disruption_budgets.retain(|o| o.name_any() != name),
-            Kind::Claim => children.claims.retain(|o| o.name_any() != name),
-            Kind::Secret => {
-                self.secrets.remove(name);
-            }
-        }
+        });
     }
 
     /// Something happens in the cluster.
@@ -477,12 +491,13 @@ impl World {
     }
 
     fn finish(&mut self, name: &str, succeeded: bool, termination: Option<&Termination>) {
+        let at = (self.now + SignedDuration::from_secs(self.ahead)).to_string();
         let type_ = if succeeded { "Complete" } else { "Failed" };
         for job in &mut self.children.jobs {
             if job.name_any() == name {
                 let job = Arc::make_mut(job);
                 job.status = serde_json::from_value(
-                    json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": self.now.to_string()}]}),
+                    json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": at}]}),
                 )
                 .unwrap();
             }
@@ -575,10 +590,12 @@ enum Intervention {
     Deadline,
     SuspendAndResume,
     ClockJump,
+    /// The installation forgets the version of a backend.
+    CatalogueShrinks,
 }
 
 fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool) {
-    let settings = settings();
+    let mut settings = settings();
     let mut stale = world.observe();
     for round in 0..400 {
         if round == at {
@@ -589,7 +606,9 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
                 Intervention::SuspendAndResume => world.experiment.spec.suspend = true,
                 Intervention::ClockJump => {
                     world.now -= SignedDuration::from_secs(3_600);
-                    world.jumped = true;
+                }
+                Intervention::CatalogueShrinks => {
+                    settings.catalogue = Catalogue::new([("redis.7.0.15".into(), "redis".into())]);
                 }
             }
         }
@@ -615,7 +634,7 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
         }
         let before = world.status().ending;
         let observed = world.through(observed);
-        let next = plan(&world.experiment, &settings, &observed);
+        let next = planned(&world.experiment, &settings, &observed);
         // Caches may lag so far that they do not show what this pass makes.
         let lagging = world.observe();
         world.execute(next, crashes);
@@ -647,15 +666,18 @@ proptest! {
         at in 0_usize..40,
         intervention in prop_oneof![
             Just(Intervention::Nothing), Just(Intervention::Cancel), Just(Intervention::Deadline),
-            Just(Intervention::SuspendAndResume), Just(Intervention::ClockJump),
+            Just(Intervention::SuspendAndResume), Just(Intervention::ClockJump), Just(Intervention::CatalogueShrinks),
         ],
     ) {
         let mut world = World::of(subject_of(subject, replicas), seed, failures);
         drive(&mut world, intervention, at, crashes);
         let status = world.status();
-        prop_assert!(status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
+        // One that is refused before its start waits for its mend.
+        let refused = intervention == Intervention::CatalogueShrinks && world.reason() == "UnknownVersion";
+        let waits = refused && status.start_time.is_none();
+        prop_assert!(waits || status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
         // What a stale look or a crash re-created after the end is removed by the next look.
-        let last = plan(&world.experiment, &settings(), &world.observe());
+        let last = planned(&world.experiment, &settings(), &world.observe());
         world.execute(last, false);
         prop_assert!(world.children.is_empty(), "left: {}", world.left());
         prop_assert!(world.experiment.finalizers().is_empty());
@@ -663,15 +685,21 @@ proptest! {
         let expected = match intervention {
             Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
             Intervention::Deadline => vec!["DeadlineExceeded", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
+            Intervention::CatalogueShrinks => vec!["UnknownVersion", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
             _ => vec!["Completed", "GeneratorFailed", "ReportFailed", "Lost"],
         };
         prop_assert!(expected.contains(&reason.as_str()), "{reason}");
+        // Whatever was measured is reported, also by an installation that could not measure it any more.
+        let measured = status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0);
+        if reason == "UnknownVersion" && measured && failures == 0 {
+            prop_assert!(status.results.is_some(), "what was measured is not reported");
+        }
         if reason == "Completed" {
             prop_assert_eq!(status.progress.unwrap().trials.done, world.planned);
             prop_assert!(status.results.is_some());
         }
         // A second look changes nothing.
-        let again = plan(&world.experiment, &settings(), &world.observe());
+        let again = planned(&world.experiment, &settings(), &world.observe());
         prop_assert!(again.actions.is_empty() && again.events.is_empty());
         prop_assert_eq!(Some(again.status), world.experiment.status);
     }
@@ -679,7 +707,7 @@ proptest! {
 
 #[test]
 fn what_completed_says_is_what_ran() {
-    let valid = validate::spec(&experiment(false, 1), settings().offer()).unwrap();
+    let valid = valid(&experiment(false, 1));
     let of = |done: i32| {
         let counts = TrialCounts {
             planned: valid.trials,
@@ -709,7 +737,7 @@ fn a_node_that_joins_takes_no_calibration_away() {
     for _ in 0..400 {
         let observed = world.observe();
         let observed = world.through(observed);
-        let next = plan(&world.experiment, &settings(), &observed);
+        let next = planned(&world.experiment, &settings(), &observed);
         world.execute(next, false);
         let jobs = || {
             world
@@ -727,22 +755,22 @@ fn a_node_that_joins_takes_no_calibration_away() {
         world.nodes = BTreeSet::from(names);
     }
     world.nodes.insert("n0");
-    let valid = validate::spec(&world.experiment, settings().offer()).unwrap();
+    let valid = valid(&world.experiment);
     let settings = settings();
     let observed = world.observe();
-    let draft = super::Draft::new(&world.experiment, &settings, &observed);
-    let nodes = super::preparing::calibrated_nodes(&draft, &valid);
+    let draft = super::Draft::new(&world.experiment, &valid.remains, &settings, &observed);
+    let nodes = super::preparing::calibrated_nodes(&draft);
     let known = nodes.iter().filter(|node| node.calibration.is_some());
     assert_eq!(known.count(), names.len(), "{nodes:?}");
 }
 
-fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan {
+fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan<ExperimentStatus> {
     let mut world = World::new(1, false, 1, 0);
     change(&mut world.experiment);
-    plan(&world.experiment, &settings(), &world.observe())
+    planned(&world.experiment, &settings(), &world.observe())
 }
 
-fn refused(plan: &Plan) -> (String, String) {
+fn refused(plan: &Plan<ExperimentStatus>) -> (String, String) {
     assert!(
         plan.actions.is_empty(),
         "nothing is provisioned for what is refused: {:?}",
@@ -787,7 +815,7 @@ fn equipment_that_fits_no_node_is_refused_with_the_largest_node() {
 fn a_missing_secret_is_refused_with_its_name() {
     let mut world = World::new(1, true, 1, 0);
     world.secrets.clear();
-    let plan = plan(&world.experiment, &settings(), &world.observe());
+    let plan = planned(&world.experiment, &settings(), &world.observe());
     let (reason, message) = refused(&plan);
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("Secret aws"), "{message}");
@@ -801,7 +829,7 @@ fn a_queued_experiment_names_the_one_it_waits_for() {
         by: "lab/other".into(),
         ahead: 1,
     };
-    let plan = plan(
+    let plan = planned(
         &world.experiment,
         &settings(),
         &Observed {
@@ -823,24 +851,18 @@ fn pods_meet_the_restricted_standard_and_are_guaranteed() {
 }
 
 fn restricted_and_guaranteed(experiment: &Experiment) {
-    let valid = validate::spec(experiment, settings().offer()).unwrap();
+    let valid = valid(experiment);
+    let of = &valid.remains;
     let mut specs = vec![
-        jobs::run(&valid, &settings(), 0),
-        jobs::report(&valid, &settings(), 0),
+        jobs::run(of, &settings(), 0),
+        jobs::report(of, &settings(), 0),
     ]
     .into_iter()
     .map(|job| job.spec.unwrap().template.spec.unwrap())
     .collect::<Vec<_>>();
-    for backend in valid.provisioned() {
-        let profile =
-            crate::controllers::experiment::build::profile::profile(&valid, backend).unwrap();
-        let set = crate::controllers::experiment::build::backend::stateful_set(
-            &valid,
-            backend,
-            &profile,
-            &settings(),
-            &[],
-        );
+    for (name, server) in valid.servers() {
+        let profile = profile(&server.release, &of.spec.equipment);
+        let set = backend::stateful_set(of, (name, &server.image), &profile, &settings(), &[]);
         specs.push(set.spec.unwrap().template.spec.unwrap());
     }
     for pod in specs {

@@ -1,15 +1,17 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
 use super::backend::endpoint;
-use super::jobs::{CREDENTIALS, RESULTS_FOLDER, plan_name};
+use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name, run_name};
 use super::profile::profile;
 use super::{Role, metadata};
+use crate::children::Children;
 use crate::controllers::experiment::facts::{Observed, is_ready, ready_since};
 use crate::settings::{Settings, VERSION};
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
-use bakeoff_rules::validate::{External, ValidBackend, Validated};
+use bakeoff_crds::spec::External;
+use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
 
@@ -22,23 +24,36 @@ pub fn run_plan(
     environment: Environment,
     attempt: i32,
 ) -> RunPlan {
+    let of = &valid.remains;
+    let backends = valid.backends.iter();
     RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
-        experiment: valid.id.clone(),
-        spec: valid.spec.clone(),
-        backends: valid
-            .backends
-            .iter()
-            .filter_map(|backend| resolve(valid, backend, observed))
+        experiment: of.id.clone(),
+        spec: of.spec.clone(),
+        backends: backends
+            .map(|backend| resolve(of, backend, observed))
             .collect(),
         lock: valid
             .lock
             .as_ref()
-            .and_then(|lock| resolve_lock(valid, lock, observed)),
-        results: store(valid, settings),
+            .map(|lock| resolve_lock(of, lock, observed)),
+        results: store(of, settings),
         environment,
         attempt,
     }
+}
+
+/// The plan of the newest attempt of the generators, as it was written: of an experiment that could not be planned now
+/// it says under which conditions was measured what there is to report.
+#[must_use]
+pub fn written(of: &Remains, children: &Children) -> Option<RunPlan> {
+    let mut attempts = (0..=of.spec.generators.backoff_limit).rev();
+    let map = attempts.find_map(|attempt| {
+        let name = plan_name(&run_name(of, attempt));
+        let mut maps = children.config_maps.iter();
+        maps.find(|map| map.metadata.name.as_ref() == Some(&name))
+    })?;
+    serde_json::from_str(map.data.as_ref()?.get(PLAN_FILE)?).ok()
 }
 
 /// What is known of the machines and of the generators on them.
@@ -59,17 +74,21 @@ pub fn environment(
     }
 }
 
-/// `None` never happens: what is not external has a profile.
-fn resolve(
-    valid: &Validated,
-    backend: &ValidBackend,
-    observed: &Observed,
-) -> Option<ResolvedBackend> {
-    let credentials_dir = format!("{CREDENTIALS}/{}", backend.name);
-    if let Some(external) = &backend.external {
-        return Some(resolve_external(valid, backend, external, credentials_dir));
+fn resolve(of: &Remains, backend: &ValidBackend, observed: &Observed) -> ResolvedBackend {
+    match &backend.place {
+        Place::External(external) => resolve_external(of, backend, external),
+        Place::Provisioned(server) => resolve_server(of, backend, server, observed),
     }
-    let profile = profile(valid, backend)?;
+}
+
+fn resolve_server(
+    of: &Remains,
+    backend: &ValidBackend,
+    server: &Server,
+    observed: &Observed,
+) -> ResolvedBackend {
+    let profile = profile(&server.release, &of.spec.equipment);
+    let name = ServerName::Backend(&backend.name);
     let pod = observed
         .children
         .pods_of_backend(&backend.name)
@@ -78,37 +97,32 @@ fn resolve(
     settings.insert("command".to_owned(), profile.command.join(" "));
     let clear = profile.env.iter();
     settings.extend(clear.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Some(ResolvedBackend {
+    ResolvedBackend {
         name: backend.name.clone(),
         kind: backend.kind,
-        version: backend.version.clone(),
-        image: backend.image.clone(),
-        image_bytes: image_bytes(pod, &backend.image, observed),
+        version: server.release.version.to_string(),
+        image: server.image.clone(),
+        image_bytes: image_bytes(pod, &server.image, observed),
         image_id: pod.and_then(image_id).unwrap_or_default(),
-        endpoint: endpoint(valid, backend, profile.scheme, profile.port),
+        endpoint: endpoint(of, name, profile.scheme, profile.port),
         region: "us-east-1".to_owned(),
         bucket: profile.bucket.to_owned(),
         prefix: String::new(),
         path_style: true,
-        credentials_dir,
+        credentials_dir: format!("{CREDENTIALS}/{}", name.as_str()),
         metrics_url: profile
             .metrics
-            .map(|(port, path)| format!("{}{path}", endpoint(valid, backend, "http", port))),
+            .map(|(port, path)| format!("{}{path}", endpoint(of, name, "http", port))),
         provisioned: true,
         durability: profile.durability,
         settings,
         node: pod.and_then(node_name).unwrap_or_default(),
         time_to_ready_seconds: pod.and_then(time_to_ready),
         caveats: profile.caveats.into_iter().map(str::to_owned).collect(),
-    })
+    }
 }
 
-fn resolve_external(
-    valid: &Validated,
-    backend: &ValidBackend,
-    external: &External,
-    credentials_dir: String,
-) -> ResolvedBackend {
+fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -> ResolvedBackend {
     let outside = ResolvedBackend {
         name: backend.name.clone(),
         kind: backend.kind,
@@ -119,9 +133,9 @@ fn resolve_external(
         endpoint: String::new(),
         region: String::new(),
         bucket: String::new(),
-        prefix: format!("bakeoff/{}", valid.id.uid),
+        prefix: format!("bakeoff/{}", of.id.uid),
         path_style: true,
-        credentials_dir,
+        credentials_dir: format!("{CREDENTIALS}/{}", backend.name),
         metrics_url: None,
         provisioned: false,
         durability: String::new(),
@@ -150,36 +164,32 @@ fn resolve_external(
     }
 }
 
-/// `None` never happens: the server has a profile.
-fn resolve_lock(
-    valid: &Validated,
-    lock: &ValidBackend,
-    observed: &Observed,
-) -> Option<ResolvedLock> {
-    let profile = profile(valid, lock)?;
-    let pods = observed.children.pods_of_backend(&lock.name);
+fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLock {
+    let profile = profile(&lock.release, &of.spec.equipment);
+    let name = ServerName::Lock;
+    let pods = observed.children.pods_of_backend(name.as_str());
     let pod = pods.into_iter().find(|pod| is_ready(pod));
-    Some(ResolvedLock {
-        version: lock.version.clone(),
+    ResolvedLock {
+        version: lock.release.version.to_string(),
         image: lock.image.clone(),
         image_id: pod.and_then(image_id).unwrap_or_default(),
-        endpoint: endpoint(valid, lock, profile.scheme, profile.port),
-        credentials_dir: format!("{CREDENTIALS}/{}", lock.name),
+        endpoint: endpoint(of, name, profile.scheme, profile.port),
+        credentials_dir: format!("{CREDENTIALS}/{}", name.as_str()),
         settings: BTreeMap::from([("command".to_owned(), profile.command.join(" "))]),
         node: pod.and_then(node_name).unwrap_or_default(),
-    })
+    }
 }
 
 /// Where results go.
 #[must_use]
-pub fn store(valid: &Validated, settings: &Settings) -> StoreTarget {
+pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
     let credentials_dir = format!("{CREDENTIALS}/{RESULTS_FOLDER}");
-    match (&valid.spec.results.s3, &settings.results) {
+    match (&of.spec.results.s3, &settings.results) {
         (Some(s3), _) => StoreTarget {
             endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
             region: s3.region.clone(),
             bucket: s3.bucket.clone(),
-            prefix: valid.id.prefix(),
+            prefix: of.id.prefix(),
             path_style: s3.path_style,
             credentials_dir,
         },
@@ -196,7 +206,7 @@ pub fn store(valid: &Validated, settings: &Settings) -> StoreTarget {
                 .as_ref()
                 .map(|own| own.bucket.clone())
                 .unwrap_or_default(),
-            prefix: valid.id.prefix(),
+            prefix: of.id.prefix(),
             path_style: true,
             credentials_dir,
         },
@@ -236,7 +246,7 @@ pub fn time_to_ready(pod: &Pod) -> Option<i64> {
 /// The ConfigMap that carries a plan, and the ending for the report.
 #[must_use]
 pub fn config_map(
-    valid: &Validated,
+    of: &Remains,
     job: &str,
     role: Role,
     plan: &RunPlan,
@@ -244,17 +254,17 @@ pub fn config_map(
 ) -> ConfigMap {
     let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
     let mut data = BTreeMap::from([(
-        "plan.json".to_owned(),
+        PLAN_FILE.to_owned(),
         json(serde_json::to_string_pretty(plan)),
     )]);
     if let Some(ending) = ending {
         data.insert(
-            "ending.json".to_owned(),
+            ENDING_FILE.to_owned(),
             json(serde_json::to_string_pretty(ending)),
         );
     }
     ConfigMap {
-        metadata: metadata(valid, plan_name(job), role),
+        metadata: metadata(of, plan_name(job), role),
         data: Some(data),
         ..Default::default()
     }

@@ -1,21 +1,16 @@
 //! What a plan asks for: printable data, executed elsewhere. (Pure.)
 
-use crate::controllers::experiment::facts::Kind;
-use bakeoff_crds::ExperimentStatus;
+use crate::children::{Child, Kind};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 
-/// What is to be done about an experiment now.
+/// What is to be done about an owner now, whose status is an `S`.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Plan<S> {
     /// The status that is to stand.
-    pub status: ExperimentStatus,
+    pub status: S,
     /// Whether the status carries a new fact (start, ending, …) that later actions depend on. It is then
     /// written against the version that was read, and nothing else is done before it stands.
     pub remember: bool,
@@ -25,6 +20,14 @@ pub struct Plan {
     pub events: Vec<Note>,
     /// When to look again even if nothing changes.
     pub look_again_at: Option<Timestamp>,
+}
+
+impl<S> Plan<S> {
+    /// Whether the status may not wait until the next time that statuses are written.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.remember || !self.events.is_empty()
+    }
 }
 
 /// One change to the cluster.
@@ -38,8 +41,8 @@ pub enum Action {
     Delete(Kind, String),
     /// Put the finalizer on, or take it off.
     Finalizer(bool),
-    /// Delete the experiment itself: its time to live is over.
-    DeleteExperiment,
+    /// Delete the owner itself: its time to live is over.
+    DeleteOwner,
 }
 
 impl Action {
@@ -51,7 +54,7 @@ impl Action {
             Self::Finalizer(true) => 0,
             Self::Apply(Child::StatefulSet(_) | Child::Job(_)) => 2,
             Self::CreateSecret(..) | Self::Apply(_) | Self::Delete(..) => 1,
-            Self::Finalizer(false) | Self::DeleteExperiment => 3,
+            Self::Finalizer(false) | Self::DeleteOwner => 3,
         }
     }
 
@@ -61,7 +64,7 @@ impl Action {
         match self {
             Self::Apply(child) => Some(child.key()),
             Self::CreateSecret(secret, _) => Some((Kind::Secret, secret.name_any())),
-            Self::Delete(..) | Self::Finalizer(_) | Self::DeleteExperiment => None,
+            Self::Delete(..) | Self::Finalizer(_) | Self::DeleteOwner => None,
         }
     }
 }
@@ -98,50 +101,6 @@ pub enum Credentials {
     /// Copied from the chart's results store.
     OfResultsStore,
 }
-
-/// A child that can be applied.
-#[derive(Clone, Debug)]
-pub enum Child {
-    /// A backend.
-    StatefulSet(Box<StatefulSet>),
-    /// A name for pods.
-    Service(Box<Service>),
-    /// A run plan.
-    ConfigMap(Box<ConfigMap>),
-    /// Work of the load generator.
-    Job(Box<Job>),
-    /// Who may reach pods.
-    NetworkPolicy(Box<NetworkPolicy>),
-    /// Against eviction.
-    DisruptionBudget(Box<PodDisruptionBudget>),
-}
-
-impl Child {
-    /// What it is and how it is called.
-    #[must_use]
-    pub fn key(&self) -> (Kind, String) {
-        match self {
-            Self::StatefulSet(object) => (Kind::StatefulSet, object.name_any()),
-            Self::Service(object) => (Kind::Service, object.name_any()),
-            Self::ConfigMap(object) => (Kind::ConfigMap, object.name_any()),
-            Self::Job(object) => (Kind::Job, object.name_any()),
-            Self::NetworkPolicy(object) => (Kind::NetworkPolicy, object.name_any()),
-            Self::DisruptionBudget(object) => (Kind::DisruptionBudget, object.name_any()),
-        }
-    }
-}
-
-macro_rules! child_from {
-    ($($object:ident => $variant:ident),*) => {
-        $(impl From<$object> for Child {
-            fn from(object: $object) -> Self {
-                Self::$variant(Box::new(object))
-            }
-        })*
-    };
-}
-child_from!(StatefulSet => StatefulSet, Service => Service, ConfigMap => ConfigMap, Job => Job,
-    NetworkPolicy => NetworkPolicy, PodDisruptionBudget => DisruptionBudget);
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]

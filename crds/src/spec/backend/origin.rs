@@ -1,0 +1,87 @@
+//! Where a backend comes from: provisioned for the experiment, or there before it.
+
+use super::{PostgresUrlBackend, S3Backend};
+use crate::spec::Version;
+use std::collections::BTreeMap;
+
+/// Where a backend comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// It is provisioned for the experiment and removed after it.
+    Provisioned(Release),
+    /// It was there before and stays.
+    External(External),
+}
+
+/// A server that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The program.
+    pub product: Product,
+    /// Its version.
+    pub version: Version,
+    /// Its settings by name, where they differ from those that the operator sets.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Release {
+    /// A server with the operator's settings alone.
+    #[must_use]
+    pub fn of(product: Product, version: &Version) -> Self {
+        Self {
+            product,
+            version: version.clone(),
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+/// A program that the operator can run: a backend, or what stands beside one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Product {
+    /// MinIO.
+    Minio,
+    /// SeaweedFS.
+    Seaweedfs,
+    /// Postgres.
+    Postgres,
+    /// Redis. It keeps locks beside a backend and is never one itself.
+    Redis,
+}
+
+impl Product {
+    /// The name for people and for keys of the chart's catalogue.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minio => "minio",
+            Self::Seaweedfs => "seaweedfs",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// A system that was there before the experiment and stays after it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum External {
+    /// An S3 endpoint.
+    S3(S3Backend),
+    /// A Postgres server.
+    Postgres(PostgresUrlBackend),
+}
+
+impl External {
+    /// The Secret in the experiment's namespace by which it is reached, and the keys that are needed of it.
+    #[must_use]
+    pub fn secret(&self) -> (&str, Vec<String>) {
+        match self {
+            Self::S3(s3) => s3.secret(),
+            Self::Postgres(postgres) => {
+                let at = &postgres.secret_ref;
+                let keys = [&at.key].into_iter().chain(&postgres.ca_key);
+                (&at.name, keys.cloned().collect())
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes the Secrets that servers and generators share. (I/O.)
+
+use super::Writer;
+use crate::action::Credentials;
+use crate::error::{Error, api, exists_already, is_going_away};
+use crate::settings::DefaultResults;
+use bakeoff_crds::identity::Namespace;
+use bakeoff_crds::names;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::PostParams;
+use std::collections::BTreeMap;
+
+impl Writer {
+    /// A Secret that exists is left alone: credentials are drawn once.
+    pub(super) async fn create_secret(
+        &self,
+        namespace: &Namespace,
+        mut secret: Secret,
+        content: Credentials,
+    ) -> Result<(), Error> {
+        let (access_key, secret_key) = match (content, &self.results) {
+            (Credentials::Drawn, _) => (random_hex(10)?, random_hex(20)?),
+            (Credentials::OfResultsStore, Some(store)) => self.credentials_of(store).await?,
+            (Credentials::OfResultsStore, None) => return Ok(()),
+        };
+        secret.data = Some(BTreeMap::from([
+            (names::SECRET_ACCESS_KEY_ID.to_owned(), access_key),
+            (names::SECRET_SECRET_ACCESS_KEY.to_owned(), secret_key),
+        ]));
+        let parameters = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..Default::default()
+        };
+        let secrets = self.api::<Secret>(namespace.as_str())?;
+        match secrets.create(&parameters, &secret).await {
+            Ok(_) => Ok(()),
+            Err(error) if exists_already(&error) || is_going_away(&error) => Ok(()),
+            Err(error) => Err(api(format!("create Secret {}", secret.name_any()))(error)),
+        }
+    }
+
+    /// The access key and the secret key of the chart's results store.
+    async fn credentials_of(
+        &self,
+        store: &DefaultResults,
+    ) -> Result<(ByteString, ByteString), Error> {
+        let own = self.api::<Secret>(&self.own_namespace)?;
+        let source = own
+            .get(&store.secret)
+            .await
+            .map_err(api(format!("read Secret {}", store.secret)))?;
+        let mut data = source.data.unwrap_or_default();
+        let mut take = |key| {
+            data.remove(key)
+                .ok_or_else(|| Error::ResultsSecret(store.secret.clone()))
+        };
+        Ok((
+            take(names::SECRET_ACCESS_KEY_ID)?,
+            take(names::SECRET_SECRET_ACCESS_KEY)?,
+        ))
+    }
+}
+
+/// Random bytes of the operating system, in hexadecimal.
+fn random_hex(bytes: usize) -> Result<ByteString, Error> {
+    let mut buffer = vec![0_u8; bytes];
+    getrandom::fill(&mut buffer).map_err(|error| Error::Random(error.to_string()))?;
+    let text: String = buffer.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(ByteString(text.into_bytes()))
+}

@@ -1,0 +1,153 @@
+//! What a reconcile of an experiment holds on to. (I/O handles; the decisions are elsewhere.)
+
+use super::admission::{Seat, Seats};
+use super::facts::{Ends, node_facts};
+use super::progress::Answers;
+use crate::act::Writer;
+use crate::caches::{Caches, Wake};
+use crate::children::Children;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::stored::Stored;
+use bakeoff_crds::Experiment;
+use bakeoff_crds::identity::Uid;
+use bakeoff_rules::queue::{self, Claim, NodeLabels, Pool};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An experiment as it is watched.
+pub type Watched = Stored<Experiment>;
+
+/// What a reconcile holds on to.
+pub struct Context {
+    /// Reads what is not watched.
+    pub client: Client,
+    /// Writes.
+    pub writer: Writer,
+    /// The configuration of the installation.
+    pub settings: Settings,
+    /// Children and nodes.
+    pub caches: Caches,
+    /// All experiments.
+    pub experiments: Store<Watched>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Wakes other experiments.
+    pub wake: Wake<Watched>,
+    /// Who was admitted to its pool.
+    pub seats: Seats,
+    /// What generators have answered.
+    pub answers: Answers,
+    /// Since when Jobs have ended.
+    pub ends: Mutex<Ends>,
+    /// Who is in trouble for how long.
+    pub troubles: Mutex<Troubles>,
+}
+
+/// What went wrong with which experiment. Losing it is harmless.
+#[derive(Default)]
+pub struct Troubles {
+    /// Failed reconciles in a row.
+    pub failures: HashMap<Uid, u32>,
+    /// The version of an unreadable one that was told.
+    pub told: HashMap<Uid, String>,
+}
+
+impl Context {
+    /// What went wrong. A panic elsewhere cannot leave it half-written in a way that matters.
+    pub fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long the Jobs of an experiment are seen to have ended.
+    pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
+        self.ends().seen(uid, children, Instant::now())
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The labels of every schedulable node.
+    #[must_use]
+    pub fn node_labels(&self) -> NodeLabels {
+        let nodes = self.caches.nodes.state();
+        let schedulable = nodes.iter().filter(|node| node_facts(node).is_some());
+        schedulable
+            .map(|node| (node.name_any(), node.labels().clone()))
+            .collect()
+    }
+
+    /// Whether the pool of an experiment is free, given who was admitted a moment ago.
+    #[must_use]
+    pub fn pool(
+        &self,
+        experiment: &Experiment,
+        admitted: &BTreeSet<Uid>,
+        labels: &NodeLabels,
+    ) -> Pool {
+        let experiments = self.experiments.state();
+        let claims: Vec<Claim<'_>> = experiments.iter().map(|stored| claim(stored)).collect();
+        queue::admit(&Claim::of(experiment), &claims, admitted, labels)
+    }
+
+    /// Takes the seat of an experiment in its pool, if that is free.
+    ///
+    /// # Errors
+    /// It is taken.
+    pub fn seat(&self, experiment: &Experiment, uid: &Uid) -> Result<Seat<'_>, Error> {
+        let labels = self.node_labels();
+        self.seats
+            .take(uid, |admitted| self.pool(experiment, admitted, &labels))
+    }
+
+    /// Forgets an experiment that no longer needs its pool, and wakes those that wait.
+    pub fn forget(&self, uid: &Uid) {
+        self.keep(|other| other != uid);
+        self.wake_waiting();
+    }
+
+    /// Forgets the experiments that exist no longer, and wakes those that wait.
+    pub fn forget_deleted(&self) {
+        let experiments = self.experiments.state();
+        let left: BTreeSet<Uid> = experiments
+            .iter()
+            .filter_map(|stored| stored.uid().map(Uid::from))
+            .collect();
+        self.keep(|uid| left.contains(uid));
+        self.wake_waiting();
+    }
+
+    fn keep(&self, needed: impl Fn(&Uid) -> bool) {
+        self.seats.keep(&needed);
+        self.writer.keep(&needed);
+        self.answers.keep(&needed);
+        self.ends().keep(&needed);
+        let mut troubles = self.troubles();
+        troubles.failures.retain(|uid, _| needed(uid));
+        troubles.told.retain(|uid, _| needed(uid));
+    }
+
+    /// Wakes the experiments that have not started.
+    fn wake_waiting(&self) {
+        for other in self.experiments.state() {
+            let waits = matches!(&*other, Stored::Read(experiment)
+                if experiment.status.as_ref().is_none_or(|status| status.start_time.is_none()));
+            if waits {
+                let _ = self.wake.unbounded_send(ObjectRef::from_obj(&*other));
+            }
+        }
+    }
+}
+
+/// What an experiment asks of its pool.
+fn claim(stored: &Watched) -> Claim<'_> {
+    match stored {
+        Stored::Read(experiment) => Claim::of(experiment),
+        Stored::Unreadable(object) => Claim::of_unreadable(&object.metadata, &object.raw),
+    }
+}

@@ -1,0 +1,77 @@
+//! Removes what was written to systems that stay. (Pure.)
+
+use super::plan_after_the_run;
+use crate::controllers::experiment::build::{Role, jobs, run_plan};
+use crate::controllers::experiment::plan::Draft;
+use crate::controllers::experiment::plan::job::JobStep;
+use bakeoff_crds::conditions::{Truth, reasons};
+use bakeoff_crds::names;
+use bakeoff_rules::validate::Known;
+use kube::ResourceExt;
+
+/// What is said where it was not seen to.
+pub(super) const MAY_BE_LEFT: &str = "objects under the prefix bakeoff/ in external buckets, or the schema bakeoff in external databases, may be left";
+
+/// How far it is.
+pub(super) enum CleanUp {
+    /// It works.
+    Waiting,
+    /// Nothing is left.
+    Done,
+    /// Something may be left, and why.
+    GaveUp(String),
+}
+
+/// Removes test objects from external buckets and schemas from external databases.
+pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
+    if !draft.remains.has_external() || draft.status.progress.is_none() {
+        return CleanUp::Done;
+    }
+    let annotations = draft.experiment.annotations();
+    if annotations
+        .get(names::ANNOTATION_SKIP_CLEANUP)
+        .is_some_and(|value| value == "true")
+    {
+        return CleanUp::GaveUp(format!(
+            "objects in external buckets and schemas in external databases were left, as {} asks",
+            names::ANNOTATION_SKIP_CLEANUP
+        ));
+    }
+    let name = jobs::cleanup_name(draft.remains);
+    let seconds = draft.remains.spec.limits.cleanup_seconds;
+    match draft.job(&name, Some(seconds)) {
+        JobStep::Absent => {
+            let Some(plan) = plan_after_the_run(draft, known, 0) else {
+                return without_a_plan(draft);
+            };
+            let map = run_plan::config_map(draft.remains, &name, Role::Cleanup, &plan, None);
+            draft.ensure(map);
+            draft.ensure(jobs::cleanup(draft.remains, draft.settings));
+            draft.wake_after(i64::from(seconds));
+        }
+        JobStep::Active | JobStep::Unheard => {}
+        JobStep::Overdue => {
+            let why = format!("{MAY_BE_LEFT}: limits.cleanupSeconds have passed");
+            return CleanUp::GaveUp(why);
+        }
+        JobStep::Succeeded => return CleanUp::Done,
+        JobStep::Failed(cause) => return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {cause}")),
+    }
+    draft.stage(
+        Truth::Unknown,
+        reasons::CLEANING_UP,
+        "removes test objects from external buckets and schemas from external databases",
+    );
+    CleanUp::Waiting
+}
+
+/// Of an experiment that is refused and whose generators were never given a plan, nothing was written.
+fn without_a_plan(draft: &Draft<'_>) -> CleanUp {
+    let progress = draft.status.progress.as_ref();
+    let wrote = progress.is_some_and(|p| p.first_operation_time.is_some() || p.trials.done > 0);
+    if wrote {
+        let why = "the spec is refused, and the plan of the run is gone";
+        return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {why}"));
+    }
+    CleanUp::Done
+}

@@ -1,0 +1,195 @@
+//! From the ending to a cluster as clean as it was found. (Pure.)
+//!
+//! Every ending takes the same steps: stop the generators, report what was measured, remove objects from
+//! external buckets, remove the children. Each step is remembered before the next begins.
+
+mod clean_up;
+mod report;
+
+use super::Draft;
+use super::draft::Cleared;
+use crate::action::{Action, Plan};
+use crate::children::Kind;
+use crate::controllers::experiment::build::{jobs, run_plan};
+use crate::controllers::experiment::facts::{JobState, job_state};
+use crate::controllers::experiment::plan::preparing::environment;
+use bakeoff_crds::ExperimentStatus;
+use bakeoff_crds::conditions::{self, Truth, reasons};
+use bakeoff_crds::run::RunPlan;
+use bakeoff_crds::status::EndingStatus;
+use bakeoff_rules::validate::Known;
+use clean_up::{CleanUp, clean_up};
+use jiff::SignedDuration;
+
+/// Takes the next step of the ending.
+pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
+    let Some(ending) = draft.status.ending.clone() else {
+        return draft.done();
+    };
+    if stop_generators(&mut draft) {
+        draft.stage(
+            Truth::Unknown,
+            reasons::STOPPING,
+            "stops the generators; they finish what they are writing",
+        );
+        return draft.done();
+    }
+    if ending.reported_time.is_none() {
+        return report::report(draft, known, ending);
+    }
+    if ending.cleaned_up_time.is_none() {
+        return match clean_up(&mut draft, known) {
+            CleanUp::Waiting => draft.done(),
+            CleanUp::Done => step_done(draft, |ending, now| ending.cleaned_up_time = Some(now)),
+            CleanUp::GaveUp(why) => {
+                draft.note(true, reasons::CLEANUP_FAILED, why.clone());
+                step_done(draft, |ending, now| {
+                    ending.cleaned_up_time = Some(now);
+                    ending.message =
+                        conditions::shorten(&format!("{}; {why}", ending.message), 900);
+                })
+            }
+        };
+    }
+    tear_down(draft, &ending)
+}
+
+fn step_done(
+    mut draft: Draft<'_>,
+    change: impl FnOnce(&mut EndingStatus, jiff::Timestamp),
+) -> Plan<ExperimentStatus> {
+    let now = draft.now();
+    if let Some(ending) = &mut draft.status.ending {
+        change(ending, now);
+    }
+    draft.remember()
+}
+
+/// Deletes generator Jobs that still work; whether any pod of them is left.
+pub fn stop_generators(draft: &mut Draft<'_>) -> bool {
+    let mut stopping = false;
+    for attempt in 0..=draft.remains.spec.generators.backoff_limit {
+        let name = jobs::run_name(draft.remains, attempt);
+        stopping |= draft.is_coming(Kind::Job, &name);
+        if let Some(job) = draft.observed.children.job(&name)
+            && job_state(Some(job)) == JobState::Active
+        {
+            stopping = true;
+            if job.metadata.deletion_timestamp.is_none() {
+                draft.act(Action::Delete(Kind::Job, name.clone()));
+            }
+        }
+        stopping |= draft.observed.children.pods_of_job(&name).any(|pod| {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            !matches!(phase, Some("Succeeded" | "Failed"))
+        });
+    }
+    stopping
+}
+
+/// The plan by which a Job after the run works: made anew, or the one that the generators had where the experiment could
+/// not be planned any more.
+fn plan_after_the_run(draft: &Draft<'_>, known: &Known, attempt: i32) -> Option<RunPlan> {
+    match known {
+        Known::Valid(valid) => {
+            let environment = environment(draft);
+            let (settings, observed) = (draft.settings, draft.observed);
+            Some(run_plan::run_plan(
+                valid,
+                settings,
+                observed,
+                environment,
+                attempt,
+            ))
+        }
+        Known::Refused(remains, _) => {
+            let written = run_plan::written(remains, &draft.observed.children)?;
+            Some(RunPlan { attempt, ..written })
+        }
+    }
+}
+
+fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStatus> {
+    if let Cleared::Left(left) = draft.clear() {
+        let message = format!("removing {left}");
+        draft.stage(Truth::Unknown, reasons::TEARING_DOWN, &message);
+        return draft.done();
+    }
+    if draft.has_finalizer() {
+        draft.act(Action::Finalizer(false));
+        draft.stage(
+            Truth::Unknown,
+            reasons::TEARING_DOWN,
+            "removing the finalizer",
+        );
+        return draft.done();
+    }
+    draft.status.completion_time = Some(draft.now());
+    let succeeded = ending.reason.succeeded();
+    let mut message = ending.message.clone();
+    if let (true, Some(decision)) = (succeeded, &draft.status.decision) {
+        message = format!(
+            "{message}; {} is {}",
+            decision.rule,
+            decision.outcome.as_str()
+        );
+    }
+    draft.stage(succeeded.into(), ending.reason.as_str(), &message);
+    draft.remember()
+}
+
+/// After the end: nothing but the time to live, and what a crash may have left.
+pub fn finished(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
+    draft.clear();
+    if draft.has_finalizer() {
+        draft.act(Action::Finalizer(false));
+    }
+    let ttl = draft.experiment.spec.ttl_seconds_after_finished;
+    if let (Some(ttl), Some(completed)) = (ttl, draft.status.completion_time) {
+        let due = completed + SignedDuration::from_secs(ttl);
+        if draft.now() < due {
+            draft.wake_at(due);
+        } else if draft.experiment.metadata.deletion_timestamp.is_none() {
+            draft.act(Action::DeleteOwner);
+        }
+    }
+    draft.done()
+}
+
+/// The experiment is being deleted: owner references take the children, this takes what is outside.
+pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
+    if !draft.has_finalizer() {
+        return draft.done();
+    }
+    let metadata = &draft.experiment.metadata;
+    let deleted = metadata.deletion_timestamp.as_ref();
+    let deleted = deleted.map_or(draft.now(), |time| time.0);
+    let patience = i64::from(draft.remains.spec.limits.cleanup_seconds);
+    let overdue = draft.now() >= deleted + SignedDuration::from_secs(patience);
+    let ending = draft.status.ending.as_ref();
+    let already = ending.is_some_and(|ending| ending.cleaned_up_time.is_some());
+    let step = if already {
+        CleanUp::Done
+    } else if overdue {
+        CleanUp::GaveUp(format!(
+            "{}: limits.cleanupSeconds have passed since the deletion",
+            clean_up::MAY_BE_LEFT
+        ))
+    } else if stop_generators(&mut draft) {
+        CleanUp::Waiting
+    } else {
+        clean_up(&mut draft, known)
+    };
+    match step {
+        CleanUp::Waiting => draft.wake_after(5),
+        CleanUp::Done => draft.act(Action::Finalizer(false)),
+        CleanUp::GaveUp(why) => {
+            draft.note(true, reasons::CLEANUP_FAILED, why);
+            draft.act(Action::Finalizer(false));
+        }
+    }
+    draft.done()
+}

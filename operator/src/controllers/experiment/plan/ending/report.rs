@@ -1,0 +1,196 @@
+//! Has the report written, and takes over what it found. (Pure.)
+
+use super::{plan_after_the_run, step_done};
+use crate::action::Plan;
+use crate::controllers::experiment::build::{Role, jobs, run_plan};
+use crate::controllers::experiment::facts::{JobState, container_end, job_state, termination};
+use crate::controllers::experiment::plan::Draft;
+use crate::controllers::experiment::plan::job::JobStep;
+use bakeoff_crds::ExperimentStatus;
+use bakeoff_crds::conditions::{self, Truth, reasons};
+use bakeoff_crds::run::{Ending, Outcome, Termination};
+use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
+use bakeoff_rules::validate::Known;
+use std::collections::BTreeMap;
+
+/// Attempts at writing the report: all its input is durable, so a second one may well succeed.
+const ATTEMPTS: i32 = 2;
+
+/// Sees to the report.
+pub(super) fn report(
+    mut draft: Draft<'_>,
+    known: &Known,
+    ending: EndingStatus,
+) -> Plan<ExperimentStatus> {
+    let done = draft
+        .status
+        .progress
+        .as_ref()
+        .map_or(0, |progress| progress.trials.done);
+    if !ending.reason.owes_report(done) {
+        return step_done(draft, |ending, now| ending.reported_time = Some(now));
+    }
+    let of = draft.remains;
+    for attempt in 0..ATTEMPTS {
+        let name = jobs::report_name(of, attempt);
+        match draft.job(&name, Some(of.spec.limits.report_seconds)) {
+            JobStep::Absent => {
+                let Some(plan) = plan_after_the_run(&draft, known, attempt) else {
+                    let why = "the spec is refused by now, and the plan of the run is gone";
+                    return no_report(draft, why);
+                };
+                let facts = ending_facts(&draft, &ending);
+                let map = run_plan::config_map(of, &name, Role::Report, &plan, Some(&facts));
+                draft.ensure(map);
+                draft.ensure(jobs::report(of, draft.settings, attempt));
+                return reporting(draft);
+            }
+            JobStep::Active => return reporting(draft),
+            JobStep::Overdue => {
+                return no_report(draft, "it took longer than limits.reportSeconds");
+            }
+            // A second report would be made of the same data.
+            JobStep::Unheard => return draft.done(),
+            JobStep::Succeeded => {
+                let mut pods = draft.observed.children.pods_of_job(&name);
+                let outcome = pods.find_map(|pod| match termination(pod)? {
+                    Termination::Reported(text) => bakeoff_analysis::outcome::decode(&text).ok(),
+                    _ => None,
+                });
+                if let Some(outcome) = outcome {
+                    return reported(draft, outcome);
+                }
+            }
+            JobStep::Failed(_) => {}
+        }
+    }
+    let name = jobs::report_name(of, ATTEMPTS - 1);
+    let why = draft
+        .observed
+        .children
+        .pods_of_job(&name)
+        .find_map(|pod| match termination(pod) {
+            Some(Termination::Failed(failure)) => Some(failure.message),
+            _ => container_end(pod),
+        });
+    no_report(
+        draft,
+        &why.unwrap_or_else(|| "its pod left no outcome".to_owned()),
+    )
+}
+
+fn reporting(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
+    draft.stage(
+        Truth::Unknown,
+        reasons::REPORTING,
+        "merges the trials, decides and writes the report",
+    );
+    draft.done()
+}
+
+fn no_report(mut draft: Draft<'_>, why: &str) -> Plan<ExperimentStatus> {
+    let message = format!(
+        "the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it"
+    );
+    draft.note(true, reasons::REPORT_FAILED, message.clone());
+    step_done(draft, |ending, now| {
+        ending.reported_time = Some(now);
+        ending.message = if ending.reason.succeeded() {
+            conditions::shorten(&message, 900)
+        } else {
+            conditions::shorten(&format!("{}; {message}", ending.message), 900)
+        };
+        ending.reason = ending.reason.clone().without_report();
+    })
+}
+
+fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
+    let of = draft.remains;
+    let children = &draft.observed.children;
+    let restarts = |server: &str| {
+        let pods = children.pods_of_backend(server);
+        let statuses = pods.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        statuses
+            .flatten()
+            .map(|container| container.restart_count)
+            .sum::<i32>()
+    };
+    let servers = of.servers().into_iter();
+    let failed = (0..=of.spec.generators.backoff_limit).filter(|attempt| {
+        let job = children.job(&jobs::run_name(of, *attempt));
+        matches!(job_state(job), JobState::Failed(_))
+    });
+    Ending {
+        reason: ending.reason.clone(),
+        message: ending.message.clone(),
+        backend_restarts: servers
+            .map(|server| (server.as_str().to_owned(), restarts(server.as_str())))
+            .collect::<BTreeMap<_, _>>(),
+        generator_failures: i32::try_from(failed.count()).unwrap_or(i32::MAX),
+    }
+}
+
+fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
+    if let Some(progress) = &mut draft.status.progress {
+        progress.trials = outcome.trials;
+        progress.display = format!("{}/{}", outcome.trials.done, outcome.trials.planned);
+        progress.current = None;
+        progress.estimated_end_time = None;
+    }
+    if let Some(decision) = &outcome.decision {
+        draft.note(
+            false,
+            reasons::DECIDED,
+            format!(
+                "{} is {}: {}",
+                decision.rule,
+                decision.outcome.as_str(),
+                decision.reason
+            ),
+        );
+    }
+    objectives(&mut draft, &outcome);
+    let store = run_plan::store(draft.remains, draft.settings);
+    draft.status.results = Some(ResultsStatus {
+        url: store.url(),
+        report: "report.html".to_owned(),
+        index_sha256: outcome.index_sha256,
+    });
+    draft.status.decision = outcome.decision;
+    draft.status.objectives = outcome.objectives;
+    draft.status.headline = outcome.headline;
+    draft.status.headline.truncate(MAX_HEADLINE);
+    step_done(draft, |ending, now| ending.reported_time = Some(now))
+}
+
+fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
+    let missed: Vec<String> = outcome
+        .objectives
+        .iter()
+        .filter(|objective| !objective.met)
+        .map(|objective| format!("{}: {}", objective.name, objective.detail))
+        .collect();
+    if outcome.objectives.is_empty() {
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::Unknown,
+            reasons::NO_OBJECTIVES,
+            "spec.objectives is empty",
+        );
+    } else if missed.is_empty() {
+        let message = format!("all {} objectives are met", outcome.objectives.len());
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::True,
+            reasons::ALL_MET,
+            &message,
+        );
+    } else {
+        draft.condition(
+            conditions::OBJECTIVES_MET,
+            Truth::False,
+            reasons::NOT_MET,
+            &missed.join(". "),
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! How far a Job is, with its deadline. (Pure.)
+
+use super::Draft;
+use crate::controllers::experiment::facts::{JobState, job_state};
+use jiff::SignedDuration;
+
+/// How far a Job is.
+pub(super) enum JobStep {
+    /// It is not there.
+    Absent,
+    /// It works.
+    Active,
+    /// It has worked for longer than it may.
+    Overdue,
+    /// It has ended, and what its pods said is still on its way: they are watched apart from it.
+    Unheard,
+    /// All its pods succeeded.
+    Succeeded,
+    /// It failed, in the words of Kubernetes.
+    Failed(String),
+}
+
+impl Draft<'_> {
+    /// How far the Job of this name is, which may take so many seconds from its creation on. Asks to be woken when that
+    /// may have changed without an event.
+    pub(super) fn job(&mut self, name: &str, seconds: Option<i32>) -> JobStep {
+        let children = &self.observed.children;
+        let job = children.job(name);
+        let state = job_state(job);
+        match state {
+            JobState::Absent => JobStep::Absent,
+            JobState::Active => {
+                let Some(seconds) = seconds else {
+                    return JobStep::Active;
+                };
+                let created = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
+                let deadline = created.map_or(self.now(), |time| time.0)
+                    + SignedDuration::from_secs(i64::from(seconds));
+                if self.now() >= deadline {
+                    return JobStep::Overdue;
+                }
+                self.wake_at(deadline);
+                JobStep::Active
+            }
+            _ if self.observed.awaits_pod(name) => {
+                self.wake_after(1);
+                JobStep::Unheard
+            }
+            JobState::Succeeded => JobStep::Succeeded,
+            JobState::Failed(cause) => JobStep::Failed(cause),
+        }
+    }
+}

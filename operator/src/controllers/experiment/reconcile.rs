@@ -1,0 +1,181 @@
+//! One pass over one experiment, from what is stored to what is done. (I/O.)
+
+use super::context::{Context, Watched};
+use super::dereference::dereference;
+use super::plan::plan;
+use crate::act::Written;
+use crate::action::{Note, Plan};
+use crate::error::Error;
+use crate::metrics::{Metrics, Reason};
+use crate::stored::{Stored, Unreadable};
+use bakeoff_crds::conditions::{self, SUCCEEDED, reasons};
+use bakeoff_crds::identity::{Identity, Uid};
+use bakeoff_crds::{Experiment, ExperimentStatus, names};
+use bakeoff_rules::validate::{self, Remains};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sees to one experiment.
+///
+/// # Errors
+/// Something could not be read or written; it is tried again.
+pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let begun = Instant::now();
+    let experiment = match &*stored {
+        Stored::Read(experiment) => experiment,
+        Stored::Unreadable(object) => return Ok(unreadable(&stored, object, &ctx).await),
+    };
+    let remains = Remains::of(experiment).ok_or(Error::Incomplete)?;
+    let id = remains.id.clone();
+    let observed = dereference(experiment, &remains, &ctx).await?;
+    let known = validate::check(remains, ctx.settings.offer());
+    let plan = plan(experiment, &known, &ctx.settings, &observed);
+    let wait = act(experiment, &id, plan, &ctx).await?;
+    if experiment.metadata.deletion_timestamp.is_some() && experiment.finalizers().is_empty() {
+        ctx.forget(&id.uid);
+    }
+    ctx.troubles().failures.remove(&id.uid);
+    ctx.metrics.reconciles.inc();
+    ctx.metrics.duration.observe(begun.elapsed().as_secs_f64());
+    Ok(wait.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Does what the plan asks for; returns when to look again at the latest.
+async fn act(
+    experiment: &Experiment,
+    id: &Identity,
+    plan: Plan<ExperimentStatus>,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
+    let mut wait = plan.look_again_at.map(|at| {
+        let left = at.duration_since(jiff::Timestamp::now());
+        Duration::try_from(left)
+            .unwrap_or(Duration::ZERO)
+            .max(Duration::from_millis(100))
+    });
+    if let Written::In(left) = write_status(experiment, id, &plan, ctx).await? {
+        wait = Some(wait.map_or(left, |wait| wait.min(left)));
+    }
+    // What is told of the transition need not wait for what follows from it.
+    let ((), more) = tokio::join!(
+        ctx.writer.tell(experiment, &plan.events),
+        ctx.writer.act(experiment, id, plan.actions)
+    );
+    Ok(if more? { Some(Duration::ZERO) } else { wait })
+}
+
+/// Writes the status; a start needs its seat in the pool, which an ending gives back.
+async fn write_status(
+    experiment: &Experiment,
+    id: &Identity,
+    plan: &Plan<ExperimentStatus>,
+    ctx: &Context,
+) -> Result<Written, Error> {
+    let before = experiment.status.clone().unwrap_or_default();
+    let after = &plan.status;
+    let starts = after.start_time.is_some() && before.start_time.is_none();
+    let seat = starts.then(|| ctx.seat(experiment, &id.uid)).transpose()?;
+    let written = ctx
+        .writer
+        .write_status(experiment, id, after, plan.is_urgent())
+        .await;
+    // Where no answer came the start may stand all the same.
+    if let Some(seat) = seat
+        && !matches!(&written, Err(error) if error.is_refusal())
+    {
+        seat.keep();
+    }
+    let written = written?;
+    if written == Written::Now {
+        let ended = after.completion_time.is_some() && before.completion_time.is_none();
+        let suspended = after.start_time.is_none() && before.start_time.is_some();
+        if ended {
+            ctx.metrics.ended(after);
+        }
+        if ended || suspended {
+            ctx.forget(&id.uid);
+        }
+    }
+    Ok(written)
+}
+
+/// What this version cannot read it leaves alone, with all that belongs to it, and says so once for each version of it.
+async fn unreadable(stored: &Watched, object: &Unreadable, ctx: &Context) -> Action {
+    let meta = &object.metadata;
+    let (name, namespace) = (stored.name_any(), stored.namespace().unwrap_or_default());
+    let version = stored.resource_version().unwrap_or_default();
+    let uid = Uid::from(stored.uid().unwrap_or_default());
+    let told = ctx.troubles().told.insert(uid, version.clone());
+    if told.is_some_and(|told| told == version) {
+        return Action::await_change();
+    }
+    tracing::error!(%name, %namespace, error = %object.error, "an experiment cannot be read");
+    let guarded = stored.finalizers().iter().any(|f| f == names::FINALIZER);
+    let blocked = if meta.deletion_timestamp.is_some() && guarded {
+        format!(
+            "; it is being deleted and stays until it can be read or loses the finalizer {}, which guards what is left outside the cluster",
+            names::FINALIZER
+        )
+    } else {
+        String::new()
+    };
+    let note = Note {
+        warning: true,
+        reason: reasons::UNREADABLE.to_owned(),
+        message: conditions::shorten(
+            &format!(
+                "this version of the operator cannot read it: {}; nothing is done about it, and what it holds it keeps: mend or delete it, or install the version that made it{blocked}",
+                object.error
+            ),
+            1_000,
+        ),
+    };
+    ctx.writer.tell(stored, &[note]).await;
+    Action::await_change()
+}
+
+/// One that a wake named and that is not there any more: the last children of a deleted experiment woke it, and its pool
+/// may be free now.
+pub fn gone(ctx: &Context) {
+    ctx.forget_deleted();
+}
+
+/// Waits longer after each failure in a row; a lost race is tried again at once.
+pub fn on_error(stored: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Action {
+    let reason = error.reason().to_owned();
+    ctx.metrics.errors.get_or_create(&Reason { reason }).inc();
+    match error {
+        // The process ends in a moment, or the API server shows nothing that could be worked on.
+        Error::NotLeading | Error::Incomplete => return Action::await_change(),
+        Error::Conflict(_) | Error::PoolTaken(_) => {
+            tracing::debug!(%error, experiment = %stored.name_any(), "lost a race");
+            return Action::requeue(Duration::from_millis(250));
+        }
+        _ => {}
+    }
+    tracing::warn!(
+        %error, reason = error.reason(), experiment = %stored.name_any(),
+        namespace = stored.namespace().unwrap_or_default(), "reconcile failed"
+    );
+    let mut troubles = ctx.troubles();
+    let uid = Uid::from(stored.uid().unwrap_or_default());
+    let failures = troubles.failures.entry(uid).or_default();
+    *failures = failures.saturating_add(1);
+    Action::requeue(Duration::from_secs(1_u64 << (*failures).min(6)))
+}
+
+/// Sets the metrics that are looked up: how many experiments stand where.
+pub fn look(experiments: &Store<Watched>, metrics: &Metrics) {
+    let experiments = experiments.state();
+    metrics.standing(experiments.iter().map(|stored| {
+        let Stored::Read(experiment) = &**stored else {
+            return None;
+        };
+        let status = experiment.status.as_ref();
+        let condition = status.and_then(|status| conditions::get(&status.conditions, SUCCEEDED));
+        Some(condition.map_or(reasons::PENDING, |condition| condition.reason.as_str()))
+    }));
+}
