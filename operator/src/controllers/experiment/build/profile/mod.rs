@@ -1,0 +1,72 @@
+//! Everything that differs between the programs that are provisioned: a new one is one more file and arm. (Pure.)
+
+mod minio;
+mod postgres;
+mod redis;
+mod seaweedfs;
+
+use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
+use std::collections::BTreeMap;
+
+/// How a server says that it takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// This path answers 200.
+    Http(&'static str),
+    /// The port is open. Whether a signed or authenticated request is answered, the generators find out.
+    Open,
+}
+
+/// What differs between the programs that are provisioned.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The name of the port that is measured.
+    pub port_name: &'static str,
+    /// The port that is measured.
+    pub port: i32,
+    /// The scheme of its address.
+    pub scheme: &'static str,
+    /// The bucket or database that is measured.
+    pub bucket: &'static str,
+    /// The port and path of the Prometheus metrics, where it has them.
+    pub metrics: Option<(i32, &'static str)>,
+    /// What runs before the server, in the same image with the same volumes.
+    pub prepare: Option<Vec<String>>,
+    /// The command line.
+    pub command: Vec<String>,
+    /// A script of the shell that starts the command line, which are its arguments.
+    pub starter: Option<&'static str>,
+    /// Settings that differ from the server's defaults.
+    pub settings: BTreeMap<String, String>,
+    /// Environment variables in clear.
+    pub env: Vec<(&'static str, &'static str)>,
+    /// Environment variables from the credentials Secret: name and key.
+    pub secret_env: Vec<(&'static str, &'static str)>,
+    /// How it says that it is ready.
+    pub ready: Ready,
+    /// The numeric user that it runs as.
+    pub user: i64,
+    /// Whether it keeps data, on a volume at `/data`.
+    pub keeps_data: bool,
+    /// CPU and memory, where they are not those of the equipment.
+    pub resources: Option<Resources>,
+    /// What "acknowledged" means there.
+    pub durability: String,
+    /// What stands beside every figure of it.
+    pub caveats: Vec<&'static str>,
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The profile of a server on this equipment.
+#[must_use]
+pub fn profile(release: &Release, equipment: &Equipment) -> Profile {
+    match release.product {
+        Product::Minio => minio::profile(),
+        Product::Seaweedfs => seaweedfs::profile(),
+        Product::Postgres => postgres::profile(release, equipment),
+        Product::Redis => redis::profile(),
+    }
+}

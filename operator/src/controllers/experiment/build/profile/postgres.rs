@@ -1,0 +1,92 @@
+//! Postgres: how it is initialised, started and set. (Pure.)
+
+use super::{Profile, Ready, words};
+use bakeoff_crds::spec::{Equipment, Release};
+use bakeoff_crds::{durability, names};
+use std::collections::BTreeMap;
+
+/// The user of Postgres' public images; initdb wants one that has a name.
+const POSTGRES_USER: i64 = 999;
+/// The database that is measured.
+const DATABASE: &str = "postgres";
+
+/// Makes the data directory on a fresh volume, and only there: a restarted pod finds its data. It is made
+/// beside and renamed, so that one that was cut off is not taken for whole.
+const INITDB: &str = "set -eu; umask 077; test ! -e /data/pgdata || exit 0; rm -rf /data/new; \
+    printf %s \"$BAKEOFF_PASSWORD\" >/tmp/password; \
+    initdb --pgdata=/data/new --username=\"$BAKEOFF_USER\" --pwfile=/tmp/password --auth-host=scram-sha-256 \
+    --auth-local=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C; rm /tmp/password; \
+    echo 'host all all all scram-sha-256' >>/data/new/pg_hba.conf; mv /data/new /data/pgdata";
+
+/// Where a copy of Postgres' log is, for its own process to read: beside the data, where it costs no room of theirs.
+const SERVER_LOG: &str = "/tmp/server.log";
+
+/// Starts Postgres with its log on standard error and in [`SERVER_LOG`]. The shell stays: were Postgres the first
+/// process of the container, its end would be that of `tee` as well, and its last words, which say why, would be lost.
+/// Either signal asks for a fast stop, so that open connections do not hold it up. A file that is full, at 256 MiB, is
+/// written no further; standard error is.
+const LOGGED: &str = "rm -f /tmp/log.fifo; mkfifo /tmp/log.fifo || exit; \
+    (trap '' XFSZ; ulimit -f 524288; exec tee -a /tmp/server.log) </tmp/log.fifo >&2 & copy=$!; \
+    \"$0\" \"$@\" 2>/tmp/log.fifo & server=$!; \
+    trap 'kill -INT $server' INT TERM; \
+    while :; do wait $server; code=$?; kill -0 $server 2>/dev/null || break; done; \
+    wait $copy; exit $code";
+
+/// What the operator sets, before the settings of the spec. A quarter of the memory for shared buffers is
+/// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
+fn postgres_settings(release: &Release, equipment: &Equipment) -> BTreeMap<String, String> {
+    let memory = equipment.resources.memory.units().unwrap_or(0);
+    let buffers = (memory / 4 / (1 << 20)).max(16);
+    let own = [
+        ("shared_buffers", format!("{buffers}MB")),
+        ("max_connections", "300".to_owned()),
+        (
+            "shared_preload_libraries",
+            "pg_stat_statements,auto_explain".to_owned(),
+        ),
+        ("log_autovacuum_min_duration", "0".to_owned()),
+        ("log_checkpoints", "on".to_owned()),
+        // The generators read it: `pg::log`.
+        ("log_line_prefix", "%n [%p] ".to_owned()),
+        (names::SERVER_LOG_SETTING, SERVER_LOG.to_owned()),
+        ("track_io_timing", "on".to_owned()),
+        ("listen_addresses", "*".to_owned()),
+        ("unix_socket_directories", "/tmp".to_owned()),
+    ];
+    let mut settings: BTreeMap<String, String> =
+        own.map(|(name, value)| (name.to_owned(), value)).into();
+    settings.extend(release.settings.clone());
+    settings
+}
+
+pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
+    let settings = postgres_settings(release, equipment);
+    let mut command = words("postgres -D /data/pgdata");
+    for (name, value) in &settings {
+        command.push("-c".to_owned());
+        command.push(format!("{name}={value}"));
+    }
+    let durability = durability::postgres(|name| settings.get(name).map(String::as_str));
+    Profile {
+        port_name: "postgres",
+        port: 5_432,
+        scheme: "postgres",
+        bucket: DATABASE,
+        metrics: None,
+        prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
+        command,
+        starter: Some(LOGGED),
+        settings,
+        env: vec![("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")],
+        secret_env: vec![
+            ("BAKEOFF_USER", names::SECRET_ACCESS_KEY_ID),
+            ("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+        ],
+        ready: Ready::Open,
+        user: POSTGRES_USER,
+        keeps_data: true,
+        resources: None,
+        durability,
+        caveats: Vec::new(),
+    }
+}

@@ -1,0 +1,36 @@
+//! Redis, which keeps locks beside a backend. (Pure.)
+
+use super::{Profile, Ready, words};
+use crate::controllers::experiment::build::USER;
+use bakeoff_crds::names;
+use bakeoff_crds::spec::Resources;
+use std::collections::BTreeMap;
+
+/// Keeps locks beside a backend. In memory alone: a lock that outlives its server would be one more thing that
+/// the races do not speak of. Kubernetes puts the password into the command line, so that no manifest has it.
+pub(super) fn profile() -> Profile {
+    let mut command = words("redis-server --port 6379 --dir /tmp --appendonly no --save");
+    command.extend(["", "--requirepass", "$(BAKEOFF_PASSWORD)"].map(str::to_owned));
+    Profile {
+        port_name: "redis",
+        port: 6_379,
+        scheme: "redis",
+        bucket: "",
+        metrics: None,
+        prepare: None,
+        command,
+        starter: None,
+        settings: BTreeMap::new(),
+        env: vec![("HOME", "/tmp")],
+        secret_env: vec![("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY)],
+        ready: Ready::Open,
+        user: USER,
+        keeps_data: false,
+        resources: Some(Resources {
+            cpu: "250m".into(),
+            memory: "128Mi".into(),
+        }),
+        durability: "in memory: locks are lost with the server".to_owned(),
+        caveats: Vec::new(),
+    }
+}

@@ -1,0 +1,295 @@
+//! What is planned: for single cases here, for random ones in `simulation`.
+
+mod simulation;
+mod world;
+
+use super::plan;
+use crate::action::Plan;
+use crate::controllers::experiment::build::{backend, jobs, profile::profile};
+use crate::controllers::experiment::facts::{JobState, Observed, job_state};
+use crate::settings::{DefaultResults, Settings};
+use bakeoff_crds::conditions::{self, SUCCEEDED};
+use bakeoff_crds::identity::Uid;
+use bakeoff_crds::names;
+use bakeoff_crds::status::TrialCounts;
+use bakeoff_crds::{Experiment, ExperimentStatus};
+use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::queue::Pool;
+use bakeoff_rules::validate::{self, Known, Remains, Validated};
+use kube::ResourceExt;
+use serde_json::json;
+use std::collections::BTreeSet;
+use world::World;
+
+fn settings() -> Settings {
+    Settings {
+        catalogue: Catalogue::new([
+            ("minio.R1".to_owned(), "minio:R1".to_owned()),
+            ("seaweedfs.4.48".to_owned(), "weed:4.48".to_owned()),
+            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
+            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
+        ]),
+        loadgen_image: "loadgen:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        namespace: "bakeoff-system".to_owned(),
+        results: Some(DefaultResults {
+            endpoint: "http://results:8333".to_owned(),
+            region: "us-east-1".to_owned(),
+            bucket: "results".to_owned(),
+            secret: "results".to_owned(),
+        }),
+        kubernetes_version: "v1.35.4".to_owned(),
+    }
+}
+
+fn known(experiment: &Experiment, settings: &Settings) -> Known {
+    validate::check(Remains::of(experiment).unwrap(), settings.offer())
+}
+
+fn valid(experiment: &Experiment) -> Validated {
+    match known(experiment, &settings()) {
+        Known::Valid(valid) => valid,
+        Known::Refused(_, refusal) => panic!("{refusal}"),
+    }
+}
+
+/// What is planned for an experiment by an installation with these settings.
+fn planned(
+    experiment: &Experiment,
+    settings: &Settings,
+    observed: &Observed,
+) -> Plan<ExperimentStatus> {
+    plan(experiment, &known(experiment, settings), settings, observed)
+}
+
+/// The one owner of the simulation.
+fn owner() -> Uid {
+    "0123abcd-0000-4000-8000-000000000000".into()
+}
+
+fn experiment(external: bool, replicas: i32) -> Experiment {
+    let mut backends = vec![
+        json!({"name": "minio", "minio": {"version": "R1"}}),
+        json!({"name": "seaweedfs", "seaweedfs": {"version": "4.48"}}),
+    ];
+    if external {
+        backends.push(json!({"name": "aws", "s3": {
+            "endpoint": "https://s3.example.com", "bucket": "bucket", "credentialsSecretRef": {"name": "aws"},
+        }}));
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment",
+        "metadata": {
+            "name": "phase1-c", "namespace": "lab", "uid": "0123abcd-0000-4000-8000-000000000000", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {
+            "backends": backends,
+            "workloads": [{"name": "consistency", "consistency": {}}],
+            "generators": {"replicas": replicas},
+        },
+    }))
+    .unwrap()
+}
+
+/// Writers that race for locks in Redis, which is provisioned beside the backend and is none itself.
+fn race(replicas: i32) -> Experiment {
+    let mut experiment = experiment(false, replicas);
+    experiment.spec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "race", "casRace": {"lock": {"redis": {"version": "7.0.15"}}}}],
+        "generators": {"replicas": replicas},
+    }))
+    .unwrap();
+    experiment
+}
+
+fn subject_of(number: u8, replicas: i32) -> Experiment {
+    match number {
+        0 => experiment(false, replicas),
+        1 => experiment(true, replicas),
+        2 => race(replicas),
+        _ => {
+            let mut external = race(replicas);
+            let backend = json!([{"name": "theirs", "postgresUrl": {"secretRef": {"name": "aws", "key": names::SECRET_ACCESS_KEY_ID}}}]);
+            external.spec.backends = serde_json::from_value(backend).unwrap();
+            external
+        }
+    }
+}
+
+#[test]
+fn what_completed_says_is_what_ran() {
+    let valid = valid(&experiment(false, 1));
+    let of = |done: i32| {
+        let counts = TrialCounts {
+            planned: valid.trials,
+            done,
+            ..Default::default()
+        };
+        super::running::completed(&valid, Some(counts))
+    };
+    let all = format!("{} trials on 2 backends", valid.trials);
+    assert_eq!(of(valid.trials), all);
+    let early = format!("3 of {all}: the decision was settled early");
+    assert_eq!(of(3), early);
+    let unknown = super::running::completed(&valid, None);
+    assert!(
+        unknown.contains("planned") && !unknown.contains("early"),
+        "{unknown}"
+    );
+}
+
+/// More nodes than are looked at, and another joins before them: nobody loses what was found.
+#[test]
+fn a_node_that_joins_takes_no_calibration_away() {
+    let mut world = World::new(1, false, 1, 0);
+    let names = ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"];
+    world.nodes = BTreeSet::from(names);
+    world.calibration_hangs = false;
+    for _ in 0..400 {
+        let observed = world.observe();
+        let observed = world.through(observed);
+        let next = planned(&world.experiment, &settings(), &observed);
+        world.execute(next, false);
+        let jobs = || {
+            world
+                .children
+                .jobs
+                .iter()
+                .filter(|job| job.name_any().contains("-calibrate-"))
+        };
+        if jobs().count() == names.len()
+            && jobs().all(|job| job_state(Some(job)) == JobState::Succeeded)
+        {
+            break;
+        }
+        world.step();
+        world.nodes = BTreeSet::from(names);
+    }
+    world.nodes.insert("n0");
+    let valid = valid(&world.experiment);
+    let settings = settings();
+    let observed = world.observe();
+    let draft = super::Draft::new(&world.experiment, &valid.remains, &settings, &observed);
+    let nodes = super::preparing::calibrated_nodes(&draft);
+    let known = nodes.iter().filter(|node| node.calibration.is_some());
+    assert_eq!(known.count(), names.len(), "{nodes:?}");
+}
+
+fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan<ExperimentStatus> {
+    let mut world = World::new(1, false, 1, 0);
+    change(&mut world.experiment);
+    planned(&world.experiment, &settings(), &world.observe())
+}
+
+fn refused(plan: &Plan<ExperimentStatus>) -> (String, String) {
+    assert!(
+        plan.actions.is_empty(),
+        "nothing is provisioned for what is refused: {:?}",
+        plan.actions
+    );
+    assert!(plan.status.start_time.is_none());
+    let condition = conditions::get(&plan.status.conditions, SUCCEEDED).unwrap();
+    assert_eq!(condition.status, "False");
+    (condition.reason.clone(), condition.message.clone())
+}
+
+#[test]
+fn an_objective_that_does_not_compile_is_refused_with_its_name() {
+    let plan = first_plan(|experiment| {
+        let objective = json!([{"name": "no-loss", "expression": "consistency.listMisses =="}]);
+        experiment.spec.objectives = serde_json::from_value(objective).unwrap();
+    });
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "InvalidObjective");
+    assert!(message.contains("no-loss"), "{message}");
+}
+
+#[test]
+fn an_unknown_version_is_refused_with_the_known_ones() {
+    let plan = first_plan(|experiment| {
+        experiment.spec.backends[0].minio.as_mut().unwrap().version = "R2".into()
+    });
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "UnknownVersion");
+    assert!(message.contains("known: R1"), "{message}");
+}
+
+#[test]
+fn equipment_that_fits_no_node_is_refused_with_the_largest_node() {
+    let plan = first_plan(|experiment| experiment.spec.equipment.resources.cpu = "64".into());
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "EquipmentTooLarge");
+    assert!(message.contains("4000m"), "{message}");
+}
+
+#[test]
+fn a_missing_secret_is_refused_with_its_name() {
+    let mut world = World::new(1, true, 1, 0);
+    world.secrets.clear();
+    let plan = planned(&world.experiment, &settings(), &world.observe());
+    let (reason, message) = refused(&plan);
+    assert_eq!(reason, "SecretMissing");
+    assert!(message.contains("Secret aws"), "{message}");
+    assert!(plan.look_again_at.is_some(), "a Secret is looked for again");
+}
+
+#[test]
+fn a_queued_experiment_names_the_one_it_waits_for() {
+    let world = World::new(1, false, 1, 0);
+    let pool = Pool::Taken {
+        by: "lab/other".into(),
+        ahead: 1,
+    };
+    let plan = planned(
+        &world.experiment,
+        &settings(),
+        &Observed {
+            pool,
+            ..world.observe()
+        },
+    );
+    assert!(plan.actions.is_empty() && plan.status.start_time.is_none());
+    let condition = conditions::get(&plan.status.conditions, SUCCEEDED).unwrap();
+    assert_eq!(condition.reason, "Queued");
+    assert!(condition.message.contains("lab/other"));
+}
+
+#[test]
+fn pods_meet_the_restricted_standard_and_are_guaranteed() {
+    for experiment in [experiment(false, 2), race(2)] {
+        restricted_and_guaranteed(&experiment);
+    }
+}
+
+fn restricted_and_guaranteed(experiment: &Experiment) {
+    let valid = valid(experiment);
+    let of = &valid.remains;
+    let mut specs = vec![
+        jobs::run(of, &settings(), 0),
+        jobs::report(of, &settings(), 0),
+    ]
+    .into_iter()
+    .map(|job| job.spec.unwrap().template.spec.unwrap())
+    .collect::<Vec<_>>();
+    for (name, server) in valid.servers() {
+        let profile = profile(&server.release, &of.spec.equipment);
+        let set = backend::stateful_set(of, (name, &server.image), &profile, &settings(), &[]);
+        specs.push(set.spec.unwrap().template.spec.unwrap());
+    }
+    for pod in specs {
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let security = pod.security_context.unwrap();
+        assert_eq!(security.run_as_non_root, Some(true));
+        assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+        for container in pod.containers {
+            let own = container.security_context.unwrap();
+            assert_eq!(own.allow_privilege_escalation, Some(false));
+            assert_eq!(own.read_only_root_filesystem, Some(true));
+            assert_eq!(own.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+            let resources = container.resources.unwrap();
+            assert_eq!(resources.limits, resources.requests);
+        }
+    }
+}

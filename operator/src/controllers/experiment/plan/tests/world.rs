@@ -1,0 +1,484 @@
+//! A cluster that does what Kubernetes would, one random step at a time.
+
+use super::{experiment, owner, valid};
+use crate::action::{Action, Plan, pass};
+use crate::children::{Child, Children, Kind};
+use crate::controllers::experiment::facts::{Ends, JobState, Observed, job_state};
+use crate::made::Made;
+use bakeoff_crds::conditions::{self, SUCCEEDED};
+use bakeoff_crds::names;
+use bakeoff_crds::rng::SplitMix64;
+use bakeoff_crds::run::{
+    Failure, NodeCalibration, NodeFacts, Outcome, Progress, RunPlan, Stage, Termination,
+};
+use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
+use bakeoff_crds::{Experiment, ExperimentStatus};
+use bakeoff_rules::queue::Pool;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A cluster that does what Kubernetes would, one random step at a time.
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) experiment: Experiment,
+    pub(super) children: Children,
+    pub(super) secrets: BTreeMap<String, BTreeSet<String>>,
+    pub(super) made: Made,
+    pub(super) ends: Ends,
+    /// Seconds since the process began, on a clock that does not jump.
+    pub(super) uptime: u64,
+    pub(super) begun: Instant,
+    pub(super) died: bool,
+    /// A calibration that finds no place never ends.
+    pub(super) calibration_hangs: bool,
+    /// The restarts of generators that were told, since the start or the last resumption.
+    pub(super) restarts: BTreeSet<String>,
+    /// The nodes that take pods now.
+    pub(super) nodes: BTreeSet<&'static str>,
+    /// How far the clock of the API server is ahead, seconds.
+    pub(super) ahead: i64,
+    pub(super) durable: i32,
+    pub(super) planned: i32,
+    pub(super) failures_left: u32,
+    pub(super) rng: SplitMix64,
+    pub(super) gone: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, external: bool, replicas: i32, failures: u32) -> Self {
+        Self::of(experiment(external, replicas), seed, failures)
+    }
+
+    pub(super) fn of(experiment: Experiment, seed: u64, failures: u32) -> Self {
+        let planned = valid(&experiment).trials;
+        let keys = BTreeSet::from([
+            names::SECRET_ACCESS_KEY_ID.to_owned(),
+            names::SECRET_SECRET_ACCESS_KEY.to_owned(),
+        ]);
+        Self {
+            now: "2026-01-01T00:00:01Z".parse().unwrap(),
+            experiment,
+            children: Children::default(),
+            secrets: BTreeMap::from([("aws".to_owned(), keys)]),
+            made: Made::default(),
+            ends: Ends::default(),
+            uptime: 0,
+            begun: Instant::now(),
+            died: false,
+            calibration_hangs: seed.is_multiple_of(4),
+            restarts: BTreeSet::new(),
+            nodes: BTreeSet::from(["bench-1", "bench-2"]),
+            ahead: (seed % 3).cast_signed() * 20 - 20,
+            durable: 0,
+            planned,
+            failures_left: failures,
+            rng: SplitMix64::new(seed),
+            gone: false,
+        }
+    }
+
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
+        self.rng.below(100) < percent
+    }
+
+    pub(super) fn observe(&self) -> Observed {
+        let node = |name: &str| NodeFacts {
+            name: name.to_owned(),
+            allocatable_cpu_millis: 4_000,
+            allocatable_memory_bytes: 8 << 30,
+            ..Default::default()
+        };
+        let running = self.children.jobs.iter().any(|job| {
+            job.name_any().contains("-run-") && job_state(Some(job)) == JobState::Active
+        });
+        Observed {
+            now: self.now,
+            nodes: self.nodes.iter().map(|name| node(name)).collect(),
+            image_bytes: BTreeMap::new(),
+            children: self.children.clone(),
+            ended: BTreeMap::new(),
+            made: BTreeSet::new(),
+            secrets: self.asked_secrets(),
+            pool: Pool::Free,
+            progress: running.then(|| Progress {
+                stage: Stage::Measuring,
+                trials: self.counts(),
+                ..Default::default()
+            }),
+        }
+    }
+
+    /// Like `observe`, which asks for Secrets before the start and when they are to go.
+    pub(super) fn asked_secrets(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let status = self.status();
+        let asks = status.start_time.is_none() || status.ending.is_some();
+        if asks || self.experiment.spec.suspend {
+            self.secrets.clone()
+        } else {
+            BTreeMap::new()
+        }
+    }
+
+    pub(super) fn counts(&self) -> TrialCounts {
+        TrialCounts {
+            planned: self.planned,
+            done: self.durable,
+            ..Default::default()
+        }
+    }
+
+    /// Executes a plan like `act`: the status first, then the steps. It may die in any of them, and then any of
+    /// the actions of that step, which are under way at once, may have been done.
+    pub(super) fn execute(&mut self, plan: Plan<ExperimentStatus>, may_crash: bool) {
+        let bytes = serde_json::to_vec(&plan.status).unwrap().len();
+        assert!(bytes <= MAX_STATUS_BYTES, "a status of {bytes} bytes");
+        if plan.remember {
+            assert!(
+                plan.actions.is_empty(),
+                "a fact is remembered before anything is done about it"
+            );
+        }
+        if plan.status.start_time.is_none() {
+            self.restarts.clear();
+        }
+        for event in plan.events {
+            let (attempt, _) = event.message.split_once(" ended").unwrap_or_default();
+            let restart = event.reason == "GeneratorRestarted";
+            let again = restart && !self.restarts.insert(attempt.to_owned());
+            assert!(self.died || !again, "told twice: {}", event.message);
+        }
+        self.experiment.status = Some(plan.status);
+        for step in pass(plan.actions).0 {
+            let dies = may_crash && self.chance(20);
+            for action in step {
+                if !dies || self.chance(50) {
+                    self.act(action);
+                }
+            }
+            if dies {
+                (self.made, self.ends, self.died) = (Made::default(), Ends::default(), true);
+                return;
+            }
+        }
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        let made = action.made();
+        if let Some((kind, name)) = &made {
+            assert!(
+                self.died || !self.children.has(*kind, name),
+                "{kind:?} {name} is made twice"
+            );
+        }
+        match action {
+            Action::Apply(child) => self.apply(child),
+            Action::CreateSecret(secret, _) => {
+                assert!(secret.data.is_none() && secret.string_data.is_none());
+                self.secrets.entry(secret.name_any()).or_default();
+            }
+            Action::Delete(kind, name) => {
+                self.delete(kind, &name);
+                self.made.remove(&owner(), kind, &name);
+            }
+            Action::Finalizer(on) => {
+                self.experiment.metadata.finalizers = on.then(|| vec![names::FINALIZER.to_owned()]);
+            }
+            Action::DeleteOwner => self.gone = true,
+        }
+        if let Some((kind, name)) = made {
+            let now = self.monotonic();
+            self.made.insert(&owner(), kind, name, now);
+        }
+    }
+
+    pub(super) fn monotonic(&self) -> Instant {
+        self.begun + Duration::from_secs(self.uptime)
+    }
+
+    /// What the operator sees through caches that show these children.
+    pub(super) fn through(&mut self, shown: Observed) -> Observed {
+        let now = self.monotonic();
+        Observed {
+            now: self.now,
+            ended: self.ends.seen(&owner(), &shown.children, now),
+            made: self.made.unseen(&owner(), &shown.children, now),
+            ..shown
+        }
+    }
+
+    pub(super) fn apply(&mut self, child: Child) {
+        let created = Some(Time(self.now));
+        match child {
+            Child::Job(mut job) => {
+                job.metadata.creation_timestamp = created;
+                let active = self
+                    .children
+                    .jobs
+                    .iter()
+                    .filter(|j| j.name_any().contains("-run-"));
+                let active = active.filter(|j| {
+                    job_state(Some(j)) == JobState::Active && j.name_any() != job.name_any()
+                });
+                if job.name_any().contains("-run-") {
+                    assert_eq!(active.count(), 0, "two generator attempts at the same time");
+                }
+                if job.name_any().contains("-calibrate-") {
+                    let mut plans = self.children.config_maps.iter();
+                    let launched = plans.any(|plan| plan.name_any().contains("-run-"));
+                    assert!(
+                        self.died || !launched,
+                        "a calibration beside the generators"
+                    );
+                }
+                self.expect_one_report(&job.name_any());
+                if self.children.job(&job.name_any()).is_none() {
+                    let replicas = job.spec.as_ref().unwrap().completions.unwrap();
+                    for index in 0..replicas {
+                        let pod = pod(&job, index, self.now);
+                        self.children.pods.push(Arc::new(pod));
+                    }
+                    self.children.jobs.push(Arc::new(*job));
+                }
+            }
+            Child::StatefulSet(set) => {
+                if !self
+                    .children
+                    .stateful_sets
+                    .iter()
+                    .any(|s| s.name_any() == set.name_any())
+                {
+                    self.children.stateful_sets.push(Arc::new(*set));
+                }
+            }
+            Child::ConfigMap(object) => {
+                self.expect_one_report(&object.name_any());
+                for node in object
+                    .data
+                    .iter()
+                    .flatten()
+                    .flat_map(|(_, plan)| nodes_of(plan))
+                {
+                    let found = node.calibration.map(|found| found.file_system);
+                    assert!(
+                        found.is_none_or(|of| of == node.name),
+                        "{} has another's",
+                        node.name
+                    );
+                }
+                self.children.put(Child::ConfigMap(object));
+            }
+            other => self.children.put(other),
+        }
+    }
+
+    /// What is made of a report when another one has succeeded.
+    pub(super) fn expect_one_report(&self, name: &str) {
+        let mut jobs = self.children.jobs.iter();
+        let done = jobs.any(|job| {
+            job.name_any().contains("-report-") && job_state(Some(job)) == JobState::Succeeded
+        });
+        let second = name.contains("-report-") && done;
+        assert!(self.died || !second, "a second report");
+    }
+
+    pub(super) fn delete(&mut self, kind: Kind, name: &str) {
+        self.children.remove(kind, name);
+        self.secrets
+            .retain(|secret, _| kind != Kind::Secret || secret != name);
+        // Kubernetes removes the pods.
+        let set = format!("{name}-0");
+        self.children.pods.retain(|pod| {
+            let job = pod.labels().get("batch.kubernetes.io/job-name");
+            match kind {
+                Kind::Job => job.is_none_or(|job| job != name),
+                Kind::StatefulSet => pod.name_any() != set,
+                _ => true,
+            }
+        });
+    }
+
+    /// Something happens in the cluster.
+    pub(super) fn step(&mut self) {
+        let seconds = 1 + self.rng.below(4);
+        self.now += SignedDuration::from_secs(seconds.cast_signed());
+        self.uptime += seconds;
+        // Nodes are cordoned, come back and join.
+        if self.chance(20) {
+            let name = ["bench-0", "bench-1", "bench-2", "bench-3"][self.rng.below(4) as usize];
+            if !self.nodes.remove(name) || self.nodes.is_empty() {
+                self.nodes.insert(name);
+            }
+        }
+        let sets = self.children.stateful_sets.clone();
+        for set in sets {
+            let name = format!("{}-0", set.name_any());
+            if !self.children.pods.iter().any(|p| p.name_any() == name) {
+                let pod = serde_json::from_value(json!({
+                    "metadata": {"name": name, "labels": set.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels,
+                        "creationTimestamp": self.now.to_string()},
+                    "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": self.now.to_string()}]},
+                }));
+                self.children.pods.push(Arc::new(pod.unwrap()));
+            }
+        }
+        let names: Vec<String> = self
+            .children
+            .jobs
+            .iter()
+            .map(|job| job.name_any())
+            .collect();
+        for name in names {
+            let job = self.children.job(&name).unwrap().clone();
+            if job_state(Some(&job)) != JobState::Active || !self.chance(50) {
+                continue;
+            }
+            if name.contains("-run-") {
+                if self.failures_left > 0 && self.chance(20) {
+                    self.failures_left -= 1;
+                    let failure = Failure {
+                        reason: "Lost".into(),
+                        message: "lost".into(),
+                        retryable: true,
+                    };
+                    self.finish(&name, false, Some(&Termination::Failed(failure)));
+                    continue;
+                }
+                self.durable = (self.durable + 5).min(self.planned);
+                if self.durable == self.planned {
+                    let counts = self.counts();
+                    self.finish(&name, true, Some(&Termination::Ran(counts)));
+                }
+            } else if name.contains("-report-") {
+                if self.failures_left > 0 && self.chance(10) {
+                    self.failures_left -= 1;
+                    self.finish(&name, false, None);
+                } else {
+                    let outcome = Outcome {
+                        trials: self.counts(),
+                        index_sha256: "00".into(),
+                        ..Default::default()
+                    };
+                    let end = bakeoff_analysis::outcome::termination(&outcome).unwrap();
+                    self.finish(&name, true, Some(&end));
+                }
+            } else if name.contains("-calibrate-") {
+                if self.calibration_hangs {
+                    continue;
+                }
+                self.finish(
+                    &name,
+                    true,
+                    Some(&Termination::Calibrated(NodeCalibration {
+                        file_system: node_of(&job),
+                        ..Default::default()
+                    })),
+                );
+            } else {
+                self.finish(&name, true, Some(&Termination::CleanedUp(1)));
+            }
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        name: &str,
+        succeeded: bool,
+        termination: Option<&Termination>,
+    ) {
+        let at = (self.now + SignedDuration::from_secs(self.ahead)).to_string();
+        let type_ = if succeeded { "Complete" } else { "Failed" };
+        for job in &mut self.children.jobs {
+            if job.name_any() == name {
+                let job = Arc::make_mut(job);
+                job.status = serde_json::from_value(
+                    json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": at}]}),
+                )
+                .unwrap();
+            }
+        }
+        let message = termination.map(|end| serde_json::to_string(end).unwrap());
+        for pod in &mut self.children.pods {
+            if pod
+                .labels()
+                .get("batch.kubernetes.io/job-name")
+                .is_some_and(|job| job == name)
+            {
+                let pod = Arc::make_mut(pod);
+                pod.status = serde_json::from_value(json!({
+                    "phase": if succeeded { "Succeeded" } else { "Failed" },
+                    "containerStatuses": [{"name": "loadgen", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": {"terminated": {"exitCode": i32::from(!succeeded), "message": message}}}],
+                }))
+                .unwrap();
+            }
+        }
+    }
+
+    pub(super) fn reason(&self) -> String {
+        let conditions = self
+            .experiment
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        conditions::get(conditions, SUCCEEDED)
+            .map(|c| c.reason.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn status(&self) -> ExperimentStatus {
+        self.experiment.status.clone().unwrap_or_default()
+    }
+
+    pub(super) fn left(&self) -> String {
+        let secrets: Vec<&String> = self.secrets.keys().filter(|name| *name != "aws").collect();
+        format!("{} {secrets:?}", self.children.describe())
+    }
+}
+
+/// The nodes that a run plan tells of; none of anything else.
+pub(super) fn nodes_of(plan: &str) -> Vec<NodeFacts> {
+    let plan = serde_json::from_str::<RunPlan>(plan);
+    plan.map(|plan| plan.environment.nodes).unwrap_or_default()
+}
+
+/// The node that a calibration has to run on.
+pub(super) fn node_of(job: &Job) -> String {
+    let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let affinity = pod
+        .affinity
+        .as_ref()
+        .unwrap()
+        .node_affinity
+        .as_ref()
+        .unwrap();
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref();
+    let term = &required.unwrap().node_selector_terms[0];
+    term.match_fields.as_ref().unwrap()[0]
+        .values
+        .as_ref()
+        .unwrap()[0]
+        .clone()
+}
+
+pub(super) fn pod(job: &Job, index: i32, now: Timestamp) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("{}-{index}", job.name_any()),
+            "labels": {"batch.kubernetes.io/job-name": job.name_any(), names::LABEL_ROLE: "x"},
+            "annotations": {"batch.kubernetes.io/job-completion-index": index.to_string()},
+            "creationTimestamp": now.to_string(),
+        },
+        "status": {"phase": "Running"},
+    }))
+    .unwrap()
+}
