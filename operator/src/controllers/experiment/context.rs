@@ -1,5 +1,6 @@
 //! What a reconcile of an experiment holds on to. (I/O handles; the decisions are elsewhere.)
 
+use super::Watched;
 use super::admission::{Seat, Seats};
 use super::facts::{Ends, node_facts};
 use super::progress::Answers;
@@ -18,9 +19,6 @@ use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// An experiment as it is watched.
-pub type Watched = Stored<Experiment>;
 
 /// What a reconcile holds on to.
 pub struct Context {

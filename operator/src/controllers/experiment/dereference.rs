@@ -3,7 +3,6 @@
 use super::build::{backend, jobs};
 use super::context::Context;
 use super::facts::{Observed, image_sizes, node_facts};
-use super::progress;
 use crate::error::{Error, api};
 use bakeoff_crds::Experiment;
 use bakeoff_rules::queue::{self, NodeLabels, Pool};
@@ -14,7 +13,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::Api;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Everything that a decision about this experiment needs.
 ///
@@ -23,7 +21,7 @@ use std::sync::Arc;
 pub async fn dereference(
     experiment: &Experiment,
     remains: &Remains,
-    ctx: &Arc<Context>,
+    ctx: &Context,
 ) -> Result<Observed, Error> {
     let id = &remains.id;
     let children = ctx.caches.children::<Experiment>(id);
@@ -47,7 +45,7 @@ pub async fn dereference(
     let measures =
         status.is_some_and(|status| status.start_time.is_some() && status.ending.is_none());
     let progress = if measures {
-        progress::latest(remains, &children, ctx)
+        ctx.answers.latest(remains, &children, &ctx.wake)
     } else {
         None
     };

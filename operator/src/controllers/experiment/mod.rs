@@ -14,5 +14,11 @@ pub mod progress;
 mod reconcile;
 pub mod trouble;
 
-pub use context::{Context, Watched};
+pub use context::Context;
 pub use reconcile::{gone, look, on_error, reconcile};
+
+use crate::stored::Stored;
+use bakeoff_crds::Experiment;
+
+/// An experiment as it is watched.
+pub type Watched = Stored<Experiment>;

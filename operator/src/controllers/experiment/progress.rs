@@ -3,8 +3,9 @@
 //! Beside the reconciles and not in them: a generator that is slow to answer would hold up one of the few passes
 //! that all experiments share. An answer that brings news wakes its experiment.
 
+use super::Watched;
 use super::build::jobs;
-use super::context::Context;
+use crate::caches::Wake;
 use crate::children::Children;
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
@@ -71,50 +72,58 @@ impl Asked {
 }
 
 /// What generators have answered, by the uid of their experiment. Losing it is harmless.
-#[derive(Default)]
-pub struct Answers(Mutex<HashMap<Uid, Asked>>);
+#[derive(Clone, Default)]
+pub struct Answers(Arc<Mutex<HashMap<Uid, Asked>>>);
 
 impl Answers {
-    /// A panic elsewhere cannot leave it half-written in a way that matters.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Asked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What generator 0 said last, if it runs. Asks it again where it is time, and wakes its experiment by an answer that
+    /// brings news.
+    pub fn latest(
+        &self,
+        remains: &Remains,
+        children: &Children,
+        wake: &Wake<Watched>,
+    ) -> Option<Progress> {
+        let (pod, address) = generator(remains, children)?;
+        let uid = remains.id.uid.clone();
+        let mut answers = self.lock();
+        let asked = answers.entry(uid.clone()).or_default();
+        let (answer, due) = asked.look(&pod, Instant::now());
+        drop(answers);
+        if due {
+            let experiment = ObjectRef::new(&remains.id.name).within(remains.id.namespace.as_str());
+            let (answers, wake) = (self.clone(), wake.clone());
+            tokio::spawn(async move {
+                match tokio::time::timeout(TIMEOUT, ask(&address)).await {
+                    Ok(Ok(progress)) => {
+                        if answers.keep_answer(&uid, &pod, progress) {
+                            let _ = wake.unbounded_send(experiment);
+                        }
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "generator 0 does not answer"),
+                    Err(_) => tracing::debug!("generator 0 does not answer in time"),
+                }
+            });
+        }
+        answer
+    }
+
+    /// Keeps an answer, unless nobody waits for it by now; whether it brings news.
+    fn keep_answer(&self, uid: &Uid, pod: &str, progress: Progress) -> bool {
+        let mut answers = self.lock();
+        let asked = answers.get_mut(uid);
+        asked.is_some_and(|asked| asked.keep(pod, progress, Instant::now()))
     }
 
     /// Forgets all experiments but those that still need something.
     pub fn keep(&self, needed: impl Fn(&Uid) -> bool) {
         self.lock().retain(|uid, _| needed(uid));
     }
-}
 
-/// What generator 0 said last, if it runs. Asks it again where it is time.
-pub fn latest(remains: &Remains, children: &Children, ctx: &Arc<Context>) -> Option<Progress> {
-    let (pod, address) = generator(remains, children)?;
-    let id = remains.id.clone();
-    let now = Instant::now();
-    let (answer, due) = ctx
-        .answers
-        .lock()
-        .entry(id.uid.clone())
-        .or_default()
-        .look(&pod, now);
-    if due {
-        let ctx = ctx.clone();
-        tokio::spawn(async move {
-            match tokio::time::timeout(TIMEOUT, ask(&address)).await {
-                Ok(Ok(progress)) => {
-                    let mut answers = ctx.answers.lock();
-                    let asked = answers.get_mut(&id.uid);
-                    if asked.is_some_and(|asked| asked.keep(&pod, progress, Instant::now())) {
-                        let experiment = ObjectRef::new(&id.name).within(id.namespace.as_str());
-                        let _ = ctx.wake.unbounded_send(experiment);
-                    }
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "generator 0 does not answer"),
-                Err(_) => tracing::debug!("generator 0 does not answer in time"),
-            }
-        });
+    /// A panic elsewhere cannot leave it half-written in a way that matters.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Asked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    answer
 }
 
 /// The uid and the address of generator 0 of the newest attempt.

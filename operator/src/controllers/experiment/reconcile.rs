@@ -1,6 +1,7 @@
 //! One pass over one experiment, from what is stored to what is done. (I/O.)
 
-use super::context::{Context, Watched};
+use super::Watched;
+use super::context::Context;
 use super::dereference::dereference;
 use super::plan::plan;
 use crate::act::Written;
