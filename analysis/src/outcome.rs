@@ -5,6 +5,7 @@
 //! fit, the least important headline rows go first; then details of objectives are shortened, then
 //! the decision's texts. The decision itself, the objectives and the checksum always arrive.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
 use bakeoff_crds::run::{Outcome, TERMINATION_LIMIT, Termination};
@@ -17,6 +18,7 @@ use flate2::write::DeflateEncoder;
 
 use crate::format;
 use crate::kinds;
+use crate::measured::Measured;
 use crate::summary::Summary;
 
 /// Largest decoded outcome that [`decode`] accepts, bytes.
@@ -83,8 +85,15 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
         }
     }
     rows.sort_by_key(|(rank, _)| *rank);
+    let valid = summary.measured.generators.iter().map(|of| of.trials).sum();
     Outcome {
         trials: summary.measured.trials,
+        valid: Some(valid),
+        void: if valid == 0 {
+            void(&summary.measured)
+        } else {
+            String::new()
+        },
         decision: summary
             .decision
             .as_ref()
@@ -106,6 +115,26 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
         violations: summary.measured.violations(),
         index_sha256: index_sha256.to_owned(),
     }
+}
+
+/// What voided most of the trials that do not count: `GeneratorThrottled (12 of 14): …`.
+fn void(measured: &Measured) -> String {
+    let mut by_code: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for trial in &measured.excluded {
+        for (position, code) in trial.codes.iter().enumerate() {
+            let detail = trial.details.get(position).map_or("", String::as_str);
+            by_code.entry(code).or_insert((0, detail)).0 += 1;
+        }
+    }
+    let most = by_code.into_iter().max_by_key(|(_, (count, _))| *count);
+    most.map_or_else(String::new, |(code, (count, detail))| {
+        let mut text = format!("{code} ({count} of {})", measured.excluded.len());
+        if !detail.is_empty() {
+            text = format!("{text}: {detail}");
+        }
+        shorten(&mut text, 300);
+        text
+    })
 }
 
 /// The termination message of a report, at most [`TERMINATION_LIMIT`] bytes of JSON.

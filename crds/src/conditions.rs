@@ -61,6 +61,10 @@ pub mod reasons {
     pub const CLEANUP_FAILED: &str = "CleanupFailed";
     /// Event: the report could not be written.
     pub const REPORT_FAILED: &str = "ReportFailed";
+    /// What the experiment needs was refused by the API server.
+    pub const CHILD_REFUSED: &str = "ChildRefused";
+    /// Something that was removed will not go.
+    pub const LEFT_BEHIND: &str = "LeftBehind";
     /// Event: this version of the operator does not understand the object.
     pub const UNREADABLE: &str = "Unreadable";
 }

@@ -20,22 +20,28 @@ pub enum EndReason {
     BackendLost,
     /// Generators failed more often than `generators.backoffLimit` allows.
     GeneratorFailed,
+    /// The generators did not run within `limits.startSeconds`.
+    GeneratorNotStarted,
     /// Everything was measured, but the report could not be written.
     ReportFailed,
+    /// Everything was measured, and nothing of it counts.
+    NoValidTrial,
     /// A failure that a pod, a generator or the check of the spec has a word of its own for.
     Failed(String),
 }
 
 impl EndReason {
     /// Those that have a meaning of their own.
-    const NAMED: [Self; 7] = [
+    const NAMED: [Self; 9] = [
         Self::Completed,
         Self::Cancelled,
         Self::DeadlineExceeded,
         Self::ProvisionTimeout,
         Self::BackendLost,
         Self::GeneratorFailed,
+        Self::GeneratorNotStarted,
         Self::ReportFailed,
+        Self::NoValidTrial,
     ];
 
     /// The word in conditions, events and results.
@@ -48,7 +54,9 @@ impl EndReason {
             Self::ProvisionTimeout => "ProvisionTimeout",
             Self::BackendLost => "BackendLost",
             Self::GeneratorFailed => "GeneratorFailed",
+            Self::GeneratorNotStarted => "GeneratorNotStarted",
             Self::ReportFailed => "ReportFailed",
+            Self::NoValidTrial => "NoValidTrial",
             Self::Failed(word) => word,
         }
     }

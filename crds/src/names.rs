@@ -34,26 +34,33 @@ pub const LOCK_SERVER: &str = "lock.redis";
 /// The port on which generator 0 serves progress, metrics and the start barrier.
 pub const GENERATOR_PORT: i32 = 9090;
 
-/// The longest name that a label value, a Service or a Job's pod may carry.
-pub const MAX_NAME: usize = 63;
+/// The longest name of a child. A StatefulSet's stands before a dash and a hash of ten characters in a label of its pods, an
+/// Indexed Job's before a dash and an index in their host names, and neither may be longer than 63.
+pub const MAX_NAME: usize = 52;
 
-/// `<experiment>-<first eight of the uid>-<role>`, shortened to fit `limit` characters.
+/// `<experiment>-<first eight of the uid>-<role>`, shortened to [`MAX_NAME`] characters: a name that every kind of child may
+/// have, a Service included, which begins with a letter (RFC 1035).
 ///
 /// The uid keeps a re-created Experiment from meeting the children of its namesake. Only the
 /// experiment's name is cut, never the uid or the role, so the result stays unique.
 #[must_use]
-pub fn child(experiment: &str, uid: &str, role: &str, limit: usize) -> String {
+pub fn child(experiment: &str, uid: &str, role: &str) -> String {
     let uid: String = uid
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .take(8)
         .collect();
     let tail = format!("{uid}-{role}");
-    let room = limit.saturating_sub(tail.len() + 1);
-    let head: String = experiment
+    let letter = if experiment.starts_with(|c: char| c.is_ascii_lowercase()) {
+        ""
+    } else {
+        "x"
+    };
+    let head: String = letter
         .chars()
+        .chain(experiment.chars())
         .map(|c| if c == '.' { '-' } else { c })
-        .take(room)
+        .take(MAX_NAME.saturating_sub(tail.len() + 1))
         .collect();
     let head = head.trim_end_matches('-');
     if head.is_empty() {
@@ -73,14 +80,14 @@ mod tests {
         fn child_names_fit_and_are_dns_labels(
             name in "[a-z0-9]([-a-z0-9.]{0,100}[a-z0-9])?",
             uid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-            role in "[a-z][a-z0-9-]{0,20}[a-z0-9]",
+            role in "[a-z][a-z0-9-]{0,31}[a-z0-9]",
         ) {
-            let child = child(&name, &uid, &role, MAX_NAME);
+            let child = child(&name, &uid, &role);
             prop_assert!(child.len() <= MAX_NAME);
             prop_assert!(child.ends_with(&role));
             prop_assert!(child.contains(&uid[..8]));
             prop_assert!(child.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
-            prop_assert!(!child.starts_with('-'));
+            prop_assert!(child.starts_with(|c: char| c.is_ascii_lowercase()));
         }
     }
 }

@@ -391,6 +391,12 @@ impl Failure {
 pub struct Outcome {
     /// Trials, by outcome.
     pub trials: TrialCounts,
+    /// Trials that count. Absent from a report of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<i32>,
+    /// Where none counts: what voided most of them, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub void: String,
     /// What the rule concluded, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionStatus>,

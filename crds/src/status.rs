@@ -64,6 +64,10 @@ pub struct EndingStatus {
     pub reason: EndReason,
     /// In words, with the mend where there is one.
     pub message: String,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub start_time: Option<jiff::Timestamp>,
     /// When the report was written, or given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]

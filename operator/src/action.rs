@@ -58,6 +58,15 @@ impl Action {
         }
     }
 
+    /// What it makes or removes.
+    #[must_use]
+    pub fn target(&self) -> Option<(Kind, String)> {
+        match self {
+            Self::Delete(kind, name) => Some((*kind, name.clone())),
+            _ => self.made(),
+        }
+    }
+
     /// What it makes.
     #[must_use]
     pub fn made(&self) -> Option<(Kind, String)> {

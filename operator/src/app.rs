@@ -182,6 +182,7 @@ impl Leader {
             wake,
             seats: Default::default(),
             answers: Default::default(),
+            warnings: Default::default(),
             ends: Mutex::default(),
             troubles: Mutex::default(),
         });

@@ -2,6 +2,7 @@
 //!
 //! What is applied, watched, counted, listed and removed follows from it, so that no kind is forgotten in one of these.
 
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -158,6 +159,17 @@ macro_rules! children {
                 standing
             }
 
+            /// What is on its way out since before this instant, with what holds it: `PersistentVolumeClaim data-x (finalizer
+            /// example.com/held)`.
+            #[must_use]
+            pub fn held(&self, before: Timestamp) -> Vec<String> {
+                let mut held = Vec::new();
+                $(held.extend(self.$applied.iter().filter_map(|object| held_since(&**object, before)));)+
+                $(held.extend(self.$deleted.iter().filter_map(|object| held_since(&**object, before)));)+
+                $(held.extend(self.$awaited.iter().filter_map(|object| held_since(&**object, before)));)+
+                held
+            }
+
             fn counts(&self) -> Vec<(usize, &'static str)> {
                 vec![
                     $((self.$applied.len(), $applied_many),)+
@@ -288,6 +300,20 @@ fn names_of_standing<K: ResourceExt>(objects: &[Arc<K>]) -> impl Iterator<Item =
         .iter()
         .filter(|object| object.meta().deletion_timestamp.is_none());
     standing.map(|object| object.name_any())
+}
+
+fn held_since<K: Object>(object: &K, before: Timestamp) -> Option<String> {
+    let since = object.meta().deletion_timestamp.as_ref()?;
+    if since.0 >= before {
+        return None;
+    }
+    let what = format!("{} {}", K::kind(&()), object.name_any());
+    let finalizers = object.finalizers();
+    Some(if finalizers.is_empty() {
+        what
+    } else {
+        format!("{what} (finalizer {})", finalizers.join(", "))
+    })
 }
 
 fn labelled<K: Object>(store: &Store<K>, namespace: &str, label: (&str, &str)) -> Vec<Arc<K>> {

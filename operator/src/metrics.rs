@@ -50,6 +50,8 @@ pub struct Metrics {
     pub trials: Family<TrialOutcome, Counter>,
     /// Decisions of finished experiments, by outcome.
     pub decisions: Family<Reason, Counter>,
+    /// Experiments that left something behind.
+    pub left_behind: Counter,
     /// Experiments that this version cannot read.
     pub unreadable: Gauge,
     /// Whether this replica leads.
@@ -73,6 +75,7 @@ impl Metrics {
         let queued = Gauge::default();
         let trials = Family::default();
         let decisions = Family::default();
+        let left_behind = Counter::default();
         let unreadable = Gauge::default();
         let leading = Gauge::default();
         registry.register(
@@ -117,6 +120,11 @@ impl Metrics {
             Family::clone(&decisions),
         );
         registry.register(
+            "left_behind",
+            "Experiments that left something behind, as their conditions say",
+            left_behind.clone(),
+        );
+        registry.register(
             "unreadable_experiments",
             "Experiments that this version of the operator cannot read",
             unreadable.clone(),
@@ -133,6 +141,7 @@ impl Metrics {
             queued,
             trials,
             decisions,
+            left_behind,
             unreadable,
             leading,
             registry,

@@ -43,7 +43,8 @@ pub fn pool(selector: &BTreeMap<String, String>, nodes: &NodeLabels) -> BTreeSet
 /// What an experiment asks of its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It measures there, or has not removed yet what does.
+    /// It measures there, or has not stopped yet what does. What is left of it after that is removed beside the next
+    /// one: a volume that will not go must not hold the pool.
     Holds,
     /// It would like to.
     Waits,
@@ -73,7 +74,10 @@ impl<'a> Claim<'a> {
         let metadata = &experiment.metadata;
         let spec = &experiment.spec;
         let deleted = metadata.deletion_timestamp.is_some();
-        let standing = if ended {
+        let measured = status
+            .and_then(|status| status.ending.as_ref())
+            .is_some_and(|ending| ending.cleaned_up_time.is_some());
+        let standing = if ended || measured {
             Standing::Rests
         } else if started {
             Standing::Holds
@@ -94,7 +98,8 @@ impl<'a> Claim<'a> {
     #[must_use]
     pub fn of_unreadable(metadata: &'a ObjectMeta, raw: &Value) -> Self {
         let is_set = |path: &str| raw.pointer(path).is_some_and(|value| !value.is_null());
-        let holds = is_set("/status/startTime") && !is_set("/status/completionTime");
+        let over = is_set("/status/completionTime") || is_set("/status/ending/cleanedUpTime");
+        let holds = is_set("/status/startTime") && !over;
         let selector = match raw.pointer("/spec/equipment") {
             None | Some(Value::Null) => Some(BTreeMap::new()),
             Some(equipment) => match equipment.get("nodeSelector") {

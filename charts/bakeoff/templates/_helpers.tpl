@@ -113,7 +113,8 @@ capabilities: {drop: [ALL]}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, delete]
+# Why a pod is not made or not started stands in events alone; they are asked for when one is missing.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [list, create, patch]
 {{- end -}}

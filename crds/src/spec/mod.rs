@@ -5,6 +5,7 @@
 //! how to mend it.
 
 mod backend;
+mod cel;
 mod decision;
 mod equipment;
 mod ground;
@@ -234,6 +235,15 @@ pub struct Limits {
     #[serde(default = "default_provision")]
     #[schemars(range(min = 10, max = 86_400))]
     pub provision_seconds: i32,
+    /// Seconds for every generator of an attempt to run, its image pulled and its volumes mounted. 10 to 86400, default 300.
+    #[serde(default = "default_provision")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub start_seconds: i32,
+    /// Seconds for the generators to stop; afterwards the experiment goes on without them and says which did not. 10 to
+    /// 86400, default 120.
+    #[serde(default = "default_stop")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub stop_seconds: i32,
     /// Seconds for merging, deciding and writing the report. 10 to 86400, default 300.
     #[serde(default = "default_provision")]
     #[schemars(range(min = 10, max = 86_400))]
@@ -243,18 +253,30 @@ pub struct Limits {
     #[serde(default = "default_provision")]
     #[schemars(range(min = 10, max = 86_400))]
     pub cleanup_seconds: i32,
+    /// Seconds for what was provisioned to be removed; afterwards the experiment ends all the same, goes on removing and says
+    /// what is left. 10 to 86400, default 300.
+    #[serde(default = "default_provision")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub tear_down_seconds: i32,
 }
 
 fn default_provision() -> i32 {
     300
 }
 
+fn default_stop() -> i32 {
+    120
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             provision_seconds: 300,
+            start_seconds: 300,
+            stop_seconds: 120,
             report_seconds: 300,
             cleanup_seconds: 300,
+            tear_down_seconds: 300,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! What names kinds of workloads or backends is made from their tables, so that a new kind is in every list.
 
 use super::backend::{self, BackendTraits};
+use super::cel::enumerate;
 use super::workload::{Levels, WorkloadKind, WorkloadTraits};
 use super::{ExperimentSpec, Ground, MAX_TRIALS, MOST_SEGMENT_SECONDS};
 use kube::core::Rule;
@@ -19,59 +20,12 @@ pub(super) const MUTABLE: [&str; 4] = [
 /// The longest history of a race that is kept in memory, seconds.
 const MOST_RACE_SECONDS: i32 = 600;
 
-/// `a`, `a and b`, `a, b and c`.
-fn enumerate(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// Exactly one of these members of `self` is set.
-fn exactly_one(of: &str, members: &[&str]) -> Rule {
-    let set: Vec<String> = members.iter().map(|m| format!("has(self.{m})")).collect();
-    Rule::new(format!("[{}].filter(x, x).size() == 1", set.join(", ")))
-        .message(&*format!("{of} sets exactly one of {}", enumerate(members)))
-}
-
 fn workloads() -> impl Iterator<Item = &'static WorkloadTraits> {
     WorkloadKind::ALL.iter().map(|kind| kind.traits())
 }
 
 fn backends() -> impl Iterator<Item = &'static BackendTraits> {
     backend::TRAITS.iter().copied()
-}
-
-pub(super) fn one_kind_of_workload() -> Rule {
-    let names: Vec<&str> = workloads().map(|kind| kind.name).collect();
-    exactly_one("a workload", &names)
-}
-
-pub(super) fn one_kind_of_backend() -> Rule {
-    let names: Vec<&str> = backends().map(|one| one.name).collect();
-    exactly_one("a backend", &names)
-}
-
-pub(super) fn external_backends_have_no_equipment() -> Rule {
-    let external: Vec<&str> = backends()
-        .filter(|one| one.external)
-        .map(|one| one.name)
-        .collect();
-    let provisioned: Vec<String> = external.iter().map(|m| format!("!has(self.{m})")).collect();
-    Rule::new(format!(
-        "({}) || !has(self.equipment)",
-        provisioned.join(" && ")
-    ))
-    .message(&*format!(
-        "an external backend ({}) has no equipment: it runs where it runs",
-        external.join(", ")
-    ))
-}
-
-pub(super) fn no_workload_is_called_backends() -> Rule {
-    Rule::new("self != 'backends'")
-        .message("a workload may not be called backends: objectives use that word")
 }
 
 pub(super) fn names_are_unique(what: &str) -> Rule {

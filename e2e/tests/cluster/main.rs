@@ -4,6 +4,7 @@
 //! see `bakeoff_e2e::Needs`.
 
 mod admission;
+mod ground;
 mod lifecycle;
 mod postgres;
 mod refusals;

@@ -292,7 +292,8 @@ fn check_within(history: &[Event], clocks: &Clocks<'_>, attempts: usize) -> Repo
     for (number, events) in runs {
         let before = checks.violations();
         let mut run = run::Run::new(number, &events);
-        run.check(&mut checks);
+        run.resolve(&mut checks);
+        named::check(&run, &mut checks);
         run.count(&mut report, clocks);
         // What has a name is not reported a second time without one.
         if checks.violations() > before {

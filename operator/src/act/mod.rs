@@ -19,16 +19,16 @@ use crate::made::Made;
 use crate::owner::Owner;
 use crate::settings::DefaultResults;
 use bakeoff_crds::identity::{Identity, Namespace, Uid};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource};
 use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Writes to the cluster for as long as this replica leads.
 pub struct Writer {
@@ -43,6 +43,9 @@ pub struct Writer {
     memory: Mutex<Memory>,
 }
 
+/// What the API server said of an object, and since when it refuses it.
+type Refusals = HashMap<(Kind, String), (String, Instant)>;
+
 /// What is remembered between two passes of one process. Losing it is harmless.
 #[derive(Default)]
 struct Memory {
@@ -50,6 +53,28 @@ struct Memory {
     made: Made,
     /// When the status of an owner was last written.
     written: HashMap<Uid, Instant>,
+    /// What the API server refuses.
+    refused: HashMap<Uid, Refusals>,
+}
+
+/// What the API server refuses to make or remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// In its words.
+    pub message: String,
+    /// For how long it has refused.
+    pub since: Duration,
+}
+
+/// What came of the actions of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acted {
+    /// All is done.
+    All,
+    /// Something is left for the next pass.
+    More,
+    /// The API server refused one, and what comes after it was left.
+    Refused,
 }
 
 impl Writer {
@@ -90,25 +115,61 @@ impl Writer {
         }
     }
 
-    /// Does what belongs to this pass; whether something is left for the next one.
+    /// Does what belongs to this pass. What the API server refuses is remembered until it takes it.
     ///
     /// # Errors
-    /// The API server refused, or another replica may lead; everything that was done may be done again.
+    /// The API server did not answer, or another replica may lead; everything that was done may be done again.
     pub async fn act<K>(
         &self,
         owner: &K,
         id: &Identity,
         actions: Vec<Action>,
-    ) -> Result<bool, Error>
+    ) -> Result<Acted, Error>
     where
         K: Owner + DeserializeOwned + Clone + Debug + Send + Sync,
     {
         let (steps, more) = action::pass(actions);
         for step in steps {
+            let targets: Vec<_> = step.iter().map(Action::target).collect();
             let acts = step.into_iter().map(|action| self.one(owner, id, action));
-            try_join_all(acts).await?;
+            let mut refused = false;
+            for (target, result) in targets.into_iter().zip(join_all(acts).await) {
+                refused |= self.took(&id.uid, target, result)?;
+            }
+            // What comes after it may need it: no pod without its policy.
+            if refused {
+                return Ok(Acted::Refused);
+            }
         }
-        Ok(more)
+        Ok(if more { Acted::More } else { Acted::All })
+    }
+
+    /// Remembers whether the API server took an action on this object; whether it refused.
+    fn took(
+        &self,
+        uid: &Uid,
+        target: Option<(Kind, String)>,
+        result: Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let mut memory = self.memory();
+        let refused = memory.refused.entry(uid.clone()).or_default();
+        match (target, result) {
+            (Some(target), Err(error @ Error::Api { .. })) if error.is_refusal() => {
+                let message = error.to_string();
+                let (said, _) = refused.entry(target).or_insert_with(|| {
+                    tracing::warn!(%error, "refused");
+                    (String::new(), Instant::now())
+                });
+                *said = message;
+                Ok(true)
+            }
+            (Some(target), Ok(())) => {
+                refused.remove(&target);
+                Ok(false)
+            }
+            (None, Ok(())) => Ok(false),
+            (_, Err(error)) => Err(error),
+        }
     }
 
     async fn one<K>(&self, owner: &K, id: &Identity, action: Action) -> Result<(), Error>
@@ -144,11 +205,23 @@ impl Writer {
         self.memory().made.unseen(uid, children, Instant::now())
     }
 
+    /// What the API server refuses to make or remove for an owner.
+    pub fn refused(&self, uid: &Uid) -> BTreeMap<(Kind, String), Refused> {
+        let memory = self.memory();
+        let of = memory.refused.get(uid).into_iter().flatten();
+        let refused = of.map(|(target, (message, since))| {
+            let (message, since) = (message.clone(), since.elapsed());
+            (target.clone(), Refused { message, since })
+        });
+        refused.collect()
+    }
+
     /// Forgets all owners but those that still need something.
     pub fn keep(&self, needed: impl Fn(&Uid) -> bool) {
         let mut memory = self.memory();
         memory.made.keep(&needed);
         memory.written.retain(|uid, _| needed(uid));
+        memory.refused.retain(|uid, _| needed(uid));
     }
 
     /// A panic elsewhere cannot leave the memory half-written in a way that matters.

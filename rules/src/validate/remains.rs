@@ -27,7 +27,7 @@ impl Remains {
     /// The name of a child.
     #[must_use]
     pub fn child(&self, role: &str) -> String {
-        names::child(&self.id.name, self.id.uid.as_str(), role, names::MAX_NAME)
+        names::child(&self.id.name, self.id.uid.as_str(), role)
     }
 
     /// The servers that the operator provisions.

@@ -7,6 +7,7 @@ mod minio;
 mod origin;
 mod postgres;
 mod postgres_url;
+mod rules;
 mod s3;
 mod seaweedfs;
 
@@ -17,7 +18,7 @@ pub use postgres_url::{PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
 pub use seaweedfs::SeaweedfsBackend;
 
-use super::{Equipment, Ground, rules};
+use super::{Equipment, Ground};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

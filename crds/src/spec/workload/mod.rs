@@ -9,6 +9,7 @@ mod cold_read;
 mod consistency;
 mod head_row;
 mod retention;
+mod rules;
 mod small_object_put;
 mod soak;
 
@@ -21,7 +22,7 @@ pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use small_object_put::SmallObjectPut;
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 
-use super::{CapacityLoad, Ground, Load, rules};
+use super::{CapacityLoad, Ground, Load};
 use crate::quantity::Quantity;
 use crate::schedule::{Cell, factor};
 use kube::KubeSchema;

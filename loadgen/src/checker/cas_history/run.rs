@@ -269,12 +269,11 @@ impl Run {
         run
     }
 
-    /// Looks for every anomaly that has a name.
-    pub fn check(&mut self, checks: &mut Checks) {
+    /// Says of every attempt what is known of it in the end; what cannot be is reported and left out.
+    pub fn resolve(&mut self, checks: &mut Checks) {
         self.witness(checks);
         self.place_stale(checks);
         self.settle();
-        super::named::check(self, checks);
     }
 
     /// What the rows that were read say of the attempts that wrote them. Rows that cannot be are reported

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::observe::Sample;
+use super::sample::Sample;
 
 /// Seconds since the epoch have ten digits since 2001; three follow the point.
 const SHORTEST_TIME: usize = 14;

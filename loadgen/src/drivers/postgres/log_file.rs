@@ -4,14 +4,8 @@
 //! servers do. No other is asked for more than that setting. Two sizes are asked for at the borders of the window and
 //! the stretch is read after it; what cannot be read is left out.
 
-use tokio_postgres::Client;
-
-use bakeoff_crds::names;
-
-use super::failure;
 use super::log::{self, Logged};
 use super::observe::Observer;
-use crate::failure::Failure;
 use crate::instrument::clock;
 
 /// The most of a log that is read for one window: thousands of runs.
@@ -22,24 +16,6 @@ const MOST_BYTES: i64 = 4 << 20;
 pub struct Stretch {
     from: i64,
     to: i64,
-}
-
-/// Where the server keeps its log, if it says so.
-///
-/// # Errors
-/// When the server does not answer.
-pub(super) async fn path(client: &Client) -> Result<Option<String>, Failure> {
-    // A setting that nobody made is null; one that was reset is empty.
-    let sql = format!(
-        "SELECT current_setting('{}', true)",
-        names::SERVER_LOG_SETTING
-    );
-    let row = client
-        .query_opt(&sql, &[])
-        .await
-        .map_err(|error| failure(&error))?;
-    let path = row.and_then(|row| row.get::<_, Option<String>>(0));
-    Ok(path.filter(|path| !path.is_empty()))
 }
 
 impl Observer {

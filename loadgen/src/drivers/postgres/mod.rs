@@ -7,6 +7,7 @@ pub mod log_file;
 pub mod null;
 pub mod observe;
 pub mod partitions;
+mod sample;
 pub mod schema;
 pub mod series;
 mod socket;

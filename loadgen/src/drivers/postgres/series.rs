@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bakeoff_crds::result::StateSeries;
 
-use super::observe::Sample;
+use super::sample::Sample;
 
 /// Points of a line at most: what a chart of three hundred units across can tell apart.
 const POINTS: usize = 120;

@@ -2,7 +2,9 @@
 
 use bakeoff_crds::rng::SplitMix64;
 
-use super::statements::{COMPLETE, CREATE, TRANSITION};
+pub(in crate::workloads) const CREATE: &str = "create";
+pub(in crate::workloads) const TRANSITION: &str = "transition";
+pub(in crate::workloads) const COMPLETE: &str = "complete";
 
 /// An open run of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,8 +27,8 @@ use crate::drivers::postgres::{Connector, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::store::layout;
-use lives::{Lives, Population, Runs};
-use statements::{COMPLETE, CREATE, Mover, Statements, TRANSITION};
+use lives::{COMPLETE, CREATE, Lives, Population, Runs, TRANSITION};
+use statements::{Mover, Statements};
 
 /// The load of this generator, and the most workers that any generator has.
 fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {

@@ -9,10 +9,6 @@ use crate::drivers::postgres::wire::{Value, Wire};
 use crate::failure::{Failure, FailureClass};
 use crate::workloads::mover::{self, RunMover};
 
-pub(in crate::workloads) const CREATE: &str = "create";
-pub(in crate::workloads) const TRANSITION: &str = "transition";
-pub(in crate::workloads) const COMPLETE: &str = "complete";
-
 const CREATE_SQL: &str = "INSERT INTO bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) \
     VALUES ($1, 0, 0, now(), now(), $2)";
 /// Only `seq` guards: that no other writer moved the run meanwhile. No index holds a column that changes.

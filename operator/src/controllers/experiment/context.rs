@@ -4,6 +4,7 @@ use super::Watched;
 use super::admission::{Seat, Seats};
 use super::facts::{Ends, node_facts};
 use super::progress::Answers;
+use super::warnings::Warnings;
 use crate::act::Writer;
 use crate::caches::{Caches, Wake};
 use crate::children::Children;
@@ -40,6 +41,8 @@ pub struct Context {
     pub seats: Seats,
     /// What generators have answered.
     pub answers: Answers,
+    /// What Kubernetes says of children that do not come to be.
+    pub warnings: Warnings,
     /// Since when Jobs have ended.
     pub ends: Mutex<Ends>,
     /// Who is in trouble for how long.
@@ -125,6 +128,7 @@ impl Context {
         self.writer.keep(&needed);
         self.answers.keep(&needed);
         self.ends().keep(&needed);
+        self.warnings.keep(&needed);
         let mut troubles = self.troubles();
         troubles.failures.retain(|uid, _| needed(uid));
         troubles.told.retain(|uid, _| needed(uid));

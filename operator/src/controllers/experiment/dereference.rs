@@ -49,11 +49,14 @@ pub async fn dereference(
     } else {
         None
     };
+    let told = ctx.warnings.latest(id, &children, &ctx.client).await;
     Ok(Observed {
         now: Timestamp::now(),
         nodes,
         image_bytes,
         ended,
+        refused: ctx.writer.refused(&id.uid),
+        told,
         made,
         secrets: secrets(experiment, remains, ctx).await?,
         pool: free(experiment, remains, &labels, &pool, ctx),

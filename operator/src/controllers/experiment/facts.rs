@@ -1,5 +1,6 @@
 //! What the operator observes of an experiment's surroundings: the input of every decision. (Pure.)
 
+use crate::act::Refused;
 use crate::children::{Children, Kind};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
@@ -27,6 +28,10 @@ pub struct Observed {
     pub children: Children,
     /// For how long those of its Jobs that have ended are seen to.
     pub ended: BTreeMap<String, Duration>,
+    /// What the API server refuses to make or remove.
+    pub refused: BTreeMap<(Kind, String), Refused>,
+    /// What was said of its children lately that Kubernetes could not go on with.
+    pub told: Vec<Told>,
     /// What was made a moment ago and is not among the children yet, and Secrets that were.
     pub made: BTreeSet<(Kind, String)>,
     /// The keys of each Secret that matters now and exists: before the start those that the spec refers to, at the
@@ -36,6 +41,17 @@ pub struct Observed {
     pub pool: Pool,
     /// What generator 0 says, while it runs.
     pub progress: Option<Progress>,
+}
+
+/// A warning of Kubernetes about a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The name of the child.
+    pub about: String,
+    /// One word, for example `FailedCreate`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
 }
 
 /// The sizes of the images that a node holds, by each of their names.
@@ -202,6 +218,14 @@ pub fn container_end(pod: &Pod) -> Option<String> {
         ended.reason.as_deref().unwrap_or("ended"),
         ended.exit_code
     ))
+}
+
+/// Whether no container of a pod has run yet.
+#[must_use]
+pub fn is_pending(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    matches!(phase, None | Some("Pending"))
 }
 
 /// Whether a pod is ready.

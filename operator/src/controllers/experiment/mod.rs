@@ -13,6 +13,7 @@ pub mod plan;
 pub mod progress;
 mod reconcile;
 pub mod trouble;
+pub mod warnings;
 
 pub use context::Context;
 pub use reconcile::{gone, look, on_error, reconcile};

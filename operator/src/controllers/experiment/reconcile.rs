@@ -4,7 +4,7 @@ use super::Watched;
 use super::context::Context;
 use super::dereference::dereference;
 use super::plan::plan;
-use crate::act::Written;
+use crate::act::{Acted, Written};
 use crate::action::{Note, Plan};
 use crate::error::Error;
 use crate::metrics::{Metrics, Reason};
@@ -18,6 +18,9 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What was refused is tried again after this time.
+const REFUSED: Duration = Duration::from_secs(3);
 
 /// Sees to one experiment.
 ///
@@ -61,11 +64,19 @@ async fn act(
         wait = Some(wait.map_or(left, |wait| wait.min(left)));
     }
     // What is told of the transition need not wait for what follows from it.
-    let ((), more) = tokio::join!(
+    let ((), acted) = tokio::join!(
         ctx.writer.tell(experiment, &plan.events),
         ctx.writer.act(experiment, id, plan.actions)
     );
-    Ok(if more? { Some(Duration::ZERO) } else { wait })
+    Ok(match acted? {
+        Acted::All => wait,
+        Acted::More => Some(Duration::ZERO),
+        Acted::Refused => {
+            let reason = "refused".to_owned();
+            ctx.metrics.errors.get_or_create(&Reason { reason }).inc();
+            Some(wait.map_or(REFUSED, |wait| wait.min(REFUSED)))
+        }
+    })
 }
 
 /// Writes the status; a start needs its seat in the pool, which an ending gives back.
@@ -96,7 +107,18 @@ async fn write_status(
         if ended {
             ctx.metrics.ended(after);
         }
-        if ended || suspended {
+        let mut events = plan.events.iter();
+        if events
+            .any(|note| [reasons::LEFT_BEHIND, reasons::CLEANUP_FAILED].contains(&&*note.reason))
+        {
+            ctx.metrics.left_behind.inc();
+        }
+        // What is left after that is removed beside the next one.
+        let measured = |status: &ExperimentStatus| {
+            let ending = status.ending.as_ref();
+            ending.is_some_and(|ending| ending.cleaned_up_time.is_some())
+        };
+        if ended || suspended || measured(after) && !measured(&before) {
             ctx.forget(&id.uid);
         }
     }

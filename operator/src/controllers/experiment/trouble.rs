@@ -2,16 +2,19 @@
 //!
 //! A pod that cannot start is a condition with a reason and a deadline, never a silent wait.
 
+use super::facts::{JobState, Told, is_pending, job_state};
+use crate::children::Children;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 
 /// Seconds for which a pull or a placement may fail before the experiment does: a registry hiccup
 /// or a node that is being drained should not end an experiment.
 const GRACE_SECONDS: i64 = 30;
 
 /// Why a pod does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// No node takes it.
     Unschedulable,
@@ -21,17 +24,20 @@ pub enum Cause {
     ContainerNotCreated,
     /// A container keeps ending.
     BackendCrashed,
+    /// What Kubernetes calls it in an event, for example `FailedCreate`.
+    Told(String),
 }
 
 impl Cause {
     /// The reason of the condition.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Unschedulable => "Unschedulable",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ContainerNotCreated => "ContainerNotCreated",
             Self::BackendCrashed => "BackendCrashed",
+            Self::Told(reason) => reason,
         }
     }
 }
@@ -146,6 +152,77 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
     None
 }
 
+/// A child that has not come to be for so long may be in trouble.
+const SUSPECT_SECONDS: i64 = 3;
+
+/// The names of the children that have not come to be: owners without their pods, pods that do not run, volumes that are
+/// not bound.
+#[must_use]
+pub fn suspects(children: &Children, now: Timestamp) -> BTreeSet<String> {
+    fn old<K: ResourceExt>(object: &K, now: Timestamp) -> Option<String> {
+        let created = object.meta().creation_timestamp.as_ref()?.0;
+        let suspect = now.duration_since(created) >= SignedDuration::from_secs(SUSPECT_SECONDS);
+        suspect.then(|| object.name_any())
+    }
+    let jobs = children.jobs.iter().filter(|job| {
+        let wanted = job.spec.as_ref().and_then(|spec| spec.completions);
+        let pods = children.pods_of_job(&job.name_any()).count();
+        job_state(Some(job)) == JobState::Active && i32::try_from(pods).ok() < wanted
+    });
+    let sets = children.stateful_sets.iter().filter(|set| {
+        let first = format!("{}-0", set.name_any());
+        !children.pods.iter().any(|pod| pod.name_any() == first)
+    });
+    let pods = children.pods.iter().filter(|pod| is_pending(pod));
+    let claims = children.claims.iter().filter(|claim| {
+        let phase = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        phase != Some("Bound")
+    });
+    jobs.filter_map(|job| old(&**job, now))
+        .chain(sets.filter_map(|set| old(&**set, now)))
+        .chain(pods.filter_map(|pod| old(&**pod, now)))
+        .chain(claims.filter_map(|claim| old(&**claim, now)))
+        .collect()
+}
+
+/// What says the same as a pod does itself, or nothing by itself.
+const UNTOLD: [&str; 4] = ["FailedScheduling", "Unhealthy", "BackOff", "Failed"];
+
+/// What a warning of Kubernetes about a child means.
+#[must_use]
+pub fn of_told(told: &Told) -> Option<Trouble> {
+    if UNTOLD.contains(&told.reason.as_str()) {
+        return None;
+    }
+    Some(Trouble {
+        cause: Cause::Told(told.reason.clone()),
+        message: format!("{}: {}{}", told.about, told.message, mend(&told.message)),
+        // It may yet come to be: a quota is raised, a volume is made. The step that waits for it has a deadline.
+        fatal: false,
+    })
+}
+
+/// How to mend what the API server or a controller says, where that is known.
+#[must_use]
+pub fn mend(said: &str) -> &'static str {
+    if said.contains("exceeded quota") {
+        "; raise the quota of the namespace, or ask for less"
+    } else if said.contains("LimitRange") || said.contains("per Container") {
+        "; change the LimitRange of the namespace, or the resources that are asked for"
+    } else if said.contains("violates PodSecurity") {
+        "; the namespace must admit the level restricted"
+    } else if said.contains("denied the request") || said.contains("ValidatingAdmissionPolicy") {
+        "; the admission policy of the cluster must let it in"
+    } else if said.contains("is forbidden: User") {
+        "; the operator lacks a right: install the chart's roles"
+    } else {
+        ""
+    }
+}
+
 /// The last line that the container said, bounded: a server names there the setting that it refuses.
 fn last_words(end: &ContainerStateTerminated) -> String {
     let said = end.message.as_deref().unwrap_or_default();
@@ -162,6 +239,7 @@ fn last_words(end: &ContainerStateTerminated) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::sync::Arc;
 
     fn pod(status: serde_json::Value) -> Pod {
         serde_json::from_value(json!({
@@ -225,5 +303,53 @@ mod tests {
             of_pod(&waiting("ContainerCreating"), Timestamp::now(), 60),
             None
         );
+    }
+
+    #[test]
+    fn what_a_controller_says_in_events_is_told_with_the_mend() {
+        let told = |reason: &str, message: &str| Told {
+            about: "run-0".to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
+        let quota =
+            "pods \"run-0-0\" is forbidden: exceeded quota: small, requested: requests.cpu=500m";
+        let trouble = of_told(&told("FailedCreate", quota)).unwrap();
+        assert_eq!(trouble.cause.as_str(), "FailedCreate");
+        assert!(!trouble.fatal && trouble.message.contains("raise the quota"));
+        let mount = of_told(&told("FailedMount", "secret \"x\" not found")).unwrap();
+        assert_eq!(mount.message, "run-0: secret \"x\" not found");
+        assert_eq!(of_told(&told("Unhealthy", "probe failed")), None);
+    }
+
+    #[test]
+    fn only_what_has_not_come_to_be_for_a_while_is_suspected() {
+        let made = |object: serde_json::Value| {
+            let mut object = object;
+            object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            object
+        };
+        let job = |name: &str| {
+            made(json!({"metadata": {"name": name}, "spec": {"completions": 1, "template": {}}}))
+        };
+        let with_pod = |job: &str, phase: &str| {
+            made(
+                json!({"metadata": {"name": format!("{job}-0"), "labels": {"batch.kubernetes.io/job-name": job}},
+                "status": {"phase": phase}}),
+            )
+        };
+        let children = Children {
+            jobs: ["none", "waits", "runs"]
+                .map(|name| Arc::new(serde_json::from_value(job(name)).unwrap()))
+                .to_vec(),
+            pods: [("waits", "Pending"), ("runs", "Running")]
+                .map(|(job, phase)| Arc::new(serde_json::from_value(with_pod(job, phase)).unwrap()))
+                .to_vec(),
+            ..Default::default()
+        };
+        let at = |text: &str| suspects(&children, text.parse().unwrap());
+        assert!(at("2026-01-01T00:00:02Z").is_empty());
+        let expected = ["none", "waits-0"].map(str::to_owned);
+        assert_eq!(at("2026-01-01T00:00:03Z"), BTreeSet::from(expected));
     }
 }

@@ -30,8 +30,21 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
             Cleared::Left(left) => {
                 let message = format!("removing {left}");
                 draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+                draft.wake_after(5);
             }
         }
+        return draft.done();
+    }
+    // Children of before a suspension: they would be taken for those of now.
+    if let Cleared::Left(left) = draft.clear() {
+        draft.wake_after(5);
+        let held = draft.held();
+        if !held.is_empty() {
+            let message = format!("cannot start before these are gone: {}", held.join(", "));
+            return draft.refuse(reasons::LEFT_BEHIND, &message);
+        }
+        let message = format!("waits until what was there before is removed: {left}");
+        draft.stage(Truth::Unknown, reasons::PENDING, &message);
         return draft.done();
     }
     if let Err(refusal) =

@@ -1,10 +1,11 @@
 //! A plan in the making. (Pure.)
 
+use crate::act::Refused;
 use crate::action::{Action, Note, Plan};
 use crate::children::{Child, Kind};
 use crate::controllers::experiment::build::{backend, jobs};
 use crate::controllers::experiment::facts::Observed;
-use crate::controllers::experiment::trouble::Trouble;
+use crate::controllers::experiment::trouble::{self, Trouble};
 use crate::made::TRUSTED_SECONDS;
 use crate::settings::Settings;
 use bakeoff_crds::EndReason;
@@ -15,6 +16,7 @@ use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::Remains;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use std::time::Duration;
 
 /// Whether anything is left in the namespace of an experiment.
 pub enum Cleared {
@@ -34,7 +36,9 @@ pub struct Draft<'a> {
     actions: Vec<Action>,
     events: Vec<Note>,
     stage_event: Option<Note>,
+    staged: bool,
     look_again_at: Option<Timestamp>,
+    refused: Option<&'a Refused>,
 }
 
 impl<'a> Draft<'a> {
@@ -55,7 +59,9 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             events: Vec::new(),
             stage_event: None,
+            staged: false,
             look_again_at: None,
+            refused: None,
         };
         if draft.awaits_children() {
             // A watch event wakes the experiment; this is for a child that was deleted before there was any.
@@ -102,6 +108,7 @@ impl<'a> Draft<'a> {
         let status = self.experiment.status.as_ref();
         let stood =
             status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
+        self.staged = true;
         // Of several stages in one plan only the last one stands, so only that one is told.
         self.stage_event = stood
             .is_none_or(|stood| stood.reason != reason)
@@ -121,6 +128,11 @@ impl<'a> Draft<'a> {
         self.condition(conditions::STALLED, failed.into(), reason, message);
     }
 
+    /// Whether this plan says where the work stands.
+    pub fn has_staged(&self) -> bool {
+        self.staged
+    }
+
     pub fn note(&mut self, warning: bool, reason: &str, message: String) {
         self.events.push(Note {
             warning,
@@ -136,7 +148,43 @@ impl<'a> Draft<'a> {
     }
 
     pub fn act(&mut self, action: Action) {
+        let refused = action
+            .target()
+            .and_then(|target| self.observed.refused.get(&target));
+        if let Some(refused) = refused
+            && self.refused.is_none_or(|other| other.since < refused.since)
+        {
+            self.refused = Some(refused);
+        }
         self.actions.push(action);
+    }
+
+    /// Asks for nothing of what was asked for until here.
+    pub fn withdraw(&mut self) {
+        self.actions.clear();
+        self.refused = None;
+    }
+
+    /// What the API server says of what this plan asks for, where it refuses it.
+    pub fn refusal(&self) -> Option<String> {
+        let message = &self.refused?.message;
+        Some(format!(
+            "the API server refuses: {message}{}",
+            trouble::mend(message)
+        ))
+    }
+
+    /// Whether it has refused for so many seconds.
+    pub fn is_refused_for(&self, seconds: i32) -> bool {
+        let limit = Duration::from_secs(u64::from(seconds.unsigned_abs()));
+        self.refused.is_some_and(|refused| refused.since >= limit)
+    }
+
+    /// What will not go though it was removed longer ago than that may take.
+    pub fn held(&self) -> Vec<String> {
+        let limit = i64::from(self.remains.spec.limits.tear_down_seconds);
+        let before = self.now() - SignedDuration::from_secs(limit);
+        self.observed.children.held(before)
     }
 
     /// Applies a child unless it is there already. Children do not change once made: their content is a
@@ -183,7 +231,6 @@ impl<'a> Draft<'a> {
         for name in secrets {
             self.act(Action::Delete(Kind::Secret, name));
         }
-        self.wake_after(5);
         Cleared::Left(left)
     }
 
@@ -225,6 +272,7 @@ impl<'a> Draft<'a> {
         self.status.ending = Some(EndingStatus {
             reason,
             message: conditions::shorten(message, 900),
+            start_time: Some(self.now()),
             reported_time: None,
             cleaned_up_time: None,
         });
@@ -234,13 +282,19 @@ impl<'a> Draft<'a> {
 
     /// The plan, with a fact that must stand before anything else is done.
     pub fn remember(mut self) -> Plan<ExperimentStatus> {
-        self.actions.clear();
+        self.withdraw();
         let mut plan = self.done();
         plan.remember = true;
         plan
     }
 
     pub fn done(mut self) -> Plan<ExperimentStatus> {
+        // A verdict stands, whatever happens to what is left.
+        if self.status.completion_time.is_none()
+            && let Some(refusal) = self.refusal()
+        {
+            self.say(Truth::Unknown, true, reasons::CHILD_REFUSED, &refusal);
+        }
         self.events.extend(self.stage_event.take());
         Plan {
             status: self.status,

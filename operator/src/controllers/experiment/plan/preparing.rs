@@ -168,14 +168,20 @@ pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
     pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
         .find(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
         .map(|(_, trouble)| trouble)
+        .or_else(|| {
+            let told = draft.observed.told.iter();
+            told.filter(|told| !is_about_calibration(draft, &told.about))
+                .find_map(trouble::of_told)
+        })
 }
 
 pub(super) fn overdue(draft: &Draft<'_>) -> String {
-    let trouble = first_trouble(draft);
-    let cause = trouble.map_or_else(
-        || "the backends do not answer; see kubectl describe pods and their logs".to_owned(),
-        |trouble| trouble.message,
-    );
+    let cause = draft
+        .refusal()
+        .or_else(|| Some(first_trouble(draft)?.message));
+    let cause = cause.unwrap_or_else(|| {
+        "the backends do not answer; see kubectl describe pods and their logs".to_owned()
+    });
     format!(
         "not provisioned within {} s (limits.provisionSeconds): {cause}",
         draft.remains.spec.limits.provision_seconds
@@ -229,6 +235,15 @@ pub(super) fn end_calibrations(draft: &mut Draft<'_>) {
     for name in given_up {
         draft.act(Action::Delete(Kind::Job, name));
     }
+}
+
+/// Whether a child of this name looks at a node.
+fn is_about_calibration(draft: &Draft<'_>, name: &str) -> bool {
+    let children = &draft.observed.children;
+    let pod = children.pods.iter().find(|pod| pod.name_any() == name);
+    let labels = pod.map(|pod| pod.labels());
+    let labels = labels.or_else(|| Some(children.job(name)?.labels()));
+    labels.is_some_and(is_calibration)
 }
 
 fn is_calibration(labels: &BTreeMap<String, String>) -> bool {

@@ -10,7 +10,9 @@ use super::{Draft, ending};
 use crate::action::Plan;
 use crate::children::Kind;
 use crate::controllers::experiment::build::{Role, jobs, run_plan};
-use crate::controllers::experiment::facts::{container_end, is_ready, termination, unready_since};
+use crate::controllers::experiment::facts::{
+    container_end, is_pending, is_ready, termination, unready_since,
+};
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Failure, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
@@ -67,7 +69,8 @@ pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> {
 
 /// Stops the generators, then removes everything, keeps what was measured, and gives the pool back.
 fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
-    if ending::stop_generators(&mut draft) {
+    if ending::stop_generators(&mut draft) && draft.held().is_empty() {
+        draft.wake_after(5);
         draft.stage(
             Truth::Unknown,
             reasons::SUSPENDING,
@@ -75,18 +78,23 @@ fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
         );
         return draft.done();
     }
+    let mut kept = String::new();
     if let Cleared::Left(left) = draft.clear() {
-        let message = format!("removing {left}");
-        draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
-        return draft.done();
+        let held = draft.held();
+        let waits = held.is_empty() || !draft.observed.children.standing().is_empty();
+        if waits {
+            let message = format!("removing {left}");
+            draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+            draft.wake_after(5);
+            return draft.done();
+        }
+        kept = format!("; left behind: {}", held.join(", "));
     }
     draft.status.start_time = None;
     nothing_current(&mut draft);
-    draft.stage(
-        Truth::Unknown,
-        reasons::SUSPENDED,
-        "suspended; finished trials are kept; set spec.suspend to false to go on",
-    );
+    let message =
+        format!("suspended; finished trials are kept; set spec.suspend to false to go on{kept}");
+    draft.stage(Truth::Unknown, reasons::SUSPENDED, &message);
     draft.remember()
 }
 
@@ -108,12 +116,15 @@ fn measure(
         backends(&mut draft, valid);
         end_calibrations(&mut draft);
         launch(&mut draft, valid, 0);
+        if let Some(cause) = refused_to_start(&draft) {
+            return not_started(draft, &cause);
+        }
         draft.stage(Truth::Unknown, reasons::RUNNING, "starts the generators");
         return draft.done();
     };
     let name = jobs::run_name(draft.remains, attempt);
     match draft.job(&name, None) {
-        JobStep::Absent | JobStep::Active | JobStep::Overdue => active(draft),
+        JobStep::Absent | JobStep::Active | JobStep::Overdue => active(draft, &name),
         // What the pod said decides what follows.
         JobStep::Unheard => draft.done(),
         JobStep::Succeeded => {
@@ -164,6 +175,49 @@ fn launch(draft: &mut Draft<'_>, valid: &Validated, attempt: i32) {
     draft.ensure(jobs::run(draft.remains, draft.settings, attempt));
 }
 
+/// Why the generators cannot be made, once that has lasted for longer than their start may take.
+fn refused_to_start(draft: &Draft<'_>) -> Option<String> {
+    let refused = draft.is_refused_for(draft.remains.spec.limits.start_seconds);
+    draft.refusal().filter(|_| refused)
+}
+
+/// Generators that were asked for and do not run yet.
+struct Unstarted {
+    cause: String,
+    overdue: bool,
+}
+
+/// Whether one of the generators of this Job has yet to run.
+fn unstarted(draft: &mut Draft<'_>, name: &str) -> Option<Unstarted> {
+    let children = &draft.observed.children;
+    let job = children.job(name)?;
+    let wanted = draft.remains.spec.generators.replicas;
+    let run = children.pods_of_job(name).filter(|pod| !is_pending(pod));
+    let run = i32::try_from(run.count()).unwrap_or(i32::MAX);
+    if run >= wanted {
+        return None;
+    }
+    let held = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
+    let cause = if held {
+        "their Job is suspended: a queueing controller of the cluster holds it".to_owned()
+    } else {
+        format!("{run} of {wanted} generators run")
+    };
+    let created = job.metadata.creation_timestamp.as_ref();
+    let seconds = i64::from(draft.remains.spec.limits.start_seconds);
+    let deadline = created.map_or(draft.now(), |time| time.0) + SignedDuration::from_secs(seconds);
+    draft.wake_at(deadline);
+    let overdue = draft.now() >= deadline;
+    Some(Unstarted { cause, overdue })
+}
+
+fn not_started(draft: Draft<'_>, cause: &str) -> Plan<ExperimentStatus> {
+    let seconds = draft.remains.spec.limits.start_seconds;
+    let message =
+        format!("the generators do not run after {seconds} s (limits.startSeconds): {cause}");
+    draft.begin_ending(EndReason::GeneratorNotStarted, &message)
+}
+
 fn equalised(draft: &mut Draft<'_>) {
     let nodes = calibrated_nodes(draft);
     let found = equality::inequalities(&nodes);
@@ -212,23 +266,34 @@ fn backends(draft: &mut Draft<'_>, valid: &Validated) {
         .collect();
 }
 
-fn active(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
-    if let Some(trouble) = first_trouble(&draft) {
-        if trouble.fatal {
-            return draft.begin_ending(trouble.cause.as_str().into(), &trouble.message);
-        }
-        draft.trouble(&trouble);
-        draft.wake_after(5);
-        return draft.done();
+fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
+    let trouble = first_trouble(&draft);
+    if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.fatal) {
+        return draft.begin_ending(trouble.cause.as_str().into(), &trouble.message);
     }
     if let Some(message) = lost_backend(&draft) {
         return draft.begin_ending(EndReason::BackendLost, &message);
+    }
+    if let Some(unstarted) = unstarted(&mut draft, name) {
+        let cause = trouble.as_ref().map(|trouble| trouble.message.clone());
+        let cause = cause.unwrap_or(unstarted.cause);
+        if unstarted.overdue {
+            return not_started(draft, &cause);
+        }
+        if trouble.is_none() {
+            draft.stage(Truth::Unknown, reasons::RUNNING, &cause);
+        }
+    }
+    if let Some(trouble) = trouble {
+        draft.trouble(&trouble);
+        draft.wake_after(5);
+        return draft.done();
     }
     draft.wake_after(PROGRESS_SECONDS);
     let Some(seen) = draft.observed.progress.clone() else {
         // What it said last stands until it answers again, also when the operator has just been started.
         let status = draft.status.progress.as_ref();
-        if status.is_none_or(|status| status.current.is_none()) {
+        if status.is_none_or(|status| status.current.is_none()) && !draft.has_staged() {
             draft.stage(Truth::Unknown, reasons::RUNNING, "generators are starting");
         }
         return draft.done();
@@ -341,6 +406,9 @@ fn failed(
     }
     nothing_current(&mut draft);
     launch(&mut draft, valid, next);
+    if let Some(cause) = refused_to_start(&draft) {
+        return not_started(draft, &cause);
+    }
     draft.stage(
         Truth::Unknown,
         reasons::RUNNING,

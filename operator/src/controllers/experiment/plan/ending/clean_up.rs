@@ -1,9 +1,10 @@
 //! Removes what was written to systems that stay. (Pure.)
 
-use super::plan_after_the_run;
+use super::{after, plan_after_the_run};
 use crate::controllers::experiment::build::{Role, jobs, run_plan};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
+use crate::controllers::experiment::plan::preparing::first_trouble;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_rules::validate::Known;
@@ -47,11 +48,20 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
             let map = run_plan::config_map(draft.remains, &name, Role::Cleanup, &plan, None);
             draft.ensure(map);
             draft.ensure(jobs::cleanup(draft.remains, draft.settings));
-            draft.wake_after(i64::from(seconds));
+            // A Job that cannot be made has no age of its own.
+            let ending = draft.status.ending.as_ref();
+            let began = ending.and_then(|ending| ending.reported_time);
+            let deadline = after(draft, began, seconds);
+            if let Some(refusal) = draft.refusal().filter(|_| draft.now() >= deadline) {
+                return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {refusal}"));
+            }
+            draft.wake_at(deadline);
         }
         JobStep::Active | JobStep::Unheard => {}
         JobStep::Overdue => {
-            let why = format!("{MAY_BE_LEFT}: limits.cleanupSeconds have passed");
+            let cause = first_trouble(draft).map(|trouble| format!("; {}", trouble.message));
+            let cause = cause.unwrap_or_default();
+            let why = format!("{MAY_BE_LEFT}: limits.cleanupSeconds have passed{cause}");
             return CleanUp::GaveUp(why);
         }
         JobStep::Succeeded => return CleanUp::Done,

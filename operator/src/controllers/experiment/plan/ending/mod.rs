@@ -19,14 +19,21 @@ use bakeoff_crds::run::RunPlan;
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_rules::validate::Known;
 use clean_up::{CleanUp, clean_up};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// Takes the next step of the ending.
 pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     let Some(ending) = draft.status.ending.clone() else {
         return draft.done();
     };
-    if stop_generators(&mut draft) {
+    // A generator on a node that is lost never says that it has stopped, and measures no more.
+    let stop_by = after(
+        &draft,
+        ending.start_time,
+        draft.remains.spec.limits.stop_seconds,
+    );
+    if stop_generators(&mut draft) && draft.now() < stop_by {
+        draft.wake_at(stop_by);
         draft.stage(
             Truth::Unknown,
             reasons::STOPPING,
@@ -54,9 +61,14 @@ pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     tear_down(draft, &ending)
 }
 
+/// So many seconds after a step began; if nobody wrote down when that was, it has just begun.
+fn after(draft: &Draft<'_>, began: Option<Timestamp>, seconds: i32) -> Timestamp {
+    began.unwrap_or(draft.now()) + SignedDuration::from_secs(i64::from(seconds))
+}
+
 fn step_done(
     mut draft: Draft<'_>,
-    change: impl FnOnce(&mut EndingStatus, jiff::Timestamp),
+    change: impl FnOnce(&mut EndingStatus, Timestamp),
 ) -> Plan<ExperimentStatus> {
     let now = draft.now();
     if let Some(ending) = &mut draft.status.ending {
@@ -113,10 +125,30 @@ fn plan_after_the_run(draft: &Draft<'_>, known: &Known, attempt: i32) -> Option<
 }
 
 fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStatus> {
+    let limit = draft.remains.spec.limits.tear_down_seconds;
+    let clear_by = after(&draft, ending.cleaned_up_time, limit);
+    let mut kept = None;
     if let Cleared::Left(left) = draft.clear() {
-        let message = format!("removing {left}");
-        draft.stage(Truth::Unknown, reasons::TEARING_DOWN, &message);
-        return draft.done();
+        if draft.now() < clear_by {
+            let message = format!("removing {left}");
+            draft.stage(Truth::Unknown, reasons::TEARING_DOWN, &message);
+            draft.wake_after(5);
+            return draft.done();
+        }
+        let held = draft.held();
+        let what = if held.is_empty() {
+            left
+        } else {
+            held.join(", ")
+        };
+        let refused = draft
+            .refusal()
+            .map_or_else(String::new, |why| format!(" ({why})"));
+        kept = Some(format!(
+            "left behind after {limit} s (limits.tearDownSeconds): {what}{refused}"
+        ));
+        // What is refused must not keep the rest from being done.
+        draft.withdraw();
     }
     if draft.has_finalizer() {
         draft.act(Action::Finalizer(false));
@@ -137,13 +169,20 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStat
             decision.outcome.as_str()
         );
     }
+    // The verdict stands: what is left is a matter of the cluster, and goes on being removed.
+    if let Some(kept) = kept {
+        draft.note(true, reasons::LEFT_BEHIND, kept.clone());
+        message = format!("{message}; {kept}");
+    }
     draft.stage(succeeded.into(), ending.reason.as_str(), &message);
     draft.remember()
 }
 
 /// After the end: nothing but the time to live, and what a crash may have left.
 pub fn finished(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
-    draft.clear();
+    if let Cleared::Left(_) = draft.clear() {
+        draft.wake_after(60);
+    }
     if draft.has_finalizer() {
         draft.act(Action::Finalizer(false));
     }

@@ -1,15 +1,16 @@
 //! Has the report written, and takes over what it found. (Pure.)
 
-use super::{plan_after_the_run, step_done};
+use super::{after, plan_after_the_run, step_done};
 use crate::action::Plan;
 use crate::controllers::experiment::build::{Role, jobs, run_plan};
 use crate::controllers::experiment::facts::{JobState, container_end, job_state, termination};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
-use bakeoff_crds::ExperimentStatus;
+use crate::controllers::experiment::plan::preparing::first_trouble;
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Ending, Outcome, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
+use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::validate::Known;
 use std::collections::BTreeMap;
 
@@ -43,11 +44,22 @@ pub(super) fn report(
                 let map = run_plan::config_map(of, &name, Role::Report, &plan, Some(&facts));
                 draft.ensure(map);
                 draft.ensure(jobs::report(of, draft.settings, attempt));
+                // A Job that cannot be made has no age of its own.
+                let limits = &of.spec.limits;
+                let seconds = limits.stop_seconds.saturating_add(limits.report_seconds);
+                let deadline = after(&draft, ending.start_time, seconds);
+                if let Some(refusal) = draft.refusal().filter(|_| draft.now() >= deadline) {
+                    return no_report(draft, &refusal);
+                }
+                draft.wake_at(deadline);
                 return reporting(draft);
             }
             JobStep::Active => return reporting(draft),
             JobStep::Overdue => {
-                return no_report(draft, "it took longer than limits.reportSeconds");
+                let cause = first_trouble(&draft).map(|trouble| format!(": {}", trouble.message));
+                let cause = cause.unwrap_or_default();
+                let why = format!("it took longer than limits.reportSeconds{cause}");
+                return no_report(draft, &why);
             }
             // A second report would be made of the same data.
             JobStep::Unheard => return draft.done(),
@@ -160,7 +172,22 @@ fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
     draft.status.objectives = outcome.objectives;
     draft.status.headline = outcome.headline;
     draft.status.headline.truncate(MAX_HEADLINE);
-    step_done(draft, |ending, now| ending.reported_time = Some(now))
+    let nothing = outcome.valid == Some(0) && outcome.trials.planned > 0;
+    step_done(draft, |ending, now| {
+        ending.reported_time = Some(now);
+        if nothing && ending.reason.succeeded() {
+            ending.reason = EndReason::NoValidTrial;
+            ending.message = format!(
+                "{}, and none of them counts: {}; the report names each",
+                ending.message,
+                if outcome.void.is_empty() {
+                    "all were void"
+                } else {
+                    &outcome.void
+                }
+            );
+        }
+    })
 }
 
 fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {

@@ -1,12 +1,16 @@
 //! Random experiments in a simulated cluster, with failures, crashes between any two actions, stale observations, clock
 //! jumps, and people who cancel, suspend and delete.
 
-use super::world::World;
+use super::world::{Ground, World};
 use super::{planned, settings, subject_of};
+use crate::children::Kind;
+use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::queue::{self, Claim, Pool};
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What people and the cluster do to an experiment at random steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,7 +110,7 @@ proptest! {
         let last = planned(&world.experiment, &settings(), &world.observe());
         world.execute(last, false);
         prop_assert!(world.children.is_empty(), "left: {}", world.left());
-        prop_assert!(world.experiment.finalizers().is_empty());
+        prop_assert!(waits || world.experiment.finalizers().is_empty());
         let reason = world.reason();
         let expected = match intervention {
             Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
@@ -128,5 +132,47 @@ proptest! {
         let again = planned(&world.experiment, &settings(), &world.observe());
         prop_assert!(again.actions.is_empty() && again.events.is_empty());
         prop_assert_eq!(Some(again.status), world.experiment.status);
+    }
+
+    /// Whatever a cluster refuses for however long, and whatever does not come or does not go.
+    #[test]
+    fn on_any_ground_every_experiment_ends_and_gives_its_pool_back(
+        seed in any::<u64>(),
+        subject in 0_u8..4,
+        kind in prop_oneof![
+            Just(Kind::StatefulSet), Just(Kind::Job), Just(Kind::Service), Just(Kind::ConfigMap),
+            Just(Kind::NetworkPolicy), Just(Kind::DisruptionBudget), Just(Kind::Secret),
+        ],
+        (from, lasts) in (0_u64..200, prop_oneof![0_u64..200, Just(u64::MAX / 2)]),
+        podless in any::<bool>(),
+        lost in any::<bool>(),
+        at in 0_usize..60,
+        intervention in prop_oneof![Just(Intervention::Nothing), Just(Intervention::Cancel), Just(Intervention::Deadline)],
+    ) {
+        let mut subject = subject_of(subject, 1);
+        let limits = &mut subject.spec.limits;
+        let all = [
+            &mut limits.provision_seconds, &mut limits.start_seconds, &mut limits.stop_seconds,
+            &mut limits.report_seconds, &mut limits.cleanup_seconds, &mut limits.tear_down_seconds,
+        ];
+        for seconds in all {
+            *seconds = 60;
+        }
+        let mut world = World::of(subject, seed, 0);
+        world.ground = Ground { refuses: Some((kind, from, from + lasts)), podless, lost };
+        drive(&mut world, intervention, at, false);
+        let status = world.status();
+        prop_assert!(status.completion_time.is_some(), "stuck in {} with {}: {:?}", world.reason(), world.left(), status.conditions);
+        // Another one may measure.
+        let mut next = world.experiment.clone();
+        next.metadata.uid = Some("next".to_owned());
+        next.status = None;
+        let claims = [Claim::of(&world.experiment), Claim::of(&next)];
+        let nodes = BTreeMap::from([("bench-1".to_owned(), BTreeMap::new())]);
+        prop_assert_eq!(queue::admit(&claims[1], &claims, &BTreeSet::new(), &nodes), Pool::Free);
+        // What is left is said.
+        let condition = conditions::get(&status.conditions, SUCCEEDED).unwrap();
+        let left = !world.children.is_empty();
+        prop_assert!(!left || condition.message.contains("left behind"), "{}: {}", world.left(), condition.message);
     }
 }

@@ -1,9 +1,10 @@
 //! A cluster that does what Kubernetes would, one random step at a time.
 
 use super::{experiment, owner, valid};
+use crate::act::Refused;
 use crate::action::{Action, Plan, pass};
 use crate::children::{Child, Children, Kind};
-use crate::controllers::experiment::facts::{Ends, JobState, Observed, job_state};
+use crate::controllers::experiment::facts::{Ends, JobState, Observed, is_pending, job_state};
 use crate::made::Made;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
@@ -23,6 +24,17 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What is wrong with a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ground {
+    /// It refuses to make or remove objects of this kind, from one second of `uptime` to another.
+    pub(super) refuses: Option<(Kind, u64, u64)>,
+    /// Generators, report and cleanup are made, and their pods never come.
+    pub(super) podless: bool,
+    /// Pods that are removed stay where they are, as on a node that is lost.
+    pub(super) lost: bool,
+}
 
 /// A cluster that does what Kubernetes would, one random step at a time.
 pub(super) struct World {
@@ -47,6 +59,10 @@ pub(super) struct World {
     pub(super) durable: i32,
     pub(super) planned: i32,
     pub(super) failures_left: u32,
+    /// What is wrong with the cluster.
+    pub(super) ground: Ground,
+    /// What it refuses, and since when, seconds of `uptime`.
+    pub(super) refused: BTreeMap<(Kind, String), u64>,
     pub(super) rng: SplitMix64,
     pub(super) gone: bool,
 }
@@ -79,6 +95,8 @@ impl World {
             durable: 0,
             planned,
             failures_left: failures,
+            ground: Ground::default(),
+            refused: BTreeMap::new(),
             rng: SplitMix64::new(seed),
             gone: false,
         }
@@ -103,6 +121,8 @@ impl World {
             nodes: self.nodes.iter().map(|name| node(name)).collect(),
             image_bytes: BTreeMap::new(),
             children: self.children.clone(),
+            refused: BTreeMap::new(),
+            told: Vec::new(),
             ended: BTreeMap::new(),
             made: BTreeSet::new(),
             secrets: self.asked_secrets(),
@@ -157,16 +177,40 @@ impl World {
         self.experiment.status = Some(plan.status);
         for step in pass(plan.actions).0 {
             let dies = may_crash && self.chance(20);
+            let mut refused = false;
             for action in step {
                 if !dies || self.chance(50) {
-                    self.act(action);
+                    refused |= self.refuses(&action);
+                    if !self.refuses(&action) {
+                        self.act(action);
+                    }
                 }
             }
             if dies {
                 (self.made, self.ends, self.died) = (Made::default(), Ends::default(), true);
+                self.refused.clear();
+                return;
+            }
+            if refused {
                 return;
             }
         }
+    }
+
+    /// Whether the API server refuses an action; the writer remembers it until it is taken.
+    fn refuses(&mut self, action: &Action) -> bool {
+        let Some((kind, name)) = action.target() else {
+            return false;
+        };
+        let refuses = self.ground.refuses.is_some_and(|(refused, from, until)| {
+            refused == kind && (from..until).contains(&self.uptime)
+        });
+        if refuses {
+            self.refused.entry((kind, name)).or_insert(self.uptime);
+        } else {
+            self.refused.remove(&(kind, name));
+        }
+        refuses
     }
 
     pub(super) fn act(&mut self, action: Action) {
@@ -207,6 +251,15 @@ impl World {
         let now = self.monotonic();
         Observed {
             now: self.now,
+            refused: self
+                .refused
+                .iter()
+                .map(|(target, at)| {
+                    let since = Duration::from_secs(self.uptime - at);
+                    let message = "exceeded quota".to_owned();
+                    (target.clone(), Refused { message, since })
+                })
+                .collect(),
             ended: self.ends.seen(&owner(), &shown.children, now),
             made: self.made.unseen(&owner(), &shown.children, now),
             ..shown
@@ -240,7 +293,8 @@ impl World {
                 self.expect_one_report(&job.name_any());
                 if self.children.job(&job.name_any()).is_none() {
                     let replicas = job.spec.as_ref().unwrap().completions.unwrap();
-                    for index in 0..replicas {
+                    let podless = self.ground.podless && !job.name_any().contains("-calibrate-");
+                    for index in (0..replicas).filter(|_| !podless) {
                         let pod = pod(&job, index, self.now);
                         self.children.pods.push(Arc::new(pod));
                     }
@@ -292,6 +346,19 @@ impl World {
         self.children.remove(kind, name);
         self.secrets
             .retain(|secret, _| kind != Kind::Secret || secret != name);
+        if self.ground.lost {
+            let since = Time(self.now);
+            for pod in &mut self.children.pods {
+                let job = pod.labels().get("batch.kubernetes.io/job-name");
+                let of =
+                    job.is_some_and(|job| job == name) || pod.name_any() == format!("{name}-0");
+                if of && !is_pending(pod) {
+                    let metadata = &mut Arc::make_mut(pod).metadata;
+                    metadata.deletion_timestamp.get_or_insert(since.clone());
+                }
+            }
+            return;
+        }
         // Kubernetes removes the pods.
         let set = format!("{name}-0");
         self.children.pods.retain(|pod| {
@@ -337,6 +404,9 @@ impl World {
         for name in names {
             let job = self.children.job(&name).unwrap().clone();
             if job_state(Some(&job)) != JobState::Active || !self.chance(50) {
+                continue;
+            }
+            if self.children.pods_of_job(&name).next().is_none() {
                 continue;
             }
             if name.contains("-run-") {

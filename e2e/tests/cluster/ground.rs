@@ -1,0 +1,158 @@
+//! Clusters as other people have them: what they refuse and what does not come or go is said, bounded, and holds nobody up.
+
+use anyhow::ensure;
+use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, kubectl, kubectl_with, scenario, standing};
+use serde_json::{Value, json};
+
+/// Limits that a test can wait for.
+fn limits() -> Value {
+    json!({"startSeconds": 15, "stopSeconds": 10, "reportSeconds": 10, "tearDownSeconds": 10})
+}
+
+fn short(name: &str) -> Fixture {
+    Fixture::short(name)
+        .set("/spec/trials/blocks", json!(2))
+        .set("/spec/limits", limits())
+}
+
+/// Waits until it has ended as this, with these words in the message; nothing is left.
+async fn ends(lab: &Lab, name: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
+    let status = lab.ended(name, reason, 180).await?;
+    let (_, message) = standing(&status);
+    for word in words {
+        ensure!(
+            message.contains(word),
+            "{name}: {word:?} is not in: {message}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_that_lets_the_backend_in_and_not_the_generator_is_named() -> anyhow::Result<()> {
+    scenario("quota", Needs::Node, async |lab: &Lab| {
+        let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
+            "spec": {"hard": {"requests.cpu": "900m"}}});
+        lab.apply(&quota).await?;
+        lab.apply(short("quota").manifest()).await?;
+        let status = lab.reason("quota", "FailedCreate", 120).await?;
+        let (_, message) = standing(&status);
+        ensure!(message.contains("exceeded quota: small"), "{message}");
+        ensure!(message.contains("raise the quota"), "{message}");
+        let said = ["limits.startSeconds", "exceeded quota: small"];
+        let status = lab
+            .reaches("quota", "ended", 120, |status| status.completion_time.is_some())
+            .await?;
+        let (reason, message) = standing(&status);
+        ensure!(reason == "GeneratorNotStarted", "{reason}: {message}");
+        ensure!(said.iter().all(|word| message.contains(word)), "{message}");
+        lab.nothing_left(&["resourcequota/small"]).await
+    })
+    .await
+}
+
+/// Has the API server refuse Jobs of this role in the namespace of the lab while `body` runs.
+async fn without_jobs<F>(lab: &Lab, role: &str, body: F) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce() -> anyhow::Result<()>,
+{
+    let name = format!("{}-{role}", lab.namespace);
+    let rules = json!([{"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}]);
+    let expression = format!("object.metadata.labels[?'bakeoff.dev/role'].orValue('') != '{role}'");
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name}, "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": expression, "message": "no Job without a team"}]}});
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}});
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": here}}});
+    for object in [&policy, &binding] {
+        kubectl_with(&["apply", "-f", "-"], &object.to_string()).await?;
+    }
+    let result = body().await;
+    for kind in [
+        "validatingadmissionpolicybinding",
+        "validatingadmissionpolicy",
+    ] {
+        kubectl(&["delete", kind, &name, "--ignore-not-found"]).await?;
+    }
+    result
+}
+
+#[tokio::test]
+async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result<()> {
+    scenario("policy", Needs::Node, async |lab: &Lab| {
+        without_jobs(lab, "generator", async || {
+            lab.apply(short("generator").manifest()).await?;
+            let status = lab.reason("generator", "ChildRefused", 120).await?;
+            let (_, message) = standing(&status);
+            ensure!(message.contains("no Job without a team"), "{message}");
+            let words = ["limits.startSeconds", "no Job without a team"];
+            ends(lab, "generator", "GeneratorNotStarted", &words).await
+        })
+        .await?;
+        without_jobs(lab, "report", async || {
+            lab.apply(short("report").manifest()).await?;
+            let words = ["no Job without a team", "loadgen report"];
+            ends(lab, "report", "ReportFailed", &words).await
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_longest_names_run() -> anyhow::Result<()> {
+    scenario("names", Needs::Node, async |lab: &Lab| {
+        let backend = format!("b{}", "9".repeat(29));
+        let name = format!("2026.{}-z", "n".repeat(45));
+        ensure!(
+            name.len() == 52 && backend.len() == 30,
+            "the longest that are admitted"
+        );
+        let backends = json!([{"name": backend, "minio": {"version": MINIO}}]);
+        lab.apply(short(&name).set("/spec/backends", backends).manifest())
+            .await?;
+        ends(lab, &name, "Completed", &[]).await?;
+        lab.apply(short("1").manifest()).await?;
+        ends(lab, "1", "Completed", &[]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Result<()> {
+    scenario("held", Needs::Node, async |lab: &Lab| {
+        let ns = lab.namespace.as_str();
+        lab.apply(short("held").manifest()).await?;
+        lab.reason("held", "Running", 120).await?;
+        let claims = ["-n", ns, "get", "pvc", "-o", "name"];
+        let claim = kubectl(&claims).await?.trim().to_owned();
+        let finalizers = |value: Value| json!({"metadata": {"finalizers": value}}).to_string();
+        let hold = finalizers(json!(["example.com/held"]));
+        kubectl(&["-n", ns, "patch", &claim, "--type=merge", "-p", &hold]).await?;
+        lab.apply(short("next").manifest()).await?;
+        let status = lab
+            .reaches("held", "ended", 180, |status| {
+                status.completion_time.is_some()
+            })
+            .await?;
+        let (reason, message) = standing(&status);
+        ensure!(
+            reason == "Completed",
+            "the verdict stands: {reason}: {message}"
+        );
+        let left = claim.replace("persistentvolumeclaim/", "PersistentVolumeClaim ");
+        for word in [left.as_str(), "example.com/held", "limits.tearDownSeconds"] {
+            ensure!(message.contains(word), "{word:?} is not in: {message}");
+        }
+        lab.reaches("next", "ended", 180, |status| {
+            status.completion_time.is_some()
+        })
+        .await?;
+        let free = finalizers(Value::Null);
+        kubectl(&["-n", ns, "patch", &claim, "--type=merge", "-p", &free]).await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
