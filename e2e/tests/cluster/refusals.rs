@@ -147,6 +147,34 @@ where
     result
 }
 
+async fn others_are_seen_to(lab: &Lab) -> anyhow::Result<()> {
+    let namespace = lab.namespace.as_str();
+    lab.until("an event that names it", 60, async || {
+        let reason = "reason=Unreadable,involvedObject.name=strange";
+        let events = [
+            "-n",
+            namespace,
+            "get",
+            "events",
+            "--field-selector",
+            reason,
+            "-o",
+            "jsonpath={.items[*].message}",
+        ];
+        let told = kubectl(&events).await?;
+        Ok(told.contains("spec.ttlSecondsAfterFinished: ") && told.contains("cannot read it"))
+    })
+    .await?;
+    let wrong = json!([{"name": "wrong", "expression": "put.p99 <"}]);
+    lab.apply(
+        Fixture::short("other")
+            .set("/spec/objectives", wrong)
+            .manifest(),
+    )
+    .await?;
+    lab.reason("other", "InvalidObjective", 60).await.map(drop)
+}
+
 /// It is stored all the same: an operator that was rolled back finds what a newer one let in.
 #[tokio::test]
 async fn one_that_cannot_be_read_is_named_and_the_others_are_seen_to() -> anyhow::Result<()> {
@@ -162,40 +190,17 @@ async fn one_that_cannot_be_read_is_named_and_the_others_are_seen_to() -> anyhow
             .await
         })
         .await?;
-        lab.until("an event that names it", 60, async || {
-            let reason = "reason=Unreadable,involvedObject.name=strange";
-            let events = [
-                "-n",
-                namespace,
-                "get",
-                "events",
-                "--field-selector",
-                reason,
-                "-o",
-                "yaml",
-            ];
-            let told = kubectl(&events).await?;
-            Ok(told.contains("spec.ttlSecondsAfterFinished: ") && told.contains("cannot read it"))
-        })
-        .await?;
-        let wrong = json!([{"name": "wrong", "expression": "put.p99 <"}]);
-        lab.apply(
-            Fixture::short("other")
-                .set("/spec/objectives", wrong)
-                .manifest(),
-        )
-        .await?;
-        lab.reason("other", "InvalidObjective", 60).await?;
-        kubectl(&[
+        let result = others_are_seen_to(lab).await;
+        // The typed client of what comes next cannot read it either.
+        let delete = [
             "-n",
             namespace,
             "delete",
             "experiment",
             "strange",
             "--timeout=60s",
-        ])
-        .await
-        .map(drop)
+        ];
+        result.and(kubectl(&delete).await.map(drop))
     })
     .await
 }
