@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_crds::figure::{Counter, Fold};
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{CheckRecord, GeneratorUsage, LoadCounts, OperationRecord, SecondPoint};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -22,7 +22,8 @@ pub struct PartRecord {
     /// Latencies by kind.
     pub operations: BTreeMap<String, OperationRecord>,
     /// Counts of the workload.
-    pub counters: BTreeMap<String, i64>,
+    #[serde(deserialize_with = "Counter::known")]
+    pub counters: BTreeMap<Counter, i64>,
     /// Checks.
     pub checks: Vec<CheckRecord>,
     /// One point a second.
@@ -135,10 +136,9 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
                 }
             }
         }
-        for (name, value) in &part.counters {
-            let sum = whole.counters.entry(name.clone()).or_default();
-            let fold = Counter::parse(name).map_or(Fold::Sum, Counter::fold);
-            *sum = fold.fold(*sum, *value);
+        for (&counter, value) in &part.counters {
+            let sum = whole.counters.entry(counter).or_default();
+            *sum = counter.fold().fold(*sum, *value);
         }
         for check in &part.checks {
             match whole
@@ -383,19 +383,13 @@ mod tests {
     fn maxima_of_several_generators_stay_maxima() {
         let (mut a, log_a) = part(&[100], 1);
         let (mut b, log_b) = part(&[100], 1);
-        a.counters = BTreeMap::from([
-            ("longestStaleMicros".to_owned(), 7),
-            ("pages".to_owned(), 1),
-        ]);
-        b.counters = BTreeMap::from([
-            ("longestStaleMicros".to_owned(), 5),
-            ("pages".to_owned(), 2),
-        ]);
+        a.counters = BTreeMap::from([(Counter::LongestStaleMicros, 7), (Counter::Pages, 1)]);
+        b.counters = BTreeMap::from([(Counter::LongestStaleMicros, 5), (Counter::Pages, 2)]);
         let whole = merge(&[a, b], &[log_a, log_b]).unwrap();
         assert_eq!(
             (
-                whole.counters["longestStaleMicros"],
-                whole.counters["pages"]
+                whole.counters[&Counter::LongestStaleMicros],
+                whole.counters[&Counter::Pages]
             ),
             (7, 3)
         );

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Batching};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -175,7 +176,7 @@ impl Writer {
                         queued: false,
                     },
                 );
-                recorder.count("puts", first, 1);
+                recorder.count(Counter::Puts, first, 1);
                 let each = bytes / snapshots.len() as u64;
                 for &Arrival { planned, taken } in snapshots {
                     let buffered = Sample {
@@ -198,7 +199,7 @@ impl Writer {
                             queued: false,
                         },
                     );
-                    recorder.count("snapshots", planned, 1);
+                    recorder.count(Counter::Snapshots, planned, 1);
                 }
             }
             Err(failure) => {

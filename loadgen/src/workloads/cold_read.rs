@@ -10,6 +10,7 @@ mod findings;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ColdRead, ReadMode};
@@ -106,8 +107,8 @@ impl Reader {
                     queued: false,
                 },
             );
-            recorder.count("pages", planned, 1);
-            recorder.count("keys", planned, page.entries.len() as u64);
+            recorder.count(Counter::Pages, planned, 1);
+            recorder.count(Counter::Keys, planned, page.entries.len() as u64);
             drop(recorder);
             let empty = page.entries.is_empty();
             keys.extend(page.entries.into_iter().map(|entry| entry.key));

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::SmallObjectPut;
@@ -66,7 +67,7 @@ impl Worker for Putter {
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
-                recorder.count("puts", planned, 1);
+                recorder.count(Counter::Puts, planned, 1);
                 recorder.success(
                     PUT,
                     Sample {

@@ -14,6 +14,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{
     EncodedHistogram, FailureRecord, HISTOGRAM_HIGH_MICROS, OperationRecord, SecondPoint,
 };
@@ -108,7 +109,7 @@ pub struct Recorder {
     kinds: Vec<Kind>,
     seconds: Seconds,
     live_counts: Arc<LiveCounts>,
-    counters: BTreeMap<&'static str, i64>,
+    counters: BTreeMap<Counter, i64>,
     early: u64,
     failure: Option<RecordError>,
 }
@@ -123,7 +124,7 @@ pub struct Recorded {
     /// The HDR V2 interval log, one line per kind and second, tagged with the kind.
     pub intervals: Vec<u8>,
     /// The workload's counts.
-    pub counters: BTreeMap<String, i64>,
+    pub counters: BTreeMap<Counter, i64>,
     /// The kind of operation whose seconds make the series.
     pub series_kind: &'static str,
     /// Operations that were sent before they were due.
@@ -194,10 +195,10 @@ impl Recorder {
         usize::try_from((planned - self.window_start) / SECOND).unwrap_or(usize::MAX)
     }
 
-    /// Adds to a named count, when the operation planned at this instant is in the window.
-    pub fn count(&mut self, name: &'static str, planned: u64, by: u64) {
+    /// Adds to a count, when the operation planned at this instant is in the window.
+    pub fn count(&mut self, counter: Counter, planned: u64, by: u64) {
         if self.in_window(planned) {
-            *self.counters.entry(name).or_default() += i64::try_from(by).unwrap_or(i64::MAX);
+            *self.counters.entry(counter).or_default() += i64::try_from(by).unwrap_or(i64::MAX);
         }
     }
 
@@ -356,11 +357,7 @@ impl Recorder {
             intervals,
             series_kind,
             early: self.early,
-            counters: self
-                .counters
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
+            counters: self.counters,
         })
     }
 }
