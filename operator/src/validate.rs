@@ -14,8 +14,8 @@ use bakeoff_crds::names;
 use bakeoff_crds::run::{ExperimentId, NodeFacts};
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
-    Backend, BackendKind, BackendSpec, DecisionRule, Experiment, ExperimentSpec, MAX_TRIALS,
-    PostgresUrlBackend, RedisLock, Resources, S3Backend, WorkloadKind,
+    Backend, BackendKind, BackendSpec, Experiment, ExperimentSpec, MAX_TRIALS, PostgresUrlBackend,
+    RedisLock, Resources, S3Backend,
 };
 use std::collections::BTreeMap;
 
@@ -225,39 +225,15 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
     let Some(decision) = &spec.decision else {
         return Ok(());
     };
-    let needs = |kind: WorkloadKind, name: &str| {
-        if spec
-            .workloads
-            .iter()
-            .any(|workload| workload.kind() == Some(kind))
-        {
-            return Ok(());
+    for need in bakeoff_analysis::decision::needs(decision.rule) {
+        if !need.is_met(spec) {
+            return Err(Refusal::Decision {
+                rule: decision.rule.as_str(),
+                problem: need.to_string(),
+            });
         }
-        let problem =
-            format!("it needs a workload of the kind {name}; add one or choose another rule");
-        Err(Refusal::Decision {
-            rule: decision.rule.as_str(),
-            problem,
-        })
-    };
-    match decision.rule {
-        DecisionRule::SmallObjectBackend => {
-            if spec.backends.len() < 2 {
-                let problem = "it compares two backends; add a second one".to_owned();
-                return Err(Refusal::Decision {
-                    rule: decision.rule.as_str(),
-                    problem,
-                });
-            }
-            needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
-        }
-        DecisionRule::SimpleSchema => needs(WorkloadKind::HeadRow, "headRow"),
-        DecisionRule::CasIsBackstop => needs(WorkloadKind::CasRace, "casRace"),
-        DecisionRule::DropOrDelete => needs(WorkloadKind::Retention, "retention"),
-        DecisionRule::SoakPlateau => needs(WorkloadKind::Soak, "soak"),
-        DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
-        DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),
     }
+    Ok(())
 }
 
 fn backend(backend: &Backend, settings: &Settings) -> Result<ValidBackend, Refusal> {
