@@ -265,12 +265,19 @@ fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordE
 mod tests {
     use super::*;
     use crate::instrument::clock::SECOND;
-    use crate::instrument::record::{Recorder, Sample};
+    use crate::instrument::record::{Operation, Recorder, Sample};
     use proptest::prelude::*;
 
     fn part(latencies: &[u64], lag: u64) -> (PartRecord, Vec<u8>) {
-        let mut recorder =
-            Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap();
+        let mut recorder = Recorder::new(
+            0,
+            2 * SECOND,
+            0,
+            true,
+            &[Operation::Put],
+            Default::default(),
+        )
+        .unwrap();
         for (index, latency) in latencies.iter().enumerate() {
             let planned = (index as u64 % 2) * SECOND;
             let sent = planned + lag * 1_000;
@@ -282,7 +289,7 @@ mod tests {
                 ended: sent + latency * 1_000,
                 bytes: 1,
             };
-            recorder.success("put", sample);
+            recorder.success(Operation::Put, sample);
         }
         let recorded = recorder.finish().unwrap();
         let completed = count(latencies.len() as u64);
@@ -332,7 +339,7 @@ mod tests {
             values in prop::collection::vec((1_u64..3_000_000_000, 0_u64..5_000_000, 0_usize..4), 1..200),
         ) {
             let mut recorders: Vec<Recorder> = (0..4)
-                .map(|_| Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap())
+                .map(|_| Recorder::new(0, 2 * SECOND, 0, true, &[Operation::Put], Default::default()).unwrap())
                 .collect();
             let (mut responses, mut services, mut lags) = (vec![], vec![], vec![]);
             for (index, &(service, lag, generator)) in values.iter().enumerate() {
@@ -340,7 +347,7 @@ mod tests {
                 let sent = planned + lag * 1_000;
                 let ended = sent + service * 1_000;
                 let sample = Sample { member: planned, planned, sent, ended, bytes: 1, queued: false };
-                recorders[generator].success("put", sample);
+                recorders[generator].success(Operation::Put, sample);
                 responses.push(service + lag);
                 services.push(service);
                 lags.push(lag.max(1));

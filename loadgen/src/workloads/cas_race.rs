@@ -36,13 +36,14 @@ use crate::drivers::postgres::failure;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
+use crate::instrument::record::Operation;
 use crate::store::layout;
 
-const OPERATION: &str = "operation";
-const READ: &str = "read";
-const TRANSITION: &str = "transition";
-const CREATE: &str = "create";
-const COMPLETE: &str = "complete";
+const OPERATION: Operation = Operation::Operation;
+const READ: Operation = Operation::Read;
+const TRANSITION: Operation = Operation::Transition;
+const CREATE: Operation = Operation::Create;
+const COMPLETE: Operation = Operation::Complete;
 
 /// What was done to the writers, and by them.
 #[derive(Debug, Default)]

@@ -28,12 +28,12 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
-const READ: &str = "read";
-const LIST: &str = "list";
-const PAGE: &str = "listPage";
-const GET: &str = "get";
+const READ: Operation = Operation::Read;
+const LIST: Operation = Operation::List;
+const PAGE: Operation = Operation::ListPage;
+const GET: Operation = Operation::Get;
 
 struct Reader {
     list: Connection,

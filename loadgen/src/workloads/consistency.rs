@@ -31,13 +31,13 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
 use crate::instrument::meter::Meter;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 use crate::store::layout;
 
-const PUT: &str = "put";
-const DELETE: &str = "delete";
-const GET: &str = "get";
-const PAGE: &str = "listPage";
+const PUT: Operation = Operation::Put;
+const DELETE: Operation = Operation::Delete;
+const GET: Operation = Operation::Get;
+const PAGE: Operation = Operation::ListPage;
 
 /// Writes of one epoch, all writers together.
 const EPOCH_WRITES: usize = 5_000;
@@ -78,7 +78,7 @@ impl Shared {
         fresh
     }
 
-    fn record(&self, kind: &'static str, span: Span, result: Result<u64, &Failure>) {
+    fn record(&self, kind: Operation, span: Span, result: Result<u64, &Failure>) {
         let Span { invoke, complete } = span;
         let mut recorder = self.recorder.borrow_mut();
         match result {
@@ -349,7 +349,7 @@ async fn run(
             bytes: history.finish()?,
         }],
         window: (start, end),
-        planned_kind: PUT,
+        planned_kind: PUT.as_str(),
         start_skew,
         usage: meter.stop(),
         ..Part::default()

@@ -39,6 +39,7 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Timing;
+use crate::instrument::record::Operation;
 use crate::store::layout;
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
@@ -46,7 +47,7 @@ use crate::store::layout;
 const LEAST_DURING: u64 = 5 * SECOND;
 
 /// The kinds of operations: the planned one, two statements, and inserts by their phase.
-const KINDS: [&str; 6] = [
+const KINDS: [Operation; 6] = [
     OPERATION, INSERT, TRANSITION, PHASES[0], PHASES[1], PHASES[2],
 ];
 
@@ -194,7 +195,7 @@ async fn run(
     let inserts = part
         .recorded
         .operations
-        .get(during)
+        .get(during.as_str())
         .map_or(0, |operation| operation.count);
     let action_millis = since(part.window.0, acted.done.began);
     let mut figures = figures(method, &acted, &before, &after);
