@@ -171,6 +171,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_need_says_what_is_missing_and_how_to_mend_it() {
+        let spec = serde_json::json!({"backends": [], "workloads": [{"name": "a", "headRow": {"ratePerSecond": 1}}]});
+        let spec: ExperimentSpec = serde_json::from_value(spec).unwrap();
+        let (has, lacks) = (WorkloadKind::HeadRow, WorkloadKind::ColdRead);
+        assert!(Need::Workload(has).is_met(&spec));
+        for (need, words) in [
+            (
+                Need::TwoBackends,
+                "it compares two backends; add a second one",
+            ),
+            (
+                Need::Workload(lacks),
+                "it needs a workload of the kind coldRead; add one or choose another rule",
+            ),
+        ] {
+            assert!(!need.is_met(&spec));
+            assert_eq!(need.to_string(), words);
+        }
+    }
+
+    #[test]
     fn all_are_settled_by_the_most_blocks_unless_one_lacks_something_else() {
         let of = |all: &[Lacks]| Lacks::blocks_for_all(all.iter().copied());
         assert_eq!(of(&[]), None);
