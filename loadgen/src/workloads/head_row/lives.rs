@@ -1,5 +1,6 @@
 //! Which runs there are, who owns which, and what comes next. (Pure.)
 
+use crate::instrument::record::Operation;
 use bakeoff_crds::rng::SplitMix64;
 
 use super::statements::{COMPLETE, CREATE, TRANSITION};
@@ -147,7 +148,7 @@ pub(in crate::workloads) enum Step {
 }
 
 impl Step {
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> Operation {
         match self {
             Self::Create(_) => CREATE,
             Self::Transition(_) => TRANSITION,
