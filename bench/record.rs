@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bakeoff_loadgen::failure::{Failure, FailureClass};
 use bakeoff_loadgen::instrument::clock::{self, SECOND};
-use bakeoff_loadgen::instrument::record::{Recorder, Sample};
+use bakeoff_loadgen::instrument::record::{Operation, Recorder, Sample};
 
 const OPERATIONS: u64 = 2_000_000;
 const ROUNDS: usize = 5;
@@ -18,7 +18,8 @@ fn measure(name: &str, mut each: impl FnMut(&mut Recorder, u64, u64), open: bool
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
         let end = OPERATIONS / PER_SECOND * SECOND;
-        let mut recorder = Recorder::new(0, end, 0, open, &["put"], Arc::default()).unwrap();
+        let mut recorder =
+            Recorder::new(0, end, 0, open, &[Operation::Put], Arc::default()).unwrap();
         let start = clock::now();
         let mut latency = 1_u64;
         for index in 0..OPERATIONS {
@@ -49,13 +50,13 @@ fn sample(planned: u64, latency: u64) -> Sample {
 fn main() {
     measure(
         "one operation, closed load",
-        |recorder, planned, latency| recorder.success("put", sample(planned, latency)),
+        |recorder, planned, latency| recorder.success(Operation::Put, sample(planned, latency)),
         false,
     );
     measure(
         "one operation, open load, with service and lags",
         |recorder, planned, latency| {
-            recorder.success("put", sample(planned, latency));
+            recorder.success(Operation::Put, sample(planned, latency));
         },
         true,
     );
@@ -63,7 +64,13 @@ fn main() {
     measure(
         "one failure",
         |recorder, planned, latency| {
-            recorder.failure("put", planned, planned, planned + latency, &failure);
+            recorder.failure(
+                Operation::Put,
+                planned,
+                planned,
+                planned + latency,
+                &failure,
+            );
         },
         true,
     );

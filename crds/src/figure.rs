@@ -3,8 +3,10 @@
 //! Raw data carries the names, objectives are written with them, rules read them and the report prints them. What there
 //! is to know of one stands here, once: its unit, which way is better, how it adds up.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +76,21 @@ macro_rules! names {
                 }
             }
 
-            /// The one of this name.
-            #[must_use]
-            pub fn parse(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.as_str() == name)
+            /// Reads a map by name. What only a newer version knows is left out: nothing here could say what it means.
+            ///
+            /// # Errors
+            /// When it is no map of such values.
+            pub fn known<'de, V, D>(map: D) -> Result<BTreeMap<Self, V>, D::Error>
+            where
+                V: Deserialize<'de>,
+                D: Deserializer<'de>,
+            {
+                let named = BTreeMap::<String, V>::deserialize(map)?;
+                let of = |name: &str| Self::ALL.iter().copied().find(|one| one.as_str() == name);
+                Ok(named
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((of(&name)?, value)))
+                    .collect())
             }
         }
 
@@ -340,10 +353,16 @@ mod tests {
         }
         assert!(Figure::ALL.is_sorted_by_key(|one| one.as_str()));
         assert!(Counter::ALL.is_sorted_by_key(|one| one.as_str()));
-        for figure in Figure::ALL {
-            assert_eq!(Figure::parse(figure.as_str()), Some(*figure));
-        }
-        assert_eq!(Figure::parse("hotpercent"), None);
+    }
+
+    #[test]
+    fn maps_are_written_by_name_and_what_is_unknown_is_left_out() {
+        let all: BTreeMap<Figure, usize> = Figure::ALL.iter().copied().zip(0..).collect();
+        let mut map = json!(all);
+        assert_eq!(map["hotPercent"], all[&Figure::HotPercent]);
+        map["ofTomorrow"] = json!(1);
+        map["hotpercent"] = json!(2);
+        assert_eq!(Figure::known(&map).unwrap(), all);
     }
 
     /// A unit that a name states is the unit of the figure.

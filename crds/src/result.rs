@@ -3,6 +3,7 @@
 //! Everything here merges by addition: counts add up, histograms add up, nothing is a mean. The
 //! schema carries its own version; readers refuse a version that they do not know.
 
+use crate::figure::{Counter, Figure};
 use crate::schedule::Trial;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -49,9 +50,9 @@ pub struct TrialRecord {
     pub load: LoadCounts,
     /// Latencies by kind of operation, of operations planned in the window.
     pub operations: BTreeMap<String, OperationRecord>,
-    /// Named counts of the workload, for example `pages`, `keys`, `puts`, `snapshots`.
-    #[serde(default)]
-    pub counters: BTreeMap<String, i64>,
+    /// Counts of the workload, for example `pages`, `keys`, `puts`, `snapshots`.
+    #[serde(default, deserialize_with = "Counter::known")]
+    pub counters: BTreeMap<Counter, i64>,
     /// What was checked for correctness.
     #[serde(default)]
     pub checks: Vec<CheckRecord>,
@@ -71,10 +72,14 @@ pub struct TrialRecord {
     /// What the backend used; absent where it cannot be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendUsage>,
-    /// Figures of the backend's state over the window, by name, for example `hotPercent`; which there are is
+    /// Figures of the backend's state over the window, for example `hotPercent`; which there are is
     /// the workload's. Absent where nothing could be asked.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, f64>,
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "Figure::known"
+    )]
+    pub figures: BTreeMap<Figure, f64>,
     /// How the backend's state went over the window, thinned for charts; the samples themselves are in
     /// `samples.jsonl`. Absent where nothing could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

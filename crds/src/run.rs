@@ -68,7 +68,8 @@ pub struct ResolvedBackend {
     pub endpoint: String,
     /// The region that requests are signed for.
     pub region: String,
-    /// The bucket, created by the generator on provisioned backends; the database of a Postgres server.
+    /// What holds all that is written: the bucket, created by the generator on provisioned backends; of a Postgres
+    /// server the database, see [`Self::database`].
     pub bucket: String,
     /// The prefix of everything written there; empty on provisioned backends.
     #[serde(default)]
@@ -97,6 +98,15 @@ pub struct ResolvedBackend {
     /// Warnings that stand beside every figure of it, for example its maintenance status.
     #[serde(default)]
     pub caveats: Vec<String>,
+}
+
+impl ResolvedBackend {
+    /// The database of a Postgres server. Plans have it where they have the bucket of others: either holds all that is
+    /// written.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.bucket
+    }
 }
 
 /// A Redis server that keeps the locks of races. Nothing is measured on it.

@@ -11,15 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Batching, Decision, DecisionRule, ExperimentSpec, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::{Batching, WorkloadKind};
 
+use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
-    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
-    more_blocks, with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks,
+    with_censoring,
 };
 use crate::format::confidence;
-use crate::measured::Measured;
 use crate::measured::{BlockFigure, CellSummary, Censored};
 use crate::metric::Metric;
 use crate::stats::{bootstrap, mean, round, standard_deviation};
@@ -28,16 +27,19 @@ use crate::stats::{bootstrap, mean, round, standard_deviation};
 struct Level {
     snapshots: i64,
     input: DecisionInput,
-    more: Option<Option<i32>>,
+    lacks: Lacks,
 }
 
-pub(super) fn decide(
-    decision: &Decision,
-    spec: &ExperimentSpec,
-    measured: &Measured,
-) -> DecisionRecord {
-    let bound = f64::from(decision.bound_milliseconds);
-    let subject = super::subject(decision, measured);
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::Batching)],
+    withheld_if_wrong: true,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let Asked { spec, measured, .. } = *asked;
+    let bound = asked.bound();
+    let subject = asked.subject();
     let mut levels = Vec::new();
     let mut costs = BTreeMap::new();
     let mut currency = String::new();
@@ -88,10 +90,7 @@ pub(super) fn decide(
         .max();
     let saving = |snapshots: i64| Some(costs.get(&1)? - costs.get(&snapshots)?);
 
-    let (outcome, reason, consequence, more);
-    if let Some(best) = best {
-        outcome = DecisionOutcome::Go;
-        more = None;
+    let ruling = if let Some(best) = best {
         let worst = levels
             .iter()
             .filter(|l| l.snapshots == best)
@@ -100,32 +99,27 @@ pub(super) fn decide(
         let saved = saving(best).map_or_else(String::new, |saved| {
             format!(" It saves {saved:.2} {currency} a month.")
         });
-        reason = format!(
-            "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the {} interval), below the bound of {bound} ms.{saved}",
-            confidence(measured.level)
-        );
-        consequence = format!("Bodies are batched, up to {best} snapshots per object.");
+        Ruling::go(
+            format!(
+                "With {best} snapshots per object, batching adds at most {worst:.1} ms at p99 (upper end of the {} interval), below the bound of {bound} ms.{saved}",
+                confidence(measured.level)
+            ),
+            format!("Bodies are batched, up to {best} snapshots per object."),
+        )
     } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
-        outcome = DecisionOutcome::NoGo;
-        more = None;
         let least = levels
             .iter()
             .filter_map(|l| l.input.low)
             .fold(f64::INFINITY, f64::min);
-        reason = format!(
-            "Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more."
-        );
-        consequence =
-            "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.".to_owned();
+        Ruling::no_go(
+            format!(
+                "Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more."
+            ),
+            "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.",
+        )
     } else {
-        outcome = DecisionOutcome::Inconclusive;
-        let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
-        more = open
-            .iter()
-            .copied()
-            .collect::<Option<Vec<i32>>>()
-            .and_then(|all| all.into_iter().max());
-        reason = if factors.is_empty() {
+        let more = Lacks::blocks_for_all(levels.iter().map(|level| level.lacks));
+        let reason = if factors.is_empty() {
             "No batching workload with more than one snapshot per object was measured. What is missing is not satisfied.".to_owned()
         } else {
             format!(
@@ -136,10 +130,12 @@ pub(super) fn decide(
                 )
             )
         };
-        consequence =
-            "Nothing changes yet: bodies stay one per snapshot until the question is settled."
-                .to_owned();
-    }
+        Ruling::open(
+            reason,
+            "Nothing changes yet: bodies stay one per snapshot until the question is settled.",
+            more,
+        )
+    };
     let mut inputs: Vec<DecisionInput> = levels.into_iter().map(|level| level.input).collect();
     inputs.extend(costs.into_iter().map(|(snapshots, cost)| {
         let mut input = missing(
@@ -153,19 +149,13 @@ pub(super) fn decide(
         input.standing = Standing::Met;
         input
     }));
-    DecisionRecord {
-        rule: DecisionRule::BatchingTolerable,
-        result_class: measured.result_class,
+    Answer {
         question: format!("Is the latency that batching adds on {subject} tolerable?"),
         criterion: format!(
             "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."
         ),
-        margin: 1.0,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs,
-        more_blocks: more,
     }
 }
 
@@ -219,7 +209,7 @@ fn level(
         return Some(Level {
             snapshots,
             input,
-            more: Some(None),
+            lacks: Lacks::OtherThanBlocks,
         });
     }
     let (low, high) = bootstrap::interval(&added, alpha, 1);
@@ -231,20 +221,18 @@ fn level(
     let judged = at_most(low, high, bound);
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
     input.standing = with_censoring(judged, input.censored);
-    let more = (input.standing == Standing::Open).then(|| {
-        (judged == input.standing).then(|| {
-            more_blocks(
-                centre - bound,
-                standard_deviation(&added),
-                added.len(),
-                alpha,
-            )
-        })?
+    let lacks = Lacks::of(input.standing, judged, || {
+        more_blocks(
+            centre - bound,
+            standard_deviation(&added),
+            added.len(),
+            alpha,
+        )
     });
     Some(Level {
         snapshots,
         input,
-        more,
+        lacks,
     })
 }
 

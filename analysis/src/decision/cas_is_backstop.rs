@@ -8,10 +8,10 @@
 
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Decision, DecisionRule, GuardMode, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::{GuardMode, WorkloadKind};
 
-use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, missing};
+use super::rule::{Answer, Asked, Need, Rule, Ruling};
+use super::{DecisionInput, Role, Standing, Unit, missing};
 use crate::measured::CellBackend;
 use crate::measured::Measured;
 use crate::stats::round;
@@ -21,17 +21,15 @@ use crate::vocabulary::{self, CAS_CHECKS};
 /// 0.1 %, with 95 % confidence (the rule of three; Hanley and Lippman-Hand, JAMA 1983).
 const CONTENDED: i64 = 3_000;
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let subject = decision
-        .incumbent
-        .clone()
-        .or_else(|| {
-            measured
-                .backends
-                .first()
-                .map(|backend| backend.name.clone())
-        })
-        .unwrap_or_default();
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::CasRace)],
+    withheld_if_wrong: false,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let measured = asked.measured;
+    let subject = asked.subject();
     let guarded = cells(measured, &subject, GuardMode::Guarded);
     let mut inputs: Vec<DecisionInput> = CAS_CHECKS
         .iter()
@@ -67,7 +65,7 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
             .collect()
     };
     let (broken, open) = (of(Standing::NotMet), of(Standing::Open));
-    let (outcome, reason, consequence) = if !broken.is_empty() {
+    let ruling = if !broken.is_empty() {
         let found: Vec<String> = broken
             .iter()
             .map(|input| format!("{} ({:.0})", input.name, input.value.unwrap_or(0.0)))
@@ -77,50 +75,41 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
             .flat_map(|on| &on.checks)
             .find_map(|check| check.examples.first())
             .map_or_else(String::new, |example| format!(" For example: {example}."));
-        (
-            DecisionOutcome::NoGo,
+        Ruling::no_go(
             format!(
                 "With the compare-and-swap in place the race found: {}.{example}",
                 found.join("; ")
             ),
-            "The compare-and-swap is no backstop as it stands: mend it before anything is built on the head row.".to_owned(),
+            "The compare-and-swap is no backstop as it stands: mend it before anything is built on the head row.",
         )
     } else if open.is_empty() {
-        (
-            DecisionOutcome::Go,
+        Ruling::go(
             format!(
                 "Exactly one writer won each step, seq has no gap and no fork, and no anomaly was found in {steps:.0} contended steps, though locks were lost while they were held (at most {:.3} % of contended steps go wrong, with 95 % confidence); without the guard the same race was caught each time.",
                 300.0 / steps
             ),
-            "The compare-and-swap carries correctness by itself: the lock is an optimisation, and may expire or go.".to_owned(),
+            "The compare-and-swap carries correctness by itself: the lock is an optimisation, and may expire or go.",
         )
     } else {
         let missing: Vec<String> = open.iter().map(|input| describe(input)).collect();
-        (
-            DecisionOutcome::Inconclusive,
+        Ruling::open(
             format!(
                 "No anomaly was found, but that is not yet shown to mean anything. {}.",
                 missing.join("; ")
             ),
-            "Nothing changes yet: race longer, for fewer runs or with more faults, in all modes."
-                .to_owned(),
+            "Nothing changes yet: race longer, for fewer runs or with more faults, in all modes.",
+            None,
         )
     };
-    DecisionRecord {
-        rule: DecisionRule::CasIsBackstop,
-        result_class: measured.result_class,
+    Answer {
         question: format!(
             "Is the compare-and-swap on the head row of {subject} a genuine backstop, and not redundant with the lock?"
         ),
         criterion: format!(
             "Go if in the mode Guarded each check decided at least one fact and found no anomaly, in at least {CONTENDED} contended steps and with at least one lock lost while it was held, and each of the other modes was caught with at least one anomaly; NoGo if one anomaly was found in the mode Guarded."
         ),
-        margin: 1.0,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs,
-        more_blocks: None,
     }
 }
 
@@ -265,6 +254,7 @@ fn blocks(cells: &[&CellBackend]) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DecisionRecord;
     use super::super::tests_support::{Race, race_summary};
     use super::*;
     use bakeoff_crds::result::InvalidCode;

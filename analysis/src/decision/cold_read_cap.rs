@@ -6,14 +6,13 @@
 //! within it.
 
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::WorkloadKind;
 
+use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
-    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, count, missing,
-    more_blocks, with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks,
+    with_censoring,
 };
-use crate::measured::Measured;
 use crate::measured::{CellSummary, Censored};
 use crate::metric::Metric;
 use crate::stats::{paired, round};
@@ -22,12 +21,19 @@ struct Level {
     objects: i64,
     mode: String,
     input: DecisionInput,
-    more: Option<Option<i32>>,
+    lacks: Lacks,
 }
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let bound = f64::from(decision.bound_milliseconds);
-    let subject = super::subject(decision, measured);
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::ColdRead)],
+    withheld_if_wrong: true,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let measured = asked.measured;
+    let bound = asked.bound();
+    let subject = asked.subject();
     let mut levels: Vec<Level> = measured
         .of_kind(WorkloadKind::ColdRead)
         .flat_map(|workload| &workload.cells)
@@ -41,8 +47,7 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
     let all_within = !levels.is_empty() && levels.iter().all(|l| l.input.standing == Standing::Met);
     let longest = levels.iter().map(|level| level.objects).max().unwrap_or(0);
 
-    let (outcome, reason, consequence, more);
-    if let Some(beyond) = first_beyond {
+    let ruling = if let Some(beyond) = first_beyond {
         // The cap is the largest count below at which every mode is shown to be within the bound.
         let counts = levels
             .iter()
@@ -56,36 +61,31 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
                     .all(|l| l.input.standing == Standing::Met)
             })
             .max();
-        outcome = DecisionOutcome::Go;
-        more = None;
-        reason = format!(
-            "A cold read of {} objects ({}) takes {:.0} ms at p99, more than the bound of {bound} ms.",
-            beyond.objects,
-            beyond.mode,
-            beyond.input.value.unwrap_or(0.0)
-        );
-        consequence = match cap {
+        let consequence = match cap {
             Some(cap) => format!("Cap cold scans at {cap} objects, or add a small per-run index for longer runs."),
             None => "Add a small per-run index: not even the shortest run measured is shown to stay within the bound.".to_owned(),
         };
+        Ruling::go(
+            format!(
+                "A cold read of {} objects ({}) takes {:.0} ms at p99, more than the bound of {bound} ms.",
+                beyond.objects,
+                beyond.mode,
+                beyond.input.value.unwrap_or(0.0)
+            ),
+            consequence,
+        )
     } else if all_within {
-        outcome = DecisionOutcome::NoGo;
-        more = None;
-        reason = format!(
-            "Cold reads of up to {longest} objects stay within {bound} ms at p99 in every mode."
-        );
-        consequence = format!(
-            "No cap and no per-run index: cold reads stay as they are up to {longest} objects."
-        );
+        Ruling::no_go(
+            format!(
+                "Cold reads of up to {longest} objects stay within {bound} ms at p99 in every mode."
+            ),
+            format!(
+                "No cap and no per-run index: cold reads stay as they are up to {longest} objects."
+            ),
+        )
     } else {
-        outcome = DecisionOutcome::Inconclusive;
-        let open: Vec<Option<i32>> = levels.iter().filter_map(|level| level.more).collect();
-        more = open
-            .iter()
-            .copied()
-            .collect::<Option<Vec<i32>>>()
-            .and_then(|all| all.into_iter().max());
-        reason = if levels.iter().all(|level| level.input.value.is_none()) {
+        let more = Lacks::blocks_for_all(levels.iter().map(|level| level.lacks));
+        let reason = if levels.iter().all(|level| level.input.value.is_none()) {
             "No cold read was measured. What is missing is not satisfied.".to_owned()
         } else {
             format!(
@@ -96,25 +96,21 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
                 )
             )
         };
-        consequence =
-            "Nothing changes yet: cold reads stay as they are until the question is settled."
-                .to_owned();
-    }
-    DecisionRecord {
-        rule: DecisionRule::ColdReadCap,
-        result_class: measured.result_class,
+        Ruling::open(
+            reason,
+            "Nothing changes yet: cold reads stay as they are until the question is settled.",
+            more,
+        )
+    };
+    Answer {
         question: format!(
             "From how many objects per run does a cold read on {subject} need a cap or an index?"
         ),
         criterion: format!(
             "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."
         ),
-        margin: 1.0,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs: levels.into_iter().map(|level| level.input).collect(),
-        more_blocks: more,
     }
 }
 
@@ -141,7 +137,7 @@ fn level(cell: &CellSummary, subject: &str, bound: f64, alpha: f64) -> Option<Le
             objects,
             mode,
             input,
-            more: Some(None),
+            lacks: Lacks::OtherThanBlocks,
         });
     };
     let (low, high) = paired.ratio_interval();
@@ -152,14 +148,13 @@ fn level(cell: &CellSummary, subject: &str, bound: f64, alpha: f64) -> Option<Le
     let judged = at_most(paired.low, paired.high, 0.0);
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
-    let more = (input.standing == Standing::Open).then(|| {
-        (judged == input.standing)
-            .then(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha))?
+    let lacks = Lacks::of(input.standing, judged, || {
+        more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha)
     });
     Some(Level {
         objects,
         mode,
         input,
-        more,
+        lacks,
     })
 }

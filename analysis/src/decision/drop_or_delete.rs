@@ -7,13 +7,13 @@
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Decision, DecisionRule, RetentionMethod, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::{RetentionMethod, WorkloadKind};
 
 use super::bounded::{Bound, Named, bounded, in_every_window, values};
+use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{
-    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, blocks_text, missing,
-    more_blocks, ratio_input, with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, missing, more_blocks, ratio_input,
+    with_censoring,
 };
 use crate::measured::Measured;
 use crate::measured::{BlockFigure, CellBackend, CellSummary, Censored};
@@ -102,50 +102,44 @@ impl Shown {
     }
 }
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let subject = super::subject(decision, measured);
-    let margin = 1.0 + f64::from(decision.margin_percent) / 100.0;
-    let bound = f64::from(decision.bound_milliseconds);
-    let rule = Rule {
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::Retention)],
+    withheld_if_wrong: true,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let subject = asked.subject();
+    let (margin, bound) = (asked.margin(), asked.bound());
+    let look = Look {
         subject: &subject,
         margin,
         bound,
-        measured,
+        measured: asked.measured,
     };
-    let drop = rule.shown(RetentionMethod::DropPartition);
-    let delete = rule.shown(RetentionMethod::BulkDelete);
-    let (outcome, reason, consequence, more) = conclude(&rule, &drop, &delete);
+    let drop = look.shown(RetentionMethod::DropPartition);
+    let delete = look.shown(RetentionMethod::BulkDelete);
+    let ruling = conclude(&look, &drop, &delete);
     let mut inputs: Vec<DecisionInput> = Vec::new();
     inputs.extend(drop.inputs.into_iter().map(|judged| judged.input));
     inputs.extend(delete.inputs.into_iter().map(|judged| judged.input));
-    DecisionRecord {
-        rule: DecisionRule::DropOrDelete,
-        result_class: measured.result_class,
+    Answer {
         question: format!(
             "Do old runs on {subject} leave by dropping a partition, or does a bulk delete do?"
         ),
         criterion: format!(
             "Dropping keeps its demands if detaching and dropping take at most {bound} ms, it holds no lock on the table in use beyond SHARE UPDATE EXCLUSIVE and nobody waits longer than {WAIT_MILLIS} ms for a lock, the p99 of inserts while it goes on is at most {margin:.2}x that before, and autovacuum is at work at most {VACUUM_RISE} percentage points more of the time than before. Bulk delete has to keep the same of inserts, waits and autovacuum. Both have to have the space back within each window. Go (partition and drop) if dropping keeps its demands and bulk delete is shown to break one; NoGo (bulk delete) if bulk delete keeps them or dropping is shown to break one."
         ),
-        margin,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs,
-        more_blocks: more,
     }
 }
 
-fn conclude(
-    rule: &Rule<'_>,
-    drop: &Shown,
-    delete: &Shown,
-) -> (DecisionOutcome, String, String, Option<i32>) {
+fn conclude(look: &Look<'_>, drop: &Shown, delete: &Shown) -> Ruling {
     let stay =
         "Keep the plain table with its primary key on run_id and reclaim by bulk delete in batches";
     match (drop.standing(), delete.standing()) {
-        (_, Standing::Met) => (
-            DecisionOutcome::NoGo,
+        (_, Standing::Met) => Ruling::no_go(
             format!(
                 "Bulk delete keeps its demands{}: {}. Nothing fails that partitions would mend.",
                 if drop.standing() == Standing::Met {
@@ -153,26 +147,22 @@ fn conclude(
                 } else {
                     ""
                 },
-                rule.ratios(delete)
+                look.ratios(delete)
             ),
             format!("{stay}: partitions are not earned."),
-            None,
         ),
-        (Standing::Met, Standing::NotMet) => (
-            DecisionOutcome::Go,
+        (Standing::Met, Standing::NotMet) => Ruling::go(
             format!(
                 "Dropping keeps its demands: {}. Bulk delete does not: {}.",
-                rule.ratios(drop),
+                look.ratios(drop),
                 describe(delete.first(Standing::NotMet))
             ),
             format!(
                 "Partition the table by created_at and reclaim by DETACH PARTITION CONCURRENTLY and DROP. It changes the key: the primary key becomes (created_at, run_id), so run_id alone is no longer unique and the compare-and-swap has to carry created_at. Runs that are still open are migrated forward, which gives them a new address{}.",
-                rule.migration()
+                look.migration()
             ),
-            None,
         ),
-        (Standing::NotMet, other) => (
-            DecisionOutcome::NoGo,
+        (Standing::NotMet, other) => Ruling::no_go(
             format!(
                 "Dropping does not keep its demands: {}.",
                 describe(drop.first(Standing::NotMet))
@@ -185,19 +175,13 @@ fn conclude(
             } else {
                 format!("{stay}: dropping as measured is no gain.")
             },
-            None,
         ),
         (_, _) => {
             let open = drop
                 .first(Standing::Open)
-                .map(|judged| (judged, RetentionMethod::DropPartition))
-                .or_else(|| {
-                    delete
-                        .first(Standing::Open)
-                        .map(|judged| (judged, RetentionMethod::BulkDelete))
-                });
+                .or_else(|| delete.first(Standing::Open));
             let (text, more) = match open {
-                Some((judged, _)) => {
+                Some(judged) => {
                     let blocks = if judged.input.p_value.is_some() {
                         format!(
                             " {}",
@@ -217,11 +201,9 @@ fn conclude(
                     None,
                 ),
             };
-            (
-                DecisionOutcome::Inconclusive,
+            Ruling::open(
                 text,
-                "Nothing changes yet: measure more blocks, longer windows or a higher rate of inserts."
-                    .to_owned(),
+                "Nothing changes yet: measure more blocks, longer windows or a higher rate of inserts.",
                 more,
             )
         }
@@ -253,14 +235,15 @@ fn describe(judged: Option<&Judged>) -> String {
     )
 }
 
-struct Rule<'a> {
+/// What is looked for, and where.
+struct Look<'a> {
     subject: &'a str,
     margin: f64,
     bound: f64,
     measured: &'a Measured,
 }
 
-impl Rule<'_> {
+impl Look<'_> {
     fn cells(&self, method: RetentionMethod) -> impl Iterator<Item = (&CellSummary, &CellBackend)> {
         self.measured
             .of_kind(WorkloadKind::Retention)

@@ -17,6 +17,7 @@ mod bounded;
 mod cas_is_backstop;
 mod cold_read_cap;
 mod drop_or_delete;
+mod rule;
 mod simple_schema;
 mod small_object_backend;
 mod soak_plateau;
@@ -26,6 +27,8 @@ mod variants;
 
 use bakeoff_crds::spec::{Decision, DecisionRule, ExperimentSpec, ResultClass};
 use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
+pub use rule::Need;
+use rule::{Asked, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,19 +149,47 @@ pub enum Standing {
     Open,
 }
 
+/// The one table of rules.
+fn of(rule: DecisionRule) -> &'static Rule {
+    match rule {
+        DecisionRule::SmallObjectBackend => &small_object_backend::RULE,
+        DecisionRule::BatchingTolerable => &batching_tolerable::RULE,
+        DecisionRule::ColdReadCap => &cold_read_cap::RULE,
+        DecisionRule::SimpleSchema => &simple_schema::RULE,
+        DecisionRule::CasIsBackstop => &cas_is_backstop::RULE,
+        DecisionRule::DropOrDelete => &drop_or_delete::RULE,
+        DecisionRule::SoakPlateau => &soak_plateau::RULE,
+    }
+}
+
+/// What a rule needs of a spec.
+#[must_use]
+pub fn needs(rule: DecisionRule) -> &'static [Need] {
+    of(rule).needs
+}
+
 /// Applies a rule to what was measured. `spec` is the one that it was measured with.
 #[must_use]
 pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -> DecisionRecord {
-    let mut record = match decision.rule {
-        DecisionRule::SmallObjectBackend => small_object_backend::decide(decision, measured),
-        DecisionRule::BatchingTolerable => batching_tolerable::decide(decision, spec, measured),
-        DecisionRule::ColdReadCap => cold_read_cap::decide(decision, measured),
-        DecisionRule::SimpleSchema => simple_schema::decide(decision, measured),
-        DecisionRule::CasIsBackstop => cas_is_backstop::decide(decision, measured),
-        DecisionRule::DropOrDelete => drop_or_delete::decide(decision, measured),
-        DecisionRule::SoakPlateau => soak_plateau::decide(decision, measured),
+    let asked = Asked {
+        decision,
+        spec,
+        measured,
     };
-    record.margin = round(1.0 + f64::from(decision.margin_percent) / 100.0);
+    let rule = of(decision.rule);
+    let answer = (rule.answer)(&asked);
+    let mut record = DecisionRecord {
+        rule: decision.rule,
+        result_class: measured.result_class,
+        question: answer.question,
+        criterion: answer.criterion,
+        margin: round(asked.margin()),
+        outcome: answer.ruling.outcome,
+        reason: answer.ruling.reason,
+        consequence: answer.ruling.consequence,
+        inputs: answer.inputs,
+        more_blocks: answer.ruling.more_blocks,
+    };
     adjust(&mut record.inputs);
     if measured.ending.is_early() {
         record.reason.push_str(&format!(
@@ -166,27 +197,10 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
             measured.ending.as_str()
         ));
     }
-    if matches!(
-        decision.rule,
-        DecisionRule::BatchingTolerable | DecisionRule::ColdReadCap | DecisionRule::DropOrDelete
-    ) {
-        withhold(&mut record, measured, &subject(decision, measured));
+    if rule.withheld_if_wrong {
+        withhold(&mut record, measured, &asked.subject());
     }
     record
-}
-
-/// The one backend that a rule about a single backend judges: the incumbent, or the first.
-fn subject(decision: &Decision, measured: &Measured) -> String {
-    decision
-        .incumbent
-        .clone()
-        .or_else(|| {
-            measured
-                .backends
-                .first()
-                .map(|backend| backend.name.clone())
-        })
-        .unwrap_or_default()
 }
 
 /// Correctness of one backend over all workloads.

@@ -6,18 +6,17 @@
 //! simple schema holds: with one fillfactor, at every number of active runs measured. `NoGo` means
 //! that every fillfactor is shown to fail somewhere.
 
-use bakeoff_crds::figure::Figure;
 use std::collections::BTreeSet;
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Decision, DecisionRule, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::WorkloadKind;
 
 use super::bounded::{Bound, Named, bounded, values};
+use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
-use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, count, missing, subject};
+use super::{DecisionInput, Role, Standing, Unit, count, missing};
 use crate::format;
-use crate::measured::Measured;
 use crate::measured::{CellBackend, CellSummary};
 use crate::stats::{mean, round};
 
@@ -40,8 +39,15 @@ const COVERED: [(Figure, &str); 2] = [
     ),
 ];
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let subject = subject(decision, measured);
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::HeadRow)],
+    withheld_if_wrong: false,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let measured = asked.measured;
+    let subject = asked.subject();
     let cells: Vec<&CellSummary> = measured
         .of_kind(WorkloadKind::HeadRow)
         .flat_map(|workload| &workload.cells)
@@ -59,55 +65,46 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
         .map(|fillfactor| variant(fillfactor, &cells, &subject, alpha))
         .collect();
     let missed = rows_missed(measured, WorkloadKind::HeadRow, &subject);
-    let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
-        (
-            DecisionOutcome::NoGo,
+    let ruling = if missed.standing == Standing::NotMet {
+        Ruling::no_go(
             format!(
                 "{:.0} statements did not touch exactly the row that their connection owned.",
                 missed.value.unwrap_or(0.0)
             ),
-            "The compare-and-swap is not what the design takes it for: settle that before any schema.".to_owned(),
+            "The compare-and-swap is not what the design takes it for: settle that before any schema.",
         )
     } else if let Some(variant) = holding(&variants).filter(|_| missed.standing == Standing::Met) {
-        (
-            DecisionOutcome::Go,
+        Ruling::go(
             format!(
                 "With {} updates stay HOT, the size is flat and tracks the active set, and autovacuum keeps up, at every number of active runs measured.",
                 variant.name
             ),
-            "Leave partitioning out of the design: the plain head table with delete on completion holds.".to_owned(),
+            "Leave partitioning out of the design: the plain head table with delete on completion holds.",
         )
     } else if all_fail(&variants) {
-        (
-            DecisionOutcome::NoGo,
+        Ruling::no_go(
             format!("Every fillfactor measured fails. {}.", failures(&variants)),
-            "Partitioning is justified: experiment A1 picks dropping or deleting and the handling of sleepers.".to_owned(),
+            "Partitioning is justified: experiment A1 picks dropping or deleting and the handling of sleepers.",
         )
     } else {
         let open = unsettled(&variants, &missed, "No head table was measured.");
-        (
-            DecisionOutcome::Inconclusive,
+        Ruling::open(
             format!("{open}."),
-            "Nothing changes yet: measure longer windows, more blocks or more levels of active runs.".to_owned(),
+            "Nothing changes yet: measure longer windows, more blocks or more levels of active runs.",
+            None,
         )
     };
     let mut inputs = vec![missed];
     inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
-    DecisionRecord {
-        rule: DecisionRule::SimpleSchema,
-        result_class: measured.result_class,
+    Answer {
         question: format!(
             "Does one plain head table hold on {subject}, so that no partitioning is needed?"
         ),
         criterion: format!(
             "Go if with one fillfactor, at every number of active runs, at least {HOT_PERCENT} % of updates are HOT, table and indexes grow by at most {LATE_GROWTH_PERCENT} % over the second half of the window, dead rows stay below {DEAD_PERCENT} % of the active runs, and bytes per active run are at the largest level at most {SIZE_RATIO}x those at the smallest; NoGo if every fillfactor is shown to fail one of these. Windows that do not cover at least one run of autovacuum and one turnover of the population say nothing for or against."
         ),
-        margin: 1.0,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs,
-        more_blocks: None,
     }
 }
 
@@ -235,8 +232,9 @@ fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DecisionRecord;
     use super::super::tests_support::{HeadRowFigures, head_row_summary, says};
-    use super::*;
+    use bakeoff_crds::status::DecisionOutcome;
 
     const FINE: HeadRowFigures = HeadRowFigures {
         hot: 97.0,

@@ -16,15 +16,12 @@ mod tests;
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::{Cell, factor};
-use bakeoff_crds::spec::{Decision, DecisionRule, SnapshotHeld, WorkloadKind};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::{SnapshotHeld, WorkloadKind};
 
 use self::course::Course;
+use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
-use super::{
-    DecisionInput, DecisionRecord, Role, Standing, Unit, at_most, count, missing, subject,
-};
-use crate::measured::Measured;
+use super::{DecisionInput, Role, Standing, Unit, at_most, count, missing};
 use crate::measured::{CellBackend, CellSummary};
 use crate::stats::{round, trend};
 
@@ -72,9 +69,16 @@ fn held(cell: &CellSummary) -> bool {
         == Some(SnapshotHeld::WholeSegment.as_str())
 }
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let subject = subject(decision, measured);
-    let margin = f64::from(decision.margin_percent);
+pub(super) const RULE: Rule = Rule {
+    needs: &[Need::Workload(WorkloadKind::Soak)],
+    withheld_if_wrong: false,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let measured = asked.measured;
+    let subject = asked.subject();
+    let margin = f64::from(asked.decision.margin_percent);
     let cells: Vec<&CellSummary> = measured
         .of_kind(WorkloadKind::Soak)
         .flat_map(|workload| &workload.cells)
@@ -98,33 +102,27 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
         .filter(|more| *more >= 1.0)
         .reduce(f64::min)
         .map(|more| more as i32);
-    let (outcome, reason, consequence) = if missed.standing == Standing::NotMet {
-        (
-            DecisionOutcome::NoGo,
+    let ruling = if missed.standing == Standing::NotMet {
+        Ruling::no_go(
             format!(
                 "{:.0} statements did not touch exactly the row that their connection owned.",
                 missed.value.unwrap_or(0.0)
             ),
-            "The compare-and-swap is not what the design takes it for: settle that before any schema."
-                .to_owned(),
+            "The compare-and-swap is not what the design takes it for: settle that before any schema.",
         )
     } else if let Some(variant) = holding(&variants).filter(|_| missed.standing == Standing::Met) {
-        (
-            DecisionOutcome::Go,
+        Ruling::go(
             format!(
                 "With {} dead rows stay in their band and table and index stop growing: over the second half of the {} no trend is beyond its bound, and the population was replaced meanwhile.",
                 variant.name,
                 lasted(&cells, &subject, &variant.name)
             ),
-            "The simple unpartitioned schema holds over time: leave partitioning out of the design."
-                .to_owned(),
+            "The simple unpartitioned schema holds over time: leave partitioning out of the design.",
         )
     } else if all_fail(&variants) {
-        (
-            DecisionOutcome::NoGo,
+        Ruling::no_go(
             format!("No setting plateaus. {}.", failures(&variants)),
-            "Partitioning earns its complexity back: dropping a partition gives table and index back at once. Experiment A1 picks how."
-                .to_owned(),
+            "Partitioning earns its complexity back: dropping a partition gives table and index back at once. Experiment A1 picks how.",
         )
     } else {
         let open = unsettled(&variants, &missed, "No soak was measured.");
@@ -136,30 +134,19 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
         let settled = more.map_or_else(String::new, |more| {
             format!(" About {more} more segments would settle it.")
         });
-        (
-            DecisionOutcome::Inconclusive,
-            format!("{open}.{settled}"),
-            consequence.to_owned(),
-        )
+        Ruling::open(format!("{open}.{settled}"), consequence, more)
     };
-    let more_blocks = more.filter(|_| outcome == DecisionOutcome::Inconclusive);
     let mut inputs = vec![missed];
     inputs.extend(variants.into_iter().flat_map(|variant| variant.inputs));
-    DecisionRecord {
-        rule: DecisionRule::SoakPlateau,
-        result_class: measured.result_class,
+    Answer {
         question: format!(
             "Do dead rows and index size plateau on {subject}, so that the simple schema holds for good?"
         ),
         criterion: format!(
             "Go if with one setting of the table, over the second half of the time, dead rows are shown to rise by at most {DEAD_POINTS} points of a percent of the active runs and table and index to grow by at most {margin} %, dead rows stay below {DEAD_PERCENT} % in every segment, and that half covers at least two runs of autovacuum, one turnover of the population and {FEW} segments; NoGo if every setting is shown to break one of the bounds; a size does if, slowing down as it did from the third quarter of the time to the last, it would grow by more than that in as much time again, it is a MiB or more, and the population was replaced {REPLACED} times in that half. A size is read at the beginning and at the end of that half; dead rows are judged by a Theil-Sen slope, whose intervals share an error rate of 5 % between the settings."
         ),
-        margin: 1.0,
-        outcome,
-        reason,
-        consequence,
+        ruling,
         inputs,
-        more_blocks,
     }
 }
 

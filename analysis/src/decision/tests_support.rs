@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_crds::figure::Counter;
+use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, TrialRecord, Verdict};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
@@ -63,12 +63,12 @@ pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigu
         let mut record = sample::record(trial, PLAIN, 7);
         record.figures = BTreeMap::from(
             [
-                ("hotPercent", figures.hot),
-                ("lateGrowthPercent", figures.growth * jitter),
-                ("deadPeakPercent", figures.dead * jitter),
-                ("autovacuums", figures.vacuums),
-                ("turnovers", figures.turnovers),
-                ("bytesPerActiveRun", figures.bytes * jitter),
+                (Figure::HotPercent, figures.hot),
+                (Figure::LateGrowthPercent, figures.growth * jitter),
+                (Figure::DeadPeakPercent, figures.dead * jitter),
+                (Figure::Autovacuums, figures.vacuums),
+                (Figure::Turnovers, figures.turnovers),
+                (Figure::BytesPerActiveRun, figures.bytes * jitter),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
@@ -125,21 +125,21 @@ pub(super) fn retention_summary(
             part.response = sample::histogram(vec![p99 as u64; 500]);
             part.count = 500;
         }
-        let mut put = |name: &str, value: f64| {
-            record.figures.insert(name.to_owned(), value);
+        let mut put = |figure: Figure, value: f64| {
+            record.figures.insert(figure, value);
         };
-        put("insertsDuring", figures.inserts);
-        put("longestLockWaitMilliseconds", figures.wait * jitter);
-        put("vacuumingRisePercent", figures.rise);
-        put("reclaimComplete", figures.complete);
-        put("strongestLock", figures.lock);
-        put("lockLooks", figures.looks);
+        put(Figure::InsertsDuring, figures.inserts);
+        put(Figure::LongestLockWaitMilliseconds, figures.wait * jitter);
+        put(Figure::VacuumingRisePercent, figures.rise);
+        put(Figure::ReclaimComplete, figures.complete);
+        put(Figure::StrongestLock, figures.lock);
+        put(Figure::LockLooks, figures.looks);
         if let Some(drop) = figures.drop {
-            put("dropMilliseconds", drop * jitter);
+            put(Figure::DropMilliseconds, drop * jitter);
         }
         if method == RetentionMethod::DropPartition {
-            put("rowsMoved", 900.0);
-            put("microsecondsPerRowMoved", 25.0);
+            put(Figure::RowsMoved, 900.0);
+            put(Figure::MicrosecondsPerRowMoved, 25.0);
         }
         for check in &mut record.checks {
             check.violations = figures.lost;
@@ -180,8 +180,8 @@ pub(super) fn race_summary(modes: &[GuardMode], of: impl Fn(GuardMode) -> Race) 
         let race = of(*mode);
         let mut record = sample::record(trial, PLAIN, 7);
         record.counters = BTreeMap::from([
-            (Counter::ContendedSteps.to_string(), race.contended),
-            (Counter::LocksExpired.to_string(), race.expired),
+            (Counter::ContendedSteps, race.contended),
+            (Counter::LocksExpired, race.expired),
         ]);
         record.checks = CAS_CHECKS
             .iter()
@@ -249,22 +249,25 @@ pub(super) fn soak_summary(
         let mut record = sample::record(trial, PLAIN, 7);
         record.figures = BTreeMap::from(
             [
-                ("tableAgeHours", hours),
-                ("tableLoadedAtSeconds", if gone { 1_000.0 } else { 9_000.0 }),
+                (Figure::TableAgeHours, hours),
                 (
-                    "deadMeanPercent",
+                    Figure::TableLoadedAtSeconds,
+                    if gone { 1_000.0 } else { 9_000.0 },
+                ),
+                (
+                    Figure::DeadMeanPercent,
                     (soak.dead + soak.dead_per_hour * hours) * jitter,
                 ),
-                ("deadPeakPercent", soak.peak),
+                (Figure::DeadPeakPercent, soak.peak),
                 (
-                    "indexBytes",
+                    Figure::IndexBytes,
                     (soak.index_mib + soak.index_mib_per_hour * hours) * MIB * size * jitter,
                 ),
-                ("tableBytes", 300.0 * MIB * size * jitter),
-                ("turnovers", soak.turnovers),
-                ("autovacuums", soak.autovacuums),
-                ("frozenAgeMost", 1e6 * hours),
-                ("freezes", 0.0),
+                (Figure::TableBytes, 300.0 * MIB * size * jitter),
+                (Figure::Turnovers, soak.turnovers),
+                (Figure::Autovacuums, soak.autovacuums),
+                (Figure::FrozenAgeMost, 1e6 * hours),
+                (Figure::Freezes, 0.0),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );

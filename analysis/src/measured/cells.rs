@@ -54,10 +54,7 @@ pub(super) fn cell_on_backend(
         operations.insert(name.clone(), operation(name, trials, window_seconds)?);
     }
     let mut counters: BTreeMap<Counter, i64> = BTreeMap::new();
-    for (name, value) in trials.iter().flat_map(|record| &record.counters) {
-        let Some(counter) = Counter::parse(name) else {
-            continue;
-        };
+    for (&counter, value) in trials.iter().flat_map(|record| &record.counters) {
         let sum = counters.entry(counter).or_default();
         *sum = counter.fold().fold(*sum, *value);
     }
@@ -146,10 +143,7 @@ fn figures(trials: &[&TrialRecord]) -> BTreeMap<Figure, FigureSummary> {
         .any(|record| record.trial.kind.traits().in_segments);
     let mut blocks: BTreeMap<Figure, Vec<FigurePoint>> = BTreeMap::new();
     for record in trials {
-        for (name, &value) in &record.figures {
-            let Some(figure) = Figure::parse(name) else {
-                continue;
-            };
+        for (&figure, &value) in &record.figures {
             let block = record.trial.block;
             blocks
                 .entry(figure)

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::EndReason;
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::result::*;
 use bakeoff_crds::rng::SplitMix64;
@@ -259,7 +260,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
                 "put".to_owned(),
                 operation(&mut rng, count, concurrency / rate * 0.9e6, behaviour.tail),
             );
-            counters.insert("puts".to_owned(), count);
+            counters.insert(Counter::Puts, count);
             load.completed = count;
         }
         WorkloadKind::ColdRead => {
@@ -288,7 +289,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
                 "read".to_owned(),
                 operation(&mut rng, count, median * 2.4, behaviour.tail),
             );
-            counters.insert("pages".to_owned(), count * pages as i64);
+            counters.insert(Counter::Pages, count * pages as i64);
             load.completed = count;
         }
         WorkloadKind::Consistency => {
@@ -343,8 +344,8 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
                 "put".to_owned(),
                 operation(&mut rng, count / snapshots as i64, 2_000.0, behaviour.tail),
             );
-            counters.insert("snapshots".to_owned(), count);
-            counters.insert("puts".to_owned(), (count as f64 / snapshots).ceil() as i64);
+            counters.insert(Counter::Snapshots, count);
+            counters.insert(Counter::Puts, (count as f64 / snapshots).ceil() as i64);
             load.completed = count;
             load.offered_per_second = rate;
         }

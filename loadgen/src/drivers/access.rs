@@ -1,5 +1,6 @@
 //! How a backend is reached: S3 or Postgres.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,15 +13,12 @@ use bakeoff_crds::spec::BackendKind;
 use crate::credentials::Credentials;
 use crate::drivers::observation::Observation;
 use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::schema::SchemaError;
 use crate::drivers::probe::ProbeError;
 use crate::drivers::s3::conn::Dialer;
 use crate::drivers::s3::{Target, TargetError};
+use crate::failure::Failure;
 use crate::store::StoreError;
-
-/// The database of a Postgres server, which a plan names where it has the bucket of others.
-fn database(at: &ResolvedBackend) -> &str {
-    &at.bucket
-}
 
 /// An answer that is waited for.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -61,6 +59,36 @@ pub trait Driver {
         at: &'a ResolvedBackend,
         prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>>;
+
+    /// Takes for a run what it cannot share with others of a place that is not ours. Nothing, where a prefix of its own
+    /// is enough.
+    ///
+    /// # Errors
+    /// When it is somebody else's, or the server does not let it.
+    fn claim<'a>(&'a self, _run: &'a str) -> Answer<'a, Result<(), SchemaError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Removes what the run claimed, with all that is in it; answers how much that was.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not let it.
+    fn release<'a>(&'a self, _run: &'a str) -> Answer<'a, Result<u64, SchemaError>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    /// What the server says of itself: its version and its settings, by name. Nothing, where it says none.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    fn settings(&self) -> Answer<'_, Result<BTreeMap<String, String>, Failure>> {
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+
+    /// How durable these settings make what it acknowledged; `None` where they do not tell.
+    fn durability(&self, _settings: &BTreeMap<String, String>) -> Option<String> {
+        None
+    }
 }
 
 /// Connections to a backend.
@@ -83,7 +111,7 @@ impl Access {
         timeout: Duration,
     ) -> Result<Self, TargetError> {
         if at.kind == BackendKind::Postgres {
-            let connector = Connector::new(&at.endpoint, database(at), credentials, timeout);
+            let connector = Connector::new(&at.endpoint, at.database(), credentials, timeout);
             return connector
                 .map(Self::Postgres)
                 .map_err(|_| TargetError::Endpoint {

@@ -1,6 +1,7 @@
 //! How servers are spoken to: one folder a protocol, and what a run asks of a backend whatever its protocol is.
 
 pub mod access;
+mod null_server;
 pub mod observation;
 pub mod postgres;
 pub mod probe;

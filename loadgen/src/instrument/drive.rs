@@ -11,7 +11,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::{Instants, Plan};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
-use crate::instrument::record::Recorder;
+use crate::instrument::record::{Operation, Recorder};
 
 /// A backend that is away must not turn a closed loop into a storm of connects.
 const AWAY_PAUSE: Duration = Duration::from_millis(50);
@@ -101,7 +101,7 @@ pub async fn drive<W: Worker>(
     label: &str,
     workers: Vec<W>,
     recorder: &Rc<RefCell<Recorder>>,
-    kind: &'static str,
+    kind: Operation,
 ) -> std::io::Result<Counts> {
     let instants = match plan {
         Plan::Closed { .. } => None,
@@ -116,7 +116,7 @@ async fn drive_paced<W: Worker>(
     timing: Timing,
     workers: Vec<W>,
     recorder: &Rc<RefCell<Recorder>>,
-    kind: &'static str,
+    kind: Operation,
 ) -> std::io::Result<Counts> {
     let under_way: Rc<[Cell<u64>]> = workers.iter().map(|_| Cell::new(0)).collect();
     let sent = Rc::new(Cell::new(0));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_crds::figure::{Counter, Fold};
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{CheckRecord, GeneratorUsage, LoadCounts, OperationRecord, SecondPoint};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -22,7 +22,8 @@ pub struct PartRecord {
     /// Latencies by kind.
     pub operations: BTreeMap<String, OperationRecord>,
     /// Counts of the workload.
-    pub counters: BTreeMap<String, i64>,
+    #[serde(deserialize_with = "Counter::known")]
+    pub counters: BTreeMap<Counter, i64>,
     /// Checks.
     pub checks: Vec<CheckRecord>,
     /// One point a second.
@@ -135,10 +136,9 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
                 }
             }
         }
-        for (name, value) in &part.counters {
-            let sum = whole.counters.entry(name.clone()).or_default();
-            let fold = Counter::parse(name).map_or(Fold::Sum, Counter::fold);
-            *sum = fold.fold(*sum, *value);
+        for (&counter, value) in &part.counters {
+            let sum = whole.counters.entry(counter).or_default();
+            *sum = counter.fold().fold(*sum, *value);
         }
         for check in &part.checks {
             match whole
@@ -265,12 +265,19 @@ fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordE
 mod tests {
     use super::*;
     use crate::instrument::clock::SECOND;
-    use crate::instrument::record::{Recorder, Sample};
+    use crate::instrument::record::{Operation, Recorder, Sample};
     use proptest::prelude::*;
 
     fn part(latencies: &[u64], lag: u64) -> (PartRecord, Vec<u8>) {
-        let mut recorder =
-            Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap();
+        let mut recorder = Recorder::new(
+            0,
+            2 * SECOND,
+            0,
+            true,
+            &[Operation::Put],
+            Default::default(),
+        )
+        .unwrap();
         for (index, latency) in latencies.iter().enumerate() {
             let planned = (index as u64 % 2) * SECOND;
             let sent = planned + lag * 1_000;
@@ -282,7 +289,7 @@ mod tests {
                 ended: sent + latency * 1_000,
                 bytes: 1,
             };
-            recorder.success("put", sample);
+            recorder.success(Operation::Put, sample);
         }
         let recorded = recorder.finish().unwrap();
         let completed = count(latencies.len() as u64);
@@ -332,7 +339,7 @@ mod tests {
             values in prop::collection::vec((1_u64..3_000_000_000, 0_u64..5_000_000, 0_usize..4), 1..200),
         ) {
             let mut recorders: Vec<Recorder> = (0..4)
-                .map(|_| Recorder::new(0, 2 * SECOND, 0, true, &["put"], Default::default()).unwrap())
+                .map(|_| Recorder::new(0, 2 * SECOND, 0, true, &[Operation::Put], Default::default()).unwrap())
                 .collect();
             let (mut responses, mut services, mut lags) = (vec![], vec![], vec![]);
             for (index, &(service, lag, generator)) in values.iter().enumerate() {
@@ -340,7 +347,7 @@ mod tests {
                 let sent = planned + lag * 1_000;
                 let ended = sent + service * 1_000;
                 let sample = Sample { member: planned, planned, sent, ended, bytes: 1, queued: false };
-                recorders[generator].success("put", sample);
+                recorders[generator].success(Operation::Put, sample);
                 responses.push(service + lag);
                 services.push(service);
                 lags.push(lag.max(1));
@@ -383,19 +390,13 @@ mod tests {
     fn maxima_of_several_generators_stay_maxima() {
         let (mut a, log_a) = part(&[100], 1);
         let (mut b, log_b) = part(&[100], 1);
-        a.counters = BTreeMap::from([
-            ("longestStaleMicros".to_owned(), 7),
-            ("pages".to_owned(), 1),
-        ]);
-        b.counters = BTreeMap::from([
-            ("longestStaleMicros".to_owned(), 5),
-            ("pages".to_owned(), 2),
-        ]);
+        a.counters = BTreeMap::from([(Counter::LongestStaleMicros, 7), (Counter::Pages, 1)]);
+        b.counters = BTreeMap::from([(Counter::LongestStaleMicros, 5), (Counter::Pages, 2)]);
         let whole = merge(&[a, b], &[log_a, log_b]).unwrap();
         assert_eq!(
             (
-                whole.counters["longestStaleMicros"],
-                whole.counters["pages"]
+                whole.counters[&Counter::LongestStaleMicros],
+                whole.counters[&Counter::Pages]
             ),
             (7, 3)
         );

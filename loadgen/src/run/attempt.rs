@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bakeoff_analysis::stats::steady::steadiness;
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{
     BackendUsage, InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window,
 };
@@ -363,7 +364,7 @@ pub(super) struct Measured {
     pub(super) generators: Vec<bakeoff_crds::result::GeneratorUsage>,
     window: Option<Window>,
     files: Vec<String>,
-    figures: BTreeMap<String, f64>,
+    figures: BTreeMap<Figure, f64>,
     state: Option<bakeoff_crds::result::StateSeries>,
     pub(super) missing: usize,
     /// Why the histories of all could not be checked.

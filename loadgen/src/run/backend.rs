@@ -9,7 +9,7 @@ use bakeoff_crds::spec::BackendKind;
 use super::{OPERATION_TIMEOUT, RunError};
 use crate::credentials::Credentials;
 use crate::drivers::access::Access;
-use crate::drivers::postgres::schema::{self, SchemaError};
+use crate::drivers::postgres::schema::SchemaError;
 use crate::drivers::postgres::url::Address;
 use crate::drivers::postgres::{Connector, Tls};
 use crate::drivers::s3::TargetError;
@@ -24,7 +24,8 @@ pub struct Backend {
     pub credentials: Credentials,
     /// Connections to it.
     pub access: Access,
-    /// The run for which the schema in a database that is not ours is made and dropped again; absent elsewhere.
+    /// The run that a part of a place that is not ours is claimed for, and released again: a schema in an external
+    /// database. Absent elsewhere.
     pub claim: Option<String>,
 }
 
@@ -67,6 +68,7 @@ impl Backend {
         )
         .map_err(|error| unusable(error.to_string()))?;
         resolved.endpoint = address.endpoint();
+        // Read back by `ResolvedBackend::database`.
         resolved.bucket = address.database;
         let mode = address.ssl.as_str().to_owned();
         resolved.settings.insert("sslmode".to_owned(), mode);
@@ -78,14 +80,14 @@ impl Backend {
         })
     }
 
-    /// Makes the schema of a database that is not ours.
+    /// Takes what the run cannot share with others, where the place is not ours.
     ///
     /// # Errors
     /// When it is somebody else's, or the server does not let it.
     pub(super) async fn claim(&self) -> Result<(), SchemaError> {
-        match (&self.claim, &self.access) {
-            (Some(run), Access::Postgres(connector)) => schema::claim(connector, run).await,
-            _ => Ok(()),
+        match &self.claim {
+            Some(run) => self.access.driver().claim(run).await,
+            None => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@ mod attempt;
 mod backend;
 mod baseline;
 mod capacity;
+mod cleanup;
 pub mod control;
 pub mod early;
 mod environment;
@@ -13,6 +14,7 @@ mod error;
 mod gates;
 pub mod judge;
 pub mod ledger;
+mod lock;
 pub mod search;
 pub mod standalone;
 
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bakeoff_crds::capacity::searches;
-use bakeoff_crds::durability;
 use bakeoff_crds::names;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{MANIFEST_SCHEMA, Manifest, RUN_SCHEMA, RunPlan, Stage};
@@ -32,18 +33,17 @@ use tokio::sync::watch;
 
 pub use self::backend::{Backend, backends};
 use self::baseline::Baselines;
+pub use self::cleanup::cleanup;
 pub use self::error::RunError;
 use self::gates::FollowerGate;
-use crate::drivers::access::Access;
-use crate::drivers::postgres as pg;
-use crate::drivers::postgres::schema;
+pub use self::lock::lock_server;
 use crate::drivers::probe;
 use crate::drivers::redis::LockServer;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::PartRecord;
 use crate::run::control::{Control, Follower};
 use crate::run::ledger::{Attempt, Ledger};
-use crate::store::{self, Store, StoreError, layout};
+use crate::store::{Store, layout};
 use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
@@ -53,19 +53,6 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
 /// How long generator 0 waits for the others when all is done.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// Opens the lock server of a plan, where it has one, with the password in its folder.
-///
-/// # Errors
-/// When the password is missing or the endpoint is malformed.
-pub fn lock_server(plan: &RunPlan) -> Result<Option<LockServer>, RunError> {
-    let Some(lock) = &plan.lock else {
-        return Ok(None);
-    };
-    let credentials = store::credentials(&lock.credentials_dir)?;
-    let server = LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)?;
-    Ok(Some(server))
-}
 
 /// Told of each attempt that ended, by generator 0.
 pub type OnTrial<'a> = &'a dyn Fn(&TrialRecord);
@@ -263,21 +250,19 @@ impl Run {
     async fn described(&self) -> RunPlan {
         let mut plan = self.plan.clone();
         for (backend, at) in self.backends.iter().zip(&mut plan.backends) {
-            let Access::Postgres(connector) = &backend.access else {
-                continue;
-            };
-            let asked = async { pg::observe::identity(&connector.connect().await?).await };
+            let driver = backend.access.driver();
             // Of one that has a URL the plan says neither where it is nor how connections are encrypted.
             at.endpoint.clone_from(&backend.resolved.endpoint);
             at.bucket.clone_from(&backend.resolved.bucket);
             at.settings.clone_from(&backend.resolved.settings);
-            match asked.await {
+            match driver.settings().await {
                 Ok(said) => {
                     at.settings.extend(said);
-                    // Nobody said it of a server that was not provisioned here; its settings do.
-                    if at.durability.is_empty() || at.durability == standalone::NOT_STATED {
-                        at.durability =
-                            durability::postgres(|name| at.settings.get(name).map(String::as_str));
+                    // Nobody said it of a server that was not provisioned here; its settings may.
+                    if (at.durability.is_empty() || at.durability == standalone::NOT_STATED)
+                        && let Some(durability) = driver.durability(&at.settings)
+                    {
+                        at.durability = durability;
                     }
                 }
                 Err(error) => tracing::warn!(%error, backend = at.name, "settings are not known"),
@@ -387,42 +372,6 @@ async fn stoppable<F: Future>(
         // An error means that nobody can ask any more: then there is nothing to wait for.
         Ok(_) = stop.wait_for(|stop| *stop) => Err(RunError::Stopped),
     }
-}
-
-/// Removes everything that a run left in external buckets and databases; answers how many objects and schemas.
-///
-/// # Errors
-/// When a backend does not let it. A backend without a prefix of its own is refused: its bucket
-/// may hold what is not ours.
-pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
-    let mut removed = 0;
-    let mut failed = None;
-    // One that is away must not keep the others from being cleaned.
-    for backend in backends
-        .iter()
-        .filter(|backend| !backend.resolved.provisioned)
-    {
-        let prefix = backend.prefix();
-        if prefix.is_empty() {
-            let text = format!(
-                "backend {} has no prefix of its own: nothing was removed",
-                backend.resolved.name
-            );
-            failed = failed.or(Some(StoreError::Unauthorised(text).into()));
-            continue;
-        }
-        let done = match (&backend.claim, &backend.access) {
-            (Some(run), Access::Postgres(connector)) => schema::release(connector, run)
-                .await
-                .map_err(RunError::from),
-            _ => backend.remove(&prefix).await.map_err(RunError::from),
-        };
-        match done {
-            Ok(some) => removed += some,
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    failed.map_or(Ok(removed), Err)
 }
 
 fn verdict_of(record: &TrialRecord) -> Attempt {

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Batching};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -24,11 +25,11 @@ use crate::instrument::clock;
 use crate::instrument::drive::{Counts, planned_in_window, wait_for};
 use crate::instrument::meter::Meter;
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
-const APPEND: &str = "append";
-const BUFFER: &str = "buffer";
-const PUT: &str = "put";
+const APPEND: Operation = Operation::Append;
+const BUFFER: Operation = Operation::Buffer;
+const PUT: Operation = Operation::Put;
 
 /// Objects being written at the same time in one generator; full buffers beyond them wait.
 const WRITERS: usize = 64;
@@ -175,7 +176,7 @@ impl Writer {
                         queued: false,
                     },
                 );
-                recorder.count("puts", first, 1);
+                recorder.count(Counter::Puts, first, 1);
                 let each = bytes / snapshots.len() as u64;
                 for &Arrival { planned, taken } in snapshots {
                     let buffered = Sample {
@@ -198,7 +199,7 @@ impl Writer {
                             queued: false,
                         },
                     );
-                    recorder.count("snapshots", planned, 1);
+                    recorder.count(Counter::Snapshots, planned, 1);
                 }
             }
             Err(failure) => {
@@ -314,7 +315,7 @@ async fn run(
         recorded: finished(ready.recorder)?,
         // An append is sent when its object is, which buffering delays by design: the lag of the
         // generator itself is that with which it took the snapshot.
-        planned_kind: BUFFER,
+        planned_kind: BUFFER.as_str(),
         open_loop: true,
         start_skew,
         usage,

@@ -20,6 +20,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{CasRace, GuardMode};
@@ -35,13 +36,14 @@ use crate::drivers::postgres::failure;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
+use crate::instrument::record::Operation;
 use crate::store::layout;
 
-const OPERATION: &str = "operation";
-const READ: &str = "read";
-const TRANSITION: &str = "transition";
-const CREATE: &str = "create";
-const COMPLETE: &str = "complete";
+const OPERATION: Operation = Operation::Operation;
+const READ: Operation = Operation::Read;
+const TRANSITION: Operation = Operation::Transition;
+const CREATE: Operation = Operation::Create;
+const COMPLETE: Operation = Operation::Complete;
 
 /// What was done to the writers, and by them.
 #[derive(Debug, Default)]
@@ -216,14 +218,14 @@ async fn run(
     let (mut part, ()) = measure(context, gate, load, prepare).await?;
     whole::come_to_rest(connector, &tally).await;
     let events = journal.replace(Journal::new(0, 1)).close(clock::now());
-    for (name, count) in [
-        ("locksExpired", tally.expired.get()),
-        ("connectionsKilled", tally.killed.get()),
-        ("locksDeleted", tally.deleted.get()),
-        ("writersPaused", tally.paused.get()),
+    for (counter, count) in [
+        (Counter::LocksExpired, tally.expired.get()),
+        (Counter::ConnectionsKilled, tally.killed.get()),
+        (Counter::LocksDeleted, tally.deleted.get()),
+        (Counter::WritersPaused, tally.paused.get()),
     ] {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        part.recorded.counters.insert(name.to_owned(), count);
+        part.recorded.counters.insert(counter, count);
     }
     // Generator 0 has its own at hand, and what it checks is kept by it.
     if context.generator != 0 {

@@ -10,6 +10,7 @@ mod findings;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{ColdRead, ReadMode};
@@ -27,12 +28,12 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
-const READ: &str = "read";
-const LIST: &str = "list";
-const PAGE: &str = "listPage";
-const GET: &str = "get";
+const READ: Operation = Operation::Read;
+const LIST: Operation = Operation::List;
+const PAGE: Operation = Operation::ListPage;
+const GET: Operation = Operation::Get;
 
 struct Reader {
     list: Connection,
@@ -106,8 +107,8 @@ impl Reader {
                     queued: false,
                 },
             );
-            recorder.count("pages", planned, 1);
-            recorder.count("keys", planned, page.entries.len() as u64);
+            recorder.count(Counter::Pages, planned, 1);
+            recorder.count(Counter::Keys, planned, page.entries.len() as u64);
             drop(recorder);
             let empty = page.entries.is_empty();
             keys.extend(page.entries.into_iter().map(|entry| entry.key));

@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::spec::Consistency;
@@ -30,13 +31,13 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
 use crate::instrument::meter::Meter;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 use crate::store::layout;
 
-const PUT: &str = "put";
-const DELETE: &str = "delete";
-const GET: &str = "get";
-const PAGE: &str = "listPage";
+const PUT: Operation = Operation::Put;
+const DELETE: Operation = Operation::Delete;
+const GET: Operation = Operation::Get;
+const PAGE: Operation = Operation::ListPage;
 
 /// Writes of one epoch, all writers together.
 const EPOCH_WRITES: usize = 5_000;
@@ -77,7 +78,7 @@ impl Shared {
         fresh
     }
 
-    fn record(&self, kind: &'static str, span: Span, result: Result<u64, &Failure>) {
+    fn record(&self, kind: Operation, span: Span, result: Result<u64, &Failure>) {
         let Span { invoke, complete } = span;
         let mut recorder = self.recorder.borrow_mut();
         match result {
@@ -161,8 +162,8 @@ impl Shared {
             self.record(PAGE, span, Ok(0));
             {
                 let mut recorder = self.recorder.borrow_mut();
-                recorder.count("pages", invoke, 1);
-                recorder.count("keys", invoke, answer.entries.len() as u64);
+                recorder.count(Counter::Pages, invoke, 1);
+                recorder.count(Counter::Keys, invoke, answer.entries.len() as u64);
             }
             let keys: Vec<Arc<str>> = answer
                 .entries
@@ -327,15 +328,15 @@ async fn run(
     let end = clock::now();
     recorder.borrow_mut().close(end);
     let mut recorded = super::trial::finished(recorder)?;
-    for (name, count) in [
-        ("staleKeys", stale_keys),
-        ("longestStaleMicros", longest_stale / 1_000),
-        ("neverListed", never_listed),
-        ("oldTokenPages", old_token_pages),
+    for (counter, count) in [
+        (Counter::StaleKeys, stale_keys),
+        (Counter::LongestStaleMicros, longest_stale / 1_000),
+        (Counter::NeverListed, never_listed),
+        (Counter::OldTokenPages, old_token_pages),
     ] {
         recorded
             .counters
-            .insert(name.to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
+            .insert(counter, i64::try_from(count).unwrap_or(i64::MAX));
     }
     let counts = *counts.borrow();
     Ok(Part {
@@ -348,7 +349,7 @@ async fn run(
             bytes: history.finish()?,
         }],
         window: (start, end),
-        planned_kind: PUT,
+        planned_kind: PUT.as_str(),
         start_skew,
         usage: meter.stop(),
         ..Part::default()

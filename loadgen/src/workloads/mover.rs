@@ -10,10 +10,10 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
 /// Any operation: what the load plans.
-pub(super) const OPERATION: &str = "operation";
+pub(super) const OPERATION: Operation = Operation::Operation;
 
 /// The runs of one client and the statements that move them.
 pub(super) trait Statements: 'static {
@@ -41,7 +41,7 @@ pub(super) trait Statements: 'static {
     fn close(&mut self);
 
     /// The kind of a step, and the one under which it is recorded once more where there is one, by when it was due.
-    fn kinds(&self, step: Self::Step, planned: u64) -> (&'static str, Option<&'static str>);
+    fn kinds(&self, step: Self::Step, planned: u64) -> (Operation, Option<Operation>);
 
     /// Takes note of what became of a step.
     fn done(&mut self, step: Self::Step, well: bool);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::CheckRecord;
 
 use crate::checker::cas_history::Event;
@@ -37,7 +38,7 @@ pub struct Part {
     /// CPU, throttling and memory.
     pub usage: Usage,
     /// Figures of the backend's state over the window, by name; of generator 0 only, so nothing is merged.
-    pub figures: BTreeMap<String, f64>,
+    pub figures: BTreeMap<Figure, f64>,
     /// How the backend's state went over the window, for charts; of generator 0 only as well.
     pub state: Option<bakeoff_crds::result::StateSeries>,
 }
@@ -106,7 +107,7 @@ pub struct Conclusion {
     /// What was checked.
     pub checks: Vec<CheckRecord>,
     /// Counts of the workload.
-    pub counters: BTreeMap<String, i64>,
+    pub counters: BTreeMap<Counter, i64>,
     /// The history that was checked.
     pub artefacts: Vec<RawFile>,
 }

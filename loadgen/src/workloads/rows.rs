@@ -14,6 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::checker::Check;
 use crate::drivers::postgres::failure;
 use crate::failure::Failure;
+use crate::instrument::record::Operation;
 
 /// A run as it is loaded.
 pub(super) struct Row {
@@ -94,7 +95,7 @@ pub(super) struct Missed(Check);
 
 impl Missed {
     /// Notes a statement that touched so many rows.
-    pub fn note(&mut self, kind: &str, rows: u64, step: &dyn std::fmt::Debug) {
+    pub fn note(&mut self, kind: Operation, rows: u64, step: &dyn std::fmt::Debug) {
         self.0.checked += 1;
         if rows != 1 {
             self.0

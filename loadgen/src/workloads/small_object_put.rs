@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::SmallObjectPut;
@@ -16,9 +17,9 @@ use crate::failure::FailureClass;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
-const PUT: &str = "put";
+const PUT: Operation = Operation::Put;
 
 struct Putter {
     connection: Connection,
@@ -66,7 +67,7 @@ impl Worker for Putter {
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
-                recorder.count("puts", planned, 1);
+                recorder.count(Counter::Puts, planned, 1);
                 recorder.success(
                     PUT,
                     Sample {
@@ -209,7 +210,10 @@ mod tests {
             max_in_flight: 4,
         });
         assert_eq!((counts.expected, counts.failed), (100, 100), "{counts:?}");
-        assert_eq!(recorded.operations[PUT].failures["connect"].count, 100);
+        assert_eq!(
+            recorded.operations[PUT.as_str()].failures["connect"].count,
+            100
+        );
     }
 
     #[test]
@@ -218,6 +222,10 @@ mod tests {
         assert_eq!(counts.expected, counts.failed);
         // One every 50 ms for each of two clients.
         assert!((1..=20).contains(&counts.failed), "{counts:?}");
-        assert!(recorded.operations[PUT].failures.contains_key("connect"));
+        assert!(
+            recorded.operations[PUT.as_str()]
+                .failures
+                .contains_key("connect")
+        );
     }
 }

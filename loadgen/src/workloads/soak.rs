@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, AutovacuumProfile, SnapshotHeld, Soak};
@@ -217,18 +218,18 @@ async fn hold(connector: &Connector) -> Result<Client, Failure> {
 }
 
 /// What a segment adds to the figures of a head row. (Pure.)
-fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap<String, f64> {
+fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap<Figure, f64> {
     let mut figures = BTreeMap::new();
-    let mut put = |name: &str, value: f64| {
-        figures.insert(name.to_owned(), (value * 1e6).round() / 1e6);
+    let mut put = |figure: Figure, value: f64| {
+        figures.insert(figure, (value * 1e6).round() / 1e6);
     };
     // The middle of the window, which the figures of the segment speak of.
     let long = samples.last().map_or(0, |sample| sample.at_millis);
     put(
-        "tableAgeHours",
+        Figure::TableAgeHours,
         (now - loaded_at - long / 2).max(0) as f64 / 3.6e6,
     );
-    put("tableLoadedAtSeconds", (loaded_at / 1_000) as f64);
+    put(Figure::TableLoadedAtSeconds, (loaded_at / 1_000) as f64);
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         return figures;
     };
@@ -236,28 +237,31 @@ fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap
     let percent = |tuples: f64| tuples / active.max(1) as f64 * 100.0;
     let dead = || samples.iter().map(|sample| sample.dead_tuples);
     put(
-        "deadMeanPercent",
+        Figure::DeadMeanPercent,
         percent(dead().sum::<i64>() as f64 / count),
     );
-    put("deadLowPercent", percent(dead().min().unwrap_or(0) as f64));
-    let vacuuming = samples.iter().filter(|sample| sample.vacuuming).count();
-    put("vacuumingPercent", vacuuming as f64 / count * 100.0);
     put(
-        "autovacuumSeconds",
+        Figure::DeadLowPercent,
+        percent(dead().min().unwrap_or(0) as f64),
+    );
+    let vacuuming = samples.iter().filter(|sample| sample.vacuuming).count();
+    put(Figure::VacuumingPercent, vacuuming as f64 / count * 100.0);
+    put(
+        Figure::AutovacuumSeconds,
         (last.autovacuum_millis - first.autovacuum_millis) as f64 / 1e3,
     );
     let age = samples.iter().map(|sample| sample.table_frozen_age).max();
-    put("frozenAgeMost", age.unwrap_or(0) as f64);
+    put(Figure::FrozenAgeMost, age.unwrap_or(0) as f64);
     // The age falls only when a vacuum freezes what is old.
     let freezes = samples
         .windows(2)
         .filter(|pair| pair[1].table_frozen_age < pair[0].table_frozen_age)
         .count();
-    put("freezes", freezes as f64);
+    put(Figure::Freezes, freezes as f64);
     let seconds = (last.at_millis - first.at_millis) as f64 / 1e3;
     if seconds > 0.0 {
         put(
-            "walBytesPerSecond",
+            Figure::WalBytesPerSecond,
             (last.wal_bytes - first.wal_bytes) as f64 / seconds,
         );
     }
@@ -376,7 +380,7 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
     let course = course(&watched.samples, population.active, loaded_at, ended);
     part.figures.extend(course);
     part.figures
-        .extend(rate.map(|rate| (table::LOAD_ROWS_PER_SECOND.to_owned(), rate)));
+        .extend(rate.map(|rate| (Figure::LoadRowsPerSecond, rate)));
     Ok(part)
 }
 
@@ -410,11 +414,14 @@ mod tests {
             })
             .collect();
         let course = course(&samples, 10_000, 1_000_000, 1_000_000 + 3_610_000);
-        assert!((course["tableAgeHours"] - 3_605.0 / 3_600.0).abs() < 1e-5);
-        assert!((course["deadMeanPercent"] - 2_000.0 / 11.0 / 100.0).abs() < 1e-5);
-        assert_eq!(course["deadLowPercent"], 0.0);
-        assert_eq!((course["freezes"], course["frozenAgeMost"]), (1.0, 250.0));
-        assert_eq!(course["autovacuumSeconds"], 0.3);
-        assert_eq!(course["walBytesPerSecond"], 4_096.0);
+        assert!((course[&Figure::TableAgeHours] - 3_605.0 / 3_600.0).abs() < 1e-5);
+        assert!((course[&Figure::DeadMeanPercent] - 2_000.0 / 11.0 / 100.0).abs() < 1e-5);
+        assert_eq!(course[&Figure::DeadLowPercent], 0.0);
+        assert_eq!(
+            (course[&Figure::Freezes], course[&Figure::FrozenAgeMost]),
+            (1.0, 250.0)
+        );
+        assert_eq!(course[&Figure::AutovacuumSeconds], 0.3);
+        assert_eq!(course[&Figure::WalBytesPerSecond], 4_096.0);
     }
 }

@@ -10,7 +10,7 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::drive::{Timing, Worker, drive};
 use crate::instrument::meter::Meter;
-use crate::instrument::record::{Recorded, Recorder};
+use crate::instrument::record::{Operation, Recorded, Recorder};
 
 /// What is offered, and what is recorded of it.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Load {
     /// Closed or open, and how much of it.
     pub plan: Plan,
     /// Every kind of operation; first the one that the load plans.
-    pub kinds: &'static [&'static str],
+    pub kinds: &'static [Operation],
 }
 
 /// A trial whose start is agreed upon: when it begins and ends, and who records it.
@@ -37,7 +37,7 @@ impl Ready {
         context: &Context<'_>,
         gate: &dyn Gate,
         open_loop: bool,
-        kinds: &[&'static str],
+        kinds: &[Operation],
     ) -> Result<Self, WorkloadError> {
         let start = gate.open().await?;
         let timing = context.timing(start);
@@ -92,7 +92,7 @@ pub(super) async fn measure<W: Worker, B: Future>(
         Plan::Open { rate, .. } => (true, rate),
         Plan::Closed { .. } => (false, 0.0),
     };
-    let planned_kind = load.kinds.first().copied().unwrap_or_default();
+    let planned_kind = load.kinds.first().copied().unwrap_or(Operation::Operation);
     let ready = Ready::at(context, gate, open_loop, load.kinds).await?;
     let (workers, beside) = prepare(&ready);
     let start_skew = ready.late();
@@ -116,7 +116,7 @@ pub(super) async fn measure<W: Worker, B: Future>(
         offered_per_second,
         recorded: finished(ready.recorder)?,
         window,
-        planned_kind,
+        planned_kind: planned_kind.as_str(),
         open_loop,
         start_skew,
         usage,

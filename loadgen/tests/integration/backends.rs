@@ -467,8 +467,10 @@ fn two_generators_start_together_and_are_merged() {
         rate.series.iter().map(|point| point.completed).sum::<i64>(),
         rate.load.completed
     );
-    // Both began at the common instant: none was late by as much as half of the window. That the instant is the same
-    // one is tested where it is agreed upon.
+    // Both measured over most of the common window. How late a thread gets a processor after the agreed instant is the
+    // machine's affair, up to hundreds of milliseconds where other tests run beside this one, so half of the window is a
+    // bound and no measure of precision. That both mean the same instant, to within the error of the exchange, is judged
+    // by `run::control::tests::generators_meet_at_one_instant`.
     assert!(
         rate.generators
             .iter()

@@ -9,6 +9,7 @@ use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::{runner, runtime};
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::RunPlan;
 use bakeoff_loadgen::checker::cas_history::{self, Event, Outcome};
@@ -122,12 +123,14 @@ fn verdicts(ran: &[(TrialRecord, Vec<Event>)]) -> String {
 }
 
 /// Whether the trials of a mode, or of all where none is named, each counted more than so many of these.
-fn did(ran: &[(TrialRecord, Vec<Event>)], mode: &str, counters: &[(&str, i64)]) -> bool {
+fn did(ran: &[(TrialRecord, Vec<Event>)], mode: &str, counters: &[(Counter, i64)]) -> bool {
     let named = |record: &&TrialRecord| mode.is_empty() || record.trial.cell["mode"] == mode;
     let records = ran.iter().map(|(record, _)| record);
     records.filter(named).all(|record| {
-        let counted = |name: &str| record.counters.get(name).copied().unwrap_or(0);
-        counters.iter().all(|&(name, more)| counted(name) > more)
+        let counted = |counter: Counter| record.counters.get(&counter).copied().unwrap_or(0);
+        counters
+            .iter()
+            .all(|&(counter, more)| counted(counter) > more)
     })
 }
 
@@ -143,7 +146,7 @@ fn caught(ran: &[(TrialRecord, Vec<Event>)]) -> bool {
 /// Whether each trial made more than so many steps, and as many events twice.
 fn busy(ran: &[(TrialRecord, Vec<Event>)], steps: i64) -> bool {
     let long = |(_, history): &(TrialRecord, Vec<Event>)| history.len() as i64 > 2 * steps;
-    did(ran, "", &[("steps", steps)]) && ran.iter().all(long)
+    did(ran, "", &[(Counter::Steps, steps)]) && ran.iter().all(long)
 }
 
 fn violations(record: &TrialRecord) -> Vec<String> {
@@ -172,11 +175,15 @@ fn the_guard_holds_under_faults_and_each_control_is_caught() {
         |ran| {
             caught(ran)
                 && busy(ran, 100)
-                && did(ran, "", &[("connectionsKilled", 3), ("writersPaused", 3)])
+                && did(
+                    ran,
+                    "",
+                    &[(Counter::ConnectionsKilled, 3), (Counter::WritersPaused, 3)],
+                )
                 && did(
                     ran,
                     "Guarded",
-                    &[("contendedSteps", 50), ("locksExpired", 0)],
+                    &[(Counter::ContendedSteps, 50), (Counter::LocksExpired, 0)],
                 )
         },
     );
@@ -184,15 +191,19 @@ fn the_guard_holds_under_faults_and_each_control_is_caught() {
     for (record, history) in &ran {
         let mode = record.trial.cell["mode"].as_str();
         assert_eq!(record.verdict, Verdict::Valid, "{mode}");
-        let counter = |name: &str| record.counters[name];
-        assert!(counter("steps") > 100, "{mode}: {:?}", record.counters);
+        let counter = |counter: Counter| record.counters[&counter];
         assert!(
-            counter("connectionsKilled") > 3,
+            counter(Counter::Steps) > 100,
             "{mode}: {:?}",
             record.counters
         );
         assert!(
-            counter("writersPaused") > 3,
+            counter(Counter::ConnectionsKilled) > 3,
+            "{mode}: {:?}",
+            record.counters
+        );
+        assert!(
+            counter(Counter::WritersPaused) > 3,
             "{mode}: {:?}",
             record.counters
         );
@@ -202,8 +213,12 @@ fn the_guard_holds_under_faults_and_each_control_is_caught() {
         let found = violations(record);
         if mode == "Guarded" {
             assert_eq!(found, Vec::<String>::new());
-            assert!(counter("contendedSteps") > 50, "{:?}", record.counters);
-            assert!(counter("locksExpired") > 0, "{:?}", record.counters);
+            assert!(
+                counter(Counter::ContendedSteps) > 50,
+                "{:?}",
+                record.counters
+            );
+            assert!(counter(Counter::LocksExpired) > 0, "{:?}", record.counters);
             for check in &record.checks {
                 assert!(check.checked > check.uncertain, "{check:?}");
             }
@@ -225,7 +240,7 @@ fn a_killed_connection_leaves_an_unknown_outcome() {
     let ran = runner::given_time(
         6,
         |window| raced(plan(race.clone(), window, &on), on.clone()),
-        |ran| did(ran, "", &[("unknownOutcomes", 0)]),
+        |ran| did(ran, "", &[(Counter::UnknownOutcomes, 0)]),
     );
     let (record, history) = &ran[0];
     assert_eq!(violations(record), Vec::<String>::new());
@@ -248,8 +263,8 @@ fn a_killed_connection_leaves_an_unknown_outcome() {
         })
         .count();
     assert!(unknown > 0, "{:?}", record.counters);
-    assert_eq!(record.counters["unknownOutcomes"], unknown as i64);
-    assert_eq!(record.counters["writersPaused"], 0);
+    assert_eq!(record.counters[&Counter::UnknownOutcomes], unknown as i64);
+    assert_eq!(record.counters[&Counter::WritersPaused], 0);
     assert!(
         record.load.failed > 0 && record.load.completed > 0,
         "{:?}",
@@ -369,11 +384,11 @@ fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
         "writers": 6, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
         "modes": ["Guarded", "LockOnly"], "lock": {"redis": {"version": "7.0.15"}},
         "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 600, "pauseWriterMilliseconds": 300}});
-    const FAULTS: [&str; 4] = [
-        "locksExpired",
-        "locksDeleted",
-        "connectionsKilled",
-        "writersPaused",
+    const FAULTS: [Counter; 4] = [
+        Counter::LocksExpired,
+        Counter::LocksDeleted,
+        Counter::ConnectionsKilled,
+        Counter::WritersPaused,
     ];
     let ran = runner::given_time(
         10,
@@ -388,10 +403,10 @@ fn with_its_locks_in_redis_the_guard_holds_and_the_lock_alone_is_caught() {
         let mode = record.trial.cell["mode"].as_str();
         assert_eq!(record.verdict, Verdict::Valid, "{mode}");
         for count in FAULTS {
-            assert!(record.counters[count] > 0, "{mode}: {:?}", record.counters);
+            assert!(record.counters[&count] > 0, "{mode}: {:?}", record.counters);
         }
         assert!(
-            record.counters["steps"] > 100,
+            record.counters[&Counter::Steps] > 100,
             "{mode}: {:?}",
             record.counters
         );
@@ -435,7 +450,9 @@ fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
             plan.spec.generators.replicas = 2;
             raced(plan, on.clone())
         },
-        |ran| caught(ran) && busy(ran, 100) && did(ran, "Guarded", &[("contendedSteps", 20)]),
+        |ran| {
+            caught(ran) && busy(ran, 100) && did(ran, "Guarded", &[(Counter::ContendedSteps, 20)])
+        },
     );
     assert_eq!(ran.len(), 4, "{}", verdicts(&ran));
     for (record, history) in &ran {
@@ -466,8 +483,12 @@ fn two_generators_race_for_the_same_runs_and_are_checked_as_one() {
         let found = violations(record);
         if mode == "Guarded" {
             assert_eq!(found, Vec::<String>::new());
-            let counter = |name: &str| record.counters[name];
-            assert!(counter("contendedSteps") > 20, "{:?}", record.counters);
+            let counter = |counter: Counter| record.counters[&counter];
+            assert!(
+                counter(Counter::ContendedSteps) > 20,
+                "{:?}",
+                record.counters
+            );
             for check in &record.checks {
                 assert!(check.checked > check.uncertain, "{check:?}");
             }

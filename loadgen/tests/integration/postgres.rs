@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::runner::{backend, measured, plan, shown, under_way};
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
@@ -67,28 +68,28 @@ fn runs_live_and_the_server_says_how() {
             record.checks[0].examples
         );
         for figure in [
-            "hotPercent",
-            "tableBloatPercent",
-            "bytesPerActiveRun",
-            "autovacuums",
-            "deadPeakPercent",
+            Figure::HotPercent,
+            Figure::TableBloatPercent,
+            Figure::BytesPerActiveRun,
+            Figure::Autovacuums,
+            Figure::DeadPeakPercent,
         ] {
             assert!(
-                record.figures.contains_key(figure),
+                record.figures.contains_key(&figure),
                 "{name} lacks {figure}: {:?}",
                 record.figures
             );
         }
-        assert!(record.figures["bytesPerActiveRun"] > 100.0);
+        assert!(record.figures[&Figure::BytesPerActiveRun] > 100.0);
         assert!(record.files.contains(&"samples.jsonl".to_owned()));
         // The log tells of the runs that the views count, and more of each.
-        let logged = record.figures["autovacuumsLogged"];
-        let counted = record.figures["autovacuums"];
+        let logged = record.figures[&Figure::AutovacuumsLogged];
+        let counted = record.figures[&Figure::Autovacuums];
         assert!(
             logged >= 1.0 && (logged - counted).abs() <= 1.0,
             "{name}: {logged} logged, {counted} counted"
         );
-        assert!(!record.figures.contains_key("serverLogUnreadBytes"));
+        assert!(!record.figures.contains_key(&Figure::ServerLogUnreadBytes));
         let attempt = ran
             .folder
             .path()
@@ -103,7 +104,7 @@ fn runs_live_and_the_server_says_how() {
         assert_eq!(kept.len() as f64, logged);
         // The log has hundredths of a second, and a small table may take less.
         let elapsed: i64 = kept.iter().map(|run| run.elapsed_millis).sum();
-        let stated = record.figures["autovacuumLoggedSeconds"];
+        let stated = record.figures[&Figure::AutovacuumLoggedSeconds];
         assert!(
             (stated - elapsed as f64 / 1e3).abs() < 1e-6,
             "{stated} s: {kept:?}"
@@ -120,7 +121,7 @@ fn runs_live_and_the_server_says_how() {
         assert!(floor.operations > 100 && floor.cpu_micros_per_operation > 0.0);
         hot.insert(
             record.trial.cell["fillfactor"].clone(),
-            record.figures["hotPercent"],
+            record.figures[&Figure::HotPercent],
         );
     }
     // Room in the page is what makes an update heap-only.

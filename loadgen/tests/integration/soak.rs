@@ -7,6 +7,7 @@ use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::runner::{backend, measured, plan, shown, under_way};
 use crate::support::runtime;
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Run, RunError};
@@ -28,10 +29,10 @@ fn trials(blocks: i32, seconds: i32) -> serde_json::Value {
     json!({"blocks": blocks, "warmupSeconds": 1, "windowSeconds": seconds, "drainSeconds": 5})
 }
 
-fn figure(record: &TrialRecord, name: &str) -> f64 {
+fn figure(record: &TrialRecord, name: Figure) -> f64 {
     *record
         .figures
-        .get(name)
+        .get(&name)
         .unwrap_or_else(|| panic!("{} lacks {name}: {:?}", record.trial.id, record.figures))
 }
 
@@ -86,16 +87,19 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
         }
         let loaded: Vec<f64> = cell
             .iter()
-            .map(|one| figure(one, "tableLoadedAtSeconds"))
+            .map(|one| figure(one, Figure::TableLoadedAtSeconds))
             .collect();
         assert_eq!(loaded[0], loaded[1], "{name}: the table was made anew");
         assert_eq!(loaded[0], loaded[2], "{name}: the table was made anew");
         let ages: Vec<f64> = cell
             .iter()
-            .map(|one| figure(one, "tableAgeHours"))
+            .map(|one| figure(one, Figure::TableAgeHours))
             .collect();
         assert!(ages[0] < ages[1] && ages[1] < ages[2], "{name}: {ages:?}");
-        assert!(cell[2].figures["turnovers"] > 0.02, "{name}: runs end");
+        assert!(
+            cell[2].figures[&Figure::Turnovers] > 0.02,
+            "{name}: runs end"
+        );
     }
     // The number of open runs stays.
     let rows: i64 = ask(&server, "SELECT count(*)::text FROM bakeoff.runs")
@@ -106,7 +110,7 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
         .records
         .iter()
         .filter(|one| one.trial.cell["autovacuum"] == "Eager");
-    let vacuums: f64 = eager.map(|one| figure(one, "autovacuums")).sum();
+    let vacuums: f64 = eager.map(|one| figure(one, Figure::Autovacuums)).sum();
     assert!(vacuums >= 1.0, "its settings took no effect");
 }
 
@@ -146,10 +150,10 @@ fn a_generator_that_was_lost_goes_on_with_the_same_table() {
     let records = records.into_inner();
     let blocks: Vec<i32> = records.iter().map(|one| one.trial.block).collect();
     assert_eq!(blocks, [0, 1, 2, 3]);
-    let loaded = figure(&records[0], "tableLoadedAtSeconds");
+    let loaded = figure(&records[0], Figure::TableLoadedAtSeconds);
     for record in &records {
         assert_eq!(record.verdict, Verdict::Valid);
-        assert_eq!(figure(record, "tableLoadedAtSeconds"), loaded);
+        assert_eq!(figure(record, Figure::TableLoadedAtSeconds), loaded);
         assert_eq!(
             record.checks[0].violations, 0,
             "{:?}",
@@ -207,7 +211,7 @@ fn an_outage_does_not_add_runs() {
     let loaded: std::collections::BTreeSet<i64> = ran
         .records
         .iter()
-        .filter_map(|one| one.figures.get("tableLoadedAtSeconds"))
+        .filter_map(|one| one.figures.get(&Figure::TableLoadedAtSeconds))
         .map(|seconds| *seconds as i64)
         .collect();
     assert_eq!(loaded.len(), 1, "the table was made anew");
@@ -224,23 +228,23 @@ fn a_snapshot_that_is_held_keeps_dead_rows_and_sleepers_do_not() {
     let on = backend(&server);
     let workload = soak(json!({"snapshots": ["None", "WholeSegment"], "sleeperPercent": 50}));
     let ran = measured(plan(workload, trials(2, 10), &on), on, &|_| {});
-    let of = |held: &str, name: &str| -> f64 {
+    let of = |held: &str, name: Figure| -> f64 {
         let mine = ran
             .records
             .iter()
             .filter(|one| one.trial.cell["snapshot"] == held);
         mine.map(|one| figure(one, name)).fold(0.0, f64::max)
     };
-    assert!(of("WholeSegment", "oldestTransactionMillis") > 9_000.0);
-    assert!(of("None", "oldestTransactionMillis") < 9_000.0);
+    assert!(of("WholeSegment", Figure::OldestTransactionMillis) > 9_000.0);
+    assert!(of("None", Figure::OldestTransactionMillis) < 9_000.0);
     let (with, without) = (
-        of("WholeSegment", "deadPeakPercent"),
-        of("None", "deadPeakPercent"),
+        of("WholeSegment", Figure::DeadPeakPercent),
+        of("None", Figure::DeadPeakPercent),
     );
     assert!(with > 2.0 * without, "held {with} %, none held {without} %");
     // The log says so of each run that it kept from them.
-    let kept = of("WholeSegment", "autovacuumDeadKept");
-    let free = of("None", "autovacuumDeadKept");
+    let kept = of("WholeSegment", Figure::AutovacuumDeadKept);
+    let free = of("None", Figure::AutovacuumDeadKept);
     assert!(
         kept > 500.0 && free < kept / 2.0,
         "held {kept}, none held {free}"

@@ -14,8 +14,7 @@ use crate::catalogue::Catalogue;
 use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
-    Backend, BackendKind, DecisionRule, ExperimentSpec, External, MAX_TRIALS, Origin, Product,
-    Release, Resources, WorkloadKind,
+    Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release, Resources,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -166,39 +165,15 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
     let Some(decision) = &spec.decision else {
         return Ok(());
     };
-    let needs = |kind: WorkloadKind, name: &str| {
-        if spec
-            .workloads
-            .iter()
-            .any(|workload| workload.kind() == Some(kind))
-        {
-            return Ok(());
+    for need in bakeoff_analysis::decision::needs(decision.rule) {
+        if !need.is_met(spec) {
+            return Err(Refusal::Decision {
+                rule: decision.rule.as_str(),
+                problem: need.to_string(),
+            });
         }
-        let problem =
-            format!("it needs a workload of the kind {name}; add one or choose another rule");
-        Err(Refusal::Decision {
-            rule: decision.rule.as_str(),
-            problem,
-        })
-    };
-    match decision.rule {
-        DecisionRule::SmallObjectBackend => {
-            if spec.backends.len() < 2 {
-                let problem = "it compares two backends; add a second one".to_owned();
-                return Err(Refusal::Decision {
-                    rule: decision.rule.as_str(),
-                    problem,
-                });
-            }
-            needs(WorkloadKind::SmallObjectPut, "smallObjectPut")
-        }
-        DecisionRule::SimpleSchema => needs(WorkloadKind::HeadRow, "headRow"),
-        DecisionRule::CasIsBackstop => needs(WorkloadKind::CasRace, "casRace"),
-        DecisionRule::DropOrDelete => needs(WorkloadKind::Retention, "retention"),
-        DecisionRule::SoakPlateau => needs(WorkloadKind::Soak, "soak"),
-        DecisionRule::BatchingTolerable => needs(WorkloadKind::Batching, "batching"),
-        DecisionRule::ColdReadCap => needs(WorkloadKind::ColdRead, "coldRead"),
     }
+    Ok(())
 }
 
 fn backend(backend: &Backend, offer: Offer<'_>) -> Result<ValidBackend, Refusal> {

@@ -1,5 +1,7 @@
+use super::super::DecisionRecord;
 use super::super::tests_support::{RetentionFigures, retention_summary};
 use super::*;
+use bakeoff_crds::status::DecisionOutcome;
 use proptest::prelude::*;
 
 /// A drop that keeps every demand.

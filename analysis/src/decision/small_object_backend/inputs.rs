@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
+use super::super::rule::Lacks;
 use super::super::{
     DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
     with_censoring,
@@ -27,7 +28,7 @@ struct Combined {
 /// An input with what is needed to say how many blocks it still takes.
 pub(super) struct Judged {
     pub(super) input: DecisionInput,
-    pub(super) more: Option<Option<i32>>,
+    pub(super) lacks: Lacks,
 }
 
 impl Judged {
@@ -41,12 +42,8 @@ impl Judged {
     ) -> Self {
         input.standing = with_censoring(alone, censored);
         input.censored = censored;
-        let more = match (input.standing, alone) {
-            (Standing::Open, Standing::Open) => Some(more()),
-            (Standing::Open, _) => Some(None),
-            _ => None,
-        };
-        Self { input, more }
+        let lacks = Lacks::of(input.standing, alone, more);
+        Self { input, lacks }
     }
 }
 
@@ -145,7 +142,10 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
             demand,
             Standing::Met,
         );
-        list.push(Judged { input, more: None });
+        list.push(Judged {
+            input,
+            lacks: Lacks::Nothing,
+        });
     }
     list
 }
@@ -272,7 +272,7 @@ fn primary(
     let Some(paired) = combined.paired else {
         return Judged {
             input: missing(name, scope, Role::Primary, Unit::Ratio, demand),
-            more: Some(None),
+            lacks: Lacks::OtherThanBlocks,
         };
     };
     // Turned so that up is better, whichever the figure.
@@ -308,7 +308,7 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>) -> Judged {
     let Some(paired) = combined.paired else {
         return Judged {
             input: missing(name, scope, Role::Guard, Unit::Ratio, demand),
-            more: Some(None),
+            lacks: Lacks::OtherThanBlocks,
         };
     };
     let threshold = question.margin.ln();
@@ -353,8 +353,10 @@ fn correctness(measured: &Measured, backend: &str, role: Role) -> Judged {
     input.standing = standing;
     let seen = wrong.violations + wrong.unsettled;
     input.value = (wrong.checked > 0 || seen > 0).then_some(seen as f64);
-    Judged {
-        input,
-        more: (standing == Standing::Open && role != Role::Context).then_some(None),
-    }
+    let lacks = if standing == Standing::Open && role != Role::Context {
+        Lacks::OtherThanBlocks
+    } else {
+        Lacks::Nothing
+    };
+    Judged { input, lacks }
 }

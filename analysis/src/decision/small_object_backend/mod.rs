@@ -8,17 +8,29 @@
 
 mod inputs;
 
-use bakeoff_crds::spec::{BackendKind, Decision, DecisionRule};
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 
-use super::{DecisionInput, DecisionRecord, Role, Standing, Unit, blocks_text, ratio_text};
+use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
+use super::{DecisionInput, Role, Standing, Unit, blocks_text, ratio_text};
 use crate::format::confidence;
 use crate::measured::Measured;
 use crate::measured::{BackendSummary, Censored};
 use inputs::{Judged, Question, inputs};
 
-pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord {
-    let margin = 1.0 + f64::from(decision.margin_percent) / 100.0;
+pub(super) const RULE: Rule = Rule {
+    needs: &[
+        Need::TwoBackends,
+        Need::Workload(WorkloadKind::SmallObjectPut),
+    ],
+    withheld_if_wrong: false,
+    answer,
+};
+
+fn answer(asked: &Asked<'_>) -> Answer {
+    let Asked {
+        decision, measured, ..
+    } = *asked;
+    let margin = asked.margin();
     let incumbent = party(
         decision.incumbent.as_deref(),
         BackendKind::Minio,
@@ -32,42 +44,27 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
         incumbent.map(|b| b.name.as_str()),
     );
     let (Some(incumbent), Some(challenger)) = (incumbent, challenger) else {
-        return record(
-            measured,
-            "the challenger",
-            "the incumbent",
-            margin,
-            Vec::new(),
-            Ruling {
-                outcome: DecisionOutcome::Inconclusive,
-                reason: "The rule compares two backends, but the experiment does not have two."
-                    .to_owned(),
-                more: None,
-            },
-        );
+        let parties = Parties {
+            new: "the challenger",
+            old: "the incumbent",
+        };
+        let reason = "The rule compares two backends, but the experiment does not have two.";
+        let ruling = parties.open(reason.to_owned(), None);
+        return parties.answer(margin, ruling, Vec::new());
     };
     let (new, old) = (challenger.name.as_str(), incumbent.name.as_str());
+    let parties = Parties { new, old };
     let external: Vec<&str> = [challenger, incumbent]
         .into_iter()
         .filter(|b| !b.provisioned)
         .map(|b| b.name.as_str())
         .collect();
     if !external.is_empty() {
-        return record(
-            measured,
-            new,
-            old,
-            margin,
-            Vec::new(),
-            Ruling {
-                outcome: DecisionOutcome::Inconclusive,
-                reason: format!(
-                    "{} is external: it does not run on the equipment of the others, so it is a baseline for behaviour and not a party to this decision.",
-                    external.join(" and ")
-                ),
-                more: None,
-            },
+        let reason = format!(
+            "{} is external: it does not run on the equipment of the others, so it is a baseline for behaviour and not a party to this decision.",
+            external.join(" and ")
         );
+        return parties.answer(margin, parties.open(reason, None), Vec::new());
     }
 
     let judged = inputs(
@@ -79,15 +76,9 @@ pub(super) fn decide(decision: &Decision, measured: &Measured) -> DecisionRecord
             level: measured.level,
         },
     );
-    let ruling = rule(&judged, new, old, margin, measured.level);
-    record(
-        measured,
-        new,
-        old,
-        margin,
-        judged.into_iter().map(|judged| judged.input).collect(),
-        ruling,
-    )
+    let ruling = rule(&judged, parties, margin, measured.level);
+    let inputs = judged.into_iter().map(|judged| judged.input).collect();
+    parties.answer(margin, ruling, inputs)
 }
 
 /// The named backend, or the first provisioned one of its usual kind, or the first that is left.
@@ -109,10 +100,58 @@ fn party<'a>(
     free().find(|b| b.kind == usual).or_else(|| free().next())
 }
 
-struct Ruling {
-    outcome: DecisionOutcome,
-    reason: String,
-    more: Option<i32>,
+/// Who may replace whom, and what each outcome means for them.
+#[derive(Clone, Copy)]
+struct Parties<'a> {
+    new: &'a str,
+    old: &'a str,
+}
+
+impl Parties<'_> {
+    fn go(self, reason: String) -> Ruling {
+        let Self { new, old } = self;
+        Ruling::go(
+            reason,
+            format!(
+                "{new} becomes the recommended self-hosted default for small objects, in place of {old}."
+            ),
+        )
+    }
+
+    fn no_go(self, reason: String) -> Ruling {
+        Ruling::no_go(
+            reason,
+            format!(
+                "{} stays the recommended self-hosted default; nothing changes in the design.",
+                self.old
+            ),
+        )
+    }
+
+    fn open(self, reason: String, more: Option<i32>) -> Ruling {
+        Ruling::open(
+            reason,
+            format!(
+                "Nothing changes yet: {} stays until the question is settled.",
+                self.old
+            ),
+            more,
+        )
+    }
+
+    fn answer(self, margin: f64, ruling: Ruling, inputs: Vec<DecisionInput>) -> Answer {
+        let Self { new, old } = self;
+        Answer {
+            question: format!(
+                "Should {new} replace {old} as the recommended self-hosted backend for small objects?"
+            ),
+            criterion: format!(
+                "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
+            ),
+            ruling,
+            inputs,
+        }
+    }
 }
 
 fn say(input: &DecisionInput, confidence: &str) -> String {
@@ -136,7 +175,8 @@ fn say(input: &DecisionInput, confidence: &str) -> String {
     }
 }
 
-fn rule(judged: &[Judged], new: &str, old: &str, margin: f64, level: f64) -> Ruling {
+fn rule(judged: &[Judged], parties: Parties<'_>, margin: f64, level: f64) -> Ruling {
+    let Parties { new, old } = parties;
     let say = |input: &DecisionInput| say(input, &confidence(level));
     let deciding = || {
         judged
@@ -147,26 +187,21 @@ fn rule(judged: &[Judged], new: &str, old: &str, margin: f64, level: f64) -> Rul
         deciding()
             .find(|judged| judged.input.role == role && judged.input.standing == Standing::NotMet)
     };
-    let no_go = |reason: String| Ruling {
-        outcome: DecisionOutcome::NoGo,
-        reason,
-        more: None,
-    };
     if let Some(wrong) = failed(Role::Correctness) {
-        return no_go(format!(
+        return parties.no_go(format!(
             "{new} fails correctness ({}), so no speed can recommend it.",
             say(&wrong.input)
         ));
     }
     if let Some(slow) = failed(Role::Primary) {
-        return no_go(format!(
+        return parties.no_go(format!(
             "{new} is not clearly better than {old}: {}, and {} was demanded.",
             say(&slow.input),
             slow.input.demand
         ));
     }
     if let Some(worse) = failed(Role::Guard) {
-        return no_go(format!(
+        return parties.no_go(format!(
             "{new} pays for its gain elsewhere: {} is worse than {old} by more than the margin of {margin:.2}x.",
             say(&worse.input)
         ));
@@ -179,14 +214,10 @@ fn rule(judged: &[Judged], new: &str, old: &str, margin: f64, level: f64) -> Rul
             .filter(|j| j.input.unit == Unit::Ratio)
             .map(|j| say(&j.input))
             .collect();
-        return Ruling {
-            outcome: DecisionOutcome::Go,
-            reason: format!(
-                "{new} clearly wins over {old} for small objects: {}; no correctness violation.",
-                figures.join("; ")
-            ),
-            more: None,
-        };
+        return parties.go(format!(
+            "{new} clearly wins over {old} for small objects: {}; no correctness violation.",
+            figures.join("; ")
+        ));
     };
     let unmeasured: Vec<&str> = open
         .iter()
@@ -194,79 +225,28 @@ fn rule(judged: &[Judged], new: &str, old: &str, margin: f64, level: f64) -> Rul
         .map(|j| j.input.name.as_str())
         .collect();
     if !unmeasured.is_empty() {
-        return Ruling {
-            outcome: DecisionOutcome::Inconclusive,
-            reason: format!(
-                "Not measured in any complete block: {}. What is missing is not satisfied.",
-                unmeasured.join(", ")
-            ),
-            more: None,
-        };
+        let reason = format!(
+            "Not measured in any complete block: {}. What is missing is not satisfied.",
+            unmeasured.join(", ")
+        );
+        return parties.open(reason, None);
     }
     if let Some(unsettled) = open.iter().find(|j| j.input.role == Role::Correctness) {
-        return Ruling {
-            outcome: DecisionOutcome::Inconclusive,
-            reason: format!(
-                "{}. Its loss may explain them or they may explain its loss: {new} cannot be recommended before that is known.",
-                say(&unsettled.input)
-            ),
-            more: None,
-        };
+        let reason = format!(
+            "{}. Its loss may explain them or they may explain its loss: {new} cannot be recommended before that is known.",
+            say(&unsettled.input)
+        );
+        return parties.open(reason, None);
     }
-    let answers: Vec<Option<i32>> = open.iter().filter_map(|judged| judged.more).collect();
-    let more = answers
-        .iter()
-        .copied()
-        .collect::<Option<Vec<i32>>>()
-        .and_then(|all| all.into_iter().max());
-    Ruling {
-        outcome: DecisionOutcome::Inconclusive,
-        reason: format!(
-            "{}, where {} was demanded: the data show neither this nor its opposite. {}",
-            say(&first.input),
-            first.input.demand,
-            blocks_text(
-                more,
-                open.iter().any(|judged| judged.input.censored.is_some())
-            )
-        ),
-        more,
-    }
-}
-
-fn record(
-    measured: &Measured,
-    new: &str,
-    old: &str,
-    margin: f64,
-    inputs: Vec<DecisionInput>,
-    ruling: Ruling,
-) -> DecisionRecord {
-    let consequence = match ruling.outcome {
-        DecisionOutcome::Go => format!(
-            "{new} becomes the recommended self-hosted default for small objects, in place of {old}."
-        ),
-        DecisionOutcome::NoGo => format!(
-            "{old} stays the recommended self-hosted default; nothing changes in the design."
-        ),
-        DecisionOutcome::Inconclusive => {
-            format!("Nothing changes yet: {old} stays until the question is settled.")
-        }
-    };
-    DecisionRecord {
-        rule: DecisionRule::SmallObjectBackend,
-        result_class: measured.result_class,
-        question: format!(
-            "Should {new} replace {old} as the recommended self-hosted backend for small objects?"
-        ),
-        criterion: format!(
-            "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
-        ),
-        margin,
-        outcome: ruling.outcome,
-        reason: ruling.reason,
-        consequence,
-        inputs,
-        more_blocks: ruling.more,
-    }
+    let more = Lacks::blocks_for_all(open.iter().map(|judged| judged.lacks));
+    let reason = format!(
+        "{}, where {} was demanded: the data show neither this nor its opposite. {}",
+        say(&first.input),
+        first.input.demand,
+        blocks_text(
+            more,
+            open.iter().any(|judged| judged.input.censored.is_some())
+        )
+    );
+    parties.open(reason, more)
 }

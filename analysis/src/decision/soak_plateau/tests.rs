@@ -1,6 +1,10 @@
 use super::super::tests_support::{SoakFigures, says, soak_summary};
+use super::super::{DecisionRecord, decide};
 use super::*;
+use crate::measured::Measured;
 use bakeoff_crds::figure::Figure;
+use bakeoff_crds::status::DecisionOutcome;
+use serde_json::json;
 
 const HOLDS: SoakFigures = SoakFigures {
     dead: 5.0,
@@ -15,6 +19,13 @@ const HOLDS: SoakFigures = SoakFigures {
 
 fn decided(blocks: i32, of: impl Fn(i64, bool) -> SoakFigures) -> DecisionRecord {
     soak_summary(blocks, 0, of).decision.unwrap()
+}
+
+/// The decision on what was changed after it was summarised.
+fn decided_again(measured: &Measured) -> DecisionRecord {
+    let decision = serde_json::from_value(json!({"rule": "SoakPlateau"})).unwrap();
+    let spec = serde_json::from_value(json!({"backends": [], "workloads": []})).unwrap();
+    decide(&decision, &spec, measured)
 }
 
 fn input<'a>(record: &'a DecisionRecord, name: &str) -> &'a DecisionInput {
@@ -115,8 +126,7 @@ fn a_trend_that_swings_says_how_many_segments_would_settle_it() {
                 }
             }
         }
-        let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
-        decide(&decision, &summary.measured)
+        decided_again(&summary.measured)
     };
     let record = about(24);
     says(&record, DecisionOutcome::Inconclusive, "interval");
@@ -152,8 +162,7 @@ fn an_index_that_came_to_rest_in_the_second_half_is_open_and_one_that_grows_on_i
                 }
             }
         }
-        let decision = serde_json::from_value(serde_json::json!({"rule": "SoakPlateau"})).unwrap();
-        decide(&decision, &summary.measured)
+        decided_again(&summary.measured)
     };
     let rests = |block: i32| read[usize::try_from(block.min(19)).unwrap()];
     let record = about(20, &rests);

@@ -1,14 +1,18 @@
 //! What a run asks of a Postgres server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bakeoff_crds::durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 
+use super::schema::{self, SchemaError};
 use super::{Connector, observe};
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::Observation;
 use crate::drivers::probe::{self, ProbeError};
+use crate::failure::Failure;
 use crate::store::StoreError;
 
 impl Driver for Connector {
@@ -68,5 +72,22 @@ impl Driver for Connector {
         _prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn claim<'a>(&'a self, run: &'a str) -> Answer<'a, Result<(), SchemaError>> {
+        Box::pin(schema::claim(self, run))
+    }
+
+    fn release<'a>(&'a self, run: &'a str) -> Answer<'a, Result<u64, SchemaError>> {
+        Box::pin(schema::release(self, run))
+    }
+
+    fn settings(&self) -> Answer<'_, Result<BTreeMap<String, String>, Failure>> {
+        Box::pin(async { observe::identity(&self.connect().await?).await })
+    }
+
+    fn durability(&self, settings: &BTreeMap<String, String>) -> Option<String> {
+        let setting = |name: &str| settings.get(name).map(String::as_str);
+        Some(durability::postgres(setting))
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::Figure;
 use serde::{Deserialize, Serialize};
 
 use super::sample::Sample;
@@ -55,7 +56,7 @@ impl Logged {
     /// The figures of a window. None where the log knows of no run and the views do: its form or its threshold was
     /// changed, or it is full, and its silence says nothing.
     #[must_use]
-    pub fn figures(&self, samples: &[Sample]) -> BTreeMap<String, f64> {
+    pub fn figures(&self, samples: &[Sample]) -> BTreeMap<Figure, f64> {
         let counted = match (samples.first(), samples.last()) {
             (Some(first), Some(last)) => last.autovacuums - first.autovacuums,
             _ => 0,
@@ -66,19 +67,19 @@ impl Logged {
         let most = |of: fn(&Vacuum) -> i64| self.runs.iter().map(of).max().unwrap_or(0) as f64;
         let elapsed: f64 = self.runs.iter().map(|run| run.elapsed_millis as f64).sum();
         let mut figures = BTreeMap::from([
-            ("autovacuumsLogged".to_owned(), self.runs.len() as f64),
-            ("autovacuumLoggedSeconds".to_owned(), elapsed / 1e3),
+            (Figure::AutovacuumsLogged, self.runs.len() as f64),
+            (Figure::AutovacuumLoggedSeconds, elapsed / 1e3),
             (
-                "autovacuumLongestSeconds".to_owned(),
+                Figure::AutovacuumLongestSeconds,
                 most(|run| run.elapsed_millis) / 1e3,
             ),
             (
-                "autovacuumDeadKept".to_owned(),
+                Figure::AutovacuumDeadKept,
                 most(|run| run.dead_not_removable),
             ),
         ]);
         if self.unread > 0 {
-            figures.insert("serverLogUnreadBytes".to_owned(), self.unread as f64);
+            figures.insert(Figure::ServerLogUnreadBytes, self.unread as f64);
         }
         figures
     }

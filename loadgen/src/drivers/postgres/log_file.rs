@@ -4,6 +4,7 @@
 //! servers do. No other is asked for more than that setting. Two sizes are asked for at the borders of the window and
 //! the stretch is read after it; what cannot be read is left out.
 
+use super::failure;
 use super::log::{self, Logged};
 use super::observe::Observer;
 use crate::instrument::clock;

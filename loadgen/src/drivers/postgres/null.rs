@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use self::answers::{Answer, BOOL, INT4, TEXT, answer};
+use crate::drivers::null_server;
 use crate::drivers::stall::Stall;
 
 /// Longer messages end the connection; a row of COPY is the longest that is expected.
@@ -37,25 +37,7 @@ pub async fn serve(
     stall: Stall,
     started: impl FnOnce(SocketAddr),
 ) -> std::io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
-    started(listener.local_addr()?);
-    loop {
-        let (stream, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, for example: others still need serving.
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        tokio::spawn(async move {
-            if let Err(error) = converse(stream, stall).await {
-                tracing::debug!(%error, "connection");
-            }
-        });
-    }
+    null_server::accept(listen, started, move |stream| converse(stream, stall)).await
 }
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(

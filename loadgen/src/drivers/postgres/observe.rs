@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::names;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
@@ -258,47 +259,56 @@ pub fn figures(
     after: &Inspection,
     fillfactor: u64,
     active: u64,
-) -> BTreeMap<String, f64> {
+) -> BTreeMap<Figure, f64> {
     let mut figures = BTreeMap::new();
-    let mut put = |name: &str, value: f64| {
+    let mut put = |figure: Figure, value: f64| {
         if value.is_finite() {
-            figures.insert(name.to_owned(), (value * 1e6).round() / 1e6);
+            figures.insert(figure, (value * 1e6).round() / 1e6);
         }
     };
     let active = active.max(1) as f64;
-    put("tableBloatPercent", after.bloat_percent(fillfactor));
-    put("indexLeafDensityPercent", after.leaf_density);
+    put(Figure::TableBloatPercent, after.bloat_percent(fillfactor));
+    put(Figure::IndexLeafDensityPercent, after.leaf_density);
     put(
-        "bytesPerActiveRun",
+        Figure::BytesPerActiveRun,
         (after.table_bytes + after.index_bytes) as f64 / active,
     );
-    put("tableBytes", after.table_bytes as f64);
-    put("indexBytes", after.index_bytes as f64);
+    put(Figure::TableBytes, after.table_bytes as f64);
+    put(Figure::IndexBytes, after.index_bytes as f64);
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         return figures;
     };
     let rise = |of: fn(&Sample) -> i64| (of(last) - of(first)) as f64;
     let updates = rise(|s| s.updates);
     if updates > 0.0 {
-        put("hotPercent", rise(|s| s.hot_updates) / updates * 100.0);
         put(
-            "newPagePercent",
+            Figure::HotPercent,
+            rise(|s| s.hot_updates) / updates * 100.0,
+        );
+        put(
+            Figure::NewPagePercent,
             rise(|s| s.new_page_updates) / updates * 100.0,
         );
-        put("walBytesPerUpdate", rise(|s| s.wal_bytes) / updates);
+        put(Figure::WalBytesPerUpdate, rise(|s| s.wal_bytes) / updates);
     }
-    put("turnovers", rise(|s| s.deletes) / active);
-    put("autovacuums", rise(|s| s.autovacuums));
-    put("checkpoints", rise(|s| s.checkpoints));
+    put(Figure::Turnovers, rise(|s| s.deletes) / active);
+    put(Figure::Autovacuums, rise(|s| s.autovacuums));
+    put(Figure::Checkpoints, rise(|s| s.checkpoints));
     let blocks = rise(|s| s.blocks_hit) + rise(|s| s.blocks_read);
     if blocks > 0.0 {
-        put("cacheHitPercent", rise(|s| s.blocks_hit) / blocks * 100.0);
+        put(
+            Figure::CacheHitPercent,
+            rise(|s| s.blocks_hit) / blocks * 100.0,
+        );
     }
     let peak = |of: fn(&Sample) -> i64| samples.iter().map(of).max().unwrap_or(0) as f64;
-    put("deadPeakPercent", peak(|s| s.dead_tuples) / active * 100.0);
-    put("lockWaitsPeak", peak(|s| s.lock_waits));
     put(
-        "oldestTransactionMillis",
+        Figure::DeadPeakPercent,
+        peak(|s| s.dead_tuples) / active * 100.0,
+    );
+    put(Figure::LockWaitsPeak, peak(|s| s.lock_waits));
+    put(
+        Figure::OldestTransactionMillis,
         peak(|s| s.oldest_transaction_millis),
     );
     let total = |s: &Sample| (s.table_bytes + s.index_bytes) as f64;
@@ -306,12 +316,12 @@ pub fn figures(
     // table grows once before it is steady.
     if let Some(middle) = samples.get(samples.len() / 2) {
         put(
-            "lateGrowthPercent",
+            Figure::LateGrowthPercent,
             (total(last) / total(middle).max(1.0) - 1.0) * 100.0,
         );
     }
     put(
-        "growthPercent",
+        Figure::GrowthPercent,
         (total(last) / total(first).max(1.0) - 1.0) * 100.0,
     );
     figures
@@ -366,13 +376,22 @@ mod tests {
         };
         let samples: Vec<Sample> = (0..=4).map(at).collect();
         let figures = figures(&samples, &Inspection::default(), 100, 1_000);
-        assert_eq!((figures["hotPercent"], figures["autovacuums"]), (90.0, 2.0));
-        assert_eq!(figures["deadPeakPercent"], 40.0);
         assert_eq!(
-            (figures["growthPercent"], figures["lateGrowthPercent"]),
+            (figures[&Figure::HotPercent], figures[&Figure::Autovacuums]),
+            (90.0, 2.0)
+        );
+        assert_eq!(figures[&Figure::DeadPeakPercent], 40.0);
+        assert_eq!(
+            (
+                figures[&Figure::GrowthPercent],
+                figures[&Figure::LateGrowthPercent]
+            ),
             (2.0, 0.0)
         );
-        assert!(!figures.contains_key("cacheHitPercent"), "nothing was read");
+        assert!(
+            !figures.contains_key(&Figure::CacheHitPercent),
+            "nothing was read"
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 
+use crate::drivers::null_server;
 use crate::drivers::stall::Stall;
 
 /// Serves until the process ends. `body` is the length of every object, in bytes; `objects` is how many
@@ -30,38 +30,20 @@ pub async fn serve(
     stall: Stall,
     started: impl FnOnce(SocketAddr),
 ) -> std::io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
-    started(listener.local_addr()?);
     let body = Bytes::from(vec![b'x'; body]);
-    loop {
-        let (stream, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, for example: others still need serving.
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
+    let converse = move |stream| {
         let body = body.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let body = body.clone();
-                async move {
-                    let response = answer(request, body, objects).await;
-                    stall.pass().await;
-                    response
-                }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "connection");
+        let service = service_fn(move |request| {
+            let body = body.clone();
+            async move {
+                let response = answer(request, body, objects).await;
+                stall.pass().await;
+                response
             }
         });
-    }
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service)
+    };
+    null_server::accept(listen, started, converse).await
 }
 
 async fn answer(

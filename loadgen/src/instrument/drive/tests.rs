@@ -35,14 +35,23 @@ impl Worker for Stalling {
             bytes: 0,
             queued: due.queued,
         };
-        self.recorder.borrow_mut().success("op", sample);
+        self.recorder
+            .borrow_mut()
+            .success(Operation::Operation, sample);
         true
     }
 }
 
 fn recorder(timing: &Timing, open: bool) -> Rc<RefCell<Recorder>> {
     let (start, end) = (timing.window_start, timing.window_end);
-    let recorder = Recorder::new(start, end, 0, open, &["op"], std::sync::Arc::default());
+    let recorder = Recorder::new(
+        start,
+        end,
+        0,
+        open,
+        &[Operation::Operation],
+        std::sync::Arc::default(),
+    );
     Rc::new(RefCell::new(recorder.unwrap()))
 }
 
@@ -80,7 +89,7 @@ fn run(workers: usize, open: bool, stall_at: u64) -> (Counts, Recorded, usize) {
         } else {
             Plan::Closed { clients: workers }
         };
-        let counts = drive(plan, timing, 1, "t", all, &recorder, "op")
+        let counts = drive(plan, timing, 1, "t", all, &recorder, Operation::Operation)
             .await
             .unwrap();
         (counts, recorded(recorder), connects.get())
@@ -97,7 +106,7 @@ fn a_stall_shows_in_the_response_time_though_one_worker_serves() {
         (1_000, 1_000),
         "{counts:?}"
     );
-    let op = &recorded.operations["op"];
+    let op = &recorded.operations["operation"];
     let response = decode(&op.response).unwrap().value_at_quantile(0.95);
     assert!(response > 40_000, "p95 of the response is {response} µs");
     // A clock that starts at the send sees the one that met the stall. A busy machine may hold up a few more, never as many
@@ -124,7 +133,7 @@ fn a_stall_at_the_end_of_the_window_loses_nothing() {
         (1_000, 1_000, 0),
         "{counts:?}"
     );
-    let response = decode(&recorded.operations["op"].response).unwrap();
+    let response = decode(&recorded.operations["operation"].response).unwrap();
     let p95 = response.value_at_quantile(0.95);
     assert!(p95 > 40_000, "p95 of the response is {p95} µs");
 }
@@ -137,7 +146,7 @@ fn a_closed_loop_accounts_for_what_it_sent() {
     // Once for each client before load begins: a connection that breaks later is opened again
     // within the next operation, on its clock.
     assert_eq!(connects, 4);
-    let op = &recorded.operations["op"];
+    let op = &recorded.operations["operation"];
     assert_eq!(op.response, op.service);
 }
 
@@ -168,16 +177,24 @@ fn unfinished_and_never_started_operations_are_counted() {
             max_in_flight: 3,
         };
         let workers = vec![Never, Never, Never];
-        let counts = drive(plan, timing, 1, "t", workers, &recorder, "op")
-            .await
-            .unwrap();
+        let counts = drive(
+            plan,
+            timing,
+            1,
+            "t",
+            workers,
+            &recorder,
+            Operation::Operation,
+        )
+        .await
+        .unwrap();
         assert_eq!(
             (counts.expected, counts.unfinished, counts.not_started),
             (10, 3, 7)
         );
         assert_eq!(counts.planned(), 10);
         // Censored at the end of the drain: they took at least that long.
-        let censored = &recorded(recorder).operations["op"].failures["censored"];
+        let censored = &recorded(recorder).operations["operation"].failures["censored"];
         let least = decode(&censored.response).unwrap().min();
         assert!(censored.count == 3 && least >= 150_000, "{least} µs");
     });
@@ -197,7 +214,7 @@ impl Worker for Instant {
             bytes: 0,
             queued: due.queued,
         };
-        self.0.borrow_mut().success("op", sample);
+        self.0.borrow_mut().success(Operation::Operation, sample);
         true
     }
 }
@@ -217,14 +234,21 @@ fn judged(pacer: Pacer, lag: i32, drain: u64) -> Vec<InvalidCode> {
         let recorder = recorder(&timing, true);
         let instants = Instants::new(1_000.0, Arrivals::Constant, 1, "t");
         let workers = (0..500).map(|_| Instant(recorder.clone())).collect();
-        let counts = drive_paced(Some(instants), pacer, timing, workers, &recorder, "op")
-            .await
-            .unwrap();
+        let counts = drive_paced(
+            Some(instants),
+            pacer,
+            timing,
+            workers,
+            &recorder,
+            Operation::Operation,
+        )
+        .await
+        .unwrap();
         let part = Part {
             counts,
             recorded: recorded(recorder),
             window: (timing.window_start, timing.window_end),
-            planned_kind: "op",
+            planned_kind: Operation::Operation.as_str(),
             open_loop: true,
             ..Part::default()
         };

@@ -14,6 +14,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{
     EncodedHistogram, FailureRecord, HISTOGRAM_HIGH_MICROS, OperationRecord, SecondPoint,
 };
@@ -22,9 +23,11 @@ use hdrhistogram::Histogram;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::SECOND;
 pub use codec::{RecordError, decode, encode, histogram};
+pub use operation::Operation;
 use seconds::Seconds;
 
 mod codec;
+mod operation;
 mod seconds;
 
 /// One finished operation.
@@ -106,9 +109,11 @@ pub struct Recorder {
     window_start: u64,
     window_end: u64,
     kinds: Vec<Kind>,
+    /// Where the kind of an operation stands in `kinds`.
+    places: [Option<usize>; Operation::COUNT],
     seconds: Seconds,
     live_counts: Arc<LiveCounts>,
-    counters: BTreeMap<&'static str, i64>,
+    counters: BTreeMap<Counter, i64>,
     early: u64,
     failure: Option<RecordError>,
 }
@@ -123,7 +128,7 @@ pub struct Recorded {
     /// The HDR V2 interval log, one line per kind and second, tagged with the kind.
     pub intervals: Vec<u8>,
     /// The workload's counts.
-    pub counters: BTreeMap<String, i64>,
+    pub counters: BTreeMap<Counter, i64>,
     /// The kind of operation whose seconds make the series.
     pub series_kind: &'static str,
     /// Operations that were sent before they were due.
@@ -147,20 +152,23 @@ impl Recorder {
         end: u64,
         start_wall: u64,
         open_loop: bool,
-        kinds: &[&'static str],
+        kinds: &[Operation],
         live_counts: Arc<LiveCounts>,
     ) -> Result<Self, RecordError> {
+        let names: Vec<&'static str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let mut recorder = Self {
             window_start: start,
             window_end: end,
             kinds: Vec::with_capacity(kinds.len()),
-            seconds: Seconds::new(kinds, start_wall)?,
+            places: [None; Operation::COUNT],
+            seconds: Seconds::new(&names, start_wall)?,
             live_counts,
             counters: BTreeMap::new(),
             early: 0,
             failure: None,
         };
-        for name in kinds {
+        for (place, kind) in kinds.iter().enumerate() {
+            recorder.places[*kind as usize] = Some(place);
             let open = if open_loop {
                 Some(Open {
                     service: histogram()?,
@@ -172,7 +180,7 @@ impl Recorder {
                 None
             };
             recorder.kinds.push(Kind {
-                name,
+                name: kind.as_str(),
                 response: histogram()?,
                 open,
                 count: 0,
@@ -194,15 +202,15 @@ impl Recorder {
         usize::try_from((planned - self.window_start) / SECOND).unwrap_or(usize::MAX)
     }
 
-    /// Adds to a named count, when the operation planned at this instant is in the window.
-    pub fn count(&mut self, name: &'static str, planned: u64, by: u64) {
+    /// Adds to a count, when the operation planned at this instant is in the window.
+    pub fn count(&mut self, counter: Counter, planned: u64, by: u64) {
         if self.in_window(planned) {
-            *self.counters.entry(name).or_default() += i64::try_from(by).unwrap_or(i64::MAX);
+            *self.counters.entry(counter).or_default() += i64::try_from(by).unwrap_or(i64::MAX);
         }
     }
 
     /// Records an operation that ended well. One outside the window is ignored.
-    pub fn success(&mut self, kind: &'static str, sample: Sample) {
+    pub fn success(&mut self, kind: Operation, sample: Sample) {
         self.live_counts.ended(true);
         if !self.in_window(sample.member) {
             return;
@@ -211,7 +219,7 @@ impl Recorder {
         self.early += u64::from(sample.sent < sample.planned);
         let second = self.second(sample.member);
         let response = micros(sample.planned, sample.ended);
-        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else {
+        let Some(position) = self.places[kind as usize] else {
             return;
         };
         let entry = &mut self.kinds[position];
@@ -239,7 +247,7 @@ impl Recorder {
     /// recorded as what it took, which is at least its limit.
     pub fn failure(
         &mut self,
-        kind: &'static str,
+        kind: Operation,
         member: u64,
         planned: u64,
         ended: u64,
@@ -251,7 +259,7 @@ impl Recorder {
         }
         let second = self.second(member);
         let response = micros(planned, ended);
-        let Some(position) = self.kinds.iter().position(|known| known.name == kind) else {
+        let Some(position) = self.places[kind as usize] else {
             return;
         };
         let entry = &mut self.kinds[position];
@@ -282,10 +290,9 @@ impl Recorder {
 
     /// Operations of a kind that ended so far in the window: well, and otherwise.
     #[must_use]
-    pub fn ended(&self, kind: &str) -> (u64, u64) {
-        self.kinds
-            .iter()
-            .find(|known| known.name == kind)
+    pub fn ended(&self, kind: Operation) -> (u64, u64) {
+        self.places[kind as usize]
+            .map(|place| &self.kinds[place])
             .map_or((0, 0), |known| {
                 (
                     known.count,
@@ -356,11 +363,7 @@ impl Recorder {
             intervals,
             series_kind,
             early: self.early,
-            counters: self
-                .counters
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
+            counters: self.counters,
         })
     }
 }
@@ -369,6 +372,8 @@ impl Recorder {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const PUT: Operation = Operation::Put;
 
     fn sample(planned: u64, sent: u64, ended: u64) -> Sample {
         Sample {
@@ -384,19 +389,19 @@ mod tests {
     #[test]
     fn membership_is_by_plan_and_failures_stand_apart() {
         let mut recorder =
-            Recorder::new(SECOND, 3 * SECOND, 0, true, &["put"], Arc::default()).unwrap();
-        recorder.success("put", sample(SECOND - 1, SECOND, SECOND + 5));
-        recorder.success("put", sample(SECOND, SECOND + 2_000, SECOND + 102_000));
-        recorder.success("put", sample(3 * SECOND - 1, 3 * SECOND, 9 * SECOND));
-        recorder.success("put", sample(3 * SECOND, 3 * SECOND, 4 * SECOND));
+            Recorder::new(SECOND, 3 * SECOND, 0, true, &[PUT], Arc::default()).unwrap();
+        recorder.success(PUT, sample(SECOND - 1, SECOND, SECOND + 5));
+        recorder.success(PUT, sample(SECOND, SECOND + 2_000, SECOND + 102_000));
+        recorder.success(PUT, sample(3 * SECOND - 1, 3 * SECOND, 9 * SECOND));
+        recorder.success(PUT, sample(3 * SECOND, 3 * SECOND, 4 * SECOND));
         recorder.failure(
-            "put",
+            PUT,
             SECOND,
             SECOND,
             2 * SECOND,
             &Failure::new(FailureClass::Timeout, "slow"),
         );
-        assert_eq!(recorder.ended("put"), (2, 1));
+        assert_eq!(recorder.ended(PUT), (2, 1));
         let recorded = recorder.finish().unwrap();
         let put = &recorded.operations["put"];
         assert_eq!((put.count, put.bytes), (2, 20));
@@ -427,16 +432,16 @@ mod tests {
     #[test]
     fn memory_is_bounded_by_live_seconds_and_nothing_is_lost() {
         let mut recorder =
-            Recorder::new(0, 100 * SECOND, 0, false, &["put"], Arc::default()).unwrap();
+            Recorder::new(0, 100 * SECOND, 0, false, &[PUT], Arc::default()).unwrap();
         for second in 0..100 {
             recorder.success(
-                "put",
+                PUT,
                 sample(second * SECOND, second * SECOND, second * SECOND + 50_000),
             );
             assert!(recorder.seconds.is_bounded());
         }
         // Too late for its second's histogram, but counted everywhere else.
-        recorder.success("put", sample(0, 0, SECOND));
+        recorder.success(PUT, sample(0, 0, SECOND));
         let recorded = recorder.finish().unwrap();
         assert_eq!(recorded.series[0].completed, 2);
         assert_eq!(
@@ -452,8 +457,8 @@ mod tests {
 
     #[test]
     fn a_latency_beyond_an_hour_is_counted_as_overflow() {
-        let mut recorder = Recorder::new(0, SECOND, 0, false, &["put"], Arc::default()).unwrap();
-        recorder.success("put", sample(0, 0, 4_000 * SECOND));
+        let mut recorder = Recorder::new(0, SECOND, 0, false, &[PUT], Arc::default()).unwrap();
+        recorder.success(PUT, sample(0, 0, 4_000 * SECOND));
         assert_eq!(recorder.finish().unwrap().operations["put"].overflow, 1);
     }
 

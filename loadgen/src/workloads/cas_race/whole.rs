@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::spec::CasRace;
 
 use super::journal::{compressed, generator_of};
@@ -132,10 +133,10 @@ pub async fn conclude(
     Ok(Conclusion {
         checks: report.checks,
         counters: BTreeMap::from([
-            ("contendedSteps".to_owned(), count(report.contended_steps)),
-            ("steps".to_owned(), count(report.steps)),
-            ("lostRaces".to_owned(), count(report.lost_races)),
-            ("unknownOutcomes".to_owned(), count(report.unknown_outcomes)),
+            (Counter::ContendedSteps, count(report.contended_steps)),
+            (Counter::Steps, count(report.steps)),
+            (Counter::LostRaces, count(report.lost_races)),
+            (Counter::UnknownOutcomes, count(report.unknown_outcomes)),
         ]),
         artefacts: vec![RawFile {
             name: layout::HISTORY,

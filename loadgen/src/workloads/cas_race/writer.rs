@@ -18,7 +18,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
-use crate::instrument::record::{Recorder, Sample};
+use crate::instrument::record::{Operation, Recorder, Sample};
 
 /// A writer is paused once in so many nanoseconds on average.
 const BETWEEN_PAUSES: f64 = 5.0 * SECOND as f64;
@@ -214,7 +214,7 @@ impl Racer {
         }
     }
 
-    fn record(&self, kind: &'static str, member: u64, span: Span) {
+    fn record(&self, kind: Operation, member: u64, span: Span) {
         let sample = Sample {
             member,
             planned: span.invoke,

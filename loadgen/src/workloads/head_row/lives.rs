@@ -1,10 +1,11 @@
 //! Which runs there are, who owns which, and what comes next. (Pure.)
 
+use crate::instrument::record::Operation;
 use bakeoff_crds::rng::SplitMix64;
 
-pub(in crate::workloads) const CREATE: &str = "create";
-pub(in crate::workloads) const TRANSITION: &str = "transition";
-pub(in crate::workloads) const COMPLETE: &str = "complete";
+pub(in crate::workloads) const CREATE: Operation = Operation::Create;
+pub(in crate::workloads) const TRANSITION: Operation = Operation::Transition;
+pub(in crate::workloads) const COMPLETE: Operation = Operation::Complete;
 
 /// An open run of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,7 @@ pub(in crate::workloads) enum Step {
 }
 
 impl Step {
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> Operation {
         match self {
             Self::Create(_) => CREATE,
             Self::Transition(_) => TRANSITION,

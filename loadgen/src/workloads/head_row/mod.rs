@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
@@ -123,8 +124,7 @@ async fn run(
     if let Some((observer, rate)) = &observer {
         let after = observer.inspect().await?;
         part.figures = watched.figures(&after, fillfactor, population.active);
-        part.figures
-            .insert(table::LOAD_ROWS_PER_SECOND.to_owned(), *rate);
+        part.figures.insert(Figure::LoadRowsPerSecond, *rate);
     }
     Ok(part)
 }
@@ -156,7 +156,7 @@ impl Watched {
         after: &Inspection,
         fillfactor: u64,
         active: u64,
-    ) -> BTreeMap<String, f64> {
+    ) -> BTreeMap<Figure, f64> {
         let mut figures = observe::figures(&self.samples, after, fillfactor, active);
         let logged = self.logged.as_ref();
         figures.extend(logged.map_or_else(BTreeMap::new, |logged| logged.figures(&self.samples)));

@@ -3,10 +3,11 @@
 use bakeoff_crds::rng::SplitMix64;
 use tokio_postgres::types::Type;
 
-use super::lives::{Lives, Step};
+use super::lives::{COMPLETE, CREATE, Lives, Step, TRANSITION};
 use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::wire::{Value, Wire};
 use crate::failure::{Failure, FailureClass};
+use crate::instrument::record::Operation;
 use crate::workloads::mover::{self, RunMover};
 
 const CREATE_SQL: &str = "INSERT INTO bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) \
@@ -54,11 +55,12 @@ impl mover::Statements for Statements {
         }
         self.open = None;
         let mut open = self.connector.wire().await?;
-        open.prepare(CREATE, CREATE_SQL, &[Type::INT8, Type::BYTEA])
+        open.prepare(CREATE.as_str(), CREATE_SQL, &[Type::INT8, Type::BYTEA])
             .await?;
         let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
-        open.prepare(TRANSITION, TRANSITION_SQL, &types).await?;
-        open.prepare(COMPLETE, COMPLETE_SQL, &[Type::INT8, Type::INT4])
+        open.prepare(TRANSITION.as_str(), TRANSITION_SQL, &types)
+            .await?;
+        open.prepare(COMPLETE.as_str(), COMPLETE_SQL, &[Type::INT8, Type::INT4])
             .await?;
         self.open = Some(open);
         Ok(())
@@ -80,8 +82,11 @@ impl mover::Statements for Statements {
             Step::Transition(_) => &[id, seq, Value::Int2(state), payload],
             Step::Complete(_) => &[id, seq],
         };
-        match tokio::time::timeout(self.connector.timeout(), open.execute(step.kind(), values))
-            .await
+        match tokio::time::timeout(
+            self.connector.timeout(),
+            open.execute(step.kind().as_str(), values),
+        )
+        .await
         {
             Ok(result) => result,
             Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
@@ -92,7 +97,7 @@ impl mover::Statements for Statements {
         self.open = None;
     }
 
-    fn kinds(&self, step: Step, _planned: u64) -> (&'static str, Option<&'static str>) {
+    fn kinds(&self, step: Step, _planned: u64) -> (Operation, Option<Operation>) {
         (step.kind(), None)
     }
 

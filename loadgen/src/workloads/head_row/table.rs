@@ -10,9 +10,6 @@ use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::workloads::rows;
 
-/// The figure of a loading: rows a second.
-pub(in crate::workloads) const LOAD_ROWS_PER_SECOND: &str = "loadRowsPerSecond";
-
 /// Makes the table anew and loads the population by binary COPY; answers the rows a second of the COPY alone.
 pub(in crate::workloads) async fn load(
     client: &Client,

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::rc::Rc;
 
 use bakeoff_analysis::vocabulary;
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
@@ -38,6 +39,7 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Timing;
+use crate::instrument::record::Operation;
 use crate::store::layout;
 
 /// The middle phase lasts at least so long, or a quarter of a shorter window: a p99 of the few inserts
@@ -45,7 +47,7 @@ use crate::store::layout;
 const LEAST_DURING: u64 = 5 * SECOND;
 
 /// The kinds of operations: the planned one, two statements, and inserts by their phase.
-const KINDS: [&str; 6] = [
+const KINDS: [Operation; 6] = [
     OPERATION, INSERT, TRANSITION, PHASES[0], PHASES[1], PHASES[2],
 ];
 
@@ -193,11 +195,11 @@ async fn run(
     let inserts = part
         .recorded
         .operations
-        .get(during)
+        .get(during.as_str())
         .map_or(0, |operation| operation.count);
     let action_millis = since(part.window.0, acted.done.began);
     let mut figures = figures(method, &acted, &before, &after);
-    figures.insert("insertsDuring".to_owned(), inserts as f64);
+    figures.insert(Figure::InsertsDuring, inserts as f64);
     figures.extend(vacuuming(&samples, action_millis));
     part.checks = vec![missed.take().into_check(), failed(&acted.done)];
     part.checks.extend(kept);
@@ -248,42 +250,48 @@ fn figures(
     acted: &Acted,
     before: &Look,
     after: &Look,
-) -> BTreeMap<String, f64> {
+) -> BTreeMap<Figure, f64> {
     let Acted { done, locks } = acted;
     let mut figures = BTreeMap::new();
-    let mut put = |name: &str, value: f64| {
+    let mut put = |figure: Figure, value: f64| {
         if value.is_finite() {
-            figures.insert(name.to_owned(), (value * 1e6).round() / 1e6);
+            figures.insert(figure, (value * 1e6).round() / 1e6);
         }
     };
     let millis = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-    put("reclaimComplete", f64::from(u8::from(done.complete)));
+    put(Figure::ReclaimComplete, f64::from(u8::from(done.complete)));
     // Of one that was given up: at least so long.
     put(
-        "reclaimMilliseconds",
+        Figure::ReclaimMilliseconds,
         millis(done.ended.saturating_sub(done.began)),
     );
     let each = |nanoseconds: u64, rows: u64| nanoseconds as f64 / 1e3 / rows.max(1) as f64;
     match method {
         RetentionMethod::DropPartition => {
-            put("rowsMoved", done.moved as f64);
+            put(Figure::RowsMoved, done.moved as f64);
             if done.moved > 0 {
-                put("microsecondsPerRowMoved", each(done.moving, done.moved));
+                put(
+                    Figure::MicrosecondsPerRowMoved,
+                    each(done.moving, done.moved),
+                );
             }
             if let Some(nanoseconds) = done.detaching {
-                put("detachMilliseconds", millis(nanoseconds));
-                put("detachFinalized", f64::from(u8::from(done.finalized)));
+                put(Figure::DetachMilliseconds, millis(nanoseconds));
+                put(Figure::DetachFinalized, f64::from(u8::from(done.finalized)));
             }
             if let Some(nanoseconds) = done.dropping {
-                put("dropMilliseconds", millis(nanoseconds));
+                put(Figure::DropMilliseconds, millis(nanoseconds));
             }
         }
         RetentionMethod::BulkDelete => {
-            put("rowsDeleted", done.deleted as f64);
+            put(Figure::RowsDeleted, done.deleted as f64);
             if let Some(nanoseconds) = done.deleting {
-                put("deleteMilliseconds", millis(nanoseconds));
-                put("microsecondsPerRowDeleted", each(nanoseconds, done.deleted));
-                put("deleteStatements", done.statements as f64);
+                put(Figure::DeleteMilliseconds, millis(nanoseconds));
+                put(
+                    Figure::MicrosecondsPerRowDeleted,
+                    each(nanoseconds, done.deleted),
+                );
+                put(Figure::DeleteStatements, done.statements as f64);
             }
         }
     }
@@ -294,31 +302,34 @@ fn figures(
         RetentionMethod::BulkDelete => (true, ""),
     };
     put(
-        "strongestLock",
+        Figure::StrongestLock,
         f64::from(locks.strongest(with_autovacuum, except)),
     );
     put(
-        "longestLockWaitMilliseconds",
+        Figure::LongestLockWaitMilliseconds,
         locks.longest_wait_of_others(),
     );
-    put("actionLockWaitMilliseconds", locks.longest_wait_of_action());
-    put("lockLooks", locks.looks() as f64);
-    let returned = (done.bytes.0 - done.bytes.1).max(0) as f64;
-    put("bytesReturned", returned);
     put(
-        "bytesReclaimed",
+        Figure::ActionLockWaitMilliseconds,
+        locks.longest_wait_of_action(),
+    );
+    put(Figure::LockLooks, locks.looks() as f64);
+    let returned = (done.bytes.0 - done.bytes.1).max(0) as f64;
+    put(Figure::BytesReturned, returned);
+    put(
+        Figure::BytesReclaimed,
         returned + (after.free_bytes - before.free_bytes).max(0) as f64,
     );
-    put("tableBloatPercent", after.bloat_percent());
-    put("indexLeafDensityPercent", after.leaf_density);
-    put("tableBytes", after.table_bytes as f64);
-    put("indexBytes", after.index_bytes as f64);
+    put(Figure::TableBloatPercent, after.bloat_percent());
+    put(Figure::IndexLeafDensityPercent, after.leaf_density);
+    put(Figure::TableBytes, after.table_bytes as f64);
+    put(Figure::IndexBytes, after.index_bytes as f64);
     figures
 }
 
 /// How autovacuum and the server did over the window, `action_millis` after its opening being when
 /// retention began. (Pure.)
-fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<String, f64> {
+fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<Figure, f64> {
     let mut figures = BTreeMap::new();
     let share = |of: &mut dyn Iterator<Item = &Sample>| {
         let (all, busy) = of.fold((0_u32, 0_u32), |(all, busy), sample| {
@@ -329,7 +340,7 @@ fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<String, f64> {
     let before = share(&mut samples.iter().filter(|s| s.at_millis < action_millis));
     let after = share(&mut samples.iter().filter(|s| s.at_millis >= action_millis));
     if let (Some(before), Some(after)) = (before, after) {
-        figures.insert("vacuumingRisePercent".to_owned(), after - before);
+        figures.insert(Figure::VacuumingRisePercent, after - before);
     }
     // Counts of a partition go with it, so only the rises count.
     let rises = |of: fn(&Sample) -> i64| {
@@ -338,13 +349,10 @@ fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<String, f64> {
             .map(|pair| (of(&pair[1]) - of(&pair[0])).max(0))
             .sum::<i64>() as f64
     };
-    figures.insert("autovacuums".to_owned(), rises(|s| s.autovacuums));
-    figures.insert("checkpoints".to_owned(), rises(|s| s.checkpoints));
+    figures.insert(Figure::Autovacuums, rises(|s| s.autovacuums));
+    figures.insert(Figure::Checkpoints, rises(|s| s.checkpoints));
     let oldest = samples.iter().map(|s| s.oldest_transaction_millis).max();
-    figures.insert(
-        "oldestTransactionMillis".to_owned(),
-        oldest.unwrap_or(0) as f64,
-    );
+    figures.insert(Figure::OldestTransactionMillis, oldest.unwrap_or(0) as f64);
     figures
 }
 
@@ -375,18 +383,21 @@ mod tests {
         };
         let drop = RetentionMethod::DropPartition;
         let of = figures(drop, &acted, &look(9_000, 100), &look(6_000, 600));
-        assert_eq!(of["reclaimMilliseconds"], 250.0);
-        assert_eq!(of["microsecondsPerRowMoved"], 20.0);
+        assert_eq!(of[&Figure::ReclaimMilliseconds], 250.0);
+        assert_eq!(of[&Figure::MicrosecondsPerRowMoved], 20.0);
         assert_eq!(
-            (of["detachMilliseconds"], of["dropMilliseconds"]),
+            (
+                of[&Figure::DetachMilliseconds],
+                of[&Figure::DropMilliseconds]
+            ),
             (30.0, 40.0)
         );
         assert_eq!(
-            (of["bytesReturned"], of["bytesReclaimed"]),
+            (of[&Figure::BytesReturned], of[&Figure::BytesReclaimed]),
             (3_000.0, 3_500.0)
         );
-        assert_eq!(of["tableBloatPercent"], 10.0);
-        assert!(!of.contains_key("rowsDeleted"));
+        assert_eq!(of[&Figure::TableBloatPercent], 10.0);
+        assert!(!of.contains_key(&Figure::RowsDeleted));
     }
 
     #[test]
@@ -405,8 +416,8 @@ mod tests {
             at(4, true, 4),
         ];
         let figures = vacuuming(&samples, 2_000);
-        assert_eq!(figures["vacuumingRisePercent"], 50.0);
-        assert_eq!(figures["autovacuums"], 3.0);
-        assert!(!vacuuming(&[], 0).contains_key("vacuumingRisePercent"));
+        assert_eq!(figures[&Figure::VacuumingRisePercent], 50.0);
+        assert_eq!(figures[&Figure::Autovacuums], 3.0);
+        assert!(!vacuuming(&[], 0).contains_key(&Figure::VacuumingRisePercent));
     }
 }

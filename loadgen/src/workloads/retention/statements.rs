@@ -13,12 +13,17 @@ use super::table::instant;
 use crate::drivers::postgres::{Connector, failure};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
+use crate::instrument::record::Operation;
 use crate::workloads::mover::{self, RunMover};
 
-pub(super) const INSERT: &str = "insert";
-pub(super) const TRANSITION: &str = "transition";
+pub(super) const INSERT: Operation = Operation::Insert;
+pub(super) const TRANSITION: Operation = Operation::Transition;
 /// Inserts by when they were due: before retention began, while it went on, and later.
-pub(super) const PHASES: [&str; 3] = ["insertBefore", "insertDuring", "insertAfter"];
+pub(super) const PHASES: [Operation; 3] = [
+    Operation::InsertBefore,
+    Operation::InsertDuring,
+    Operation::InsertAfter,
+];
 
 const INSERT_SQL: &str = "INSERT INTO bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) \
     VALUES ($1, 0, 0, $2, now(), $3)";
@@ -51,7 +56,7 @@ pub(super) struct Phases {
 impl Phases {
     /// The phase of an insert that was due at this instant and has ended by now. By the plan, so that a
     /// stall does not choose its own members.
-    pub fn of(&self, planned: u64) -> &'static str {
+    pub fn of(&self, planned: u64) -> Operation {
         let [before, during, after] = PHASES;
         let end = self.end.get();
         if planned < self.start {
@@ -191,7 +196,7 @@ impl mover::Statements for Statements {
         self.open = None;
     }
 
-    fn kinds(&self, step: Step, planned: u64) -> (&'static str, Option<&'static str>) {
+    fn kinds(&self, step: Step, planned: u64) -> (Operation, Option<Operation>) {
         match step {
             Step::Insert(_) => (INSERT, Some(self.phases.of(planned))),
             Step::Transition(_) => (TRANSITION, None),
@@ -214,18 +219,22 @@ mod tests {
             end: Cell::new(0),
             least: 50,
         };
-        assert_eq!(phases.of(99), "insertBefore");
-        assert_eq!(phases.of(100), "insertDuring");
-        assert_eq!(phases.of(900), "insertDuring", "the end is not known yet");
+        assert_eq!(phases.of(99), Operation::InsertBefore);
+        assert_eq!(phases.of(100), Operation::InsertDuring);
+        assert_eq!(
+            phases.of(900),
+            Operation::InsertDuring,
+            "the end is not known yet"
+        );
         phases.end.set(110);
         assert_eq!(
             (phases.of(149), phases.of(150)),
-            ("insertDuring", "insertAfter")
+            (Operation::InsertDuring, Operation::InsertAfter)
         );
         phases.end.set(300);
         assert_eq!(
             (phases.of(299), phases.of(300)),
-            ("insertDuring", "insertAfter")
+            (Operation::InsertDuring, Operation::InsertAfter)
         );
     }
 }

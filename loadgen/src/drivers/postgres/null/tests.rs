@@ -5,6 +5,7 @@ use crate::failure::FailureClass;
 use crate::store::layout;
 use crate::testing::{self, local};
 use crate::workloads::Part;
+use bakeoff_crds::figure::Figure;
 
 /// A connector to a server of its own, which never stalls.
 fn null() -> Connector {
@@ -84,7 +85,7 @@ fn a_segment_of_a_soak_passes() {
             "table": {"autovacuum_vacuum_scale_factor": "0.01"}}]}}));
     assert!(part.counts.completed > 100, "{:?}", part.counts);
     assert_eq!(part.checks[0].violations, 0);
-    assert!(part.figures.contains_key("tableAgeHours"));
+    assert!(part.figures.contains_key(&Figure::TableAgeHours));
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! A local folder as results store.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// How the name of a file ends that is still being written. One that a crash left is listed by nobody and written over
+/// by the next attempt at it.
+const PARTIAL: &str = "partial";
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    |source| StoreError::File { path, source }
+}
+
+pub(super) fn ensure(folder: &Path) -> Result<(), StoreError> {
+    create_folders(folder).map_err(failed(folder))
+}
+
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    write(&path, bytes).map_err(failed(&path))
+}
+
+pub(super) fn get(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let path = folder.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StoreError::File { path, source }),
+    }
+}
+
+pub(super) fn list(folder: &Path, below: &str) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    let mut open: Vec<PathBuf> = vec![folder.join(below)];
+    while let Some(current) = open.pop() {
+        let entries = match std::fs::read_dir(&current) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(source) => {
+                return Err(StoreError::File {
+                    path: current,
+                    source,
+                });
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == PARTIAL) {
+                continue;
+            } else if let Ok(name) = path.strip_prefix(folder) {
+                names.push(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Writes a file beside its place, and puts it there once the disk has it.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folders(folder)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".");
+    beside.push(PARTIAL);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    // The name is on the disk only once the folder is.
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder and those above it, each of them on the disk.
+fn create_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = match folder.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create_folders(above)?;
+    match std::fs::create_dir(folder) {
+        // Another generator was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    File::open(above)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+
+    #[test]
+    fn a_folder_keeps_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::Folder(folder.path().join("run"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            store.ensure().await.unwrap();
+            store
+                .put("trials/a/1/trial.json", b"{}".to_vec())
+                .await
+                .unwrap();
+            store.put("manifest.json", b"x".to_vec()).await.unwrap();
+            assert_eq!(
+                store.get("manifest.json").await.unwrap(),
+                Some(b"x".to_vec())
+            );
+            assert_eq!(store.get("none").await.unwrap(), None);
+            assert_eq!(
+                store.list("").await.unwrap(),
+                ["manifest.json", "trials/a/1/trial.json"]
+            );
+            assert_eq!(
+                store.list("trials/").await.unwrap(),
+                ["trials/a/1/trial.json"]
+            );
+        });
+    }
+
+    /// What a crash in the midst of a write leaves is no file of the run, whatever is written beside it.
+    #[test]
+    fn a_write_that_was_cut_off_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::Folder(folder.path().to_owned());
+        std::fs::create_dir_all(folder.path().join("trials/a/1")).unwrap();
+        std::fs::write(folder.path().join("trials/a/1/trial.json.partial"), "{").unwrap();
+        crate::testing::local(async {
+            for name in ["trials/a/1/trial.json", "trials/a/1/trial.hlog"] {
+                assert_eq!(store.get(name).await.unwrap(), None);
+                store.put(name, name.as_bytes().to_vec()).await.unwrap();
+            }
+            std::fs::write(folder.path().join("trials/a/1/part.json.partial"), "{").unwrap();
+            assert_eq!(
+                store.list("").await.unwrap(),
+                ["trials/a/1/trial.hlog", "trials/a/1/trial.json"]
+            );
+        });
+        // Two files whose names differ in their ends alone are written beside each other.
+        let written = std::fs::read_to_string(folder.path().join("trials/a/1/trial.json"));
+        assert_eq!(written.unwrap(), "trials/a/1/trial.json");
+    }
+}
