@@ -5,15 +5,17 @@
 pub struct Observation {
     /// When it started, seconds since the epoch.
     pub start_seconds: f64,
+    /// By how much two looks at one process may differ in that, seconds.
+    pub start_error_seconds: f64,
     /// CPU time so far, seconds.
     pub cpu_seconds: f64,
     /// Resident memory, bytes.
     pub resident_bytes: f64,
 }
 
-/// Whether another process answers than before. The start time of Linux processes is read from
-/// clock ticks, so it is the same to the hundredth of a second; MinIO rounds to whole seconds.
+/// Whether another process answers than before.
 #[must_use]
 pub fn restarted(before: &Observation, after: &Observation) -> bool {
-    (before.start_seconds - after.start_seconds).abs() > 1.0
+    (before.start_seconds - after.start_seconds).abs()
+        > before.start_error_seconds.max(after.start_error_seconds)
 }

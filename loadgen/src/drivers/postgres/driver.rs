@@ -30,6 +30,8 @@ impl Driver for Connector {
             let start_seconds = observe::started(&client).await.ok()?;
             Some(Observation {
                 start_seconds,
+                // It keeps the instant, to the microsecond; a floating-point number of seconds does not.
+                start_error_seconds: 0.001,
                 cpu_seconds: 0.0,
                 resident_bytes: 0.0,
             })

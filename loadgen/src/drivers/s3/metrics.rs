@@ -44,6 +44,8 @@ fn value(text: &str, names: &[&str]) -> Option<f64> {
 pub fn parse(text: &str) -> Option<Observation> {
     Some(Observation {
         start_seconds: value(text, &START)?,
+        // The start of Linux processes is read from clock ticks; MinIO rounds it to whole seconds.
+        start_error_seconds: 1.0,
         cpu_seconds: value(text, &CPU).unwrap_or(0.0),
         resident_bytes: value(text, &RESIDENT).unwrap_or(0.0),
     })
