@@ -16,9 +16,9 @@ mod version;
 mod workload;
 
 pub use backend::{
-    Backend, BackendKind, BackendSpec, BackendTraits, External, MinioBackend, Origin,
-    PostgresBackend, PostgresUrlBackend, Product, Release, S3Backend, SeaweedfsBackend,
-    SecretKeyRef, SecretRef, SettingValue,
+    Backend, BackendKind, BackendSpec, BackendTraits, External, HARMLESS_TEXT, MinioBackend,
+    Origin, PostgresBackend, PostgresUrlBackend, Product, REFUSED_SETTINGS, Release, S3Backend,
+    SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
 };
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};

@@ -214,6 +214,24 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "settings: addresses, files, logs",
         ),
         (
+            "setting that runs a command",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"archive_command": "id > /tmp/x"}}}]),
+            "libraries and commands are not for a spec",
+        ),
+        (
+            "setting that loads a library",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"session_preload_libraries": "x"}}}]),
+            "libraries and commands are not for a spec",
+        ),
+        (
+            "setting that has the generators read a file",
+            "/spec/backends",
+            json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"bakeoff.server_log": "/etc/passwd"}}}]),
+            "libraries and commands are not for a spec",
+        ),
+        (
             "setting that is no name",
             "/spec/backends",
             json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"Work Mem": "1"}}}]),

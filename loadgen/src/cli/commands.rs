@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credentials::Credentials;
+use crate::drivers::address;
 use crate::drivers::postgres::null as null_postgres;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
@@ -140,7 +141,7 @@ pub fn calibrate(directory: &Path) -> Ended {
 
 /// The store at a folder or an s3:// address.
 pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
-    let Some(address) = results.strip_prefix("s3://") else {
+    let Some(place) = results.strip_prefix("s3://") else {
         let folder = PathBuf::from(results.strip_prefix("file://").unwrap_or(results));
         if !folder.is_dir() {
             return Err(Failed::new(
@@ -151,7 +152,11 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         }
         return Ok(Store::Folder(folder));
     };
-    let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
+    if address::holds_secret(&args.endpoint) || address::holds_secret(results) {
+        let message = "an address holds no user and no password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        return Err(Failed::new("EndpointInvalid", message, false));
+    }
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| {
             Failed::new(

@@ -6,13 +6,15 @@ use std::path::Path;
 use bakeoff_analysis::index::{self, Index};
 
 use super::{Ended, Failed, StoreArgs, UNVERIFIED, commands};
-use crate::store::Store;
 use crate::store::layout::INDEX;
+use crate::store::{Store, StoreError};
 
 /// What was copied, and what is not as the index has it. Only what the index lists, as it lists it, is copied.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Fetched {
     copied: usize,
+    /// Names that lead out of the folder: nothing was copied from there.
+    outside: Vec<String>,
     /// Absent where the store has none: then everything is copied and nothing verified.
     verified: Option<Differences>,
 }
@@ -42,11 +44,24 @@ impl Differences {
 
 impl Fetched {
     fn is_whole(&self) -> bool {
-        self.verified.as_ref() == Some(&Differences::default())
+        self.outside.is_empty() && self.verified.as_ref() == Some(&Differences::default())
+    }
+
+    /// Copies a file, unless its name leads out of the folder.
+    async fn keep(&mut self, to: &Store, name: String, bytes: Vec<u8>) -> Result<(), Failed> {
+        match to.put(&name, bytes).await {
+            Ok(()) => self.copied += 1,
+            Err(StoreError::Outside(name)) => self.outside.push(name),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     fn told(&self, folder: &Path) -> String {
-        let copied = format!("{} files copied to {}", self.copied, folder.display());
+        let mut copied = format!("{} files copied to {}", self.copied, folder.display());
+        for name in &self.outside {
+            copied = format!("{name:?} leads out of the folder and was not copied\n{copied}");
+        }
         let Some(differences) = &self.verified else {
             return format!(
                 "{copied}, nothing verified: there is no {INDEX}, so the run is not complete"
@@ -68,8 +83,7 @@ async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
     let Some(bytes) = from.get(INDEX).await? else {
         for name in from.list("").await? {
             if let Some(bytes) = from.get(&name).await? {
-                to.put(&name, bytes).await?;
-                fetched.copied += 1;
+                fetched.keep(to, name, bytes).await?;
             }
         }
         return Ok(fetched);
@@ -97,12 +111,12 @@ async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
             continue;
         };
         if *expected == index::sha256(&bytes) {
-            to.put(&name, bytes).await?;
-            fetched.copied += 1;
+            listed.remove(name.as_str());
+            fetched.keep(to, name, bytes).await?;
         } else {
-            differences.differing.push(name.clone());
+            listed.remove(name.as_str());
+            differences.differing.push(name);
         }
-        listed.remove(name.as_str());
     }
     differences.missing = listed.into_keys().map(str::to_owned).collect();
     // Last, as it was written: a folder that has one was copied to its end.
@@ -188,5 +202,33 @@ mod tests {
             copy(&from, &to).await.ok().unwrap()
         });
         assert_eq!((fetched.copied, fetched.is_whole()), (1, false));
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_folder_is_refused() {
+        let target = tempfile::tempdir().unwrap();
+        let folder = target.path().join("results");
+        let to = Store::Folder(folder.clone());
+        let mut fetched = Fetched::default();
+        let absolute = target.path().join("absolute").display().to_string();
+        let names = [
+            "../climbs",
+            "trials/../../climbs",
+            absolute.as_str(),
+            "",
+            ".",
+            "trials/a",
+        ];
+        local(async {
+            for name in names {
+                let kept = fetched.keep(&to, name.to_owned(), b"x".to_vec()).await;
+                assert!(kept.is_ok());
+            }
+        });
+        assert_eq!((fetched.copied, fetched.outside.len()), (1, 5));
+        assert!(!fetched.is_whole() && fetched.told(&folder).contains("climbs"));
+        let mut there = std::fs::read_dir(target.path()).unwrap();
+        assert_eq!(there.next().unwrap().unwrap().path(), folder);
+        assert!(there.next().is_none(), "nothing beside it");
     }
 }

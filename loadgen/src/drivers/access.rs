@@ -11,6 +11,7 @@ use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
 
 use crate::credentials::Credentials;
+use crate::drivers::address;
 use crate::drivers::observation::Observation;
 use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::schema::SchemaError;
@@ -115,7 +116,7 @@ impl Access {
             return connector
                 .map(Self::Postgres)
                 .map_err(|_| TargetError::Endpoint {
-                    endpoint: at.endpoint.clone(),
+                    endpoint: address::shown(&at.endpoint),
                 });
         }
         let target = Target::new(

@@ -1,6 +1,7 @@
 //! How servers are spoken to: one folder a protocol, and what a run asks of a backend whatever its protocol is.
 
 pub mod access;
+pub mod address;
 mod null_server;
 pub mod observation;
 pub mod postgres;

@@ -1,6 +1,7 @@
 //! A run without Kubernetes: a plan made from a file of workloads and the endpoints on the command
 //! line.
 
+use crate::drivers::address;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::run::{
     Environment, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
@@ -23,6 +24,11 @@ pub enum StandaloneError {
     /// An endpoint is named twice, or malformed.
     #[error("--endpoint {0}: give each its own name, as in minio=http://127.0.0.1:9000")]
     Endpoint(String),
+    /// An address holds credentials, which would be printed and recorded.
+    #[error(
+        "{0}: an address holds no user and no password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are the user and the password of a database too"
+    )]
+    Secret(String),
 }
 
 impl StandaloneError {
@@ -31,7 +37,7 @@ impl StandaloneError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::File { .. } => "WorkloadFileInvalid",
-            Self::Endpoint(_) => "EndpointInvalid",
+            Self::Endpoint(_) | Self::Secret(_) => "EndpointInvalid",
         }
     }
 }
@@ -63,6 +69,10 @@ fn named(text: &str) -> (&str, &str) {
         Some((name, url)) if !name.contains(':') => (name, url),
         _ => ("target", text),
     }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 /// The spec in a file: a whole `Experiment`, its `spec`, or just `workloads` and what else the
@@ -102,6 +112,13 @@ pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, St
 /// # Errors
 /// When the file or an endpoint is malformed.
 pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
+    let addresses = on.endpoints.iter().chain(&on.metrics).chain(&on.lock);
+    if let Some(secret) = addresses
+        .into_iter()
+        .find(|text| address::holds_secret(text))
+    {
+        return Err(StandaloneError::Secret(address::shown(secret)));
+    }
     let named_endpoints: Vec<(&str, &str)> = on.endpoints.iter().map(|text| named(text)).collect();
     for (position, (name, url)) in named_endpoints.iter().enumerate() {
         if named_endpoints
@@ -119,7 +136,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
         .iter()
         .map(|(name, url)| ResolvedBackend {
             name: (*name).to_owned(),
-            kind: if url.starts_with("postgres://") {
+            kind: if is_postgres(url) {
                 BackendKind::Postgres
             } else {
                 BackendKind::S3
@@ -130,7 +147,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             image_bytes: None,
             endpoint: (*url).to_owned(),
             region: on.region.clone(),
-            bucket: if url.starts_with("postgres://") {
+            bucket: if is_postgres(url) {
                 "postgres".to_owned()
             } else {
                 on.bucket.clone()

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// Anything else; another try may succeed.
     #[error("results store: {0}")]
     Unavailable(String),
+    /// A name that would be a file outside the folder.
+    #[error("{0:?} leads out of the folder of the results")]
+    Outside(String),
     /// A local file.
     #[error("{path}: {source}")]
     File {
@@ -45,6 +48,7 @@ impl StoreError {
             Self::Unauthorised(_) => "EndpointUnauthorized",
             Self::NoBucket(_) => "BucketMissing",
             Self::Unavailable(_) => "StoreUnavailable",
+            Self::Outside(_) => "NameRefused",
             Self::File { .. } => "StoreFile",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::StoreError;
 
@@ -19,13 +19,24 @@ pub(super) fn ensure(folder: &Path) -> Result<(), StoreError> {
     create_folders(folder).map_err(failed(folder))
 }
 
+/// The file of this name. A store may list any name, and what is taken from it must stay where it belongs.
+fn inside(folder: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    let mut parts = Path::new(name).components().peekable();
+    let stays = parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
+    if stays {
+        Ok(folder.join(name))
+    } else {
+        Err(StoreError::Outside(name.to_owned()))
+    }
+}
+
 pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let path = folder.join(name);
+    let path = inside(folder, name)?;
     write(&path, bytes).map_err(failed(&path))
 }
 
 pub(super) fn get(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let path = folder.join(name);
+    let path = inside(folder, name)?;
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),

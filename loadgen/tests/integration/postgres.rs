@@ -11,10 +11,29 @@ use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{InvalidCode, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
+use bakeoff_crds::spec::{HARMLESS_TEXT, REFUSED_SETTINGS};
 use bakeoff_loadgen::drivers::postgres::log::Vacuum;
 use bakeoff_loadgen::instrument::record::decode;
 use bakeoff_loadgen::run::control::Control;
 use serde_json::json;
+
+/// By the server's own list, so that a setting of a later version that runs or reads something is not let in by default.
+#[test]
+fn no_setting_of_the_server_that_is_text_is_left_unjudged() {
+    let settings = support::postgres::text_settings();
+    assert!(settings.len() > 50, "{settings:?}");
+    for name in settings {
+        let name = name.as_str();
+        let (refused, harmless) = (
+            REFUSED_SETTINGS.contains(&name),
+            HARMLESS_TEXT.contains(&name),
+        );
+        assert!(
+            refused != harmless,
+            "{name}: refused {refused}, harmless {harmless}"
+        );
+    }
+}
 
 #[test]
 fn runs_live_and_the_server_says_how() {

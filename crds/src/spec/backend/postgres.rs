@@ -3,6 +3,7 @@
 use super::{BackendKind, BackendTraits, Origin, Product, Release};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,12 +15,103 @@ pub struct PostgresBackend {
     /// A release of the chart's catalogue, for example `"18.4"`. Quote it, it is a string.
     pub version: Version,
     /// Server settings by name, as in postgresql.conf, for example `autovacuum_naptime: 15s`. The server
-    /// refuses names that it does not know. At most 64. Addresses, files and preloaded libraries are the operator's.
+    /// refuses names that it does not know. At most 64. Addresses, files, logs and encryption are the
+    /// operator's; commands, libraries and other files are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z][a-z0-9_]{0,62}([.][a-z][a-z0-9_]{0,62})?$'))").message("settings: a name consists of lower-case letters, digits and underscores, as in pg_settings"))]
-    #[x_kube(validation = Rule::new("!self.exists(name, name in ['listen_addresses', 'port', 'data_directory', 'config_file', 'hba_file', 'ident_file', 'unix_socket_directories', 'shared_preload_libraries', 'external_pid_file', 'logging_collector', 'log_destination', 'ssl'])").message("settings: addresses, files, logs, ssl and shared_preload_libraries are set by the operator"))]
+    #[x_kube(validation = settings_run_and_read_nothing())]
     pub settings: BTreeMap<String, SettingValue>,
+}
+
+/// The settings that are the operator's, or that would have the server run a command, load a library, or read or write a
+/// file of the user's choice: whoever may create Experiments must not thereby run a program in a pod. It holds all
+/// settings of the server that are text (`postgres --describe-config`), but for those in [`HARMLESS_TEXT`]; a test holds it
+/// against the servers.
+pub const REFUSED_SETTINGS: [&str; 55] = [
+    "archive_cleanup_command",
+    "archive_command",
+    "archive_library",
+    "bonjour_name",
+    "config_file",
+    "data_directory",
+    "default_tablespace",
+    "dynamic_library_path",
+    "event_source",
+    "extension_control_path",
+    "external_pid_file",
+    "hba_file",
+    "ident_file",
+    "jit_provider",
+    "krb_server_keyfile",
+    "listen_addresses",
+    "local_preload_libraries",
+    "log_destination",
+    "log_directory",
+    "log_filename",
+    "log_line_prefix",
+    "logging_collector",
+    "oauth_validator_libraries",
+    "port",
+    "primary_conninfo",
+    "primary_slot_name",
+    "recovery_end_command",
+    "recovery_target",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_timeline",
+    "recovery_target_xid",
+    "restore_command",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "ssl",
+    "ssl_ca_file",
+    "ssl_cert_file",
+    "ssl_ciphers",
+    "ssl_crl_dir",
+    "ssl_crl_file",
+    "ssl_dh_params_file",
+    "ssl_ecdh_curve",
+    "ssl_groups",
+    "ssl_key_file",
+    "ssl_passphrase_command",
+    "ssl_tls13_ciphers",
+    "synchronized_standby_slots",
+    "synchronous_standby_names",
+    "syslog_ident",
+    "temp_tablespaces",
+    "timezone_abbreviations",
+    "unix_socket_directories",
+    "unix_socket_group",
+];
+
+/// Settings that are text and name neither a command nor a library nor a file. (`DateStyle` and `TimeZone` cannot be
+/// written in a spec, whose names are lower-case.)
+pub const HARMLESS_TEXT: [&str; 14] = [
+    "client_encoding",
+    "cluster_name",
+    "createrole_self_grant",
+    "DateStyle",
+    "default_table_access_method",
+    "default_text_search_config",
+    "lc_messages",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "log_connections",
+    "log_timezone",
+    "search_path",
+    "TimeZone",
+];
+
+fn settings_run_and_read_nothing() -> Rule {
+    let names: Vec<String> = REFUSED_SETTINGS
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect();
+    Rule::new(format!("!self.exists(name, name in [{}] || name.startsWith('bakeoff.'))", names.join(", ")))
+        .message("settings: addresses, files, logs, ssl, libraries and commands are not for a spec: the operator sets what is needed of them")
 }
 
 impl PostgresBackend {

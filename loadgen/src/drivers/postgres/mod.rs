@@ -24,6 +24,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::credentials::Credentials;
+use crate::drivers::address;
 use crate::failure::{Failure, FailureClass};
 
 /// The longest that opening a connection may take.
@@ -68,8 +69,14 @@ impl Connector {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<Self, AddressError> {
-        let wrong = || AddressError(endpoint.to_owned());
-        let address = endpoint.strip_prefix("postgres://").ok_or_else(wrong)?;
+        let wrong = || AddressError(address::shown(endpoint));
+        if address::holds_secret(endpoint) {
+            return Err(wrong());
+        }
+        let address = endpoint
+            .strip_prefix("postgres://")
+            .or_else(|| endpoint.strip_prefix("postgresql://"))
+            .ok_or_else(wrong)?;
         let (host, port) = address
             .trim_end_matches('/')
             .rsplit_once(':')

@@ -1,13 +1,16 @@
 //! Where the measured requests go: endpoint, bucket and addressing style.
 
 use crate::credentials::Credentials;
+use crate::drivers::address;
 use crate::drivers::s3::sigv4::encode_into;
 
 /// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The endpoint is not a URL of the form `http://host[:port]` or `https://host[:port]`.
-    #[error("endpoint {endpoint:?} is not of the form http://host[:port] or https://host[:port]")]
+    #[error(
+        "endpoint {endpoint:?} is not of the form http://host[:port] or https://host[:port]; credentials do not stand in it"
+    )]
     Endpoint {
         /// The refused text.
         endpoint: String,
@@ -65,8 +68,11 @@ impl Target {
         credentials: Credentials,
     ) -> Result<Self, TargetError> {
         let refused = || TargetError::Endpoint {
-            endpoint: endpoint.to_owned(),
+            endpoint: address::shown(endpoint),
         };
+        if address::holds_secret(endpoint) {
+            return Err(refused());
+        }
         let uri: http::Uri = endpoint
             .trim_end_matches('/')
             .parse()

@@ -46,6 +46,21 @@ fn program(name: &str) -> Command {
     command
 }
 
+/// The settings of the server that are text.
+pub fn text_settings() -> Vec<String> {
+    let listed = program("postgres")
+        .arg("--describe-config")
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(listed.stdout).unwrap();
+    let fields = lines
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
+    let text = fields.filter(|fields| fields.get(3) == Some(&"STRING"));
+    text.map(|fields| fields[0].to_owned()).collect()
+}
+
 fn server(folder: &Path, port: u16, settings: &[String]) -> Command {
     let mut command = program("postgres");
     command.arg("-D").arg(folder.join("data"));

@@ -4,6 +4,7 @@
 use super::world::{Ground, World};
 use super::{planned, settings, subject_of};
 use crate::children::Kind;
+use crate::settings::Settings;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::queue::{self, Claim, Pool};
@@ -24,7 +25,8 @@ enum Intervention {
     CatalogueShrinks,
 }
 
-fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool) {
+/// Lives through it; the settings of the installation as they are in the end.
+fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool) -> Settings {
     let mut settings = settings();
     let mut stale = world.observe();
     for round in 0..400 {
@@ -81,6 +83,7 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
             break;
         }
     }
+    settings
 }
 
 proptest! {
@@ -100,14 +103,14 @@ proptest! {
         ],
     ) {
         let mut world = World::of(subject_of(subject, replicas), seed, failures);
-        drive(&mut world, intervention, at, crashes);
+        let settings = drive(&mut world, intervention, at, crashes);
         let status = world.status();
         // One that is refused before its start waits for its mend.
         let refused = intervention == Intervention::CatalogueShrinks && world.reason() == "UnknownVersion";
         let waits = refused && status.start_time.is_none();
         prop_assert!(waits || status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
         // What a stale look or a crash re-created after the end is removed by the next look.
-        let last = planned(&world.experiment, &settings(), &world.observe());
+        let last = planned(&world.experiment, &settings, &world.observe());
         world.execute(last, false);
         prop_assert!(world.children.is_empty(), "left: {}", world.left());
         prop_assert!(waits || world.experiment.finalizers().is_empty());
@@ -129,7 +132,7 @@ proptest! {
             prop_assert!(status.results.is_some());
         }
         // A second look changes nothing.
-        let again = planned(&world.experiment, &settings(), &world.observe());
+        let again = planned(&world.experiment, &settings, &world.observe());
         prop_assert!(again.actions.is_empty() && again.events.is_empty());
         prop_assert_eq!(Some(again.status), world.experiment.status);
     }

@@ -1,0 +1,38 @@
+//! Addresses as people type them, which may hold a password. (Pure.)
+
+/// Whether an address may hold a user or a password: none of ours has one, so that each may be shown and recorded.
+#[must_use]
+pub fn holds_secret(address: &str) -> bool {
+    address.contains('@')
+}
+
+/// An address for messages, without what stands before its host.
+#[must_use]
+pub fn shown(address: &str) -> String {
+    let Some((before, host)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let scheme = before.split_once("://").map(|(scheme, _)| scheme);
+    scheme.map_or_else(
+        || format!("…@{host}"),
+        |scheme| format!("{scheme}://…@{host}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_secret_is_shown() {
+        for (address, expected) in [
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://key:s3cr3t@h:9000", "http://…@h:9000"),
+            ("postgres://u:s3/cr@3t@h:5432/db", "postgres://…@h:5432/db"),
+            ("u:s3cr3t@h", "…@h"),
+        ] {
+            assert_eq!(shown(address), expected);
+            assert_eq!(holds_secret(address), address != expected);
+        }
+    }
+}
