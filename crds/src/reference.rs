@@ -18,6 +18,12 @@ pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser:
     ))
 }
 
+/// The file of the API reference that a definition has to itself.
+#[must_use]
+pub fn file(crd: &CustomResourceDefinition) -> String {
+    format!("{}.md", crd.spec.names.kind.to_lowercase())
+}
+
 /// The API reference: every field with its type, default, range and purpose, and every rule.
 #[must_use]
 pub fn markdown(crd: &CustomResourceDefinition) -> String {

@@ -27,10 +27,10 @@ fn the_committed_definitions_and_reference_are_what_the_types_generate() {
             committed(&format!("{name}.yaml")) == yaml,
             "crds/{name}.yaml is stale: run `make gen`"
         );
-        let reference = reference::markdown(&crd);
+        let file = reference::file(&crd);
         assert!(
-            committed("../docs/reference/experiment.md") == reference,
-            "docs/reference/experiment.md is stale: run `make gen`"
+            committed(&format!("../docs/reference/{file}")) == reference::markdown(&crd),
+            "docs/reference/{file} is stale: run `make gen`"
         );
     }
 }
