@@ -255,11 +255,7 @@ pub(crate) mod tests {
             minio: Some(MinioBackend {
                 version: "v".into(),
             }),
-            seaweedfs: None,
-            postgres: None,
-            postgres_url: None,
-            s3: None,
-            equipment: None,
+            ..Default::default()
         };
         let put = SmallObjectPut {
             object_size: vec!["1Ki".into(), "4Ki".into()],

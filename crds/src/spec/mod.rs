@@ -15,23 +15,14 @@ mod trials;
 mod version;
 mod workload;
 
-pub use backend::{
-    Backend, BackendKind, BackendSpec, BackendTraits, External, HARMLESS_TEXT, MinioBackend,
-    Origin, PostgresBackend, PostgresUrlBackend, Product, REFUSED_SETTINGS, Release, S3Backend,
-    SeaweedfsBackend, SecretKeyRef, SecretRef, SettingValue,
-};
+pub use backend::*;
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};
 pub use ground::Ground;
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use version::Version;
-pub use workload::{
-    AutovacuumProfile, Batching, CasRace, ColdRead, Consistency, Factor, GuardMode, HeadRow,
-    KeyShape, Levels, MOST_SEGMENT_SECONDS, Measured, PriceList, RaceFaults, RaceLock, ReadMode,
-    RedisLock, Retention, RetentionCleanup, RetentionMethod, SECONDS_PER_MONTH, SmallObjectPut,
-    SnapshotHeld, Soak, TableLock, Workload, WorkloadKind, WorkloadSpec, WorkloadTraits,
-};
+pub use workload::*;
 
 use crate::status::ExperimentStatus;
 use kube::{CustomResource, KubeSchema};
