@@ -148,17 +148,8 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
             "{name}.yaml says another number than {total} trials"
         );
     }
-    let all = [
-        WorkloadKind::SmallObjectPut,
-        WorkloadKind::ColdRead,
-        WorkloadKind::Consistency,
-        WorkloadKind::Batching,
-        WorkloadKind::HeadRow,
-        WorkloadKind::CasRace,
-        WorkloadKind::Retention,
-        WorkloadKind::Soak,
-    ];
-    assert_eq!(kinds, BTreeSet::from(all));
+    let all = WorkloadKind::ALL.iter().copied();
+    assert_eq!(kinds, all.collect());
 }
 
 #[test]
