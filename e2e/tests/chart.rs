@@ -32,6 +32,35 @@ fn the_chart_has_the_version_of_the_workspace() {
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
 }
 
+/// The members of a backend's union that name a version: what is provisioned.
+fn provisioned() -> Vec<String> {
+    let crds = serde_json::to_value(bakeoff_crds::all_crds()).unwrap();
+    let mut found = Vec::new();
+    for crd in crds.as_array().into_iter().flatten() {
+        let backend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/backends/items/properties";
+        let members = crd.pointer(backend).and_then(Value::as_object);
+        let members = members.into_iter().flatten();
+        let named = members.filter(|(_, member)| member.pointer("/properties/version").is_some());
+        found.extend(named.map(|(name, _)| name.clone()));
+    }
+    found
+}
+
+#[test]
+fn the_catalogue_and_its_policy_know_every_provisioned_backend() {
+    let backends = provisioned();
+    assert!(backends.len() >= 3, "{backends:?}");
+    let values: Value = serde_saphyr::from_str(&read("charts/bakeoff/values.yaml")).unwrap();
+    let policy = read("charts/bakeoff/templates/admission-policy.yaml");
+    for name in backends {
+        let images = values["catalogue"][&name].as_object();
+        assert!(images.is_some_and(|i| !i.is_empty()), "values.yaml: {name}");
+        let asked =
+            format!("has(b.{name}) && b.{name} != null).map(b, '{name} ' + b.{name}.version)");
+        assert!(policy.contains(&asked), "admission-policy.yaml: {name}");
+    }
+}
+
 /// The paths of all values, and whether the schema says the same of each.
 fn compare(
     values: &Value,
