@@ -12,12 +12,13 @@ use bakeoff_crds::Experiment;
 use bakeoff_crds::names::FIELD_MANAGER;
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
-use kube::Client;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
+use kube::{Client, Resource};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
@@ -144,14 +145,9 @@ impl Leader {
     /// Sees to experiments until it is told to stop.
     async fn lead(self, wake: Wake<Watched>, woken: UnboundedReceiver<ObjectRef<Watched>>) {
         tracing::info!("leading");
-        let metrics = self.shown.metrics;
-        metrics.leading.set(1);
-        let experiments: Api<Watched> = match self.config.watched_namespace() {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        let stop = self.stop;
-        let controller = Controller::new(experiments, watcher::Config::default())
+        self.shown.metrics.leading.set(1);
+        let stop = self.stop.clone();
+        let controller = Controller::new(self.api::<Watched>(), watcher::Config::default())
             .with_config(controller::Config::default().concurrency(CONCURRENCY))
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .reconcile_on(woken);
@@ -160,25 +156,13 @@ impl Leader {
         let _ = self.shown.look.set(Box::new(move |metrics| {
             experiment::look(&seen, metrics);
         }));
-        let reporter = Reporter {
-            controller: FIELD_MANAGER.to_owned(),
-            instance: Some(self.config.identity),
-        };
-        let results = self.settings.results.clone();
-        let writer = Writer::new(
-            self.client.clone(),
-            self.tenure,
-            Recorder::new(self.client.clone(), reporter),
-            (results, self.settings.namespace.clone()),
-            metrics.status_writes.clone(),
-        );
         let ctx = Arc::new(Context {
+            writer: self.writer(),
             client: self.client,
-            writer,
             settings: self.settings,
             caches: self.caches,
             experiments,
-            metrics,
+            metrics: self.shown.metrics,
             wake,
             seats: Default::default(),
             answers: Default::default(),
@@ -198,6 +182,35 @@ impl Leader {
                 std::future::ready(())
             })
             .await;
+    }
+
+    /// The resources of a kind, as far as this installation sees to them.
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self.config.watched_namespace() {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// A way to write for one controller: what it remembers is of that controller's owners alone.
+    fn writer(&self) -> Writer {
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(self.config.identity.clone()),
+        };
+        Writer::new(
+            self.client.clone(),
+            self.tenure.clone(),
+            Recorder::new(self.client.clone(), reporter),
+            (
+                self.settings.results.clone(),
+                self.settings.namespace.clone(),
+            ),
+            self.shown.metrics.status_writes.clone(),
+        )
     }
 }
 
