@@ -49,7 +49,7 @@ pub async fn dereference(
     } else {
         None
     };
-    let told = ctx.warnings.latest(id, &children, &ctx.client).await;
+    let told = ctx.warnings.latest(id, &children, &ctx.client, &ctx.wake);
     Ok(Observed {
         now: Timestamp::now(),
         nodes,

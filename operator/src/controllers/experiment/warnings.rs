@@ -2,59 +2,89 @@
 //!
 //! Asked and not watched: warnings of a whole cluster would be a burden that a sound experiment never needs.
 
+use super::Watched;
 use super::facts::Told;
 use super::trouble::suspects;
+use crate::caches::Wake;
 use crate::children::Children;
 use bakeoff_crds::identity::{Identity, Uid};
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
+use kube::runtime::reflector::ObjectRef;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// They are not asked for more often.
-const INTERVAL: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(5);
 /// So many are read at most.
 const MOST: u32 = 500;
 
-/// What was said of the children of each experiment, and when it was asked for. Losing it is harmless.
+/// What was said of the children of one experiment.
 #[derive(Default)]
-pub struct Warnings(Mutex<HashMap<Uid, (Instant, Vec<Told>)>>);
+struct Said {
+    asked: Option<Instant>,
+    told: Vec<Told>,
+}
+
+/// What was said of the children of each experiment. Losing it is harmless.
+#[derive(Clone, Default)]
+pub struct Warnings(Arc<Mutex<HashMap<Uid, Said>>>);
 
 impl Warnings {
-    /// The last warning about each child that has not come to be. One that cannot be had is said in the log: it only
-    /// explains.
-    pub async fn latest(&self, id: &Identity, children: &Children, client: &Client) -> Vec<Told> {
+    /// The last warning about each child that has not come to be. Asks anew where it is time, beside the pass and not in it,
+    /// and wakes the experiment by an answer that brings news.
+    pub fn latest(
+        &self,
+        id: &Identity,
+        children: &Children,
+        client: &Client,
+        wake: &Wake<Watched>,
+    ) -> Vec<Told> {
         let suspects = suspects(children, Timestamp::now());
+        let mut all = self.lock();
         if suspects.is_empty() {
-            self.lock().remove(&id.uid);
+            all.remove(&id.uid);
             return Vec::new();
         }
-        let fresh = match self.lock().get(&id.uid) {
-            Some((asked, told)) if asked.elapsed() < INTERVAL => Some(told.clone()),
-            _ => None,
-        };
-        let told = match fresh {
-            Some(told) => told,
-            None => {
-                let events: Api<Event> = Api::namespaced(client.clone(), id.namespace.as_str());
-                let warnings = ListParams::default().fields("type=Warning").limit(MOST);
-                let told = match events.list(&warnings).await {
-                    Ok(list) => newest(list.items),
-                    Err(error) => {
-                        tracing::warn!(%error, namespace = %id.namespace, "events cannot be read");
-                        Vec::new()
-                    }
-                };
-                let asked = (Instant::now(), told.clone());
-                self.lock().insert(id.uid.clone(), asked);
-                told
+        let said = all.entry(id.uid.clone()).or_default();
+        let known = said.told.clone();
+        let due = said.asked.is_none_or(|asked| asked.elapsed() >= INTERVAL);
+        if due {
+            said.asked = Some(Instant::now());
+        }
+        drop(all);
+        if due {
+            let (warnings, id) = (self.clone(), id.clone());
+            let (client, wake) = (client.clone(), wake.clone());
+            tokio::spawn(async move { warnings.ask(&id, client, &wake).await });
+        }
+        let about = |told: &Told| suspects.contains(&told.about);
+        known.into_iter().filter(about).collect()
+    }
+
+    /// A list that cannot be had is said in the log: it only explains.
+    async fn ask(&self, id: &Identity, client: Client, wake: &Wake<Watched>) {
+        let events: Api<Event> = Api::namespaced(client, id.namespace.as_str());
+        let warnings = ListParams::default().fields("type=Warning").limit(MOST);
+        let told = match events.list(&warnings).await {
+            Ok(list) => newest(list.items),
+            Err(error) => {
+                return tracing::warn!(%error, namespace = %id.namespace, "events cannot be read");
             }
         };
-        let about = |told: &Told| suspects.contains(&told.about);
-        told.into_iter().filter(about).collect()
+        let mut all = self.lock();
+        // Nobody waits for it any more.
+        let Some(said) = all.get_mut(&id.uid) else {
+            return;
+        };
+        if said.told != told {
+            said.told = told;
+            let experiment = ObjectRef::new(&id.name).within(id.namespace.as_str());
+            let _ = wake.unbounded_send(experiment);
+        }
     }
 
     /// Forgets all experiments but those that still need something.
@@ -63,7 +93,7 @@ impl Warnings {
     }
 
     /// A panic elsewhere cannot leave it half-written in a way that matters.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, (Instant, Vec<Told>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Said>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
