@@ -142,9 +142,9 @@ impl<'a> Claim<'a> {
 
 /// Whether the pool of `mine` is free, given what all ask for, those admitted a moment ago included.
 #[must_use]
-pub fn admit(
+pub fn admit<'a>(
     mine: &Claim<'_>,
-    all: &[Claim<'_>],
+    all: impl IntoIterator<Item = Claim<'a>>,
     just_admitted: &BTreeSet<Uid>,
     nodes: &NodeLabels,
 ) -> Pool {
@@ -152,8 +152,8 @@ pub fn admit(
         return Pool::Free;
     }
     let my_nodes = mine.nodes(nodes);
-    let mut before: Vec<&Claim<'_>> = all
-        .iter()
+    let mut before: Vec<Claim<'a>> = all
+        .into_iter()
         .filter(|other| other.uid() != mine.uid())
         .filter(|other| match other.standing {
             Standing::Holds => true,
@@ -162,7 +162,10 @@ pub fn admit(
         })
         .filter(|other| !other.nodes(nodes).is_disjoint(&my_nodes))
         .collect();
-    before.sort_by_key(|other| (other.standing != Standing::Holds, other.order()));
+    before.sort_by(|a, b| {
+        let key = |claim: &Claim<'_>| claim.standing != Standing::Holds;
+        (key(a), a.order()).cmp(&(key(b), b.order()))
+    });
     match before.first() {
         None => Pool::Free,
         Some(first) => Pool::Taken {
@@ -221,9 +224,12 @@ mod tests {
         ];
         let claims = claims(&all);
         let none = BTreeSet::new();
-        assert_eq!(admit(&claims[0], &claims, &none, &nodes()), Pool::Free);
         assert_eq!(
-            admit(&claims[2], &claims, &none, &nodes()),
+            admit(&claims[0], claims.clone(), &none, &nodes()),
+            Pool::Free
+        );
+        assert_eq!(
+            admit(&claims[2], claims.clone(), &none, &nodes()),
             Pool::Taken {
                 by: "n/x".into(),
                 ahead: 2
@@ -239,14 +245,14 @@ mod tests {
         ];
         let claims = claims(&all);
         assert_eq!(
-            admit(&claims[0], &claims, &BTreeSet::new(), &nodes()),
+            admit(&claims[0], claims.clone(), &BTreeSet::new(), &nodes()),
             Pool::Taken {
                 by: "n/y".into(),
                 ahead: 1
             }
         );
         assert_eq!(
-            admit(&claims[1], &claims, &BTreeSet::new(), &nodes()),
+            admit(&claims[1], claims.clone(), &BTreeSet::new(), &nodes()),
             Pool::Free
         );
     }
@@ -257,7 +263,7 @@ mod tests {
         let claims = claims(&all);
         let admitted = BTreeSet::from([Uid::from("y")]);
         assert!(matches!(
-            admit(&claims[0], &claims, &admitted, &nodes()),
+            admit(&claims[0], claims.clone(), &admitted, &nodes()),
             Pool::Taken { .. }
         ));
     }
@@ -276,7 +282,7 @@ mod tests {
         ];
         let claims = claims(&all);
         assert_eq!(
-            admit(&claims[2], &claims, &BTreeSet::new(), &nodes()),
+            admit(&claims[2], claims.clone(), &BTreeSet::new(), &nodes()),
             Pool::Free
         );
     }
@@ -292,7 +298,7 @@ mod tests {
                 ..Default::default()
             };
             let all = [Claim::of(&mine), Claim::of_unreadable(&metadata, raw)];
-            admit(&all[0], &all, &BTreeSet::new(), &nodes())
+            admit(&all[0], all.clone(), &BTreeSet::new(), &nodes())
         };
         let running = json!({"startTime": "2026-01-01T00:00:00Z"});
         let taken = Pool::Taken {

@@ -102,7 +102,7 @@ async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
         if name == INDEX {
             continue;
         }
-        let Some(expected) = listed.get(name.as_str()) else {
+        let Some(&expected) = listed.get(name.as_str()) else {
             differences.foreign.push(name);
             continue;
         };
@@ -110,11 +110,10 @@ async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
         let Some(bytes) = from.get(&name).await? else {
             continue;
         };
-        if *expected == index::sha256(&bytes) {
-            listed.remove(name.as_str());
+        listed.remove(name.as_str());
+        if expected == index::sha256(&bytes) {
             fetched.keep(to, name, bytes).await?;
         } else {
-            listed.remove(name.as_str());
             differences.differing.push(name);
         }
     }

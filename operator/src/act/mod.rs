@@ -151,11 +151,11 @@ impl Writer {
         target: Option<(Kind, String)>,
         result: Result<(), Error>,
     ) -> Result<bool, Error> {
-        let mut memory = self.memory();
-        let refused = memory.refused.entry(uid.clone()).or_default();
+        let refused = &mut self.memory().refused;
         match (target, result) {
             (Some(target), Err(error @ Error::Api { .. })) if error.is_refusal() => {
                 let message = error.to_string();
+                let refused = refused.entry(uid.clone()).or_default();
                 let (said, _) = refused.entry(target).or_insert_with(|| {
                     tracing::warn!(%error, "refused");
                     (String::new(), Instant::now())
@@ -164,7 +164,9 @@ impl Writer {
                 Ok(true)
             }
             (Some(target), Ok(())) => {
-                refused.remove(&target);
+                if let Some(refused) = refused.get_mut(uid) {
+                    refused.remove(&target);
+                }
                 Ok(false)
             }
             (None, Ok(())) => Ok(false),

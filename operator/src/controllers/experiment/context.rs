@@ -92,8 +92,8 @@ impl Context {
         labels: &NodeLabels,
     ) -> Pool {
         let experiments = self.experiments.state();
-        let claims: Vec<Claim<'_>> = experiments.iter().map(|stored| claim(stored)).collect();
-        queue::admit(&Claim::of(experiment), &claims, admitted, labels)
+        let claims = experiments.iter().map(|stored| claim(stored));
+        queue::admit(&Claim::of(experiment), claims, admitted, labels)
     }
 
     /// Takes the seat of an experiment in its pool, if that is free.

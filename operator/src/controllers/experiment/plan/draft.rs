@@ -36,7 +36,6 @@ pub struct Draft<'a> {
     actions: Vec<Action>,
     events: Vec<Note>,
     stage_event: Option<Note>,
-    staged: bool,
     look_again_at: Option<Timestamp>,
     refused: Option<&'a Refused>,
 }
@@ -59,7 +58,6 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             events: Vec::new(),
             stage_event: None,
-            staged: false,
             look_again_at: None,
             refused: None,
         };
@@ -108,7 +106,6 @@ impl<'a> Draft<'a> {
         let status = self.experiment.status.as_ref();
         let stood =
             status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
-        self.staged = true;
         // Of several stages in one plan only the last one stands, so only that one is told.
         self.stage_event = stood
             .is_none_or(|stood| stood.reason != reason)
@@ -126,11 +123,6 @@ impl<'a> Draft<'a> {
             message,
         );
         self.condition(conditions::STALLED, failed.into(), reason, message);
-    }
-
-    /// Whether this plan says where the work stands.
-    pub fn has_staged(&self) -> bool {
-        self.staged
     }
 
     pub fn note(&mut self, warning: bool, reason: &str, message: String) {

@@ -3,6 +3,7 @@
 use super::Draft;
 use crate::controllers::experiment::facts::{JobState, job_state};
 use jiff::SignedDuration;
+use k8s_openapi::api::batch::v1::Job;
 
 /// How far a Job is.
 pub(super) enum JobStep {
@@ -33,14 +34,11 @@ impl Draft<'_> {
                 let Some(seconds) = seconds else {
                     return JobStep::Active;
                 };
-                let created = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
-                let deadline = created.map_or(self.now(), |time| time.0)
-                    + SignedDuration::from_secs(i64::from(seconds));
-                if self.now() >= deadline {
-                    return JobStep::Overdue;
+                if self.is_overdue(job, seconds) {
+                    JobStep::Overdue
+                } else {
+                    JobStep::Active
                 }
-                self.wake_at(deadline);
-                JobStep::Active
             }
             _ if self.observed.awaits_pod(name) => {
                 self.wake_after(1);
@@ -49,5 +47,14 @@ impl Draft<'_> {
             JobState::Succeeded => JobStep::Succeeded,
             JobState::Failed(cause) => JobStep::Failed(cause),
         }
+    }
+
+    /// Whether a Job was made so many seconds ago; asks to be woken when it was.
+    pub(super) fn is_overdue(&mut self, job: Option<&Job>, seconds: i32) -> bool {
+        let created = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
+        let deadline = created.map_or(self.now(), |time| time.0)
+            + SignedDuration::from_secs(i64::from(seconds));
+        self.wake_at(deadline);
+        self.now() >= deadline
     }
 }

@@ -203,11 +203,7 @@ fn unstarted(draft: &mut Draft<'_>, name: &str) -> Option<Unstarted> {
     } else {
         format!("{run} of {wanted} generators run")
     };
-    let created = job.metadata.creation_timestamp.as_ref();
-    let seconds = i64::from(draft.remains.spec.limits.start_seconds);
-    let deadline = created.map_or(draft.now(), |time| time.0) + SignedDuration::from_secs(seconds);
-    draft.wake_at(deadline);
-    let overdue = draft.now() >= deadline;
+    let overdue = draft.is_overdue(Some(job), draft.remains.spec.limits.start_seconds);
     Some(Unstarted { cause, overdue })
 }
 
@@ -274,15 +270,10 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
     if let Some(message) = lost_backend(&draft) {
         return draft.begin_ending(EndReason::BackendLost, &message);
     }
-    if let Some(unstarted) = unstarted(&mut draft, name) {
-        let cause = trouble.as_ref().map(|trouble| trouble.message.clone());
-        let cause = cause.unwrap_or(unstarted.cause);
-        if unstarted.overdue {
-            return not_started(draft, &cause);
-        }
-        if trouble.is_none() {
-            draft.stage(Truth::Unknown, reasons::RUNNING, &cause);
-        }
+    let unstarted = unstarted(&mut draft, name);
+    if let Some(unstarted) = unstarted.as_ref().filter(|unstarted| unstarted.overdue) {
+        let cause = trouble.map_or_else(|| unstarted.cause.clone(), |trouble| trouble.message);
+        return not_started(draft, &cause);
     }
     if let Some(trouble) = trouble {
         draft.trouble(&trouble);
@@ -293,7 +284,10 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
     let Some(seen) = draft.observed.progress.clone() else {
         // What it said last stands until it answers again, also when the operator has just been started.
         let status = draft.status.progress.as_ref();
-        if status.is_none_or(|status| status.current.is_none()) && !draft.has_staged() {
+        let silent = status.is_none_or(|status| status.current.is_none());
+        if let Some(unstarted) = unstarted {
+            draft.stage(Truth::Unknown, reasons::RUNNING, &unstarted.cause);
+        } else if silent {
             draft.stage(Truth::Unknown, reasons::RUNNING, "generators are starting");
         }
         return draft.done();

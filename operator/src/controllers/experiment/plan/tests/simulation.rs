@@ -172,7 +172,7 @@ proptest! {
         next.status = None;
         let claims = [Claim::of(&world.experiment), Claim::of(&next)];
         let nodes = BTreeMap::from([("bench-1".to_owned(), BTreeMap::new())]);
-        prop_assert_eq!(queue::admit(&claims[1], &claims, &BTreeSet::new(), &nodes), Pool::Free);
+        prop_assert_eq!(queue::admit(&claims[1], claims.clone(), &BTreeSet::new(), &nodes), Pool::Free);
         // What is left is said.
         let condition = conditions::get(&status.conditions, SUCCEEDED).unwrap();
         let left = !world.children.is_empty();
