@@ -1,6 +1,7 @@
 //! What a plan asks for: printable data, executed elsewhere. (Pure.)
 
 use crate::children::{Child, Kind};
+use bakeoff_crds::conditions;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -111,6 +112,9 @@ pub enum Credentials {
     OfResultsStore,
 }
 
+/// The longest text of an event, bytes: the API server takes 1,024.
+const MOST_NOTE: usize = 1_000;
+
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -120,4 +124,16 @@ pub struct Note {
     pub reason: String,
     /// In words.
     pub message: String,
+}
+
+impl Note {
+    /// One with this text, cut where it is longer than the API server takes.
+    #[must_use]
+    pub fn new(warning: bool, reason: &str, message: &str) -> Self {
+        Self {
+            warning,
+            reason: reason.to_owned(),
+            message: conditions::shorten(message, MOST_NOTE),
+        }
+    }
 }

@@ -168,7 +168,7 @@ impl Leader {
             answers: Default::default(),
             warnings: Default::default(),
             ends: Mutex::default(),
-            troubles: Mutex::default(),
+            troubles: Default::default(),
         });
         let gone = ctx.clone();
         controller

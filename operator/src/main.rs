@@ -13,6 +13,7 @@ mod lease;
 mod made;
 mod metrics;
 mod owner;
+mod remembered;
 mod settings;
 mod stored;
 

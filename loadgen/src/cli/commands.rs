@@ -152,10 +152,8 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         }
         return Ok(Store::Folder(folder));
     };
-    if address::holds_secret(&args.endpoint) || address::holds_secret(results) {
-        let message = "an address holds no user and no password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-        return Err(Failed::new("EndpointInvalid", message, false));
-    }
+    address::check([&args.endpoint, &results.to_owned()])
+        .map_err(|secret| Failed::new("EndpointInvalid", secret.to_string(), false))?;
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| {

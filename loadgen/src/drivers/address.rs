@@ -6,6 +6,25 @@ pub fn holds_secret(address: &str) -> bool {
     address.contains('@')
 }
 
+/// An address that holds credentials.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}: an address holds no user and no password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are the user and the password of a database too"
+)]
+pub struct HoldsSecret(String);
+
+/// Whether addresses may be shown and recorded.
+///
+/// # Errors
+/// The first that may not, without what may not be shown.
+pub fn check<'a>(addresses: impl IntoIterator<Item = &'a String>) -> Result<(), HoldsSecret> {
+    let mut addresses = addresses.into_iter();
+    match addresses.find(|address| holds_secret(address)) {
+        Some(secret) => Err(HoldsSecret(shown(secret))),
+        None => Ok(()),
+    }
+}
+
 /// An address for messages, without what stands before its host.
 #[must_use]
 pub fn shown(address: &str) -> String {

@@ -25,10 +25,8 @@ pub enum StandaloneError {
     #[error("--endpoint {0}: give each its own name, as in minio=http://127.0.0.1:9000")]
     Endpoint(String),
     /// An address holds credentials, which would be printed and recorded.
-    #[error(
-        "{0}: an address holds no user and no password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are the user and the password of a database too"
-    )]
-    Secret(String),
+    #[error(transparent)]
+    Secret(#[from] address::HoldsSecret),
 }
 
 impl StandaloneError {
@@ -112,13 +110,7 @@ pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, St
 /// # Errors
 /// When the file or an endpoint is malformed.
 pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
-    let addresses = on.endpoints.iter().chain(&on.metrics).chain(&on.lock);
-    if let Some(secret) = addresses
-        .into_iter()
-        .find(|text| address::holds_secret(text))
-    {
-        return Err(StandaloneError::Secret(address::shown(secret)));
-    }
+    address::check(on.endpoints.iter().chain(&on.metrics).chain(&on.lock))?;
     let named_endpoints: Vec<(&str, &str)> = on.endpoints.iter().map(|text| named(text)).collect();
     for (position, (name, url)) in named_endpoints.iter().enumerate() {
         if named_endpoints

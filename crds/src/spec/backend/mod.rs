@@ -142,19 +142,6 @@ pub enum BackendKind {
     S3,
 }
 
-impl BackendKind {
-    /// The name for people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Minio => "minio",
-            Self::Seaweedfs => "seaweedfs",
-            Self::Postgres => "postgres",
-            Self::S3 => "s3",
-        }
-    }
-}
-
 /// The name of a Secret in the Experiment's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -10,6 +10,7 @@ use crate::caches::{Caches, Wake};
 use crate::children::Children;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::remembered::Remembered;
 use crate::settings::Settings;
 use crate::stored::Stored;
 use bakeoff_crds::Experiment;
@@ -17,7 +18,7 @@ use bakeoff_crds::identity::Uid;
 use bakeoff_rules::queue::{self, Claim, NodeLabels, Pool};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,24 +47,19 @@ pub struct Context {
     /// Since when Jobs have ended.
     pub ends: Mutex<Ends>,
     /// Who is in trouble for how long.
-    pub troubles: Mutex<Troubles>,
+    pub troubles: Remembered<Troubled>,
 }
 
-/// What went wrong with which experiment. Losing it is harmless.
+/// What went wrong with an experiment.
 #[derive(Default)]
-pub struct Troubles {
+pub struct Troubled {
     /// Failed reconciles in a row.
-    pub failures: HashMap<Uid, u32>,
+    pub failures: u32,
     /// The version of an unreadable one that was told.
-    pub told: HashMap<Uid, String>,
+    pub told: String,
 }
 
 impl Context {
-    /// What went wrong. A panic elsewhere cannot leave it half-written in a way that matters.
-    pub fn troubles(&self) -> MutexGuard<'_, Troubles> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// For how long the Jobs of an experiment are seen to have ended.
     pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
         self.ends().seen(uid, children, Instant::now())
@@ -129,9 +125,7 @@ impl Context {
         self.answers.keep(&needed);
         self.ends().keep(&needed);
         self.warnings.keep(&needed);
-        let mut troubles = self.troubles();
-        troubles.failures.retain(|uid, _| needed(uid));
-        troubles.told.retain(|uid, _| needed(uid));
+        self.troubles.keep(&needed);
     }
 
     /// Wakes the experiments that have not started.

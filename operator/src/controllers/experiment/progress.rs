@@ -7,6 +7,7 @@ use super::Watched;
 use super::build::jobs;
 use crate::caches::Wake;
 use crate::children::Children;
+use crate::remembered::Remembered;
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::run::Progress;
@@ -16,8 +17,6 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -73,7 +72,7 @@ impl Asked {
 
 /// What generators have answered, by the uid of their experiment. Losing it is harmless.
 #[derive(Clone, Default)]
-pub struct Answers(Arc<Mutex<HashMap<Uid, Asked>>>);
+pub struct Answers(Remembered<Asked>);
 
 impl Answers {
     /// What generator 0 said last, if it runs. Asks it again where it is time, and wakes its experiment by an answer that
@@ -86,7 +85,7 @@ impl Answers {
     ) -> Option<Progress> {
         let (pod, address) = generator(remains, children)?;
         let uid = remains.id.uid.clone();
-        let mut answers = self.lock();
+        let mut answers = self.0.lock();
         let asked = answers.entry(uid.clone()).or_default();
         let (answer, due) = asked.look(&pod, Instant::now());
         drop(answers);
@@ -110,19 +109,14 @@ impl Answers {
 
     /// Keeps an answer, unless nobody waits for it by now; whether it brings news.
     fn keep_answer(&self, uid: &Uid, pod: &str, progress: Progress) -> bool {
-        let mut answers = self.lock();
+        let mut answers = self.0.lock();
         let asked = answers.get_mut(uid);
         asked.is_some_and(|asked| asked.keep(pod, progress, Instant::now()))
     }
 
     /// Forgets all experiments but those that still need something.
     pub fn keep(&self, needed: impl Fn(&Uid) -> bool) {
-        self.lock().retain(|uid, _| needed(uid));
-    }
-
-    /// A panic elsewhere cannot leave it half-written in a way that matters.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Asked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.keep(needed);
     }
 }
 

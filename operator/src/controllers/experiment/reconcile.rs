@@ -41,7 +41,7 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     if experiment.metadata.deletion_timestamp.is_some() && experiment.finalizers().is_empty() {
         ctx.forget(&id.uid);
     }
-    ctx.troubles().failures.remove(&id.uid);
+    ctx.troubles.lock().remove(&id.uid);
     ctx.metrics.reconciles.inc();
     ctx.metrics.duration.observe(begun.elapsed().as_secs_f64());
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
@@ -131,8 +131,11 @@ async fn unreadable(stored: &Watched, object: &Unreadable, ctx: &Context) -> Act
     let (name, namespace) = (stored.name_any(), stored.namespace().unwrap_or_default());
     let version = stored.resource_version().unwrap_or_default();
     let uid = Uid::from(stored.uid().unwrap_or_default());
-    let told = ctx.troubles().told.insert(uid, version.clone());
-    if told.is_some_and(|told| told == version) {
+    let told = std::mem::replace(
+        &mut ctx.troubles.lock().entry(uid).or_default().told,
+        version.clone(),
+    );
+    if told == version {
         return Action::await_change();
     }
     tracing::error!(%name, %namespace, error = %object.error, "an experiment cannot be read");
@@ -145,17 +148,11 @@ async fn unreadable(stored: &Watched, object: &Unreadable, ctx: &Context) -> Act
     } else {
         String::new()
     };
-    let note = Note {
-        warning: true,
-        reason: reasons::UNREADABLE.to_owned(),
-        message: conditions::shorten(
-            &format!(
-                "this version of the operator cannot read it: {}; nothing is done about it, and what it holds it keeps: mend or delete it, or install the version that made it{blocked}",
-                object.error
-            ),
-            1_000,
-        ),
-    };
+    let message = format!(
+        "this version of the operator cannot read it: {}; nothing is done about it, and what it holds it keeps: mend or delete it, or install the version that made it{blocked}",
+        object.error
+    );
+    let note = Note::new(true, reasons::UNREADABLE, &message);
     ctx.writer.tell(stored, &[note]).await;
     Action::await_change()
 }
@@ -183,9 +180,9 @@ pub fn on_error(stored: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Actio
         %error, reason = error.reason(), experiment = %stored.name_any(),
         namespace = stored.namespace().unwrap_or_default(), "reconcile failed"
     );
-    let mut troubles = ctx.troubles();
     let uid = Uid::from(stored.uid().unwrap_or_default());
-    let failures = troubles.failures.entry(uid).or_default();
+    let mut troubles = ctx.troubles.lock();
+    let failures = &mut troubles.entry(uid).or_default().failures;
     *failures = failures.saturating_add(1);
     Action::requeue(Duration::from_secs(1_u64 << (*failures).min(6)))
 }

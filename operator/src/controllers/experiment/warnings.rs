@@ -7,14 +7,14 @@ use super::facts::Told;
 use super::trouble::suspects;
 use crate::caches::Wake;
 use crate::children::Children;
+use crate::remembered::Remembered;
 use bakeoff_crds::identity::{Identity, Uid};
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::runtime::reflector::ObjectRef;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// They are not asked for more often.
@@ -31,7 +31,7 @@ struct Said {
 
 /// What was said of the children of each experiment. Losing it is harmless.
 #[derive(Clone, Default)]
-pub struct Warnings(Arc<Mutex<HashMap<Uid, Said>>>);
+pub struct Warnings(Remembered<Said>);
 
 impl Warnings {
     /// The last warning about each child that has not come to be. Asks anew where it is time, beside the pass and not in it,
@@ -44,7 +44,7 @@ impl Warnings {
         wake: &Wake<Watched>,
     ) -> Vec<Told> {
         let suspects = suspects(children, Timestamp::now());
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         if suspects.is_empty() {
             all.remove(&id.uid);
             return Vec::new();
@@ -75,7 +75,7 @@ impl Warnings {
                 return tracing::warn!(%error, namespace = %id.namespace, "events cannot be read");
             }
         };
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         // Nobody waits for it any more.
         let Some(said) = all.get_mut(&id.uid) else {
             return;
@@ -89,12 +89,7 @@ impl Warnings {
 
     /// Forgets all experiments but those that still need something.
     pub fn keep(&self, needed: impl Fn(&Uid) -> bool) {
-        self.lock().retain(|uid, _| needed(uid));
-    }
-
-    /// A panic elsewhere cannot leave it half-written in a way that matters.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Said>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.keep(needed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A plan in the making. (Pure.)
 
+use super::ending;
 use crate::act::Refused;
 use crate::action::{Action, Note, Plan};
 use crate::children::{Child, Kind};
@@ -109,11 +110,7 @@ impl<'a> Draft<'a> {
         // Of several stages in one plan only the last one stands, so only that one is told.
         self.stage_event = stood
             .is_none_or(|stood| stood.reason != reason)
-            .then(|| Note {
-                warning,
-                reason: reason.to_owned(),
-                message: conditions::shorten(message, 1_000),
-            });
+            .then(|| Note::new(warning, reason, message));
         let failed = succeeded == Truth::False;
         self.condition(conditions::SUCCEEDED, succeeded, reason, message);
         self.condition(
@@ -125,12 +122,8 @@ impl<'a> Draft<'a> {
         self.condition(conditions::STALLED, failed.into(), reason, message);
     }
 
-    pub fn note(&mut self, warning: bool, reason: &str, message: String) {
-        self.events.push(Note {
-            warning,
-            reason: reason.to_owned(),
-            message,
-        });
+    pub fn note(&mut self, warning: bool, reason: &str, message: &str) {
+        self.events.push(Note::new(warning, reason, message));
     }
 
     /// Whether the experiment carries our finalizer.
@@ -164,6 +157,12 @@ impl<'a> Draft<'a> {
             "the API server refuses: {message}{}",
             trouble::mend(message)
         ))
+    }
+
+    /// The same, once this instant has come; asks to be woken then.
+    pub fn refusal_after(&mut self, deadline: Timestamp) -> Option<String> {
+        self.wake_at(deadline);
+        self.refusal().filter(|_| self.now() >= deadline)
     }
 
     /// Whether it has refused for so many seconds.
@@ -263,7 +262,7 @@ impl<'a> Draft<'a> {
         let told = format!("ends as {reason}: {message}");
         self.status.ending = Some(EndingStatus {
             reason,
-            message: conditions::shorten(message, 900),
+            message: conditions::shorten(message, ending::MOST_MESSAGE),
             start_time: Some(self.now()),
             reported_time: None,
             cleaned_up_time: None,

@@ -393,7 +393,7 @@ fn failed(
         draft.note(
             true,
             reasons::GENERATOR_RESTARTED,
-            format!(
+            &format!(
                 "attempt {next} ended: {why}; a new generator resumes at the first unfinished trial"
             ),
         );

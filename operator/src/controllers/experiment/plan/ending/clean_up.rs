@@ -52,10 +52,9 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
             let ending = draft.status.ending.as_ref();
             let began = ending.and_then(|ending| ending.reported_time);
             let deadline = after(draft, began, seconds);
-            if let Some(refusal) = draft.refusal().filter(|_| draft.now() >= deadline) {
+            if let Some(refusal) = draft.refusal_after(deadline) {
                 return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {refusal}"));
             }
-            draft.wake_at(deadline);
         }
         JobStep::Active | JobStep::Unheard => {}
         JobStep::Overdue => {

@@ -21,6 +21,9 @@ use bakeoff_rules::validate::Known;
 use clean_up::{CleanUp, clean_up};
 use jiff::{SignedDuration, Timestamp};
 
+/// The longest message of an ending, bytes: a condition has room for it and for what is added in the end.
+pub(super) const MOST_MESSAGE: usize = 900;
+
 /// Takes the next step of the ending.
 pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     let Some(ending) = draft.status.ending.clone() else {
@@ -49,11 +52,10 @@ pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
             CleanUp::Waiting => draft.done(),
             CleanUp::Done => step_done(draft, |ending, now| ending.cleaned_up_time = Some(now)),
             CleanUp::GaveUp(why) => {
-                draft.note(true, reasons::CLEANUP_FAILED, why.clone());
+                draft.note(true, reasons::CLEANUP_FAILED, &why);
                 step_done(draft, |ending, now| {
                     ending.cleaned_up_time = Some(now);
-                    ending.message =
-                        conditions::shorten(&format!("{}; {why}", ending.message), 900);
+                    ending.message = format!("{}; {why}", ending.message);
                 })
             }
         };
@@ -73,6 +75,7 @@ fn step_done(
     let now = draft.now();
     if let Some(ending) = &mut draft.status.ending {
         change(ending, now);
+        ending.message = conditions::shorten(&ending.message, MOST_MESSAGE);
     }
     draft.remember()
 }
@@ -171,7 +174,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStat
     }
     // The verdict stands: what is left is a matter of the cluster, and goes on being removed.
     if let Some(kept) = kept {
-        draft.note(true, reasons::LEFT_BEHIND, kept.clone());
+        draft.note(true, reasons::LEFT_BEHIND, &kept);
         message = format!("{message}; {kept}");
     }
     draft.stage(succeeded.into(), ending.reason.as_str(), &message);
@@ -226,7 +229,7 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
         CleanUp::Waiting => draft.wake_after(5),
         CleanUp::Done => draft.act(Action::Finalizer(false)),
         CleanUp::GaveUp(why) => {
-            draft.note(true, reasons::CLEANUP_FAILED, why);
+            draft.note(true, reasons::CLEANUP_FAILED, &why);
             draft.act(Action::Finalizer(false));
         }
     }

@@ -48,10 +48,9 @@ pub(super) fn report(
                 let limits = &of.spec.limits;
                 let seconds = limits.stop_seconds.saturating_add(limits.report_seconds);
                 let deadline = after(&draft, ending.start_time, seconds);
-                if let Some(refusal) = draft.refusal().filter(|_| draft.now() >= deadline) {
+                if let Some(refusal) = draft.refusal_after(deadline) {
                     return no_report(draft, &refusal);
                 }
-                draft.wake_at(deadline);
                 return reporting(draft);
             }
             JobStep::Active => return reporting(draft),
@@ -104,13 +103,13 @@ fn no_report(mut draft: Draft<'_>, why: &str) -> Plan<ExperimentStatus> {
     let message = format!(
         "the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it"
     );
-    draft.note(true, reasons::REPORT_FAILED, message.clone());
+    draft.note(true, reasons::REPORT_FAILED, &message);
     step_done(draft, |ending, now| {
         ending.reported_time = Some(now);
         ending.message = if ending.reason.succeeded() {
-            conditions::shorten(&message, 900)
+            message
         } else {
-            conditions::shorten(&format!("{}; {message}", ending.message), 900)
+            format!("{}; {message}", ending.message)
         };
         ending.reason = ending.reason.clone().without_report();
     })
@@ -153,7 +152,7 @@ fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
         draft.note(
             false,
             reasons::DECIDED,
-            format!(
+            &format!(
                 "{} is {}: {}",
                 decision.rule,
                 decision.outcome.as_str(),
