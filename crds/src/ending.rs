@@ -67,11 +67,11 @@ impl EndReason {
         *self == Self::Completed
     }
 
-    /// Whether a report is owed when so many trials are done: one of nothing says nothing, unless nothing is all that
+    /// Whether a report is owed, given whether trials may be done: one of nothing says nothing, unless nothing is all that
     /// there was to say.
     #[must_use]
-    pub fn owes_report(&self, trials_done: i32) -> bool {
-        self.succeeded() || trials_done > 0
+    pub fn owes_report(&self, trials_may_be_done: bool) -> bool {
+        self.succeeded() || trials_may_be_done
     }
 
     /// The ending when its report could not be written: what had failed before stays the reason.
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn what_follows_from_an_ending() {
         assert!(EndReason::Completed.succeeded() && !EndReason::Cancelled.succeeded());
-        assert!(EndReason::Completed.owes_report(0));
-        assert!(!EndReason::Cancelled.owes_report(0) && EndReason::Cancelled.owes_report(1));
+        assert!(EndReason::Completed.owes_report(false));
+        assert!(!EndReason::Cancelled.owes_report(false) && EndReason::Cancelled.owes_report(true));
         assert_eq!(
             EndReason::Completed.without_report(),
             EndReason::ReportFailed

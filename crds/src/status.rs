@@ -94,10 +94,33 @@ pub struct ProgressStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub estimated_end_time: Option<jiff::Timestamp>,
+    /// When all generators first ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub generators_start_time: Option<jiff::Timestamp>,
+    /// When one of them first told the operator how far they are. Absent for as long as none can be reached: the counts of
+    /// trials are then those of the report alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub first_answer_time: Option<jiff::Timestamp>,
     /// When the first measured operation was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub first_operation_time: Option<jiff::Timestamp>,
+}
+
+impl ProgressStatus {
+    /// Whether generators run or ran of which nothing was ever heard.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.generators_start_time.is_some() && self.first_answer_time.is_none()
+    }
+
+    /// Whether something may have been measured and written: what is known of it, or that nothing is.
+    #[must_use]
+    pub fn may_have_measured(&self) -> bool {
+        self.trials.done > 0 || self.first_operation_time.is_some() || self.is_unheard()
+    }
 }
 
 /// Trials, by outcome.

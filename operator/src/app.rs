@@ -3,7 +3,7 @@
 use crate::act::Writer;
 use crate::caches::{Caches, Wake};
 use crate::config::Config;
-use crate::controllers::experiment::{self, Context, Watched};
+use crate::controllers::experiment::{self, Context, Watched, facts};
 use crate::http::{self, Shown};
 use crate::lease::{self, Tenure};
 use crate::metrics::Metrics;
@@ -45,16 +45,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ready: Arc::new(AtomicBool::new(false)),
         look: Arc::new(OnceLock::new()),
     };
-    let listener = tokio::net::TcpListener::bind(config.http_address).await?;
+    let listener = http::listen(config.http_address).await?;
     let server = tokio::spawn(http::serve(listener, shown.clone(), stop.clone()));
     let mut lease = Candidate::new(&client, &config);
 
     let (wake, woken) = futures::channel::mpsc::unbounded();
+    let repositories = settings.repositories();
     let (caches, watches) = Caches::start::<Experiment, Watched>(
         &client,
         config.watched_namespace(),
         &wake,
         &lease.leading,
+        move |node| facts::trim(node, &repositories),
     );
     let mut tasks = JoinSet::new();
     for watch in watches {
@@ -168,6 +170,7 @@ impl Leader {
             answers: Default::default(),
             warnings: Default::default(),
             ends: Mutex::default(),
+            outages: Mutex::default(),
             troubles: Default::default(),
         });
         let gone = ctx.clone();

@@ -32,12 +32,13 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// Starts the watches. The futures run until the process ends.
+    /// Starts the watches. Of nodes is kept what `trim` leaves. The futures run until the process ends.
     pub fn start<K, W>(
         client: &Client,
         namespace: Option<&str>,
         wake: &Wake<W>,
         leading: &watch::Receiver<bool>,
+        trim: impl Fn(&mut Node) + Send + 'static,
     ) -> (Self, Vec<BoxFuture<'static, ()>>)
     where
         K: Owner + 'static,
@@ -57,7 +58,8 @@ impl Caches {
         };
         let stores = Stores::start(&mut start);
         let nodes = Api::all(client.clone());
-        let nodes = cache(nodes, watcher::Config::default(), &mut start.tasks, |_| {});
+        let config = watcher::Config::default();
+        let nodes = cache(nodes, config, &mut start.tasks, trim, |_| {});
         (Self { stores, nodes }, start.tasks)
     }
 
@@ -117,14 +119,20 @@ impl<F: Fn(&str, &str) + Clone + Send + 'static> Watch for Start<'_, F> {
         let ours = format!("app.kubernetes.io/managed-by={}", names::FIELD_MANAGER);
         let config = watcher::Config::default().labels(&ours);
         let (label, on_event) = (self.label, self.on_event.clone());
-        cache(api, config, &mut self.tasks, move |object: &K| {
-            if let (Some(name), Some(namespace)) = (
-                object.labels().get(label),
-                object.meta().namespace.as_deref(),
-            ) {
-                on_event(name, namespace);
-            }
-        })
+        cache(
+            api,
+            config,
+            &mut self.tasks,
+            |_| {},
+            move |object: &K| {
+                if let (Some(name), Some(namespace)) = (
+                    object.labels().get(label),
+                    object.meta().namespace.as_deref(),
+                ) {
+                    on_event(name, namespace);
+                }
+            },
+        )
     }
 }
 
@@ -132,6 +140,7 @@ fn cache<K>(
     api: Api<K>,
     config: watcher::Config,
     tasks: &mut Vec<BoxFuture<'static, ()>>,
+    trim: impl Fn(&mut K) + Send + 'static,
     on_event: impl Fn(&K) + Send + 'static,
 ) -> Store<K>
 where
@@ -140,9 +149,10 @@ where
     let (reader, writer) = reflector::store();
     let stream = watcher(api, config)
         .default_backoff()
-        .modify(|object| {
+        .modify(move |object| {
             // Nobody reads them, and they are a good part of an object's size.
             object.managed_fields_mut().clear();
+            trim(object);
         })
         .reflect(writer)
         .touched_objects();

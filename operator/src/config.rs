@@ -27,6 +27,9 @@ pub struct Config {
     /// The pull policy of all images.
     #[arg(long, env = "PULL_POLICY", default_value = "IfNotPresent")]
     pub pull_policy: String,
+    /// What all pods of experiments get, as JSON.
+    #[arg(long, env = "EXPERIMENT_PODS", default_value = "{}")]
+    pub experiment_pods: String,
     /// The endpoint of the chart's results store; empty: none.
     #[arg(long, env = "RESULTS_ENDPOINT", default_value = "")]
     pub results_endpoint: String,
@@ -43,7 +46,7 @@ pub struct Config {
     #[arg(long, env = "LEASE_NAME", default_value = "bakeoff-operator")]
     pub lease_name: String,
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "[::]:8080")]
     pub http_address: SocketAddr,
 }
 
@@ -57,7 +60,7 @@ impl Config {
     /// The part that the decisions need.
     ///
     /// # Errors
-    /// The catalogue cannot be read or is empty.
+    /// The catalogue cannot be read or is empty; what pods get is not what it should be.
     pub fn settings(&self, kubernetes_version: String) -> anyhow::Result<Settings> {
         let catalogue = Catalogue::new(read_catalogue(&self.catalogue_dir)?);
         let results = (!self.results_endpoint.is_empty()).then(|| DefaultResults {
@@ -72,6 +75,8 @@ impl Config {
             pull_policy: self.pull_policy.clone(),
             namespace: self.namespace.clone(),
             results,
+            pods: serde_json::from_str(&self.experiment_pods)
+                .context("EXPERIMENT_PODS cannot be read")?,
             kubernetes_version,
         })
     }

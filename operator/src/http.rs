@@ -6,6 +6,7 @@ use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
@@ -23,6 +24,19 @@ pub struct Shown {
     pub ready: Arc<AtomicBool>,
     /// Sets what is looked up and not counted, once this replica leads.
     pub look: Arc<OnceLock<Look>>,
+}
+
+/// Listens there. Where that is every address of both families and this machine has no IPv6, every one of IPv4.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
 }
 
 /// Serves until `stop`.

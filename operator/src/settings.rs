@@ -1,7 +1,10 @@
 //! What the operator is configured with: plain data that the pure parts may hold. (Pure.)
 
-use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_crds::spec::{IdentityMode, Marks};
+use bakeoff_rules::catalogue::{Catalogue, repository};
 use bakeoff_rules::validate::Offer;
+use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Everything the pure parts need to know of the installation.
 #[derive(Clone, Debug)]
@@ -16,11 +19,21 @@ pub struct Settings {
     pub namespace: String,
     /// The chart's own results store.
     pub results: Option<DefaultResults>,
+    /// What all pods of experiments get.
+    pub pods: PodDefaults,
     /// The version of the API server.
     pub kubernetes_version: String,
 }
 
 impl Settings {
+    /// The repositories of all images that experiments use.
+    #[must_use]
+    pub fn repositories(&self) -> BTreeSet<String> {
+        let images = self.catalogue.images();
+        let images = images.chain([self.loadgen_image.as_str()]);
+        images.map(|image| repository(image).to_owned()).collect()
+    }
+
     /// What experiments may ask for.
     #[must_use]
     pub fn offer(&self) -> Offer<'_> {
@@ -29,6 +42,22 @@ impl Settings {
             results_store: self.results.is_some(),
         }
     }
+}
+
+/// What the installation gives to all pods of experiments. The chart writes it as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodDefaults {
+    /// Annotations.
+    pub annotations: Marks,
+    /// Labels.
+    pub labels: Marks,
+    /// Secrets with credentials of a registry, in the namespace of the experiment.
+    pub image_pull_secrets: Vec<String>,
+    /// Who chooses user ids.
+    pub identity: IdentityMode,
+    /// The namespace of what scrapes the metrics of generators; empty: none.
+    pub monitoring_namespace: String,
 }
 
 /// The chart's own results store. Its credentials are copied into a Secret beside each experiment.

@@ -32,6 +32,11 @@ impl Catalogue {
             .map(String::as_str)
     }
 
+    /// All images.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.images.values().map(String::as_str)
+    }
+
     /// The known versions of a program, for messages.
     #[must_use]
     pub fn versions(&self, product: Product) -> Vec<&str> {
@@ -41,6 +46,15 @@ impl Catalogue {
             .filter_map(|key| key.strip_prefix(&prefix))
             .collect()
     }
+}
+
+/// The last part of the repository of an image, without registry, tag and digest: what the names that a node has for an
+/// image share with the one that was asked for.
+#[must_use]
+pub fn repository(image: &str) -> &str {
+    let (name, _) = image.split_once('@').unwrap_or((image, ""));
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split_once(':').map_or(last, |(name, _)| name)
 }
 
 #[cfg(test)]
@@ -57,5 +71,18 @@ mod tests {
         assert_eq!(catalogue.image(Product::Minio, "RELEASE.X"), Some("m:x"));
         assert_eq!(catalogue.image(Product::Minio, "4.48"), None);
         assert_eq!(catalogue.versions(Product::Seaweedfs), ["4.48"]);
+    }
+
+    #[test]
+    fn an_image_has_one_repository_by_all_its_names() {
+        for name in [
+            "postgres:17",
+            "docker.io/library/postgres:17.10-bookworm",
+            "docker.io/library/postgres@sha256:0123",
+            "localhost:5000/postgres",
+            "localhost:5000/a/postgres:17@sha256:0123",
+        ] {
+            assert_eq!(repository(name), "postgres", "{name}");
+        }
     }
 }

@@ -3,5 +3,6 @@
 
 pub mod catalogue;
 pub mod equality;
+pub mod pool;
 pub mod queue;
 pub mod validate;

@@ -1,5 +1,6 @@
 //! Who may measure on a node pool: one experiment at a time, first come first served. (Pure.)
 
+use crate::pool::{Machines, Wanted};
 use bakeoff_crds::Experiment;
 use bakeoff_crds::conditions::{self, STALLED};
 use bakeoff_crds::identity::Uid;
@@ -7,8 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Whether the node pool is free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,21 +23,6 @@ pub enum Pool {
         /// How many are before this one, the holder included.
         ahead: usize,
     },
-}
-
-/// The labels of a node, by its name.
-pub type NodeLabels = BTreeMap<String, BTreeMap<String, String>>;
-
-/// The names of the nodes that have all these labels.
-#[must_use]
-pub fn pool(selector: &BTreeMap<String, String>, nodes: &NodeLabels) -> BTreeSet<String> {
-    let selected =
-        |labels: &BTreeMap<String, String>| selector.iter().all(|(k, v)| labels.get(k) == Some(v));
-    nodes
-        .iter()
-        .filter(|(_, labels)| selected(labels))
-        .map(|(name, _)| name.clone())
-        .collect()
 }
 
 /// What an experiment asks of its pool.
@@ -57,7 +42,7 @@ enum Standing {
 pub struct Claim<'a> {
     metadata: &'a ObjectMeta,
     /// `None` where it cannot be read: then it may be any node.
-    selector: Option<Cow<'a, BTreeMap<String, String>>>,
+    wanted: Option<Wanted<'a>>,
     standing: Standing,
 }
 
@@ -88,7 +73,7 @@ impl<'a> Claim<'a> {
         };
         Self {
             metadata,
-            selector: Some(Cow::Borrowed(&spec.equipment.node_selector)),
+            wanted: Some(Wanted::of(&spec.equipment)),
             standing,
         }
     }
@@ -100,16 +85,15 @@ impl<'a> Claim<'a> {
         let is_set = |path: &str| raw.pointer(path).is_some_and(|value| !value.is_null());
         let over = is_set("/status/completionTime") || is_set("/status/ending/cleanedUpTime");
         let holds = is_set("/status/startTime") && !over;
-        let selector = match raw.pointer("/spec/equipment") {
-            None | Some(Value::Null) => Some(BTreeMap::new()),
-            Some(equipment) => match equipment.get("nodeSelector") {
-                None | Some(Value::Null) => Some(BTreeMap::new()),
-                Some(selector) => BTreeMap::deserialize(selector).ok(),
-            },
+        let wanted = || {
+            let equipment = raw.pointer("/spec/equipment").unwrap_or(&Value::Null);
+            let selector = read(equipment.get("nodeSelector"))?;
+            let tolerations = read(equipment.get("tolerations"))?;
+            Some(Wanted::new(selector, tolerations))
         };
         Self {
             metadata,
-            selector: selector.map(Cow::Owned),
+            wanted: wanted(),
             standing: if holds {
                 Standing::Holds
             } else {
@@ -128,15 +112,23 @@ impl<'a> Claim<'a> {
         (created.map(|time| time.0), self.uid())
     }
 
-    fn nodes(&self, nodes: &NodeLabels) -> BTreeSet<String> {
-        match &self.selector {
-            Some(selector) => pool(selector, nodes),
-            None => nodes.keys().cloned().collect(),
+    fn nodes(&self, machines: &Machines) -> BTreeSet<String> {
+        match &self.wanted {
+            Some(wanted) => wanted.pool(machines),
+            None => machines.keys().cloned().collect(),
         }
     }
 
     fn is_admitted(&self, just_admitted: &BTreeSet<Uid>) -> bool {
         just_admitted.iter().any(|uid| uid.as_str() == self.uid())
+    }
+}
+
+/// What a field says, its default where it says nothing, `None` where that cannot be read.
+fn read<T: Default + for<'de> Deserialize<'de>>(field: Option<&Value>) -> Option<T> {
+    match field {
+        None | Some(Value::Null) => Some(T::default()),
+        Some(value) => T::deserialize(value).ok(),
     }
 }
 
@@ -146,12 +138,12 @@ pub fn admit<'a>(
     mine: &Claim<'_>,
     all: impl IntoIterator<Item = Claim<'a>>,
     just_admitted: &BTreeSet<Uid>,
-    nodes: &NodeLabels,
+    machines: &Machines,
 ) -> Pool {
     if mine.standing == Standing::Holds || mine.is_admitted(just_admitted) {
         return Pool::Free;
     }
-    let my_nodes = mine.nodes(nodes);
+    let my_nodes = mine.nodes(machines);
     let mut before: Vec<Claim<'a>> = all
         .into_iter()
         .filter(|other| other.uid() != mine.uid())
@@ -160,7 +152,7 @@ pub fn admit<'a>(
             Standing::Waits => other.is_admitted(just_admitted) || other.order() < mine.order(),
             Standing::Rests => false,
         })
-        .filter(|other| !other.nodes(nodes).is_disjoint(&my_nodes))
+        .filter(|other| !other.nodes(machines).is_disjoint(&my_nodes))
         .collect();
     before.sort_by(|a, b| {
         let key = |claim: &Claim<'_>| claim.standing != Standing::Holds;
@@ -182,7 +174,9 @@ pub fn admit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Machine;
     use serde_json::json;
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     fn experiment(name: &str, second: i64, status: serde_json::Value) -> Arc<Experiment> {
@@ -208,11 +202,12 @@ mod tests {
         all.iter().map(|experiment| Claim::of(experiment)).collect()
     }
 
-    fn nodes() -> NodeLabels {
-        BTreeMap::from([(
-            "a".to_owned(),
-            BTreeMap::from([("pool".to_owned(), "bench".to_owned())]),
-        )])
+    fn nodes() -> Machines {
+        let machine = Machine {
+            labels: BTreeMap::from([("pool".to_owned(), "bench".to_owned())]),
+            ..Default::default()
+        };
+        BTreeMap::from([("a".to_owned(), machine)])
     }
 
     #[test]

@@ -64,11 +64,19 @@ http://{{ include "bakeoff.resultsName" . }}.{{ .Release.Namespace }}.svc:8333
 
 {{- define "bakeoff.podSecurity" -}}
 runAsNonRoot: true
+{{- if eq .Values.securityContext.mode "Fixed" }}
 runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* What all pods of experiments get, as the operator reads it. */}}
+{{- define "bakeoff.experimentPods" -}}
+{{- $monitoring := ternary .Values.metrics.podMonitor.namespace "" .Values.metrics.podMonitor.enabled -}}
+{{- dict "annotations" .Values.experiments.podAnnotations "labels" .Values.experiments.podLabels "imagePullSecrets" .Values.experiments.imagePullSecrets "identity" .Values.securityContext.mode "monitoringNamespace" $monitoring | toJson -}}
 {{- end -}}
 
 {{- define "bakeoff.containerSecurity" -}}

@@ -1,12 +1,13 @@
 //! What backends and generators get of the machines.
 
+use super::pods::{Marks, PodIdentity, SecretName, Toleration};
 use crate::quantity::Quantity;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What every provisioned backend gets. Requests equal limits, so the pods are of class Guaranteed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Equipment {
     /// CPU and memory of a backend pod. Default one core and 2Gi.
@@ -20,15 +21,46 @@ pub struct Equipment {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(validation = Rule::new("self.size() <= 8").message("nodeSelector may have at most 8 labels"))]
     pub node_selector: BTreeMap<String, String>,
+    /// Taints that backends and generators tolerate. A node with another one (`NoSchedule`, `NoExecute`) is not of the pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// The PriorityClass of the experiment's pods: nothing of a lower one takes their place while they measure. Default: the
+    /// cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Secrets of the namespace with credentials of a registry, beside those of the chart (`experiments.imagePullSecrets`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Vec<SecretName>,
+    /// Annotations of the experiment's pods. By default service meshes are told to leave them alone: a proxy before a
+    /// backend would be measured as well.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    #[x_kube(validation = rules::marks_are_few("podAnnotations"))]
+    pub pod_annotations: Marks,
+    /// Labels of the experiment's pods, beside those by which Bakeoff finds them.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    #[x_kube(validation = rules::marks_are_few("podLabels"))]
+    #[x_kube(validation = rules::labels_are_not_ours())]
+    pub pod_labels: Marks,
+    /// Under which user ids the pods run. Default: as the chart says (`securityContext.mode`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<PodIdentity>,
 }
 
-impl Default for Equipment {
-    fn default() -> Self {
-        Self {
-            resources: Resources::backend_default(),
-            storage: Storage::default(),
-            node_selector: BTreeMap::new(),
-        }
+mod rules {
+    use kube::core::Rule;
+
+    /// As many as a person reads.
+    pub fn marks_are_few(field: &str) -> Rule {
+        Rule::new("self.size() <= 16").message(&*format!("{field} may have at most 16 entries"))
+    }
+
+    pub fn labels_are_not_ours() -> Rule {
+        Rule::new("self.all(k, !k.contains('bakeoff.dev/') && !k.startsWith('app.kubernetes.io/'))").message(
+            "podLabels may not set labels under bakeoff.dev/ or app.kubernetes.io/: by these Bakeoff finds its pods",
+        )
     }
 }
 
@@ -42,6 +74,12 @@ pub struct Resources {
     pub cpu: Quantity,
     /// Bytes, from `32Mi` to `4Ti`.
     pub memory: Quantity,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self::backend_default()
+    }
 }
 
 impl Resources {

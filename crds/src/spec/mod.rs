@@ -10,6 +10,7 @@ mod decision;
 mod equipment;
 mod ground;
 mod load;
+mod pods;
 mod rules;
 mod trials;
 mod version;
@@ -20,6 +21,9 @@ pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};
 pub use ground::Ground;
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
+pub use pods::{
+    IdentityMode, Marks, PodIdentity, SecretName, TaintEffect, Toleration, TolerationOperator,
+};
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use version::Version;
 pub use workload::*;

@@ -216,19 +216,43 @@ fn known(offer: Offer<'_>, product: Product) -> String {
     }
 }
 
-/// Checks the spec against its surroundings: Secrets and nodes. Only before the start; afterwards the
+/// What an experiment finds around it before it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The keys of each Secret that it refers to and that exists.
+    pub secrets: &'a BTreeMap<String, BTreeSet<String>>,
+    /// The nodes that take its pods.
+    pub nodes: &'a [NodeFacts],
+    /// The nodes with its labels that do not, each with the cause.
+    pub shut: &'a [String],
+    /// What it refers to by name in the cluster and is not there.
+    pub absent: &'a [Absent],
+}
+
+/// An object of the cluster that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The field that names it.
+    pub field: &'static str,
+}
+
+/// Checks the spec against its surroundings: Secrets, classes and nodes. Only before the start; afterwards the
 /// pods themselves tell.
 ///
 /// # Errors
 /// The first refusal.
-pub fn surroundings(
-    valid: &Validated,
-    secrets: &BTreeMap<String, BTreeSet<String>>,
-    nodes: &[NodeFacts],
-) -> Result<(), Refusal> {
+pub fn surroundings(valid: &Validated, around: Surroundings<'_>) -> Result<(), Refusal> {
     let spec = &valid.remains.spec;
+    let nodes = around.nodes;
+    if let Some(absent) = around.absent.first() {
+        return Err(Refusal::Absent(absent.clone()));
+    }
     for (secret, keys) in valid.remains.user_secrets() {
-        let Some(found) = secrets.get(&secret) else {
+        let Some(found) = around.secrets.get(&secret) else {
             return Err(Refusal::SecretMissing { secret, keys });
         };
         if let Some(key) = keys.iter().find(|key| !found.contains(*key)) {
@@ -243,11 +267,14 @@ pub fn surroundings(
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        return Err(Refusal::NoNodes(if labels.is_empty() {
-            "(any)".to_owned()
+        return Err(if around.shut.is_empty() {
+            Refusal::NoNodes(labels.join(","))
         } else {
-            labels.join(",")
-        }));
+            Refusal::NodesShut {
+                labels: labels.join(","),
+                shut: around.shut.to_vec(),
+            }
+        });
     }
     if valid.backends.iter().any(|b| b.place.server().is_some()) {
         fits(

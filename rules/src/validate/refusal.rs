@@ -1,5 +1,6 @@
 //! Why an experiment is refused: a reason for the condition, and a message that says how to mend it. (Pure.)
 
+use super::Absent;
 use bakeoff_crds::quantity;
 use bakeoff_crds::spec::MAX_TRIALS;
 
@@ -56,9 +57,23 @@ pub enum Refusal {
     NoResultsStore,
     /// No node has the labels.
     #[error(
-        "no schedulable node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector"
+        "no node has the labels {0}: label the bench nodes (kubectl label node NAME {0}) or change equipment.nodeSelector"
     )]
     NoNodes(String),
+    /// The nodes that have the labels take no pods of it.
+    #[error(
+        "no node{} takes its pods: {}; tolerate the taint in equipment.tolerations, open the node (kubectl uncordon) or change equipment.nodeSelector",
+        having(.labels), few(.shut)
+    )]
+    NodesShut {
+        /// The labels; empty for any node.
+        labels: String,
+        /// Those nodes, each with the cause.
+        shut: Vec<String>,
+    },
+    /// What is referred to in the cluster is not there.
+    #[error("{} {} does not exist: make it, or change {}", .0.kind, .0.name, .0.field)]
+    Absent(Absent),
     /// The equipment fits on no node.
     #[error(
         "no node of the pool can hold {what}: it needs {need}, and the largest node, {node}, offers {offer}; ask for less in {field}"
@@ -109,11 +124,32 @@ impl Refusal {
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
             Self::NoResultsStore => "NoResultsStore",
-            Self::NoNodes(_) => "NoNodes",
+            Self::NoNodes(_) | Self::NodesShut { .. } => "NoNodes",
+            Self::Absent(absent) => match absent.kind {
+                "StorageClass" => "StorageClassMissing",
+                _ => "PriorityClassMissing",
+            },
             Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
             Self::TooManyTrials(_) => "TooManyTrials",
             Self::Decision { .. } => "InvalidDecision",
         }
+    }
+}
+
+fn having(labels: &str) -> String {
+    match labels {
+        "" => String::new(),
+        labels => format!(" with the labels {labels}"),
+    }
+}
+
+/// The first of them, and how many more there are.
+fn few(all: &[String]) -> String {
+    const FEW: usize = 5;
+    let first = all.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(FEW) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Watched;
 use super::admission::{Seat, Seats};
-use super::facts::{Ends, node_facts};
+use super::facts::{Since, ended_jobs, machine, servers_down};
 use super::progress::Answers;
 use super::warnings::Warnings;
 use crate::act::Writer;
@@ -15,7 +15,9 @@ use crate::settings::Settings;
 use crate::stored::Stored;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::identity::Uid;
-use bakeoff_rules::queue::{self, Claim, NodeLabels, Pool};
+use bakeoff_rules::pool::Machines;
+use bakeoff_rules::queue::{self, Claim, Pool};
+use bakeoff_rules::validate::Remains;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +47,9 @@ pub struct Context {
     /// What Kubernetes says of children that do not come to be.
     pub warnings: Warnings,
     /// Since when Jobs have ended.
-    pub ends: Mutex<Ends>,
+    pub ends: Mutex<Since>,
+    /// Since when servers are down.
+    pub outages: Mutex<Since>,
     /// Who is in trouble for how long.
     pub troubles: Remembered<Troubled>,
 }
@@ -62,21 +66,22 @@ pub struct Troubled {
 impl Context {
     /// For how long the Jobs of an experiment are seen to have ended.
     pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
-        self.ends().seen(uid, children, Instant::now())
+        let jobs = ended_jobs(children);
+        lock(&self.ends).seen(uid, jobs, Instant::now())
     }
 
-    fn ends(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For how long its servers are seen to be down.
+    pub fn down(&self, remains: &Remains, children: &Children) -> BTreeMap<String, Duration> {
+        let down = servers_down(remains, children);
+        lock(&self.outages).seen(&remains.id.uid, down, Instant::now())
     }
 
-    /// The labels of every schedulable node.
+    /// The nodes of the cluster.
     #[must_use]
-    pub fn node_labels(&self) -> NodeLabels {
+    pub fn machines(&self) -> Machines {
         let nodes = self.caches.nodes.state();
-        let schedulable = nodes.iter().filter(|node| node_facts(node).is_some());
-        schedulable
-            .map(|node| (node.name_any(), node.labels().clone()))
-            .collect()
+        let machines = nodes.iter().map(|node| (node.name_any(), machine(node)));
+        machines.collect()
     }
 
     /// Whether the pool of an experiment is free, given who was admitted a moment ago.
@@ -85,11 +90,11 @@ impl Context {
         &self,
         experiment: &Experiment,
         admitted: &BTreeSet<Uid>,
-        labels: &NodeLabels,
+        machines: &Machines,
     ) -> Pool {
         let experiments = self.experiments.state();
         let claims = experiments.iter().map(|stored| claim(stored));
-        queue::admit(&Claim::of(experiment), claims, admitted, labels)
+        queue::admit(&Claim::of(experiment), claims, admitted, machines)
     }
 
     /// Takes the seat of an experiment in its pool, if that is free.
@@ -97,9 +102,9 @@ impl Context {
     /// # Errors
     /// It is taken.
     pub fn seat(&self, experiment: &Experiment, uid: &Uid) -> Result<Seat<'_>, Error> {
-        let labels = self.node_labels();
+        let machines = self.machines();
         self.seats
-            .take(uid, |admitted| self.pool(experiment, admitted, &labels))
+            .take(uid, |admitted| self.pool(experiment, admitted, &machines))
     }
 
     /// Forgets an experiment that no longer needs its pool, and wakes those that wait.
@@ -123,7 +128,8 @@ impl Context {
         self.seats.keep(&needed);
         self.writer.keep(&needed);
         self.answers.keep(&needed);
-        self.ends().keep(&needed);
+        lock(&self.ends).keep(&needed);
+        lock(&self.outages).keep(&needed);
         self.warnings.keep(&needed);
         self.troubles.keep(&needed);
     }
@@ -138,6 +144,10 @@ impl Context {
             }
         }
     }
+}
+
+fn lock(since: &Mutex<Since>) -> MutexGuard<'_, Since> {
+    since.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an experiment asks of its pool.

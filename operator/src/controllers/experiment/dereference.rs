@@ -5,13 +5,17 @@ use super::context::Context;
 use super::facts::{Observed, image_sizes, node_facts};
 use crate::error::{Error, api};
 use bakeoff_crds::Experiment;
-use bakeoff_rules::queue::{self, NodeLabels, Pool};
-use bakeoff_rules::validate::Remains;
+use bakeoff_rules::pool::{Machines, Wanted};
+use bakeoff_rules::queue::Pool;
+use bakeoff_rules::validate::{Absent, Remains};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a decision about this experiment needs.
@@ -35,10 +39,11 @@ pub async fn dereference(
     }
     let made = ctx.writer.unseen(&id.uid, &children);
     let ended = ctx.ended(&id.uid, &children);
-    let labels = ctx.node_labels();
-    let pool = queue::pool(&remains.spec.equipment.node_selector, &labels);
+    let machines = ctx.machines();
+    let wanted = Wanted::of(&remains.spec.equipment);
+    let open = wanted.open(&machines);
     let mut members = ctx.caches.nodes.state();
-    members.retain(|node| pool.contains(&node.name_any()));
+    members.retain(|node| open.contains(&node.name_any()));
     let image_bytes = members.iter().flat_map(|node| image_sizes(node)).collect();
     let mut nodes: Vec<_> = members.iter().filter_map(|node| node_facts(node)).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -53,35 +58,90 @@ pub async fn dereference(
     Ok(Observed {
         now: Timestamp::now(),
         nodes,
+        shut: wanted.shut(&machines),
+        absent: absent(experiment, remains, ctx).await?,
         image_bytes,
         ended,
+        down: ctx.down(remains, &children),
         refused: ctx.writer.refused(&id.uid),
         told,
         made,
         secrets: secrets(experiment, remains, ctx).await?,
-        pool: free(experiment, remains, &labels, &pool, ctx),
+        pool: free(experiment, remains, &machines, ctx),
         progress,
         children,
     })
 }
 
 /// Whether its pool is free for it.
-fn free(
-    experiment: &Experiment,
-    remains: &Remains,
-    labels: &NodeLabels,
-    nodes: &BTreeSet<String>,
-    ctx: &Context,
-) -> Pool {
+fn free(experiment: &Experiment, remains: &Remains, machines: &Machines, ctx: &Context) -> Pool {
     let status = experiment.status.as_ref();
     let started = status.is_some_and(|status| status.start_time.is_some());
-    match ctx.pool(experiment, &ctx.seats.admitted(), labels) {
+    match ctx.pool(experiment, &ctx.seats.admitted(), machines) {
         // A deleted experiment gives its pool up before its pods have ended.
-        Pool::Free if !started => match ctx.caches.stranger::<Experiment>(&remains.id.uid, nodes) {
-            Some(by) => Pool::Taken { by, ahead: 1 },
-            None => Pool::Free,
-        },
+        Pool::Free if !started => {
+            let nodes = Wanted::of(&remains.spec.equipment).pool(machines);
+            match ctx.caches.stranger::<Experiment>(&remains.id.uid, &nodes) {
+                Some(by) => Pool::Taken { by, ahead: 1 },
+                None => Pool::Free,
+            }
+        }
         pool => pool,
+    }
+}
+
+/// What the spec refers to by name among the objects of the cluster and is not there. Asked for before the start alone; an
+/// operator that may not read them learns it from the pods.
+async fn absent(
+    experiment: &Experiment,
+    remains: &Remains,
+    ctx: &Context,
+) -> Result<Vec<Absent>, Error> {
+    let status = experiment.status.as_ref();
+    if status.is_some_and(|status| status.start_time.is_some() || status.ending.is_some()) {
+        return Ok(Vec::new());
+    }
+    let equipment = &remains.spec.equipment;
+    let storage = equipment.storage.storage_class_name.as_ref();
+    // Servers alone have volumes.
+    let storage = storage.filter(|name| !name.is_empty() && !remains.servers().is_empty());
+    let priority = equipment.priority_class_name.as_ref();
+    let (storage, priority) = tokio::try_join!(
+        missing::<StorageClass>(ctx, storage, "equipment.storage.storageClassName"),
+        missing::<PriorityClass>(ctx, priority, "equipment.priorityClassName"),
+    )?;
+    Ok(storage.into_iter().chain(priority).collect())
+}
+
+/// An object of the cluster that is asked for and not there.
+async fn missing<K>(
+    ctx: &Context,
+    name: Option<&String>,
+    field: &'static str,
+) -> Result<Option<Absent>, Error>
+where
+    K: Resource<DynamicType = ()>
+        + k8s_openapi::Resource
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let kind = <K as k8s_openapi::Resource>::KIND;
+    match Api::<K>::all(ctx.client.clone())
+        .get_metadata_opt(name)
+        .await
+    {
+        Ok(None) => Ok(Some(Absent {
+            kind,
+            name: name.clone(),
+            field,
+        })),
+        Ok(Some(_)) => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(error) => Err(api(format!("read {kind} {name}"))(error)),
     }
 }
 

@@ -1,15 +1,21 @@
 //! What the operator observes of an experiment's surroundings: the input of every decision. (Pure.)
 
+use super::build::frame::{OWN_CONTAINERS, PREPARATION};
 use crate::act::Refused;
 use crate::children::{Children, Kind};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress, Termination};
+use bakeoff_rules::catalogue::repository;
+use bakeoff_rules::pool::{Machine, Taint};
 use bakeoff_rules::queue::Pool;
+use bakeoff_rules::validate::{Absent, Remains, Surroundings};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStatus, Node, NodeStatus, Pod,
+};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,14 +26,20 @@ use std::time::{Duration, Instant};
 pub struct Observed {
     /// The instant.
     pub now: Timestamp,
-    /// The nodes of the pool, sorted by name; unschedulable ones are left out.
+    /// The nodes of the pool that take its pods, sorted by name.
     pub nodes: Vec<NodeFacts>,
+    /// The nodes with its labels that do not, each with the cause.
+    pub shut: Vec<String>,
+    /// What the spec refers to in the cluster and is not there; looked for before the start.
+    pub absent: Vec<Absent>,
     /// The size of each image that they hold, by each of its names, bytes.
     pub image_bytes: BTreeMap<String, i64>,
     /// The experiment's own children.
     pub children: Children,
     /// For how long those of its Jobs that have ended are seen to.
     pub ended: BTreeMap<String, Duration>,
+    /// For how long those of its servers are seen to be down that have no ready pod.
+    pub down: BTreeMap<String, Duration>,
     /// What the API server refuses to make or remove.
     pub refused: BTreeMap<(Kind, String), Refused>,
     /// What was said of its children lately that Kubernetes could not go on with.
@@ -149,6 +161,17 @@ pub fn job_state(job: Option<&Job>) -> JobState {
 const POD_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Observed {
+    /// What stands around the experiment before it starts.
+    #[must_use]
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            secrets: &self.secrets,
+            nodes: &self.nodes,
+            shut: &self.shut,
+            absent: &self.absent,
+        }
+    }
+
     /// Whether a Job has ended of which a pod is not shown to have ended, though it may yet be.
     #[must_use]
     pub fn awaits_pod(&self, job: &str) -> bool {
@@ -159,24 +182,37 @@ impl Observed {
     }
 }
 
-/// Since when Jobs are seen to have ended, by the clock of this process: that of the API server, by which they say it, is
-/// another one. Losing it is harmless: what is still on its way is waited for anew.
-#[derive(Debug, Default)]
-pub struct Ends(HashMap<Uid, HashMap<String, Instant>>);
+/// The names of the Jobs that have ended.
+#[must_use]
+pub fn ended_jobs(children: &Children) -> Vec<String> {
+    let ended = children.jobs.iter().filter(|job| {
+        let state = job_state(Some(job));
+        matches!(state, JobState::Succeeded | JobState::Failed(_))
+    });
+    ended.map(|job| job.name_any()).collect()
+}
 
-impl Ends {
-    /// For how long the Jobs of an experiment are seen to have ended.
+/// The servers of an experiment that have no ready pod.
+#[must_use]
+pub fn servers_down(remains: &Remains, children: &Children) -> Vec<String> {
+    let servers = remains.servers().into_iter();
+    let down = servers.filter(|server| !children.pods_of_backend(server.as_str()).any(is_ready));
+    down.map(|server| server.as_str().to_owned()).collect()
+}
+
+/// Since when something is seen of an experiment's children, by the clock of this process: that of the API server is another
+/// one, and of what is not there it has none. Losing it is harmless: what is waited for is waited for anew.
+#[derive(Debug, Default)]
+pub struct Since(HashMap<Uid, HashMap<String, Instant>>);
+
+impl Since {
+    /// For how long it is seen of each of these, and of no other any more.
     pub fn seen(
         &mut self,
         uid: &Uid,
-        children: &Children,
+        names: Vec<String>,
         now: Instant,
     ) -> BTreeMap<String, Duration> {
-        let ended = children.jobs.iter().filter(|job| {
-            let state = job_state(Some(job));
-            matches!(state, JobState::Succeeded | JobState::Failed(_))
-        });
-        let names: Vec<String> = ended.map(|job| job.name_any()).collect();
         if names.is_empty() {
             self.0.remove(uid);
             return BTreeMap::new();
@@ -196,23 +232,44 @@ impl Ends {
     }
 }
 
+/// The container of a pod that is ours: a service mesh or a policy may have added others.
+#[must_use]
+pub fn own_container(pod: &Pod) -> Option<&ContainerStatus> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let ours = |container: &&ContainerStatus| OWN_CONTAINERS.contains(&container.name.as_str());
+    statuses.iter().find(ours)
+}
+
+/// The containers of a pod that others have added.
+pub fn strange_containers(pod: &Pod) -> impl Iterator<Item = &str> {
+    let spec = pod.spec.as_ref();
+    let added = spec.and_then(|spec| spec.init_containers.as_ref());
+    let all = spec.into_iter().flat_map(|spec| &spec.containers);
+    all.chain(added.into_iter().flatten())
+        .map(|container| container.name.as_str())
+        .filter(|name| !OWN_CONTAINERS.contains(name) && *name != PREPARATION)
+}
+
+fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    own_container(pod)?.state.as_ref()?.terminated.as_ref()
+}
+
 /// The termination message of a load generator's pod, once it has ended.
 #[must_use]
 pub fn termination(pod: &Pod) -> Option<Termination> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let message = statuses
-        .iter()
-        .find_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.as_deref())?;
-    serde_json::from_str(message).ok()
+    serde_json::from_str(ended(pod)?.message.as_deref()?).ok()
+}
+
+/// The exit code of our container of a pod, once it has ended.
+#[must_use]
+pub fn exit_code(pod: &Pod) -> Option<i32> {
+    ended(pod).map(|end| end.exit_code)
 }
 
 /// How the container of a pod ended, in the words of Kubernetes: `OOMKilled (exit code 137)`.
 #[must_use]
 pub fn container_end(pod: &Pod) -> Option<String> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let ended = statuses
-        .iter()
-        .find_map(|c| c.state.as_ref()?.terminated.as_ref())?;
+    let ended = ended(pod)?;
     Some(format!(
         "{} (exit code {})",
         ended.reason.as_deref().unwrap_or("ended"),
@@ -262,20 +319,49 @@ fn completion_index(pod: &Pod) -> Option<i32> {
         .ok()
 }
 
-/// A node of the API server as facts; `None` when pods cannot be placed on it.
+/// What of a node says whose it is.
+#[must_use]
+pub fn machine(node: &Node) -> Machine {
+    let spec = node.spec.as_ref();
+    let taints = spec.and_then(|spec| spec.taints.as_ref());
+    let taints = taints.into_iter().flatten().map(|taint| Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone().unwrap_or_default(),
+        effect: taint.effect.clone(),
+    });
+    Machine {
+        labels: node.labels().clone(),
+        taints: taints.collect(),
+        cordoned: spec.and_then(|spec| spec.unschedulable) == Some(true),
+    }
+}
+
+/// Drops what nobody reads of a node: of images all but those of these repositories, which are a good part of its size.
+pub fn trim(node: &mut Node, repositories: &BTreeSet<String>) {
+    node.annotations_mut().clear();
+    let Some(status) = &mut node.status else {
+        return;
+    };
+    *status = NodeStatus {
+        allocatable: status.allocatable.take(),
+        node_info: status.node_info.take(),
+        images: status.images.take(),
+        ..Default::default()
+    };
+    let ours = |name: &String| repositories.contains(repository(name));
+    for image in status.images.iter_mut().flatten() {
+        if let Some(names) = &mut image.names {
+            names.retain(ours);
+        }
+    }
+    if let Some(images) = &mut status.images {
+        images.retain(|image| image.names.as_ref().is_some_and(|names| !names.is_empty()));
+    }
+}
+
+/// A node of the API server as facts; `None` before it has said what it offers.
 #[must_use]
 pub fn node_facts(node: &Node) -> Option<NodeFacts> {
-    let spec = node.spec.as_ref();
-    let blocked = spec
-        .and_then(|spec| spec.taints.as_ref())
-        .is_some_and(|taints| {
-            taints
-                .iter()
-                .any(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-        });
-    if blocked || spec.and_then(|spec| spec.unschedulable).unwrap_or(false) {
-        return None;
-    }
     let status = node.status.as_ref()?;
     let amount = |key: &str| {
         status
@@ -296,4 +382,67 @@ pub fn node_facts(node: &Node) -> Option<NodeFacts> {
         boot_id: info.boot_id,
         calibration: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(containers: serde_json::Value, statuses: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({
+            "spec": {"containers": containers}, "status": {"containerStatuses": statuses},
+        }))
+        .unwrap()
+    }
+
+    fn status(name: &str, state: serde_json::Value) -> serde_json::Value {
+        json!({"name": name, "image": name, "imageID": format!("{name}@sha256:0"), "ready": true, "restartCount": 0, "state": state})
+    }
+
+    #[test]
+    fn what_others_put_into_a_pod_is_not_taken_for_ours() {
+        let said = json!({"cleanedUp": 3}).to_string();
+        let ended = |message: &str| json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message}});
+        let running = json!({"running": {}});
+        let pod = pod(
+            json!([{"name": "aa-proxy"}, {"name": "loadgen"}]),
+            json!([status("aa-proxy", running), status("loadgen", ended(&said))]),
+        );
+        assert_eq!(termination(&pod), Some(Termination::CleanedUp(3)));
+        assert_eq!(exit_code(&pod), Some(0));
+        assert_eq!(own_container(&pod).unwrap().image_id, "loadgen@sha256:0");
+        assert_eq!(strange_containers(&pod).collect::<Vec<_>>(), ["aa-proxy"]);
+    }
+
+    #[test]
+    fn a_node_keeps_what_is_read_of_it() {
+        let image =
+            |name: &str| json!({"names": [name, "registry/other@sha256:1"], "sizeBytes": 7});
+        let mut node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "annotations": {"a": "b"}, "labels": {"pool": "bench"}},
+            "spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}], "unschedulable": true},
+            "status": {
+                "allocatable": {"cpu": "4", "memory": "8Gi"}, "capacity": {"cpu": "4"},
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "images": [image("docker.io/library/postgres:18.4"), image("docker.io/library/nginx:1")],
+                "nodeInfo": {"machineID": "", "systemUUID": "", "bootID": "b", "kernelVersion": "6", "osImage": "o",
+                    "containerRuntimeVersion": "c", "kubeletVersion": "k", "kubeProxyVersion": "", "operatingSystem": "linux",
+                    "architecture": "amd64"},
+            },
+        }))
+        .unwrap();
+        let (facts, before) = (node_facts(&node), machine(&node));
+        trim(&mut node, &BTreeSet::from(["postgres".to_owned()]));
+        assert_eq!((node_facts(&node), machine(&node)), (facts, before));
+        assert!(before_is_shut(&node));
+        let images: Vec<_> = image_sizes(&node).collect();
+        assert_eq!(images, [("docker.io/library/postgres:18.4".to_owned(), 7)]);
+        let status = node.status.unwrap();
+        assert!(status.conditions.is_none() && status.capacity.is_none());
+    }
+
+    fn before_is_shut(node: &Node) -> bool {
+        machine(node).cordoned && machine(node).taints.len() == 1
+    }
 }

@@ -110,7 +110,7 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
                 return Some(Trouble {
                     cause: Cause::ImagePullFailed,
                     message: format!(
-                        "image {} of pod {name} cannot be pulled: {said}; check the chart's catalogue and the nodes' access to the registry",
+                        "image {} of pod {name} cannot be pulled: {said}; check the chart's catalogue, the nodes' access to the registry, and equipment.imagePullSecrets for one that asks for credentials",
                         container.image
                     ),
                     fatal: overdue,

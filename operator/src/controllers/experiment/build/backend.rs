@@ -2,11 +2,9 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
+use super::frame::{PREPARATION, SERVER, container_security};
 use super::profile::{Profile, Ready};
-use super::{
-    Role, container_security, guaranteed, metadata, node_selector, pod_security, pull_policy,
-    selector, undisturbed,
-};
+use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
@@ -15,11 +13,10 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort,
-    ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
-    WeightedPodAffinityTerm,
+    Affinity, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodSpec, Probe,
+    SecretKeySelector, Service, ServicePort, ServiceSpec, TCPSocketAction, VolumeMount,
+    VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -130,14 +127,12 @@ pub fn stateful_set(
                 match_labels: Some(pod_selector(of, server)),
                 match_expressions: None,
             },
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(pod_labels(of, server)),
-                    annotations: Some(undisturbed()),
-                    ..Default::default()
-                }),
-                spec: Some(pod(of, (server, image), profile, settings, nodes)),
-            },
+            template: frame::template(
+                of,
+                settings,
+                pod_labels(of, server),
+                pod(of, (server, image), profile, settings, nodes),
+            ),
             volume_claim_templates: profile.keeps_data.then(|| vec![claim]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
@@ -159,15 +154,13 @@ fn pod(
     nodes: &[NodeFacts],
 ) -> PodSpec {
     let secret = credentials_name(of, server);
-    let mut env: Vec<EnvVar> = profile
-        .env
-        .iter()
-        .map(|(name, value)| EnvVar {
-            name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
-            value_from: None,
-        })
-        .collect();
+    let clear = profile.env.iter().map(|(name, value)| EnvVar {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        value_from: None,
+    });
+    let mut env = vec![frame::field("POD_IP", "status.podIP")];
+    env.extend(clear);
     env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
         name: (*name).to_owned(),
         value: None,
@@ -227,12 +220,12 @@ fn pod(
         ..Default::default()
     };
     let prepare = profile.prepare.as_ref().map(|command| Container {
-        name: "prepare".to_owned(),
+        name: PREPARATION.to_owned(),
         command: Some(command.clone()),
         ..base.clone()
     });
     let container = Container {
-        name: "server".to_owned(),
+        name: SERVER.to_owned(),
         command: Some(started(profile)),
         ports: Some(vec![ContainerPort {
             name: Some(profile.port_name.to_owned()),
@@ -244,21 +237,12 @@ fn pod(
         readiness_probe: Some(probe(10, 3)),
         ..base
     };
+    let containers = (prepare.into_iter().collect(), vec![container]);
     PodSpec {
-        init_containers: prepare.map(|container| vec![container]),
-        containers: vec![container],
-        node_selector: node_selector(of),
         affinity: Some(affinity(of, nodes.len())),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
-        security_context: Some(pod_security(profile.user)),
-        volumes: Some(vec![Volume {
-            name: "tmp".to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Default::default()
-        }]),
-        ..Default::default()
+        volumes: Some(vec![scratch()]),
+        ..frame::pod(of, settings, profile.user, containers)
     }
 }
 

@@ -5,11 +5,11 @@ use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-    NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
@@ -31,54 +31,91 @@ fn own_pods(of: &Remains) -> NetworkPolicyPeer {
     }
 }
 
-fn policy(
-    of: &Remains,
-    name: &str,
-    role: Role,
-    ingress: Vec<NetworkPolicyIngressRule>,
-) -> NetworkPolicy {
-    NetworkPolicy {
-        metadata: metadata(of, of.child(name), role),
-        spec: Some(NetworkPolicySpec {
-            pod_selector: Some(matching(selector(of, role))),
-            policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(ingress),
-            egress: None,
-        }),
+fn namespace(name: &str) -> NetworkPolicyPeer {
+    let label = ("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    NetworkPolicyPeer {
+        namespace_selector: Some(matching(BTreeMap::from([label]))),
+        ..Default::default()
     }
 }
 
-/// Backends answer only the experiment's own pods.
+fn policy(of: &Remains, name: &str, role: Role, spec: NetworkPolicySpec) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: metadata(of, of.child(name), role),
+        spec: Some(spec),
+    }
+}
+
+/// Backends answer only the experiment's own pods, and ask nobody else.
 #[must_use]
 pub fn backend_policy(of: &Remains) -> NetworkPolicy {
-    let rule = NetworkPolicyIngressRule {
+    let ingress = NetworkPolicyIngressRule {
         from: Some(vec![own_pods(of)]),
         ports: None,
     };
-    policy(of, "backends", Role::Backend, vec![rule])
+    let egress = NetworkPolicyEgressRule {
+        to: Some(vec![own_pods(of)]),
+        ports: None,
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(matching(selector(of, Role::Backend))),
+        policy_types: Some(["Ingress", "Egress"].map(str::to_owned).to_vec()),
+        ingress: Some(vec![ingress]),
+        egress: Some(vec![egress]),
+    };
+    policy(of, "backends", Role::Backend, spec)
 }
 
-/// Generators answer each other, and the operator's questions for progress.
+/// What measures, reports and cleans up reaches backends and stores wherever they are, also in a namespace that lets
+/// nothing out by default: their addresses are names, which a policy cannot hold.
+#[must_use]
+pub fn egress_policy(of: &Remains) -> NetworkPolicy {
+    let roles = [Role::Generator, Role::Report, Role::Cleanup];
+    let uid = (
+        names::LABEL_EXPERIMENT_UID.to_owned(),
+        of.id.uid.to_string(),
+    );
+    let pods = LabelSelector {
+        match_labels: Some(BTreeMap::from([uid])),
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: names::LABEL_ROLE.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(roles.map(|role| role.as_str().to_owned()).to_vec()),
+        }]),
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(pods),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        ingress: None,
+        egress: Some(vec![NetworkPolicyEgressRule::default()]),
+    };
+    policy(of, "egress", Role::Generator, spec)
+}
+
+/// Generators answer each other, the operator's questions for progress, and what scrapes metrics.
 #[must_use]
 pub fn generator_policy(of: &Remains, settings: &Settings) -> NetworkPolicy {
-    let namespace = BTreeMap::from([(
-        "kubernetes.io/metadata.name".to_owned(),
-        settings.namespace.clone(),
-    )]);
-    let operator = NetworkPolicyPeer {
-        namespace_selector: Some(matching(namespace)),
-        ..Default::default()
-    };
+    let mut from = vec![own_pods(of), namespace(&settings.namespace)];
+    let monitoring = &settings.pods.monitoring_namespace;
+    if !monitoring.is_empty() {
+        from.push(namespace(monitoring));
+    }
     let port = NetworkPolicyPort {
         port: Some(IntOrString::Int(names::GENERATOR_PORT)),
         protocol: Some("TCP".to_owned()),
         end_port: None,
     };
-    let rule = NetworkPolicyIngressRule {
-        from: Some(vec![own_pods(of), operator]),
+    let ingress = NetworkPolicyIngressRule {
+        from: Some(from),
         ports: Some(vec![port]),
     };
-    policy(of, "generators", Role::Generator, vec![rule])
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(matching(selector(of, Role::Generator))),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(vec![ingress]),
+        egress: None,
+    };
+    policy(of, "generators", Role::Generator, spec)
 }
 
 /// No pod of a running experiment is evicted: as many must stay as there are.

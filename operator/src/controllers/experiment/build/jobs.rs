@@ -4,10 +4,8 @@
 //! knows of, under a name of its own.
 
 use super::backend::{credentials_name, on_same_host};
-use super::{
-    Role, USER, container_security, guaranteed, labels, metadata, node_selector, pod_security,
-    pull_policy, selector, undisturbed,
-};
+use super::frame::{LOADGEN, USER, container_security};
+use super::{Role, frame, guaranteed, labels, metadata, pull_policy, scratch, selector};
 use crate::children::Children;
 use crate::settings::Settings;
 use bakeoff_analysis::index::sha256;
@@ -16,12 +14,11 @@ use bakeoff_crds::spec::{External, PostgresUrlBackend, Resources};
 use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, KeyToPath, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-    ObjectFieldSelector, PodAntiAffinity, PodSpec, PodTemplateSpec, SecretVolumeSource, Service,
-    ServicePort, ServiceSpec, Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, KeyToPath, NodeAffinity,
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAntiAffinity, PodSpec,
+    SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
 /// Where credentials are mounted, one folder for each backend and one for the results store.
@@ -231,11 +228,7 @@ pub fn cleanup(of: &Remains, settings: &Settings) -> Job {
 fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
     let mut arguments = shape.arguments;
     arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
-    let mut volumes = vec![Volume {
-        name: "tmp".to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Default::default()
-    }];
+    let mut volumes = vec![scratch()];
     let mut mounts = vec![mount("tmp", "/tmp", false)];
     if shape.plan {
         volumes.push(Volume {
@@ -258,13 +251,13 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
         }
     }
     let container = Container {
-        name: "loadgen".to_owned(),
+        name: LOADGEN.to_owned(),
         image: Some(settings.loadgen_image.clone()),
         image_pull_policy: pull_policy(settings),
         args: Some(arguments),
         env: Some(vec![
-            field("NODE_NAME", "spec.nodeName"),
-            field("POD_IP", "status.podIP"),
+            frame::field("NODE_NAME", "spec.nodeName"),
+            frame::field("POD_IP", "status.podIP"),
         ]),
         resources: Some(guaranteed(&shape.resources)),
         security_context: Some(container_security()),
@@ -272,18 +265,12 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
         volume_mounts: Some(mounts),
         ..Default::default()
     };
-    let selector = node_selector(of).unwrap_or_default();
     let pod = PodSpec {
         affinity: shape.node.map(on_node),
-        containers: vec![container],
         restart_policy: Some("Never".to_owned()),
-        node_selector: (!selector.is_empty()).then_some(selector),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
         termination_grace_period_seconds: Some(shape.grace_seconds),
-        security_context: Some(pod_security(USER)),
         volumes: Some(volumes),
-        ..Default::default()
+        ..frame::pod(of, settings, USER, (Vec::new(), vec![container]))
     };
     let labels = labels(of, shape.role);
     Job {
@@ -293,14 +280,7 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
             completions: Some(shape.replicas),
             parallelism: Some(shape.replicas),
             backoff_limit: Some(0),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels),
-                    annotations: Some(undisturbed()),
-                    ..Default::default()
-                }),
-                spec: Some(pod),
-            },
+            template: frame::template(of, settings, labels, pod),
             ..Default::default()
         }),
         status: None,
@@ -398,19 +378,5 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: Some(read_only),
         ..Default::default()
-    }
-}
-
-fn field(name: &str, path: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: path.to_owned(),
-                api_version: None,
-            }),
-            ..Default::default()
-        }),
     }
 }

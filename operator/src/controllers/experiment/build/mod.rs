@@ -3,6 +3,7 @@
 //! Names are deterministic and keyed by the experiment's uid, so that applying twice is harmless.
 
 pub mod backend;
+pub mod frame;
 pub mod guard;
 pub mod jobs;
 pub mod profile;
@@ -16,15 +17,10 @@ use bakeoff_crds::Experiment;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use bakeoff_rules::validate::Remains;
-use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret, SecurityContext,
-};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, ResourceRequirements, Secret, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
-
-/// The user that every pod runs as.
-pub const USER: i64 = 65_532;
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,68 +103,40 @@ pub fn secret(of: &Remains, name: String, role: Role) -> Secret {
     }
 }
 
-/// Requests equal to limits: class Guaranteed.
+/// What a container may write beside its volume: logs, and what it keeps in `/tmp`. Stated, because a namespace may have a
+/// default for those that do not say, and a container beyond it is evicted in the middle of a trial.
+const SCRATCH: &str = "2Gi";
+/// What is set aside for that on the node.
+const SCRATCH_SET_ASIDE: &str = "256Mi";
+
+/// Requests equal to limits: class Guaranteed, to which scratch space does not count.
 #[must_use]
 pub fn guaranteed(resources: &Resources) -> ResourceRequirements {
-    let amounts = BTreeMap::from([
-        ("cpu".to_owned(), Quantity(resources.cpu.0.clone())),
-        ("memory".to_owned(), Quantity(resources.memory.0.clone())),
-    ]);
+    let amounts = |scratch: &str| {
+        BTreeMap::from([
+            ("cpu".to_owned(), Quantity(resources.cpu.0.clone())),
+            ("memory".to_owned(), Quantity(resources.memory.0.clone())),
+            ("ephemeral-storage".to_owned(), Quantity(scratch.to_owned())),
+        ])
+    };
     ResourceRequirements {
-        limits: Some(amounts.clone()),
-        requests: Some(amounts),
+        limits: Some(amounts(SCRATCH)),
+        requests: Some(amounts(SCRATCH_SET_ASIDE)),
         claims: None,
     }
 }
 
-/// The pod half of the *restricted* Pod Security Standard.
+/// The folder `/tmp` of a pod.
 #[must_use]
-pub fn pod_security(user: i64) -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(user),
-        run_as_group: Some(user),
-        fs_group: Some(user),
-        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            localhost_profile: None,
+pub fn scratch() -> Volume {
+    Volume {
+        name: "tmp".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(SCRATCH.to_owned())),
+            ..Default::default()
         }),
         ..Default::default()
     }
-}
-
-/// The container half of the *restricted* Pod Security Standard, and a read-only root.
-#[must_use]
-pub fn container_security() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities {
-            drop: Some(vec!["ALL".to_owned()]),
-            add: None,
-        }),
-        ..Default::default()
-    }
-}
-
-/// Annotations that keep autoscalers from moving a measuring pod.
-#[must_use]
-pub fn undisturbed() -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (
-            "cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(),
-            "false".to_owned(),
-        ),
-        ("karpenter.sh/do-not-disrupt".to_owned(), "true".to_owned()),
-    ])
-}
-
-/// The node selector of the pool, or `None` for any node.
-#[must_use]
-pub fn node_selector(of: &Remains) -> Option<BTreeMap<String, String>> {
-    let selector = &of.spec.equipment.node_selector;
-    (!selector.is_empty()).then(|| selector.clone())
 }
 
 /// The pull policy of all images.

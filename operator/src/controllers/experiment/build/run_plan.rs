@@ -5,7 +5,9 @@ use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name
 use super::profile::profile;
 use super::{Role, metadata};
 use crate::children::Children;
-use crate::controllers::experiment::facts::{Observed, is_ready, ready_since};
+use crate::controllers::experiment::facts::{
+    Observed, is_ready, own_container, ready_since, strange_containers,
+};
 use crate::settings::{Settings, VERSION};
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
@@ -118,8 +120,21 @@ fn resolve_server(
         settings,
         node: pod.and_then(node_name).unwrap_or_default(),
         time_to_ready_seconds: pod.and_then(time_to_ready),
-        caveats: profile.caveats.into_iter().map(str::to_owned).collect(),
+        caveats: caveats(profile.caveats, pod),
     }
+}
+
+/// What stands beside every figure of a server: what is known of the program, and what others have put into its pod.
+fn caveats(known: Vec<&'static str>, pod: Option<&Pod>) -> Vec<String> {
+    let mut caveats: Vec<String> = known.into_iter().map(str::to_owned).collect();
+    let strangers: Vec<&str> = pod.into_iter().flat_map(strange_containers).collect();
+    if !strangers.is_empty() {
+        caveats.push(format!(
+            "its pod has containers that Bakeoff did not put there ({}): they take a share of the node, and a proxy would be measured as well",
+            strangers.join(", ")
+        ));
+    }
+    caveats
 }
 
 fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -> ResolvedBackend {
@@ -216,8 +231,7 @@ pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
 /// The image that a pod runs, by digest.
 #[must_use]
 pub fn image_id(pod: &Pod) -> Option<String> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.first().map(|container| container.image_id.clone())
+    own_container(pod).map(|container| container.image_id.clone())
 }
 
 /// The size of the image that a pod runs, as a node lists it by digest or by the name that was asked for.

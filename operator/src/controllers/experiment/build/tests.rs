@@ -3,9 +3,11 @@
 use super::{backend, guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
+use bakeoff_crds::spec::IdentityMode;
 use bakeoff_crds::{Experiment, names};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -23,6 +25,7 @@ fn settings() -> Settings {
             bucket: "results".to_owned(),
             secret: "results".to_owned(),
         }),
+        pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
     }
 }
@@ -201,7 +204,7 @@ fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
             let keys = keys.iter().map(|key| (*key).to_owned()).collect();
             observed.secrets.insert("db".to_owned(), keys);
         }
-        validate::surroundings(&valid, &observed.secrets, &observed.nodes).unwrap_err()
+        validate::surroundings(&valid, observed.surroundings()).unwrap_err()
     };
     let missing = with(None);
     assert_eq!(missing.reason(), "SecretMissing");
@@ -287,4 +290,129 @@ fn what_a_server_says_last_is_on_standard_error_and_in_its_log() {
         assert_eq!(log, said.repeat(times));
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The templates of all pods that an experiment may have.
+fn templates(experiment: &Experiment, settings: &Settings) -> Vec<PodTemplateSpec> {
+    let valid = check(experiment).unwrap();
+    let of = &valid.remains;
+    let jobs = [
+        jobs::run(of, settings, 0),
+        jobs::calibrate(of, settings, "bench-1"),
+        jobs::report(of, settings, 0),
+        jobs::cleanup(of, settings),
+    ];
+    let mut templates: Vec<_> = jobs.map(|job| job.spec.unwrap().template).into();
+    for (name, server) in valid.servers() {
+        let profile = profile(&server.release, &of.spec.equipment);
+        let set = backend::stateful_set(of, (name, &server.image), &profile, settings, &[]);
+        templates.push(set.spec.unwrap().template);
+    }
+    assert_eq!(templates.len(), 6);
+    templates
+}
+
+fn with_equipment(equipment: Value) -> Experiment {
+    let backend = json!({"name": "pg", "postgres": {"version": "18.4"}});
+    let mut experiment = experiment(backend, json!({"lock": {"redis": {"version": "7.0.15"}}}));
+    experiment.spec.equipment = serde_json::from_value(equipment).unwrap();
+    experiment
+}
+
+#[test]
+fn what_the_cluster_asks_of_pods_is_in_every_pod() {
+    let experiment = with_equipment(json!({
+        "nodeSelector": {"pool": "bench"},
+        "tolerations": [{"key": "dedicated", "value": "bench", "effect": "NoSchedule"}],
+        "priorityClassName": "measuring",
+        "imagePullSecrets": [{"name": "mine"}, {"name": "ours"}],
+        "podAnnotations": {"linkerd.io/inject": "enabled", "team": "storage"},
+        "podLabels": {"team": "storage", "bakeoff.dev/role": "nothing"},
+    }));
+    let mut settings = settings();
+    settings.pods = serde_json::from_value(json!({
+        "imagePullSecrets": ["ours"], "annotations": {"team": "platform", "cost": "7"}, "labels": {"team": "platform"},
+    }))
+    .unwrap();
+    for template in templates(&experiment, &settings) {
+        let metadata = template.metadata.unwrap();
+        let (labels, annotations) = (metadata.labels.unwrap(), metadata.annotations.unwrap());
+        assert_eq!(labels["team"], "storage", "the experiment's own come first");
+        assert_ne!(labels["bakeoff.dev/role"], "nothing", "but for ours");
+        assert_eq!(labels["istio.io/dataplane-mode"], "none");
+        let expected = [
+            ("cost", "7"),
+            ("team", "storage"),
+            ("linkerd.io/inject", "enabled"),
+            ("sidecar.istio.io/inject", "false"),
+        ];
+        for (key, value) in expected {
+            assert_eq!(annotations[key], value, "{key}");
+        }
+        let pod = template.spec.unwrap();
+        assert_eq!(pod.priority_class_name.as_deref(), Some("measuring"));
+        let toleration = &pod.tolerations.unwrap()[0];
+        assert_eq!(toleration.operator.as_deref(), Some("Equal"));
+        assert_eq!(toleration.value.as_deref(), Some("bench"));
+        let secrets = pod.image_pull_secrets.unwrap();
+        let secrets: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(secrets, ["ours", "mine"]);
+    }
+}
+
+#[test]
+fn user_ids_are_ours_or_those_of_the_platform() {
+    let ids = |experiment: &Experiment, settings: &Settings| -> Vec<Option<i64>> {
+        let templates = templates(experiment, settings).into_iter();
+        templates
+            .map(|template| {
+                let security = template.spec.unwrap().security_context.unwrap();
+                assert_eq!(security.run_as_non_root, Some(true));
+                assert_eq!(security.run_as_user, security.fs_group);
+                assert_eq!(security.run_as_user, security.run_as_group);
+                security.run_as_user
+            })
+            .collect()
+    };
+    let mut platform = settings();
+    platform.pods.identity = IdentityMode::Platform;
+    let plain = with_equipment(json!({}));
+    assert!(ids(&plain, &settings()).iter().all(Option::is_some));
+    assert!(ids(&plain, &platform).iter().all(Option::is_none));
+    let own = |mode: &str| with_equipment(json!({"securityContext": {"mode": mode}}));
+    assert!(
+        ids(&own("Platform"), &settings())
+            .iter()
+            .all(Option::is_none)
+    );
+    assert!(ids(&own("Fixed"), &platform).iter().all(Option::is_some));
+}
+
+#[test]
+fn policies_say_who_may_reach_whom_also_where_nothing_is_let_out_by_default() {
+    let experiment = with_equipment(json!({}));
+    let of = &check(&experiment).unwrap().remains;
+    let mut settings = settings();
+    let from = |settings: &Settings| {
+        let spec = guard::generator_policy(of, settings).spec.unwrap();
+        spec.ingress.unwrap()[0].from.as_ref().unwrap().len()
+    };
+    assert_eq!(from(&settings), 2);
+    settings.pods.monitoring_namespace = "monitoring".to_owned();
+    assert_eq!(from(&settings), 3);
+    let backends = guard::backend_policy(of).spec.unwrap();
+    assert_eq!(backends.policy_types.unwrap(), ["Ingress", "Egress"]);
+    let to = backends.egress.unwrap()[0].to.clone().unwrap();
+    assert!(
+        to.iter().all(|peer| peer.pod_selector.is_some()),
+        "own pods alone"
+    );
+    let out = guard::egress_policy(of).spec.unwrap();
+    assert_eq!(out.egress.unwrap(), [Default::default()], "anywhere");
+    let selector = out.pod_selector.unwrap();
+    let roles = selector.match_expressions.unwrap()[0]
+        .values
+        .clone()
+        .unwrap();
+    assert_eq!(roles, ["generator", "report", "cleanup"]);
 }

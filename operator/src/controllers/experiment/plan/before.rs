@@ -9,7 +9,7 @@ use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::queue::Pool;
 use bakeoff_rules::validate::{self, Validated};
 
-/// Secrets are not watched (the operator may not list them), so a missing one is looked for again.
+/// Secrets and classes are not watched, so a missing one is looked for again.
 const SECRET_RETRY_SECONDS: i64 = 15;
 
 /// How long a queued experiment sleeps at most.
@@ -47,9 +47,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
         draft.stage(Truth::Unknown, reasons::PENDING, &message);
         return draft.done();
     }
-    if let Err(refusal) =
-        validate::surroundings(valid, &draft.observed.secrets, &draft.observed.nodes)
-    {
+    if let Err(refusal) = validate::surroundings(valid, draft.observed.surroundings()) {
         draft.wake_after(SECRET_RETRY_SECONDS);
         return draft.refuse(refusal.reason(), &refusal.to_string());
     }

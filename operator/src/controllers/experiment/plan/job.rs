@@ -1,9 +1,10 @@
 //! How far a Job is, with its deadline. (Pure.)
 
 use super::Draft;
-use crate::controllers::experiment::facts::{JobState, job_state};
+use crate::controllers::experiment::facts::{JobState, exit_code, job_state, strange_containers};
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 
 /// How far a Job is.
 pub(super) enum JobStep {
@@ -31,6 +32,9 @@ impl Draft<'_> {
         match state {
             JobState::Absent => JobStep::Absent,
             JobState::Active => {
+                if let Some(step) = self.beside_strangers(name, job) {
+                    return step;
+                }
                 let Some(seconds) = seconds else {
                     return JobStep::Active;
                 };
@@ -47,6 +51,24 @@ impl Draft<'_> {
             JobState::Succeeded => JobStep::Succeeded,
             JobState::Failed(cause) => JobStep::Failed(cause),
         }
+    }
+
+    /// How a Job has ended by its own containers, where one that others have put into its pods keeps it from ending.
+    fn beside_strangers(&self, name: &str, job: Option<&Job>) -> Option<JobStep> {
+        let pods: Vec<&Pod> = self.observed.children.pods_of_job(name).collect();
+        let strangers = pods
+            .iter()
+            .any(|pod| strange_containers(pod).next().is_some());
+        let wanted = job?.spec.as_ref()?.completions?;
+        if !strangers || i32::try_from(pods.len()).ok()? < wanted {
+            return None;
+        }
+        let ends: Option<Vec<i32>> = pods.iter().map(|pod| exit_code(pod)).collect();
+        Some(if ends?.iter().all(|code| *code == 0) {
+            JobStep::Succeeded
+        } else {
+            JobStep::Failed("a container of it failed".to_owned())
+        })
     }
 
     /// Whether a Job was made so many seconds ago; asks to be woken when it was.

@@ -49,6 +49,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     secrets(draft);
     draft.ensure(guard::backend_policy(of));
     draft.ensure(guard::generator_policy(of, draft.settings));
+    draft.ensure(guard::egress_policy(of));
     draft.ensure(jobs::generator_service(of));
 
     let profiled = |(name, server): (_, &'_ Server)| {

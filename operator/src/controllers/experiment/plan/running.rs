@@ -14,6 +14,7 @@ use crate::controllers::experiment::facts::{
     container_end, is_pending, is_ready, termination, unready_since,
 };
 use bakeoff_crds::conditions::{self, Truth, reasons};
+use bakeoff_crds::names;
 use bakeoff_crds::run::{Failure, Termination};
 use bakeoff_crds::status::{BackendStatus, ProgressStatus, TrialCounts};
 use bakeoff_crds::{EndReason, ExperimentStatus};
@@ -24,6 +25,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 /// How often a running generator is asked for its progress.
 const PROGRESS_SECONDS: i64 = 2;
+/// Seconds for which running generators may be silent before that is said.
+const SILENCE_SECONDS: i64 = 20;
 
 pub fn run(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> {
     let Some(started) = draft.status.start_time else {
@@ -281,17 +284,24 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
         return draft.done();
     }
     draft.wake_after(PROGRESS_SECONDS);
+    let run = unstarted.is_none() && draft.observed.children.job(name).is_some();
+    let now = draft.now();
+    if let Some(status) = draft.status.progress.as_mut().filter(|_| run) {
+        status.generators_start_time = status.generators_start_time.or(Some(now));
+    }
     let Some(seen) = draft.observed.progress.clone() else {
-        // What it said last stands until it answers again, also when the operator has just been started.
-        let status = draft.status.progress.as_ref();
-        let silent = status.is_none_or(|status| status.current.is_none());
-        if let Some(unstarted) = unstarted {
-            draft.stage(Truth::Unknown, reasons::RUNNING, &unstarted.cause);
-        } else if silent {
-            draft.stage(Truth::Unknown, reasons::RUNNING, "generators are starting");
+        let message = match unstarted {
+            Some(unstarted) => Some(unstarted.cause),
+            None => silence(&draft),
+        };
+        if let Some(message) = message {
+            draft.stage(Truth::Unknown, reasons::RUNNING, &message);
         }
         return draft.done();
     };
+    if let Some(status) = &mut draft.status.progress {
+        status.first_answer_time = status.first_answer_time.or(Some(now));
+    }
     let down = not_ready(&draft);
     progress(&mut draft, seen.trials);
     if let Some(status) = &mut draft.status.progress {
@@ -316,6 +326,26 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
     draft.done()
 }
 
+/// What is said of generators that run and do not answer. What they said last stands until they answer again, also when the
+/// operator has just been started.
+fn silence(draft: &Draft<'_>) -> Option<String> {
+    let status = draft.status.progress.as_ref()?;
+    if status.current.is_some() {
+        return None;
+    }
+    let started = status.generators_start_time.filter(|_| status.is_unheard());
+    let patience = SignedDuration::from_secs(SILENCE_SECONDS);
+    let long = started.is_some_and(|since| draft.now().duration_since(since) > patience);
+    Some(if long {
+        format!(
+            "generators run, and how far they are is not known: the operator does not reach them on port {}; let it through (NetworkPolicy, service mesh). What they measure is kept and reported all the same",
+            names::GENERATOR_PORT
+        )
+    } else {
+        "generators are starting".to_owned()
+    })
+}
+
 /// A backend that has not been ready for longer than provisioning may take will not come back: every
 /// trial on it would be void.
 fn lost_backend(draft: &Draft<'_>) -> Option<String> {
@@ -325,7 +355,9 @@ fn lost_backend(draft: &Draft<'_>) -> Option<String> {
     let mut servers = draft.remains.servers().into_iter();
     let lost = servers.find(|server| {
         let mut pods = draft.observed.children.pods_of_backend(server.as_str());
+        let absent = draft.observed.down.get(server.as_str());
         pods.any(|pod| unready_since(pod).is_some_and(gone))
+            || absent.is_some_and(|since| since.as_secs() > seconds.unsigned_abs())
     })?;
     Some(format!(
         "backend {} has not been ready for {seconds} s (limits.provisionSeconds) in the middle of the run; see kubectl describe pods and their logs",
@@ -365,7 +397,7 @@ fn failed(
         .status
         .progress
         .as_ref()
-        .is_some_and(|progress| progress.trials.done > 0);
+        .is_some_and(|progress| progress.trials.done > 0 || progress.is_unheard());
     let verdict = |failure: &&Failure| !failure.retryable || (!measured && !failure.is_stopped());
     // A generator that only lost its leader says so as well: what decides is looked for among all.
     let failure = failures.iter().find(verdict).or(failures.first()).cloned();

@@ -1,7 +1,7 @@
 //! MinIO: one node, one drive. (Pure.)
 
 use super::{Profile, Ready, words};
-use crate::controllers::experiment::build::USER;
+use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::names;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Redis, which keeps locks beside a backend. (Pure.)
 
 use super::{Profile, Ready, words};
-use crate::controllers::experiment::build::USER;
+use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use std::collections::BTreeMap;

@@ -1,12 +1,13 @@
 //! SeaweedFS: master, volume server, filer and gateway in one process. (Pure.)
 
 use super::{Profile, Ready, words};
-use crate::controllers::experiment::build::USER;
+use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::names;
 use std::collections::BTreeMap;
 
 /// Master, volume server and filer talk over loopback; only the gateway and the metrics are
-/// reachable. No telemetry, no further gateways, no buckets that appear by themselves.
+/// reachable, at the address of the pod, whatever its family. No telemetry, no further gateways, no buckets that appear by
+/// themselves.
 pub(super) fn profile() -> Profile {
     Profile {
         port_name: "s3",
@@ -17,9 +18,9 @@ pub(super) fn profile() -> Profile {
         prepare: None,
         command: words(
             "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
-             -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 \
+             -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=$(POD_IP) -s3.port=8333 \
              -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
-             -metricsIp=0.0.0.0 -metricsPort=9324",
+             -metricsIp=$(POD_IP) -metricsPort=9324",
         ),
         starter: None,
         settings: BTreeMap::new(),

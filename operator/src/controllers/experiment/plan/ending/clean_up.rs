@@ -7,6 +7,7 @@ use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
+use bakeoff_crds::status::ProgressStatus;
 use bakeoff_rules::validate::Known;
 use kube::ResourceExt;
 
@@ -77,7 +78,7 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
 /// Of an experiment that is refused and whose generators were never given a plan, nothing was written.
 fn without_a_plan(draft: &Draft<'_>) -> CleanUp {
     let progress = draft.status.progress.as_ref();
-    let wrote = progress.is_some_and(|p| p.first_operation_time.is_some() || p.trials.done > 0);
+    let wrote = progress.is_some_and(ProgressStatus::may_have_measured);
     if wrote {
         let why = "the spec is refused, and the plan of the run is gone";
         return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {why}"));

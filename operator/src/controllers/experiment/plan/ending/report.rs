@@ -23,11 +23,9 @@ pub(super) fn report(
     known: &Known,
     ending: EndingStatus,
 ) -> Plan<ExperimentStatus> {
-    let done = draft
-        .status
-        .progress
-        .as_ref()
-        .map_or(0, |progress| progress.trials.done);
+    let progress = draft.status.progress.as_ref();
+    // Of generators that could not be reached the store alone knows, and the report asks it.
+    let done = progress.is_some_and(|p| p.trials.done > 0 || p.is_unheard());
     if !ending.reason.owes_report(done) {
         return step_done(draft, |ending, now| ending.reported_time = Some(now));
     }

@@ -15,7 +15,7 @@ use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::queue::Pool;
-use bakeoff_rules::validate::{self, Known, Remains, Validated};
+use bakeoff_rules::validate::{self, Absent, Known, Remains, Validated};
 use kube::ResourceExt;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -38,6 +38,7 @@ fn settings() -> Settings {
             bucket: "results".to_owned(),
             secret: "results".to_owned(),
         }),
+        pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
     }
 }
@@ -225,6 +226,56 @@ fn equipment_that_fits_no_node_is_refused_with_the_largest_node() {
 }
 
 #[test]
+fn nodes_that_are_tainted_or_cordoned_are_named() {
+    let world = World::new(1, false, 1, 0);
+    let shut = vec!["bench-1 (taint dedicated=bench:NoSchedule)".to_owned()];
+    let observed = Observed {
+        nodes: Vec::new(),
+        shut,
+        ..world.observe()
+    };
+    let (reason, message) = refused(&planned(&world.experiment, &settings(), &observed));
+    assert_eq!(reason, "NoNodes");
+    assert!(
+        message.contains("bench-1 (taint dedicated=bench:NoSchedule)")
+            && message.contains("equipment.tolerations")
+            && !message.contains("kubectl label"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_class_that_does_not_exist_is_refused_before_anything_is_made() {
+    let world = World::new(1, false, 1, 0);
+    for (kind, field, expected) in [
+        (
+            "StorageClass",
+            "equipment.storage.storageClassName",
+            "StorageClassMissing",
+        ),
+        (
+            "PriorityClass",
+            "equipment.priorityClassName",
+            "PriorityClassMissing",
+        ),
+    ] {
+        let name = "fast".to_owned();
+        let observed = Observed {
+            absent: vec![Absent { kind, name, field }],
+            ..world.observe()
+        };
+        let plan = planned(&world.experiment, &settings(), &observed);
+        let (reason, message) = refused(&plan);
+        assert_eq!(reason, expected);
+        assert_eq!(
+            message,
+            format!("{kind} fast does not exist: make it, or change {field}")
+        );
+        assert!(plan.look_again_at.is_some(), "it is looked for again");
+    }
+}
+
+#[test]
 fn a_missing_secret_is_refused_with_its_name() {
     let mut world = World::new(1, true, 1, 0);
     world.secrets.clear();
@@ -289,7 +340,12 @@ fn restricted_and_guaranteed(experiment: &Experiment) {
             assert_eq!(own.read_only_root_filesystem, Some(true));
             assert_eq!(own.capabilities.unwrap().drop.unwrap(), ["ALL"]);
             let resources = container.resources.unwrap();
-            assert_eq!(resources.limits, resources.requests);
+            let (limits, requests) = (resources.limits.unwrap(), resources.requests.unwrap());
+            for amount in ["cpu", "memory"] {
+                assert_eq!(limits[amount], requests[amount]);
+            }
+            // A default of the namespace would evict it in the middle of a trial.
+            assert!(limits.contains_key("ephemeral-storage"));
         }
     }
 }

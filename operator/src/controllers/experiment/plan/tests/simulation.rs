@@ -7,11 +7,12 @@ use crate::children::Kind;
 use crate::settings::Settings;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::pool::{Machine, Machines};
 use bakeoff_rules::queue::{self, Claim, Pool};
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What people and the cluster do to an experiment at random steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,7 +163,7 @@ proptest! {
             *seconds = 60;
         }
         let mut world = World::of(subject, seed, 0);
-        world.ground = Ground { refuses: Some((kind, from, from + lasts)), podless, lost };
+        world.ground = Ground { refuses: Some((kind, from, from + lasts)), podless, lost, unheard: seed % 5 == 0 };
         drive(&mut world, intervention, at, false);
         let status = world.status();
         prop_assert!(status.completion_time.is_some(), "stuck in {} with {}: {:?}", world.reason(), world.left(), status.conditions);
@@ -171,11 +172,30 @@ proptest! {
         next.metadata.uid = Some("next".to_owned());
         next.status = None;
         let claims = [Claim::of(&world.experiment), Claim::of(&next)];
-        let nodes = BTreeMap::from([("bench-1".to_owned(), BTreeMap::new())]);
+        let nodes = Machines::from([("bench-1".to_owned(), Machine::default())]);
         prop_assert_eq!(queue::admit(&claims[1], claims.clone(), &BTreeSet::new(), &nodes), Pool::Free);
         // What is left is said.
         let condition = conditions::get(&status.conditions, SUCCEEDED).unwrap();
         let left = !world.children.is_empty();
         prop_assert!(!left || condition.message.contains("left behind"), "{}: {}", world.left(), condition.message);
+    }
+
+    /// What was measured by generators that the operator never heard of is reported and counted all the same.
+    #[test]
+    fn generators_that_nobody_hears_are_reported(
+        seed in any::<u64>(),
+        subject in 0_u8..4,
+        replicas in 1_i32..3,
+        failures in 0_u32..3,
+        at in 5_usize..60,
+        intervention in prop_oneof![Just(Intervention::Nothing), Just(Intervention::Cancel), Just(Intervention::Deadline)],
+    ) {
+        let mut world = World::of(subject_of(subject, replicas), seed, failures);
+        world.ground = Ground { unheard: true, ..Ground::default() };
+        drive(&mut world, intervention, at, false);
+        let status = world.status();
+        prop_assert!(status.completion_time.is_some(), "stuck in {} with {}", world.reason(), world.left());
+        let reported = status.results.is_some() || world.reason() == "ReportFailed" || failures > 0;
+        prop_assert!(world.durable == 0 || reported, "{} trials are not reported: {}", world.durable, world.reason());
     }
 }

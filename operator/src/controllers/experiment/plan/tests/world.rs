@@ -4,7 +4,9 @@ use super::{experiment, owner, valid};
 use crate::act::Refused;
 use crate::action::{Action, Plan, pass};
 use crate::children::{Child, Children, Kind};
-use crate::controllers::experiment::facts::{Ends, JobState, Observed, is_pending, job_state};
+use crate::controllers::experiment::facts::{
+    JobState, Observed, Since, ended_jobs, is_pending, job_state,
+};
 use crate::made::Made;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
@@ -34,6 +36,8 @@ pub(super) struct Ground {
     pub(super) podless: bool,
     /// Pods that are removed stay where they are, as on a node that is lost.
     pub(super) lost: bool,
+    /// Nobody reaches the generators.
+    pub(super) unheard: bool,
 }
 
 /// A cluster that does what Kubernetes would, one random step at a time.
@@ -43,7 +47,7 @@ pub(super) struct World {
     pub(super) children: Children,
     pub(super) secrets: BTreeMap<String, BTreeSet<String>>,
     pub(super) made: Made,
-    pub(super) ends: Ends,
+    pub(super) ends: Since,
     /// Seconds since the process began, on a clock that does not jump.
     pub(super) uptime: u64,
     pub(super) begun: Instant,
@@ -84,7 +88,7 @@ impl World {
             children: Children::default(),
             secrets: BTreeMap::from([("aws".to_owned(), keys)]),
             made: Made::default(),
-            ends: Ends::default(),
+            ends: Since::default(),
             uptime: 0,
             begun: Instant::now(),
             died: false,
@@ -119,15 +123,18 @@ impl World {
         Observed {
             now: self.now,
             nodes: self.nodes.iter().map(|name| node(name)).collect(),
+            shut: Vec::new(),
+            absent: Vec::new(),
             image_bytes: BTreeMap::new(),
             children: self.children.clone(),
             refused: BTreeMap::new(),
             told: Vec::new(),
             ended: BTreeMap::new(),
+            down: BTreeMap::new(),
             made: BTreeSet::new(),
             secrets: self.asked_secrets(),
             pool: Pool::Free,
-            progress: running.then(|| Progress {
+            progress: (running && !self.ground.unheard).then(|| Progress {
                 stage: Stage::Measuring,
                 trials: self.counts(),
                 ..Default::default()
@@ -187,7 +194,7 @@ impl World {
                 }
             }
             if dies {
-                (self.made, self.ends, self.died) = (Made::default(), Ends::default(), true);
+                (self.made, self.ends, self.died) = (Made::default(), Since::default(), true);
                 self.refused.clear();
                 return;
             }
@@ -260,7 +267,7 @@ impl World {
                     (target.clone(), Refused { message, since })
                 })
                 .collect(),
-            ended: self.ends.seen(&owner(), &shown.children, now),
+            ended: self.ends.seen(&owner(), ended_jobs(&shown.children), now),
             made: self.made.unseen(&owner(), &shown.children, now),
             ..shown
         }
