@@ -14,12 +14,15 @@ control_plane_up() {
 
 	# Aggregator routing: this namespace has no kube-proxy, so webhooks and aggregated
 	# APIs are reached at their pods, not at a Service address.
+	# Policies that change pods are beta here: a test puts a container into them, as a service mesh does.
 	spawn kube-apiserver "$CP" "$bin/kube-apiserver" \
 		--etcd-servers=http://127.0.0.1:2379 \
 		--advertise-address="$CP_IP" --secure-port=6443 \
 		--tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" \
 		--client-ca-file="$PKI/ca.crt" \
 		--authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged \
+		--feature-gates=MutatingAdmissionPolicy=true \
+		--runtime-config=admissionregistration.k8s.io/v1beta1=true \
 		--service-cluster-ip-range="$SERVICE_CIDR" \
 		--service-account-issuer=https://kubernetes.default.svc.cluster.local \
 		--service-account-signing-key-file="$PKI/service-accounts.key" \

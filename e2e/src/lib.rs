@@ -168,6 +168,15 @@ impl Lab {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The host name of the node that is its own.
+    ///
+    /// # Errors
+    /// It has none: it did not ask for one.
+    pub fn host(&self) -> anyhow::Result<&str> {
+        let host = self.node_selector["kubernetes.io/hostname"].as_str();
+        host.context("the scenario has no node of its own")
+    }
+
     /// Applies a manifest as a user would, unknown fields refused. An experiment on the pool goes to the nodes that
     /// are this scenario's own.
     ///

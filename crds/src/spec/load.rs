@@ -1,5 +1,6 @@
 //! How operations arrive.
 
+use crate::spec::cel;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub struct CapacityLoad {
     /// 1 to 100. Default 25, 50, 75, 90.
     #[serde(default = "default_percents")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 100)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("percentOfWeakest lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("percentOfWeakest"))]
     pub percent_of_weakest: Vec<i32>,
     /// The distances between arrivals: `Poisson` (default, independent users) or `Constant`.
     #[serde(default)]
@@ -92,7 +93,7 @@ fn default_percents() -> Vec<i32> {
 pub struct ClosedLoad {
     /// Factor: clients in all generators together, each level 1 to 4096.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4_096)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("concurrency lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("concurrency"))]
     pub concurrency: Vec<i32>,
 }
 
@@ -102,7 +103,7 @@ pub struct ClosedLoad {
 pub struct OpenLoad {
     /// Factor: operations planned per second by all generators together, each level 1 to 200000.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 200_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("ratePerSecond lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("ratePerSecond"))]
     pub rate_per_second: Vec<i32>,
     /// The distances between arrivals: `Poisson` (default, independent users) or `Constant`.
     #[serde(default)]

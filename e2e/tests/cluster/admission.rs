@@ -112,10 +112,48 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "concurrency lists a level twice",
         ),
         (
+            "level twice in other words",
+            "/spec/workloads",
+            put(json!(["4Ki", "4096"]), json!([1])),
+            "objectSize lists a level twice",
+        ),
+        (
+            "level twice with a zero",
+            "/spec/workloads",
+            put(json!(["4Ki", "04Ki"]), json!([1])),
+            "objectSize lists a level twice",
+        ),
+        (
+            "part of a byte",
+            "/spec/workloads",
+            put(json!(["1500m"]), json!([1])),
+            "in whole bytes",
+        ),
+        (
+            "a bucket that no store takes",
+            "/spec/backends",
+            backend(
+                json!({"name": "e", "s3": {"endpoint": "https://s3.example.com", "bucket": "My_Bucket", "credentialsSecretRef": {"name": "x"}}}),
+            ),
+            "bucket must be the name of an S3 bucket",
+        ),
+        (
+            "a label of ours",
+            "/spec/equipment/podLabels",
+            json!({"bakeoff.dev/role": "x"}),
+            "podLabels may not set labels under bakeoff.dev/",
+        ),
+        (
+            "a toleration of every key with a value",
+            "/spec/equipment/tolerations",
+            json!([{"operator": "Equal", "value": "x"}]),
+            "needs operator: Exists",
+        ),
+        (
             "absurd object",
             "/spec/workloads",
             put(json!(["1Ti"]), json!([1])),
-            "objectSize must be between 1 and 64Mi",
+            "objectSize must be between 1 and 64Mi, in whole bytes",
         ),
         (
             "negative object",

@@ -6,6 +6,7 @@
 mod admission;
 mod ground;
 mod lifecycle;
+mod placing;
 mod postgres;
 mod refusals;
 mod run;

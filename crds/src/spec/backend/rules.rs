@@ -25,3 +25,10 @@ pub(super) fn external_backends_have_no_equipment() -> Rule {
         external.join(", ")
     ))
 }
+
+/// The naming rules of S3 for buckets: a store refuses others, some with the words of a wrong signature.
+pub(super) fn is_a_bucket() -> Rule {
+    Rule::new("self.matches('^[a-z0-9][a-z0-9.-]+[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9.]+$')").message(
+        "bucket must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, hyphens and single dots, begun and ended by a letter or digit, and no IP address",
+    )
+}

@@ -1,6 +1,6 @@
 //! An S3 endpoint that exists already.
 
-use super::{BackendKind, BackendTraits, External, Origin, SecretRef};
+use super::{BackendKind, BackendTraits, External, Origin, SecretRef, rules};
 use crate::names;
 use crate::spec::Ground;
 use kube::KubeSchema;
@@ -20,6 +20,7 @@ pub struct S3Backend {
     pub region: String,
     /// A bucket that exists. Everything is written under a prefix of the experiment's own.
     #[schemars(length(min = 3, max = 63))]
+    #[x_kube(validation = rules::is_a_bucket())]
     pub bucket: String,
     /// Whether the bucket stands in the path (most servers) or in the host name (AWS). Default true.
     #[serde(default = "default_path_style")]

@@ -4,6 +4,7 @@ use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::quantity::Quantity;
 use crate::schedule::factor;
 use crate::spec::Ground;
+use crate::spec::cel;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +16,15 @@ pub struct Batching {
     /// Factor: snapshots per object, each level 1 to 10000. Default 1, 10, 20, 50.
     #[serde(default = "default_snapshots_per_object")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 10_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("snapshotsPerObject lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("snapshotsPerObject"))]
     pub snapshots_per_object: Vec<i32>,
     /// Factor: snapshots per second, Poisson, each level 1 to 100000.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 100_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("arrivalsPerSecond lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("arrivalsPerSecond"))]
     pub arrivals_per_second: Vec<i32>,
     /// Bytes of a snapshot. 1 to 1Mi, default 4Ki.
     #[serde(default = "super::default_object_size")]
-    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('1')) >= 0 && quantity(self).compareTo(quantity('1Mi')) <= 0").message("snapshotSize must be between 1 and 1Mi"))]
+    #[x_kube(validation = cel::size("snapshotSize", "1Mi"))]
     pub snapshot_size: Quantity,
     /// Milliseconds after which a buffer that is not full is written all the same. 1 to 600000, default 1000.
     #[serde(default = "default_max_buffer")]

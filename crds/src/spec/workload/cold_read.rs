@@ -4,6 +4,7 @@ use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::quantity::Quantity;
 use crate::schedule::factor;
 use crate::spec::Ground;
+use crate::spec::cel;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub struct ColdRead {
     /// Factor: objects (states) of one run, each level 1 to 100000. Default 10, 100, 1000, 5000.
     #[serde(default = "default_objects_per_run")]
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 100_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("objectsPerRun lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("objectsPerRun"))]
     pub objects_per_run: Vec<i32>,
     /// Factor: how the keys are listed. Default ListPrefix and StartAfter.
     #[serde(default = "default_modes")]
@@ -25,7 +26,7 @@ pub struct ColdRead {
     pub modes: Vec<ReadMode>,
     /// Bytes of an object. 1 to 64Mi, default 4Ki.
     #[serde(default = "super::default_object_size")]
-    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('1')) >= 0 && quantity(self).compareTo(quantity('64Mi')) <= 0").message("objectSize must be between 1 and 64Mi"))]
+    #[x_kube(validation = cel::size("objectSize", "64Mi"))]
     pub object_size: Quantity,
     /// Keys per LIST page in the mode TokenPaging. 1 to 1000, default 100.
     #[serde(default = "default_page_size")]

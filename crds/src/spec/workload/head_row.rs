@@ -2,6 +2,7 @@
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
 use crate::schedule::factor;
+use crate::spec::cel;
 use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,12 @@ pub struct HeadRow {
     /// table is loaded with them before each trial. Default 100000.
     #[serde(default = "default_active_runs")]
     #[schemars(length(min = 1, max = 8), inner(range(min = 1_000, max = 20_000_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("activeRuns lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("activeRuns"))]
     pub active_runs: Vec<i32>,
     /// Factor: fillfactor of the table in percent, each level 10 to 100. Default 100, 90, 80, 70.
     #[serde(default = "default_fillfactor")]
     #[schemars(length(min = 1, max = 8), inner(range(min = 10, max = 100)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("fillfactor lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("fillfactor"))]
     pub fillfactor: Vec<i32>,
     /// Share of the open runs that sleep: they are there and never move. Percent, 0 to 99, default 10.
     #[serde(default = "default_sleepers")]

@@ -2,6 +2,7 @@
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
 use crate::schedule::factor;
+use crate::spec::cel;
 use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -24,7 +25,7 @@ pub struct Retention {
     /// loaded with them before each trial, spread evenly over the ranges.
     #[serde(default = "default_active_runs")]
     #[schemars(length(min = 1, max = 8), inner(range(min = 1_000, max = 20_000_000)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("activeRuns lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("activeRuns"))]
     pub active_runs: Vec<i32>,
     /// Ranges of `created_at` that these runs are spread over; the oldest is reclaimed, and the runs of the
     /// newest are those that move. 2 to 100, default 6.

@@ -3,6 +3,7 @@
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
 use crate::quantity::Quantity;
 use crate::schedule::factor;
+use crate::spec::cel;
 use crate::spec::{CapacityLoad, Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,8 @@ pub struct SmallObjectPut {
     /// Factor: bytes of an object, each level 1 to 64Mi. Default 1Ki, 4Ki, 16Ki, 64Ki.
     #[serde(default = "default_sizes")]
     #[schemars(length(min = 1, max = 16))]
-    #[x_kube(validation = Rule::new("self.all(s, isQuantity(s) && quantity(s).compareTo(quantity('1')) >= 0 && quantity(s).compareTo(quantity('64Mi')) <= 0)").message("objectSize must be between 1 and 64Mi"))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("objectSize lists a level twice"))]
+    #[x_kube(validation = cel::sizes("objectSize", "64Mi"))]
+    #[x_kube(validation = cel::sizes_differ("objectSize"))]
     pub object_size: Vec<Quantity>,
     /// Prefixes that the keys are spread over, as runs would. 1 to 1000000, default 1000.
     #[serde(default = "default_prefixes")]

@@ -3,6 +3,7 @@
 use super::head_row;
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::schedule::factor;
+use crate::spec::cel;
 use crate::spec::{Ground, SettingValue};
 use kube::KubeSchema;
 use kube::core::Rule;
@@ -31,7 +32,7 @@ pub struct Soak {
     /// Factor: fillfactor of the table in percent, each level 10 to 100. Default 100.
     #[serde(default = "default_fillfactor")]
     #[schemars(length(min = 1, max = 8), inner(range(min = 10, max = 100)))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("fillfactor lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("fillfactor"))]
     pub fillfactor: Vec<i32>,
     /// Factor: how autovacuum is set for the measured table. Default one profile, `Default`, that changes nothing.
     #[serde(default = "default_autovacuum")]
@@ -41,7 +42,7 @@ pub struct Soak {
     /// Factor: whether another transaction holds a snapshot open through each segment. Default `None`.
     #[serde(default = "default_snapshots")]
     #[schemars(length(min = 1, max = 2))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("snapshots lists a level twice"))]
+    #[x_kube(validation = cel::levels_differ("snapshots"))]
     #[x_kube(validation = Rule::new("'None' in self").message("snapshots must contain None: what a held snapshot does is shown against it"))]
     pub snapshots: Vec<SnapshotHeld>,
     /// Share of the open runs that sleep: they are there and never move. Percent, 0 to 99, default 10.
