@@ -4,8 +4,11 @@
 //! separates two runs (another day, another machine) is not randomised as the order inside a block
 //! is, so a difference is one between the runs, whatever caused it.
 
+mod design;
+
 use std::fmt::Write as _;
 
+use bakeoff_crds::run::RunPlan;
 use serde::{Deserialize, Serialize};
 
 use crate::format;
@@ -29,6 +32,9 @@ pub struct RunComparison {
     pub subject: String,
     /// What is compared, and how.
     pub rows: Vec<RunRow>,
+    /// How the load differed, where they were compared all the same: then no figure says anything of the backends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlike: Vec<String>,
     /// What the two do not have in common, and what differs between them: read before the figures.
     pub remarks: Vec<String>,
 }
@@ -66,6 +72,9 @@ pub enum CompareError {
         /// The class of the subject.
         subject: String,
     },
+    /// The backends were not asked the same.
+    #[error("the runs put different loads on their backends, so their figures answer different questions: {}. --force compares them all the same, and says so", .0.join("; "))]
+    LoadDiffers(Vec<String>),
     /// The runs measured nothing alike.
     #[error(
         "the runs have no cell in common that both measured: base has {base}; subject has {subject} (the segments of a soak are one course and are not compared)"
@@ -85,9 +94,36 @@ impl CompareError {
         match self {
             Self::Schema { .. } => "SummarySchemaUnknown",
             Self::ResultClass { .. } => "ResultClassMixed",
+            Self::LoadDiffers(_) => "LoadDiffers",
             Self::NothingInCommon { .. } => "NothingInCommon",
         }
     }
+}
+
+/// A run: what it measured, and by which plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// What it measured.
+    pub measured: &'a Measured,
+    /// The plan, from its manifest.
+    pub plan: &'a RunPlan,
+}
+
+/// Compares `subject` with `base`, and says how their designs differ. Runs of different loads only with `force`.
+///
+/// # Errors
+/// As [`compare`], or when the loads differ.
+pub fn runs(base: Side<'_>, subject: Side<'_>, force: bool) -> Result<RunComparison, CompareError> {
+    let mut compared = compare(base.measured, subject.measured)?;
+    let found = design::differences(base.plan, subject.plan);
+    if !found.load.is_empty() && !force {
+        return Err(CompareError::LoadDiffers(found.load));
+    }
+    compared.unlike = found.load;
+    let surroundings = found.surroundings.iter();
+    let remarks = surroundings.map(|said| format!("Differs: {said}."));
+    compared.remarks.extend(remarks);
+    Ok(compared)
 }
 
 /// Compares `subject` with `base`, cell by cell and backend by backend.
@@ -130,6 +166,7 @@ pub fn compare(base: &Measured, subject: &Measured) -> Result<RunComparison, Com
         base: base.experiment.clone(),
         subject: subject.experiment.clone(),
         rows,
+        unlike: Vec::new(),
         remarks: remarks(base, subject),
     })
 }
@@ -291,6 +328,13 @@ fn remarks(base: &Measured, subject: &Measured) -> Vec<String> {
 #[must_use]
 pub fn markdown(comparison: &RunComparison) -> String {
     let mut text = format!("# {} against {}\n\n", comparison.subject, comparison.base);
+    if !comparison.unlike.is_empty() {
+        let _ = writeln!(
+            text,
+            "**The two were not loaded alike, so no difference below says anything of the backends** (--force): {}.\n",
+            comparison.unlike.join("; ")
+        );
+    }
     let differs = |row: &RunRow| row.comparison.adjusted_p <= ALPHA;
     let (shown, same): (Vec<&RunRow>, Vec<&RunRow>) =
         comparison.rows.iter().partition(|row| differs(row));
@@ -361,103 +405,4 @@ fn reach(rows: &[RunRow]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::measured::{RunData, measure};
-    use crate::sample::{self, PLAIN, QUICK};
-
-    fn run(behaviour: sample::Behaviour) -> Measured {
-        let spec = sample::spec(6);
-        let manifest = sample::manifest(&spec);
-        let records = sample::records(&spec, |_| behaviour);
-        measure(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn a_run_with_itself_is_exactly_no_difference() {
-        let summary = run(PLAIN);
-        let same = compare(&summary, &summary).unwrap();
-        assert!(same.remarks.is_empty());
-        for row in &same.rows {
-            let estimate = &row.comparison.estimate;
-            assert_eq!(
-                (estimate.ratio, estimate.low, estimate.high),
-                (1.0, Some(1.0), Some(1.0))
-            );
-            assert_eq!(
-                (estimate.p_value, row.comparison.finding),
-                (1.0, Finding::Equivalent)
-            );
-        }
-    }
-
-    #[test]
-    fn too_few_blocks_for_any_verdict_are_named() {
-        let summary = run(PLAIN);
-        let same = compare(&summary, &summary).unwrap();
-        let few = markdown(&same);
-        assert!(few.contains("With 6 blocks no single one of"), "{few}");
-        let one = RunComparison {
-            rows: same.rows[..1].to_vec(),
-            ..same
-        };
-        assert!(
-            !markdown(&one).contains("no single one"),
-            "6 blocks do for one figure"
-        );
-    }
-
-    #[test]
-    fn exchanging_the_runs_inverts() {
-        let (plain, quick) = (run(PLAIN), run(QUICK));
-        let there = compare(&plain, &quick).unwrap();
-        let back = compare(&quick, &plain).unwrap();
-        assert_eq!(there.rows.len(), back.rows.len());
-        for (a, b) in there.rows.iter().zip(&back.rows) {
-            let (a, b) = (&a.comparison, &b.comparison);
-            assert!((a.estimate.ratio * b.estimate.ratio - 1.0).abs() < 1e-5);
-            assert_eq!(
-                (a.estimate.p_value, a.adjusted_p),
-                (b.estimate.p_value, b.adjusted_p)
-            );
-            assert!((a.estimate.interval().0 * b.estimate.interval().1 - 1.0).abs() < 1e-5);
-        }
-    }
-
-    #[test]
-    fn what_is_not_comparable_is_refused_with_the_reason() {
-        let plain = run(PLAIN);
-        let mut other = plain.clone();
-        other.result_class = bakeoff_crds::spec::ResultClass::Absolute;
-        assert_eq!(
-            compare(&plain, &other).unwrap_err().reason(),
-            "ResultClassMixed"
-        );
-        let mut other = plain.clone();
-        other.workloads.clear();
-        assert_eq!(
-            compare(&plain, &other).unwrap_err().reason(),
-            "NothingInCommon"
-        );
-        let mut other = plain.clone();
-        other.schema_version = "summary/v9".into();
-        assert_eq!(
-            compare(&plain, &other).unwrap_err().reason(),
-            "SummarySchemaUnknown"
-        );
-        let mut other = plain.clone();
-        other.workloads[0].cells.truncate(2);
-        other.backends[1].version = "4.49".into();
-        let remarks = compare(&plain, &other).unwrap().remarks.join(" ");
-        assert!(
-            remarks.contains("10 cells are only in the base") && remarks.contains("4.49"),
-            "{remarks}"
-        );
-    }
-}
+mod tests;

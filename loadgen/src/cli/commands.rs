@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::store::layout;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
-use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
+use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
 use tokio::sync::watch;
 
@@ -220,33 +220,48 @@ pub async fn cleanup(plan: &Path) -> Ended {
     ))
 }
 
-pub async fn compare(base: &str, subject: &str, args: &StoreArgs) -> Ended {
-    let mut summaries = Vec::new();
-    for results in [base, subject] {
-        let bytes = open(results, args)?.get(layout::SUMMARY).await?;
-        let bytes = bytes.ok_or_else(|| {
-            Failed::new(
-                "SummaryMissing",
-                format!("{results} has no summary.json: run loadgen report on it"),
-                false,
-            )
-        })?;
-        let summary: Summary = serde_json::from_slice(&bytes).map_err(|error| {
-            Failed::new(
-                "FileUnreadable",
-                format!("{results}/summary.json: {error}"),
-                false,
-            )
-        })?;
-        summaries.push(summary);
-    }
-    let [base, subject] = summaries.as_slice() else {
-        return Err(Failed::new("Usage", "two runs are compared", false));
-    };
-    let compared = comparison::compare(&base.measured, &subject.measured)
+pub async fn compare(base: &str, subject: &str, args: &StoreArgs, force: bool) -> Ended {
+    let (base, subject) = (compared(base, args).await?, compared(subject, args).await?);
+    let compared = comparison::runs(side(&base), side(&subject), force)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
     super::print(&comparison::markdown(&compared));
     Ok((None, 0))
+}
+
+fn side((summary, manifest): &(Summary, Manifest)) -> comparison::Side<'_> {
+    comparison::Side {
+        measured: &summary.measured,
+        plan: &manifest.plan,
+    }
+}
+
+/// What a run says of itself, for a comparison.
+async fn compared(results: &str, args: &StoreArgs) -> Result<(Summary, Manifest), Failed> {
+    let store = open(results, args)?;
+    let summary = stored(&store, results, layout::SUMMARY).await?;
+    Ok((summary, stored(&store, results, layout::MANIFEST).await?))
+}
+
+async fn stored<T: serde::de::DeserializeOwned>(
+    store: &Store,
+    results: &str,
+    file: &str,
+) -> Result<T, Failed> {
+    let missing = || {
+        Failed::new(
+            "SummaryMissing",
+            format!("{results} has no {file}: run loadgen report on it"),
+            false,
+        )
+    };
+    let bytes = store.get(file).await?.ok_or_else(missing)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failed::new(
+            "FileUnreadable",
+            format!("{results}/{file}: {error}"),
+            false,
+        )
+    })
 }
 
 pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize, stall: Stall) -> Ended {

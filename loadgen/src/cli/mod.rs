@@ -83,6 +83,9 @@ enum Command {
         base: String,
         /// The run to be judged.
         subject: String,
+        /// Compares runs that put different loads on their backends, and says so on the page.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -333,8 +336,12 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
         Command::Compare {
             base,
             subject,
+            force,
             store,
-        } => (None, commands::compare(&base, &subject, &store).await),
+        } => (
+            None,
+            commands::compare(&base, &subject, &store, force).await,
+        ),
         Command::NullS3 {
             listen,
             body,

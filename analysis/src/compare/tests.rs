@@ -1,0 +1,204 @@
+//! Two runs that are the same, that differ, and that may not be compared.
+
+use super::*;
+use crate::measured::{RunData, measure};
+use crate::sample::{self, PLAIN, QUICK};
+
+fn run(behaviour: sample::Behaviour) -> Measured {
+    let spec = sample::spec(6);
+    let manifest = sample::manifest(&spec);
+    let records = sample::records(&spec, |_| behaviour);
+    measure(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+        capacities: &[],
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_run_with_itself_is_exactly_no_difference() {
+    let summary = run(PLAIN);
+    let same = compare(&summary, &summary).unwrap();
+    assert!(same.remarks.is_empty());
+    for row in &same.rows {
+        let estimate = &row.comparison.estimate;
+        assert_eq!(
+            (estimate.ratio, estimate.low, estimate.high),
+            (1.0, Some(1.0), Some(1.0))
+        );
+        assert_eq!(
+            (estimate.p_value, row.comparison.finding),
+            (1.0, Finding::Equivalent)
+        );
+    }
+}
+
+#[test]
+fn too_few_blocks_for_any_verdict_are_named() {
+    let summary = run(PLAIN);
+    let same = compare(&summary, &summary).unwrap();
+    let few = markdown(&same);
+    assert!(few.contains("With 6 blocks no single one of"), "{few}");
+    let one = RunComparison {
+        rows: same.rows[..1].to_vec(),
+        ..same
+    };
+    assert!(
+        !markdown(&one).contains("no single one"),
+        "6 blocks do for one figure"
+    );
+}
+
+#[test]
+fn exchanging_the_runs_inverts() {
+    let (plain, quick) = (run(PLAIN), run(QUICK));
+    let there = compare(&plain, &quick).unwrap();
+    let back = compare(&quick, &plain).unwrap();
+    assert_eq!(there.rows.len(), back.rows.len());
+    for (a, b) in there.rows.iter().zip(&back.rows) {
+        let (a, b) = (&a.comparison, &b.comparison);
+        assert!((a.estimate.ratio * b.estimate.ratio - 1.0).abs() < 1e-5);
+        assert_eq!(
+            (a.estimate.p_value, a.adjusted_p),
+            (b.estimate.p_value, b.adjusted_p)
+        );
+        assert!((a.estimate.interval().0 * b.estimate.interval().1 - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn what_is_not_comparable_is_refused_with_the_reason() {
+    let plain = run(PLAIN);
+    let mut other = plain.clone();
+    other.result_class = bakeoff_crds::spec::ResultClass::Absolute;
+    assert_eq!(
+        compare(&plain, &other).unwrap_err().reason(),
+        "ResultClassMixed"
+    );
+    let mut other = plain.clone();
+    other.workloads.clear();
+    assert_eq!(
+        compare(&plain, &other).unwrap_err().reason(),
+        "NothingInCommon"
+    );
+    let mut other = plain.clone();
+    other.schema_version = "summary/v9".into();
+    assert_eq!(
+        compare(&plain, &other).unwrap_err().reason(),
+        "SummarySchemaUnknown"
+    );
+    let mut other = plain.clone();
+    other.workloads[0].cells.truncate(2);
+    other.backends[1].version = "4.49".into();
+    let remarks = compare(&plain, &other).unwrap().remarks.join(" ");
+    assert!(
+        remarks.contains("10 cells are only in the base") && remarks.contains("4.49"),
+        "{remarks}"
+    );
+}
+
+fn plan() -> RunPlan {
+    sample::manifest(&sample::spec(6)).plan
+}
+
+fn designs(
+    change: impl FnOnce(&mut RunPlan),
+) -> (Result<RunComparison, CompareError>, RunComparison) {
+    let measured = run(PLAIN);
+    let (base, mut other) = (plan(), plan());
+    change(&mut other);
+    let side = |plan| Side {
+        measured: &measured,
+        plan,
+    };
+    let compared = |force| runs(side(&base), side(&other), force);
+    (compared(false), compared(true).unwrap())
+}
+
+#[test]
+fn the_same_design_is_compared_without_a_word() {
+    let (compared, _) = designs(|_| {});
+    let compared = compared.unwrap();
+    assert!(compared.remarks.is_empty() && compared.unlike.is_empty());
+}
+
+#[test]
+fn runs_of_different_loads_are_compared_by_force_alone() {
+    type Change = (&'static str, fn(&mut RunPlan));
+    let changes: [Change; 6] = [
+        ("trials.windowSeconds", |plan| {
+            plan.spec.trials.window_seconds += 1
+        }),
+        ("trials.warmupSeconds", |plan| {
+            plan.spec.trials.warmup_seconds += 1
+        }),
+        ("trials.drainSeconds", |plan| {
+            plan.spec.trials.drain_seconds += 1
+        }),
+        ("generators.replicas", |plan| {
+            plan.spec.generators.replicas += 1
+        }),
+        ("smallObjectPut.prefixes", |plan| {
+            let put = plan.spec.workloads[0].small_object_put.as_mut();
+            put.unwrap().prefixes += 1;
+        }),
+        ("smallObjectPut.load.open", |plan| {
+            let put = plan.spec.workloads[0].small_object_put.as_mut().unwrap();
+            let open = serde_json::json!({"open": {"ratePerSecond": [10]}});
+            put.load = serde_json::from_value(open).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let (refused, forced) = designs(change);
+        let error = refused.unwrap_err();
+        assert_eq!(error.reason(), "LoadDiffers");
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(markdown(&forced).contains("not loaded alike"), "{what}");
+        assert!(forced.unlike.iter().any(|said| said.contains(what)));
+    }
+}
+
+#[test]
+fn levels_of_factors_and_blocks_are_no_difference_of_load() {
+    let (compared, _) = designs(|plan| {
+        plan.spec.trials.blocks += 1;
+        let put = plan.spec.workloads[0].small_object_put.as_mut().unwrap();
+        put.object_size.pop();
+    });
+    assert_eq!(compared.unwrap().unlike, Vec::<String>::new());
+}
+
+#[test]
+fn what_surrounded_the_runs_is_remarked_on() {
+    type Change = (&'static str, fn(&mut RunPlan));
+    let changes: [Change; 6] = [
+        ("CPU of minio", |plan| {
+            plan.spec.equipment.resources.cpu = "7".into()
+        }),
+        ("storage class of minio", |plan| {
+            plan.spec.equipment.storage.storage_class_name = Some("fast".to_owned());
+        }),
+        ("generators.resources", |plan| {
+            plan.spec.generators.resources.cpu = "7".into()
+        }),
+        ("fsync of minio", |plan| {
+            let settings = &mut plan.backends[0].settings;
+            settings.insert("fsync".to_owned(), "off".to_owned());
+        }),
+        ("durability of minio", |plan| {
+            plan.backends[0].durability = "none".to_owned()
+        }),
+        ("the kernel of the nodes", |plan| {
+            plan.environment.nodes[0].kernel_version = "9".to_owned();
+        }),
+    ];
+    for (what, change) in changes {
+        let remarks = designs(change).0.unwrap().remarks;
+        assert!(
+            remarks.iter().any(|said| said.contains(what)),
+            "{what}: {remarks:?}"
+        );
+    }
+}
