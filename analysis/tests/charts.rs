@@ -24,6 +24,7 @@ fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
         summary: &summary,
         manifest,
         files: &[],
+        altered: &[],
     });
     report
         .sections

@@ -31,6 +31,7 @@ fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
         summary: &summary,
         manifest,
         files: &files.files,
+        altered: &[],
     };
     (report_html(&input), report_markdown(&input))
 }

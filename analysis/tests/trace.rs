@@ -460,6 +460,7 @@ fn page(summary: &Summary, manifest: &Manifest) -> String {
         summary,
         manifest,
         files: &[],
+        altered: &[],
     })
 }
 

@@ -16,6 +16,18 @@ pub const LABEL_EXPERIMENT: &str = "bakeoff.dev/experiment";
 pub const LABEL_ROLE: &str = "bakeoff.dev/role";
 /// The backend that a child belongs to.
 pub const LABEL_BACKEND: &str = "bakeoff.dev/backend";
+
+/// The labels of pods that are Bakeoff's own: by them it finds what it made.
+pub const POD_LABELS: [&str; 8] = [
+    LABEL_EXPERIMENT,
+    LABEL_EXPERIMENT_UID,
+    LABEL_ROLE,
+    LABEL_BACKEND,
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/managed-by",
+];
 /// The key of access key ids in credential Secrets.
 pub const SECRET_ACCESS_KEY_ID: &str = "accessKeyId";
 /// The key of secret access keys in credential Secrets.

@@ -1,17 +1,17 @@
 //! Reads the raw data of a run, writes `summary.json`, `report.html` and `report.md`, and last of
 //! all `index.json` with the size and SHA-256 of every file: only then are results complete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bakeoff_analysis::index::{self, Entry};
-use bakeoff_analysis::measured::{Interrupted, RunData, SummaryError};
+use bakeoff_analysis::index::{self, Entry, Index};
+use bakeoff_analysis::measured::{Cause, Interrupted, RunData, SummaryError};
 use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
-use bakeoff_crds::schedule;
+use bakeoff_crds::schedule::{self, Trial};
 
 use crate::store::layout;
 use crate::store::{Store, StoreError};
@@ -33,6 +33,9 @@ pub enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Raw data that an earlier report was made of are not what its index lists.
+    #[error("the raw data are not what {} lists: {}. Restore them, or report on what is there with --force", layout::INDEX, .0.join("; "))]
+    Altered(Vec<String>),
     /// The raw data cannot be summarised.
     #[error(transparent)]
     Summary(#[from] SummaryError),
@@ -46,6 +49,7 @@ impl ReportError {
             Self::Store(error) => error.reason(),
             Self::NoManifest => "ManifestMissing",
             Self::Json { .. } => "FileUnreadable",
+            Self::Altered(_) => "RawDataAltered",
             Self::Summary(error) => error.reason(),
         }
     }
@@ -66,6 +70,8 @@ pub struct Reported {
     pub summary: Summary,
     /// The report as Markdown.
     pub markdown: String,
+    /// Files that cannot be read, each with the reason; the report is made of the others.
+    pub damaged: Vec<String>,
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, ReportError> {
@@ -82,12 +88,133 @@ fn write<T: serde::Serialize>(file: &str, value: &T) -> Result<Vec<u8>, ReportEr
     })
 }
 
+/// What the raw files of a run hold.
+#[derive(Default)]
+struct Raw {
+    entries: Vec<Entry>,
+    records: Vec<TrialRecord>,
+    begun: Vec<Interrupted>,
+    capacities: Vec<CapacityRecord>,
+    damaged: Vec<String>,
+}
+
+impl Raw {
+    async fn read(store: &Store, scheduled: &[Trial]) -> Result<Self, ReportError> {
+        let mut raw = Self::default();
+        let mut stopped: BTreeSet<(String, i32)> = BTreeSet::new();
+        for name in store.list(layout::TRIALS).await? {
+            let Some(bytes) = store.get(&name).await? else {
+                continue;
+            };
+            raw.entries.push(index::entry(&name, &bytes));
+            let Some((id, attempt, file)) = layout::attempt_file(&name) else {
+                continue;
+            };
+            match file {
+                layout::TRIAL => match serde_json::from_slice(&bytes) {
+                    Ok(record) => raw.records.push(record),
+                    Err(error) => {
+                        let why = raw.damage(&name, &error);
+                        raw.begin(scheduled, id, attempt, Cause::Damaged(why));
+                    }
+                },
+                layout::STARTED => raw.begin(scheduled, id, attempt, Cause::Lost),
+                layout::STOPPED => {
+                    stopped.insert((id.to_owned(), attempt));
+                }
+                _ => {}
+            }
+        }
+        for name in store.list(layout::CAPACITY).await? {
+            let Some(bytes) = store.get(&name).await? else {
+                continue;
+            };
+            raw.entries.push(index::entry(&name, &bytes));
+            if !name.starts_with(layout::CAPACITY_STEPS) {
+                match serde_json::from_slice(&bytes) {
+                    Ok(capacity) => raw.capacities.push(capacity),
+                    Err(error) => drop(raw.damage(&name, &error)),
+                }
+            }
+        }
+        let records = &raw.records;
+        // Begun and not ended: a generator was stopped or lost.
+        raw.begun.retain(|begun| {
+            !records
+                .iter()
+                .any(|record| record.trial.id == begun.trial.id && record.attempt == begun.attempt)
+        });
+        for begun in &mut raw.begun {
+            let told = stopped.contains(&(begun.trial.id.clone(), begun.attempt));
+            if told && begun.cause == Cause::Lost {
+                begun.cause = Cause::OnDemand;
+            }
+        }
+        Ok(raw)
+    }
+
+    fn damage(&mut self, name: &str, error: &serde_json::Error) -> String {
+        let why = format!("{name}: {error}");
+        self.damaged.push(why.clone());
+        why
+    }
+
+    /// Notes an attempt of which no end is known; that its record is damaged says more than that it was begun.
+    fn begin(&mut self, scheduled: &[Trial], id: &str, attempt: i32, cause: Cause) {
+        let known = |begun: &&mut Interrupted| begun.trial.id == id && begun.attempt == attempt;
+        if let Some(begun) = self.begun.iter_mut().find(known) {
+            if cause != Cause::Lost {
+                begun.cause = cause;
+            }
+        } else if let Some(trial) = scheduled.iter().find(|trial| trial.id == id) {
+            self.begun.push(Interrupted {
+                trial: trial.clone(),
+                attempt,
+                cause,
+            });
+        }
+    }
+
+    /// How it differs from what the index of an earlier report lists. What was measured since then is no difference.
+    async fn altered(&self, store: &Store) -> Result<Vec<String>, ReportError> {
+        let Some(bytes) = store.get(layout::INDEX).await? else {
+            return Ok(Vec::new());
+        };
+        let Ok(before) = serde_json::from_slice::<Index>(&bytes) else {
+            return Ok(vec![format!("{} itself cannot be read", layout::INDEX)]);
+        };
+        let now: BTreeMap<&str, &str> = self
+            .entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.sha256.as_str()))
+            .collect();
+        let raw = |entry: &&Entry| {
+            [layout::TRIALS, layout::CAPACITY]
+                .iter()
+                .any(|folder| entry.name.starts_with(folder))
+        };
+        let listed = before.files.iter().filter(raw);
+        Ok(listed
+            .filter_map(|entry| match now.get(entry.name.as_str()) {
+                None => Some(format!("{} is missing", entry.name)),
+                Some(sum) if *sum != entry.sha256 => Some(format!("{} has changed", entry.name)),
+                Some(_) => None,
+            })
+            .collect())
+    }
+}
+
 /// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
-/// repetition gives the same files.
+/// repetition gives the same files. A record that cannot be read counts as an attempt without an end, and is named; raw
+/// data that are not those of an earlier report are reported on with `force` alone.
 ///
 /// # Errors
-/// When files are missing, unreadable or cannot be written.
-pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, ReportError> {
+/// When the manifest is missing or unreadable, raw data were altered, or files cannot be written.
+pub async fn report(
+    store: &Store,
+    ending: Option<Ending>,
+    force: bool,
+) -> Result<Reported, ReportError> {
     let bytes = store
         .get(layout::MANIFEST)
         .await?
@@ -97,62 +224,20 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
         manifest.ending = ending;
     }
     let scheduled = schedule::trials(&manifest.plan.spec);
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut records: Vec<TrialRecord> = Vec::new();
-    let mut begun: Vec<Interrupted> = Vec::new();
-    let mut stopped: BTreeSet<(String, i32)> = BTreeSet::new();
-    for name in store.list(layout::TRIALS).await? {
-        let Some(bytes) = store.get(&name).await? else {
-            continue;
-        };
-        entries.push(index::entry(&name, &bytes));
-        let Some((id, attempt, file)) = layout::attempt_file(&name) else {
-            continue;
-        };
-        match file {
-            layout::TRIAL => records.push(read(&name, &bytes)?),
-            layout::STARTED => {
-                if let Some(trial) = scheduled.iter().find(|trial| trial.id == id) {
-                    begun.push(Interrupted {
-                        trial: trial.clone(),
-                        attempt,
-                        on_demand: false,
-                    });
-                }
-            }
-            layout::STOPPED => {
-                stopped.insert((id.to_owned(), attempt));
-            }
-            _ => {}
-        }
+    let raw = Raw::read(store, &scheduled).await?;
+    let altered = raw.altered(store).await?;
+    if !altered.is_empty() && !force {
+        return Err(ReportError::Altered(altered));
     }
-    let mut capacities: Vec<CapacityRecord> = Vec::new();
-    for name in store.list(layout::CAPACITY).await? {
-        let Some(bytes) = store.get(&name).await? else {
-            continue;
-        };
-        entries.push(index::entry(&name, &bytes));
-        if !name.starts_with(layout::CAPACITY_STEPS) {
-            capacities.push(read(&name, &bytes)?);
-        }
-    }
-    for begun in &mut begun {
-        begun.on_demand = stopped.contains(&(begun.trial.id.clone(), begun.attempt));
-    }
-    // Begun and not ended: a generator was stopped or lost.
-    begun.retain(|begun| {
-        !records
-            .iter()
-            .any(|record| record.trial.id == begun.trial.id && record.attempt == begun.attempt)
-    });
     let data = RunData {
         manifest: &manifest,
-        records: &records,
-        interrupted: &begun,
-        capacities: &capacities,
+        records: &raw.records,
+        interrupted: &raw.begun,
+        capacities: &raw.capacities,
     };
     let summary = summarise(&data)?;
 
+    let mut entries = raw.entries;
     let manifest_bytes = write(layout::MANIFEST, &manifest)?;
     let summary_bytes = write(layout::SUMMARY, &summary)?;
     entries.push(index::entry(layout::MANIFEST, &manifest_bytes));
@@ -163,6 +248,7 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
         summary: &summary,
         manifest: &manifest,
         files: &entries,
+        altered: &altered,
     };
     let html = report_html(&input).into_bytes();
     let markdown = report_markdown(&input);
@@ -179,5 +265,6 @@ pub async fn report(store: &Store, ending: Option<Ending>) -> Result<Reported, R
         outcome: outcome::outcome(&summary, &checksum),
         summary,
         markdown,
+        damaged: raw.damaged,
     })
 }

@@ -38,8 +38,19 @@ pub struct Interrupted {
     pub trial: Trial,
     /// The attempt, from 1.
     pub attempt: i32,
-    /// Whether the generator was told to stop; it was lost otherwise.
-    pub on_demand: bool,
+    /// Why nothing is known of its end.
+    pub cause: Cause,
+}
+
+/// Why nothing is known of the end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The generator was told to stop.
+    OnDemand,
+    /// The generator was lost.
+    Lost,
+    /// Its record is there and cannot be read: this file, for this reason.
+    Damaged(String),
 }
 
 /// Why raw data cannot be summarised.

@@ -12,8 +12,8 @@ use bakeoff_crds::status::TrialCounts;
 
 use super::cells::{add, micros, read, start};
 use super::{
-    BackendSummary, CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
-    GeneratorSummary, Interrupted, SummaryError,
+    BackendSummary, CapacitySummary, Cause, CheckSummary, EnvironmentSummary, ExcludedTrial,
+    FlaggedTrial, GeneratorSummary, Interrupted, SummaryError,
 };
 use crate::stats;
 
@@ -80,16 +80,16 @@ pub(super) fn excluded(
         }
     }
     for lost in interrupted {
-        let why = if lost.on_demand {
-            "the generator was told to stop before the trial ended: the experiment was suspended, cancelled or out of time, or the pod evicted"
-        } else {
-            "the generator was lost before the trial ended"
+        let (code, why) = match &lost.cause {
+            Cause::OnDemand => ("Interrupted", "the generator was told to stop before the trial ended: the experiment was suspended, cancelled or out of time, or the pod evicted".to_owned()),
+            Cause::Lost => ("Interrupted", "the generator was lost before the trial ended".to_owned()),
+            Cause::Damaged(file) => ("Damaged", format!("its record is damaged: {file}")),
         };
         list.push(entry(
             &lost.trial,
             lost.attempt,
-            vec!["Interrupted".to_owned()],
-            vec![why.to_owned()],
+            vec![code.to_owned()],
+            vec![why],
             0,
         ));
     }

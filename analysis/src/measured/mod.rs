@@ -17,7 +17,7 @@ pub use beside::{
     CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
     GeneratorSummary,
 };
-pub use build::{Interrupted, RunData, SummaryError, measure};
+pub use build::{Cause, Interrupted, RunData, SummaryError, measure};
 pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
 pub use ending::RunEnding;

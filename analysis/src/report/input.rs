@@ -14,4 +14,6 @@ pub struct ReportInput<'a> {
     pub manifest: &'a Manifest,
     /// The files that the report links to, relative to its own place: raw data and `summary.json`.
     pub files: &'a [Entry],
+    /// Raw data that an earlier index lists otherwise, a sentence each.
+    pub altered: &'a [String],
 }

@@ -24,7 +24,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
         scaling(summary),
         state::section(summary),
         correctness(summary),
-        validity(summary),
+        validity(input),
         environment(input),
         repeat(input),
     ];

@@ -298,7 +298,8 @@ fn observed(summary: &Summary) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn validity(summary: &Summary) -> Section {
+pub(super) fn validity(input: &ReportInput<'_>) -> Section {
+    let summary = input.summary;
     let mut section = Section {
         heading: "Can the figures be trusted".to_owned(),
         ..Section::default()
@@ -310,6 +311,12 @@ pub(super) fn validity(summary: &Summary) -> Section {
             summary.measured.trials.repeated
         ),
     });
+    if !input.altered.is_empty() {
+        section.intro.push(format!(
+            "The raw data were changed after an earlier report, and this page is of what is there now (--force): {}.",
+            input.altered.join("; ")
+        ));
+    }
     section.tables.push(tables::generators(summary));
     section.tables.extend(tables::flagged(summary));
     section.tables.extend(tables::drift(summary));

@@ -141,7 +141,7 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "a label of ours",
             "/spec/equipment/podLabels",
             json!({"bakeoff.dev/role": "x"}),
-            "podLabels may not set labels under bakeoff.dev/",
+            "by these Bakeoff finds its pods",
         ),
         (
             "a toleration of every key with a value",

@@ -22,7 +22,7 @@ use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
 use tokio::sync::watch;
 
-use super::{Ended, Failed, RunArgs, StoreArgs};
+use super::{Ended, Failed, RunArgs, StoreArgs, UNVERIFIED};
 
 /// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(600);
@@ -185,6 +185,7 @@ pub async fn report(
     plan: Option<&Path>,
     ending: Option<&Path>,
     args: &StoreArgs,
+    force: bool,
 ) -> Ended {
     let store = match (plan, results) {
         (Some(plan), _) => Store::open(&read::<RunPlan>(plan)?.results)?,
@@ -198,11 +199,19 @@ pub async fn report(
         }
     };
     let ending: Option<Ending> = ending.map(read).transpose()?;
-    let reported = reporting::report(&store, ending).await?;
+    let reported = reporting::report(&store, ending, force).await?;
     super::print(&reported.markdown);
+    for damaged in &reported.damaged {
+        tracing::warn!(
+            damaged,
+            "a record cannot be read; the report is made of the others"
+        );
+    }
     let termination = outcome::termination(&reported.outcome)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
-    Ok((Some(termination), 0))
+    // The operator reads the outcome, and the page says what is damaged.
+    let whole = reported.damaged.is_empty() || plan.is_some();
+    Ok((Some(termination), if whole { 0 } else { UNVERIFIED }))
 }
 
 pub async fn cleanup(plan: &Path) -> Ended {

@@ -25,10 +25,10 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would too; 2 wrong usage; 3 failed, another \
-    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), or what was fetched is not what its index lists (fetch).\n\
+    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), what was fetched is not what its index lists (fetch), or a record cannot be read (report).\n\
     Log level: BAKEOFF_LOG (error, warn, info, debug), to standard error.";
 
-/// The exit code of a copy that is not what the index lists.
+/// The exit code of a copy that is not what the index lists, and of a report from which a record is missing.
 const UNVERIFIED: u8 = 5;
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +54,9 @@ enum Command {
         /// How the run ended, as JSON.
         #[arg(long)]
         ending: Option<PathBuf>,
+        /// Reports on raw data that are not those of an earlier report, and says so on the page.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         store: StoreArgs,
         #[command(flatten)]
@@ -313,6 +316,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             results,
             plan,
             ending,
+            force,
             store,
             termination,
         } => {
@@ -321,6 +325,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
                 plan.as_deref(),
                 ending.as_deref(),
                 &store,
+                force,
             )
             .await;
             (termination.termination_log, ended)

@@ -84,7 +84,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         backend_restarts: Default::default(),
         generator_failures: 0,
     };
-    let reported = reporting::report(&store, Some(ending)).await?;
+    let reported = reporting::report(&store, Some(ending), false).await?;
     let records = records.into_inner();
     super::print(&table(&records));
     super::print(&cost(&records));
@@ -144,12 +144,21 @@ fn lock_server(plan: &RunPlan, args: &StandaloneArgs) -> Result<Option<LockServe
 
 async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan, Failed> {
     let before = store.get(crate::store::layout::MANIFEST).await?;
+    let before = before.map(|bytes| serde_json::from_slice::<Manifest>(&bytes));
+    // One that was cut off says nothing: what the first start was asked is asked again.
+    let before = match before {
+        Some(Err(_)) if args.resume && args.file.is_some() => None,
+        before => before,
+    };
     match (before, args.resume) {
-        (Some(bytes), true) => serde_json::from_slice::<Manifest>(&bytes)
-            .map(|manifest| manifest.plan)
-            .map_err(|error| {
-                Failed::new("FileUnreadable", format!("manifest.json: {error}"), false)
-            }),
+        (Some(Ok(manifest)), true) => Ok(manifest.plan),
+        (Some(Err(error)), true) => Err(Failed::new(
+            "FileUnreadable",
+            format!(
+                "manifest.json: {error}; name the experiment of the first start with -f, and its endpoints, to go on"
+            ),
+            false,
+        )),
         (Some(_), false) => Err(Failed::new(
             "ResultsExist",
             format!(

@@ -41,8 +41,15 @@ impl Run {
         for search in capacity::searches(&self.plan.spec) {
             let name = layout::search(&search);
             if let Some(bytes) = self.store.get(&name).await? {
-                found.push(serde_json::from_slice(&bytes)?);
-                continue;
+                match serde_json::from_slice(&bytes) {
+                    Ok(record) => {
+                        found.push(record);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, name, "a record cannot be read; its search is repeated");
+                    }
+                }
             }
             let Some(load) = load_of(&self.plan.spec, &search) else {
                 continue;

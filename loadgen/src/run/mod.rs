@@ -232,8 +232,17 @@ impl Run {
 
     /// Writes the manifest of a first start; a resumed run keeps the first one's start time.
     async fn manifest(&self) -> Result<(), RunError> {
-        if self.store.get(layout::MANIFEST).await?.is_some() {
-            return Ok(());
+        if let Some(bytes) = self.store.get(layout::MANIFEST).await? {
+            match serde_json::from_slice::<Manifest>(&bytes) {
+                Ok(_) => return Ok(()),
+                // Cut off by a power cut or a full disk. It is kept, and what it said is known from the plan.
+                Err(error) => {
+                    tracing::warn!(%error, "the manifest cannot be read; it is written anew");
+                    self.store
+                        .put_durably(layout::DAMAGED_MANIFEST, bytes, STORE_PATIENCE)
+                        .await?;
+                }
+            }
         }
         let manifest = Manifest {
             schema_version: MANIFEST_SCHEMA.to_owned(),
@@ -295,8 +304,14 @@ impl Run {
                 layout::STARTED => ledger.note_begun(trial, attempt),
                 layout::TRIAL => {
                     if let Some(bytes) = self.store.get(&name).await? {
-                        let record: TrialRecord = serde_json::from_slice(&bytes)?;
-                        ledger.note(trial, attempt, verdict_of(&record));
+                        match serde_json::from_slice::<TrialRecord>(&bytes) {
+                            Ok(record) => ledger.note(trial, attempt, verdict_of(&record)),
+                            // As if its generator had been lost: it is repeated, and the file stays as it is.
+                            Err(error) => {
+                                tracing::warn!(%error, name, "a record cannot be read; its trial is repeated");
+                                ledger.note_begun(trial, attempt);
+                            }
+                        }
                     }
                 }
                 _ => {}

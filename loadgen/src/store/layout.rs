@@ -12,6 +12,8 @@ use bakeoff_crds::schedule::Trial;
 
 /// What ran, where, on what.
 pub const MANIFEST: &str = "manifest.json";
+/// A manifest that could not be read, as it was found.
+pub const DAMAGED_MANIFEST: &str = "manifest.damaged.json";
 /// Every figure of the report.
 pub const SUMMARY: &str = "summary.json";
 /// The report as a page.
