@@ -94,7 +94,7 @@ pub struct ProgressStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub estimated_end_time: Option<jiff::Timestamp>,
-    /// When all generators first ran.
+    /// When a generator first ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub generators_start_time: Option<jiff::Timestamp>,

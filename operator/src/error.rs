@@ -33,6 +33,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the API server said that nothing can be made in a namespace because that is being deleted.
+    #[must_use]
+    pub fn is_of_a_dying_namespace(&self) -> bool {
+        let Self::Api { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.code == 403
+        && status.details.as_ref().is_some_and(|details| {
+            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+        }))
+    }
+
     /// Whether what was tried is known not to be done: it was not asked for, or the API server said so, and not merely
     /// nothing.
     #[must_use]
@@ -89,15 +101,6 @@ pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
 #[must_use]
 pub fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
-}
-
-/// Whether the API server said that nothing can be made in a namespace because that is being deleted.
-#[must_use]
-pub fn is_going_away(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403
-    && status.details.as_ref().is_some_and(|details| {
-        details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-    }))
 }
 
 /// Whether the API server said that the object exists already.

@@ -72,7 +72,7 @@ async fn a_tainted_node_is_named_and_tolerated() -> anyhow::Result<()> {
             lab.ended("guest", "Completed", 180).await.map(drop)
         }
         .await;
-        kubectl(&[&taint[..3], &["-l", &by_host, "dedicated-"]].concat()).await?;
+        kubectl(&[&taint[..4], &["dedicated-"]].concat()).await?;
         result
     })
     .await
@@ -139,14 +139,15 @@ async fn pods_run_under_the_ids_of_the_platform_where_it_wants_so() -> anyhow::R
 #[tokio::test]
 async fn a_container_that_others_put_into_every_pod_holds_nothing_up() -> anyhow::Result<()> {
     scenario("stranger", Needs::Node, async |lab: &Lab| {
-        let proxy = "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'aa-proxy', \
-            image: variables.image, args: ['null-s3', '--listen', '127.0.0.1:15999'], \
-            securityContext: Object.spec.containers.securityContext{allowPrivilegeEscalation: false, \
-            capabilities: Object.spec.containers.securityContext.capabilities{drop: ['ALL']}}}]}}";
+        let security = "Object.spec.containers.securityContext{allowPrivilegeEscalation: false, \
+            capabilities: Object.spec.containers.securityContext.capabilities{drop: ['ALL']}}";
         let image = loadgen_image().await?;
-        let proxy = proxy.replace("variables.image", &format!("'{image}'"));
+        let proxy = format!(
+            "[JSONPatch{{op: 'add', path: '/spec/containers/0', value: Object.spec.containers{{name: 'aa-proxy', \
+             image: '{image}', args: ['null-s3', '--listen', '127.0.0.1:15999'], securityContext: {security}}}}}]"
+        );
         let spec = json!({"reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": proxy}}]});
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": proxy}}]});
         let policy = pod_policy(lab, "MutatingAdmissionPolicy", "v1beta1", &spec);
         with_objects(&policy, async || {
             // The policy is in force a moment after it was taken.

@@ -2,7 +2,7 @@
 
 use super::Writer;
 use crate::children::Object;
-use crate::error::{Error, api, is_going_away, is_missing};
+use crate::error::{Error, api, is_missing};
 use bakeoff_crds::identity::Namespace;
 use bakeoff_crds::names;
 use k8s_openapi::NamespaceResourceScope;
@@ -25,12 +25,6 @@ impl Writer {
             .await
         {
             Ok(_) => Ok(()),
-            // The owner is being deleted with its namespace: there is nothing left to do well there. It counts as made,
-            // or it would be tried again at once.
-            Err(error) if is_going_away(&error) => {
-                tracing::info!(%name, "not made: its namespace is being deleted");
-                Ok(())
-            }
             Err(error) => Err(api(format!("apply {} {name}", K::kind(&())))(error)),
         }
     }

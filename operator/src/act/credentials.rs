@@ -2,7 +2,7 @@
 
 use super::Writer;
 use crate::action::Credentials;
-use crate::error::{Error, api, exists_already, is_going_away};
+use crate::error::{Error, api, exists_already};
 use crate::settings::DefaultResults;
 use bakeoff_crds::identity::Namespace;
 use bakeoff_crds::names;
@@ -36,7 +36,7 @@ impl Writer {
         let secrets = self.api::<Secret>(namespace.as_str())?;
         match secrets.create(&parameters, &secret).await {
             Ok(_) => Ok(()),
-            Err(error) if exists_already(&error) || is_going_away(&error) => Ok(()),
+            Err(error) if exists_already(&error) => Ok(()),
             Err(error) => Err(api(format!("create Secret {}", secret.name_any()))(error)),
         }
     }

@@ -43,8 +43,14 @@ pub struct Writer {
     memory: Mutex<Memory>,
 }
 
-/// What the API server said of an object, and since when it refuses it.
-type Refusals = HashMap<(Kind, String), (String, Instant)>;
+/// What the API server said of each object that it refuses, and since when.
+type Refusals = HashMap<(Kind, String), Refusal>;
+
+struct Refusal {
+    message: String,
+    since: Instant,
+    for_good: bool,
+}
 
 /// What is remembered between two passes of one process. Losing it is harmless.
 #[derive(Default)]
@@ -64,6 +70,8 @@ pub struct Refused {
     pub message: String,
     /// For how long it has refused.
     pub since: Duration,
+    /// Whether it will not take it later either: the namespace is being deleted.
+    pub for_good: bool,
 }
 
 /// What came of the actions of a pass.
@@ -156,11 +164,16 @@ impl Writer {
             (Some(target), Err(error @ Error::Api { .. })) if error.is_refusal() => {
                 let message = error.to_string();
                 let refused = refused.entry(uid.clone()).or_default();
-                let (said, _) = refused.entry(target).or_insert_with(|| {
+                let refusal = refused.entry(target).or_insert_with(|| {
                     tracing::warn!(%error, "refused");
-                    (String::new(), Instant::now())
+                    Refusal {
+                        message: String::new(),
+                        since: Instant::now(),
+                        for_good: false,
+                    }
                 });
-                *said = message;
+                refusal.message = message;
+                refusal.for_good = error.is_of_a_dying_namespace();
                 Ok(true)
             }
             (Some(target), Ok(())) => {
@@ -211,9 +224,13 @@ impl Writer {
     pub fn refused(&self, uid: &Uid) -> BTreeMap<(Kind, String), Refused> {
         let memory = self.memory();
         let of = memory.refused.get(uid).into_iter().flatten();
-        let refused = of.map(|(target, (message, since))| {
-            let (message, since) = (message.clone(), since.elapsed());
-            (target.clone(), Refused { message, since })
+        let refused = of.map(|(target, refusal)| {
+            let refused = Refused {
+                message: refusal.message.clone(),
+                since: refusal.since.elapsed(),
+                for_good: refusal.for_good,
+            };
+            (target.clone(), refused)
         });
         refused.collect()
     }

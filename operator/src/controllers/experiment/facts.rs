@@ -1,5 +1,6 @@
 //! What the operator observes of an experiment's surroundings: the input of every decision. (Pure.)
 
+use super::build::Role;
 use super::build::frame::{OWN_CONTAINERS, PREPARATION};
 use crate::act::Refused;
 use crate::children::{Children, Kind};
@@ -170,6 +171,15 @@ impl Observed {
             shut: &self.shut,
             absent: &self.absent,
         }
+    }
+
+    /// Whether a generator runs or has run, as far as its pod is there.
+    #[must_use]
+    pub fn generators_run(&self) -> bool {
+        let role = |pod: &Pod| pod.labels().get(names::LABEL_ROLE).cloned();
+        let generator = Role::Generator.as_str();
+        let mut pods = self.children.pods.iter();
+        pods.any(|pod| role(pod).as_deref() == Some(generator) && !is_pending(pod))
     }
 
     /// Whether a Job has ended of which a pod is not shown to have ended, though it may yet be.

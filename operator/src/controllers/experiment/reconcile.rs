@@ -101,17 +101,23 @@ async fn write_status(
         seat.keep();
     }
     let written = written?;
+    // Also of one that is being deleted, whose status says no more and whose namespace may take no events.
+    if written == Written::Now || experiment.metadata.deletion_timestamp.is_some() {
+        let lost = [reasons::LEFT_BEHIND, reasons::CLEANUP_FAILED];
+        for note in plan
+            .events
+            .iter()
+            .filter(|note| lost.contains(&&*note.reason))
+        {
+            tracing::warn!(experiment = %id.name, namespace = %id.namespace, message = note.message, "left behind");
+            ctx.metrics.left_behind.inc();
+        }
+    }
     if written == Written::Now {
         let ended = after.completion_time.is_some() && before.completion_time.is_none();
         let suspended = after.start_time.is_none() && before.start_time.is_some();
         if ended {
             ctx.metrics.ended(after);
-        }
-        let mut events = plan.events.iter();
-        if events
-            .any(|note| [reasons::LEFT_BEHIND, reasons::CLEANUP_FAILED].contains(&&*note.reason))
-        {
-            ctx.metrics.left_behind.inc();
         }
         // What is left after that is removed beside the next one.
         let measured = |status: &ExperimentStatus| {

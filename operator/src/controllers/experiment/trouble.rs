@@ -188,6 +188,12 @@ pub fn suspects(children: &Children, now: Timestamp) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether there are children that have not come to be, suspected yet or not.
+#[must_use]
+pub fn awaits(children: &Children) -> bool {
+    !suspects(children, Timestamp::MAX).is_empty()
+}
+
 /// What says the same as a pod does itself, or nothing by itself.
 const UNTOLD: [&str; 4] = ["FailedScheduling", "Unhealthy", "BackOff", "Failed"];
 
@@ -349,6 +355,8 @@ mod tests {
         };
         let at = |text: &str| suspects(&children, text.parse().unwrap());
         assert!(at("2026-01-01T00:00:02Z").is_empty());
+        assert!(awaits(&children), "it is looked at again before long");
+        assert!(!awaits(&Children::default()));
         let expected = ["none", "waits-0"].map(str::to_owned);
         assert_eq!(at("2026-01-01T00:00:03Z"), BTreeSet::from(expected));
     }

@@ -137,6 +137,12 @@ fn caveats(known: Vec<&'static str>, pod: Option<&Pod>) -> Vec<String> {
     caveats
 }
 
+/// The prefix of everything that an experiment writes to buckets that were there before.
+#[must_use]
+pub fn external_prefix(of: &Remains) -> String {
+    format!("bakeoff/{}", of.id.uid)
+}
+
 fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -> ResolvedBackend {
     let outside = ResolvedBackend {
         name: backend.name.clone(),
@@ -148,7 +154,7 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
         endpoint: String::new(),
         region: String::new(),
         bucket: String::new(),
-        prefix: format!("bakeoff/{}", of.id.uid),
+        prefix: external_prefix(of),
         path_style: true,
         credentials_dir: format!("{CREDENTIALS}/{}", backend.name),
         metrics_url: None,

@@ -27,6 +27,9 @@ pub enum Cleared {
     Left(String),
 }
 
+/// How often is asked why a child does not come to be.
+const SUSPICION_SECONDS: i64 = 5;
+
 /// A plan in the making: starts from the status that stands.
 pub struct Draft<'a> {
     pub experiment: &'a Experiment,
@@ -62,9 +65,18 @@ impl<'a> Draft<'a> {
             look_again_at: None,
             refused: None,
         };
+        let run = observed.generators_run();
+        if let Some(progress) = draft.status.progress.as_mut().filter(|_| run) {
+            // Whatever else is planned: what runs may measure, also if nobody hears of it.
+            progress.generators_start_time.get_or_insert(observed.now);
+        }
         if draft.awaits_children() {
             // A watch event wakes the experiment; this is for a child that was deleted before there was any.
             draft.wake_after(TRUSTED_SECONDS);
+        }
+        if trouble::awaits(&observed.children) {
+            // Why it does not come to be stands in events, of which nobody is woken.
+            draft.wake_after(SUSPICION_SECONDS);
         }
         draft
     }
@@ -159,10 +171,12 @@ impl<'a> Draft<'a> {
         ))
     }
 
-    /// The same, once this instant has come; asks to be woken then.
+    /// The same, once this instant has come or where there is nothing to wait for; asks to be woken then.
     pub fn refusal_after(&mut self, deadline: Timestamp) -> Option<String> {
         self.wake_at(deadline);
-        self.refusal().filter(|_| self.now() >= deadline)
+        let for_good = self.refused.is_some_and(|refused| refused.for_good);
+        self.refusal()
+            .filter(|_| for_good || self.now() >= deadline)
     }
 
     /// Whether it has refused for so many seconds.

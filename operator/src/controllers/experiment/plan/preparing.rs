@@ -16,7 +16,7 @@ use bakeoff_rules::validate::{Server, ServerName, Validated};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that are calibrated; a larger pool is sampled by name.
 const MAX_CALIBRATED: usize = 8;
@@ -189,14 +189,20 @@ pub(super) fn overdue(draft: &Draft<'_>) -> String {
     )
 }
 
-/// The nodes with what their calibration found.
+/// The nodes with what their calibration found: those that were looked at, those that pods of the experiment are on, and of
+/// a small pool all. A pool may have thousands, and a plan has to fit into a ConfigMap.
 pub(super) fn calibrated_nodes(draft: &Draft<'_>) -> Vec<NodeFacts> {
-    let mut nodes = draft.observed.nodes.clone();
-    // Of all: which of them were looked at was settled when there may have been others.
-    for node in &mut nodes {
+    let pods = draft.observed.children.pods.iter();
+    let used: BTreeSet<String> = pods.filter_map(|pod| run_plan::node_name(pod)).collect();
+    let all = draft.observed.nodes.iter().enumerate();
+    all.filter_map(|(position, node)| {
+        let mut node = node.clone();
+        // Of all: which of them were looked at was settled when there may have been others.
         node.calibration = calibration(draft, &jobs::calibration_name(draft.remains, &node.name));
-    }
-    nodes
+        let known = node.calibration.is_some() || used.contains(&node.name);
+        (known || position < MAX_CALIBRATED).then_some(node)
+    })
+    .collect()
 }
 
 /// What the pod of a calibration Job found, once it has ended.

@@ -284,11 +284,6 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
         return draft.done();
     }
     draft.wake_after(PROGRESS_SECONDS);
-    let run = unstarted.is_none() && draft.observed.children.job(name).is_some();
-    let now = draft.now();
-    if let Some(status) = draft.status.progress.as_mut().filter(|_| run) {
-        status.generators_start_time = status.generators_start_time.or(Some(now));
-    }
     let Some(seen) = draft.observed.progress.clone() else {
         let message = match unstarted {
             Some(unstarted) => Some(unstarted.cause),
@@ -300,7 +295,7 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
         return draft.done();
     };
     if let Some(status) = &mut draft.status.progress {
-        status.first_answer_time = status.first_answer_time.or(Some(now));
+        status.first_answer_time = status.first_answer_time.or(Some(draft.observed.now));
     }
     let down = not_ready(&draft);
     progress(&mut draft, seen.trials);

@@ -7,12 +7,27 @@ use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
+use bakeoff_crds::spec::External;
 use bakeoff_crds::status::ProgressStatus;
-use bakeoff_rules::validate::Known;
+use bakeoff_rules::validate::{Known, Remains};
 use kube::ResourceExt;
 
-/// What is said where it was not seen to.
-pub(super) const MAY_BE_LEFT: &str = "objects under the prefix bakeoff/ in external buckets, or the schema bakeoff in external databases, may be left";
+/// What is said where it was not seen to: whoever reads it has to look there.
+pub(super) fn may_be_left(of: &Remains) -> String {
+    let prefix = run_plan::external_prefix(of);
+    let externals = of.externals();
+    let places: Vec<String> = externals
+        .iter()
+        .map(|(name, external)| match external {
+            External::S3(s3) => format!(
+                "objects under s3://{}/{prefix}/ at {}",
+                s3.bucket, s3.endpoint
+            ),
+            External::Postgres(_) => format!("the schema bakeoff in the database of {name}"),
+        })
+        .collect();
+    format!("{} may be left", places.join(", "))
+}
 
 /// How far it is.
 pub(super) enum CleanUp {
@@ -54,18 +69,23 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
             let began = ending.and_then(|ending| ending.reported_time);
             let deadline = after(draft, began, seconds);
             if let Some(refusal) = draft.refusal_after(deadline) {
-                return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {refusal}"));
+                return CleanUp::GaveUp(format!("{}: {refusal}", may_be_left(draft.remains)));
             }
         }
         JobStep::Active | JobStep::Unheard => {}
         JobStep::Overdue => {
             let cause = first_trouble(draft).map(|trouble| format!("; {}", trouble.message));
             let cause = cause.unwrap_or_default();
-            let why = format!("{MAY_BE_LEFT}: limits.cleanupSeconds have passed{cause}");
+            let why = format!(
+                "{}: limits.cleanupSeconds have passed{cause}",
+                may_be_left(draft.remains)
+            );
             return CleanUp::GaveUp(why);
         }
         JobStep::Succeeded => return CleanUp::Done,
-        JobStep::Failed(cause) => return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {cause}")),
+        JobStep::Failed(cause) => {
+            return CleanUp::GaveUp(format!("{}: {cause}", may_be_left(draft.remains)));
+        }
     }
     draft.stage(
         Truth::Unknown,
@@ -81,7 +101,7 @@ fn without_a_plan(draft: &Draft<'_>) -> CleanUp {
     let wrote = progress.is_some_and(ProgressStatus::may_have_measured);
     if wrote {
         let why = "the spec is refused, and the plan of the run is gone";
-        return CleanUp::GaveUp(format!("{MAY_BE_LEFT}: {why}"));
+        return CleanUp::GaveUp(format!("{}: {why}", may_be_left(draft.remains)));
     }
     CleanUp::Done
 }

@@ -218,7 +218,7 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     } else if overdue {
         CleanUp::GaveUp(format!(
             "{}: limits.cleanupSeconds have passed since the deletion",
-            clean_up::MAY_BE_LEFT
+            clean_up::may_be_left(draft.remains)
         ))
     } else if stop_generators(&mut draft) {
         CleanUp::Waiting

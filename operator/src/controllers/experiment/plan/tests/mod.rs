@@ -4,21 +4,25 @@ mod simulation;
 mod world;
 
 use super::plan;
-use crate::action::Plan;
+use crate::act::Refused;
+use crate::action::{Action, Plan};
+use crate::children::Kind;
 use crate::controllers::experiment::build::{backend, jobs, profile::profile};
 use crate::controllers::experiment::facts::{JobState, Observed, job_state};
 use crate::settings::{DefaultResults, Settings};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
+use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::queue::Pool;
 use bakeoff_rules::validate::{self, Absent, Known, Remains, Validated};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use world::World;
 
 fn settings() -> Settings {
@@ -178,6 +182,31 @@ fn a_node_that_joins_takes_no_calibration_away() {
     assert_eq!(known.count(), names.len(), "{nodes:?}");
 }
 
+/// A plan is in a ConfigMap, which holds a mebibyte at most.
+#[test]
+fn a_pool_of_thousands_of_nodes_fits_into_a_plan() {
+    let world = World::new(1, false, 1, 0);
+    let mut observed = world.observe();
+    let first = observed.nodes[0].clone();
+    let node = |number: usize| NodeFacts {
+        name: format!("node-{number:04}.compute.internal"),
+        ..first.clone()
+    };
+    observed.nodes = (0..3_000).map(node).collect();
+    let used = serde_json::json!({"metadata": {"name": "p"}, "spec": {"nodeName": observed.nodes[2_000].name, "containers": []}});
+    let pod = serde_json::from_value(used).unwrap();
+    observed.children.pods.push(std::sync::Arc::new(pod));
+    let valid = valid(&world.experiment);
+    let settings = settings();
+    let draft = super::Draft::new(&world.experiment, &valid.remains, &settings, &observed);
+    let environment = super::preparing::environment(&draft);
+    let names: Vec<&str> = environment.nodes.iter().map(|n| n.name.as_str()).collect();
+    assert!(
+        names.len() == 9 && names[8] == observed.nodes[2_000].name,
+        "{names:?}"
+    );
+}
+
 fn first_plan(change: impl FnOnce(&mut Experiment)) -> Plan<ExperimentStatus> {
     let mut world = World::new(1, false, 1, 0);
     change(&mut world.experiment);
@@ -305,6 +334,63 @@ fn a_queued_experiment_names_the_one_it_waits_for() {
     let condition = conditions::get(&plan.status.conditions, SUCCEEDED).unwrap();
     assert_eq!(condition.reason, "Queued");
     assert!(condition.message.contains("lab/other"));
+}
+
+/// Nothing can be made in a namespace that is being deleted: the experiment is let go at once, and it is said where to look.
+#[test]
+fn what_a_dying_namespace_leaves_outside_is_named_at_once() {
+    let mut world = World::new(1, true, 1, 0);
+    let metadata = &mut world.experiment.metadata;
+    metadata.finalizers = Some(vec![names::FINALIZER.to_owned()]);
+    metadata.deletion_timestamp = Some(Time(world.now));
+    let progress = json!({"startTime": "2026-01-01T00:00:00Z", "progress": {"display": "", "trials": {"planned": 9, "done": 3}}});
+    world.experiment.status = Some(serde_json::from_value(progress).unwrap());
+    let valid = valid(&world.experiment);
+    let target = (Kind::ConfigMap, jobs::cleanup_name(&valid.remains));
+    let refused = |for_good| Observed {
+        refused: BTreeMap::from([(
+            target.clone(),
+            Refused {
+                message: "because it is being terminated".to_owned(),
+                since: std::time::Duration::ZERO,
+                for_good,
+            },
+        )]),
+        ..world.observe()
+    };
+    let lets_go = |plan: &Plan<ExperimentStatus>| {
+        plan.actions
+            .iter()
+            .any(|action| matches!(action, Action::Finalizer(false)))
+    };
+    let waits = planned(&world.experiment, &settings(), &refused(false));
+    assert!(!lets_go(&waits), "it may take it later");
+    let plan = planned(&world.experiment, &settings(), &refused(true));
+    assert!(lets_go(&plan));
+    let message = &plan.events[0].message;
+    let place =
+        "s3://bucket/bakeoff/0123abcd-0000-4000-8000-000000000000/ at https://s3.example.com";
+    assert!(
+        message.contains(place) && message.contains("terminated"),
+        "{message}"
+    );
+}
+
+/// Why a pod is not made stands in an event alone, of which nobody is woken.
+#[test]
+fn a_server_without_a_pod_is_looked_at_again_before_long() {
+    let mut world = World::new(1, false, 1, 0);
+    world.ground.podless = true;
+    for _ in 0..200 {
+        let observed = world.observe();
+        let observed = world.through(observed);
+        let next = planned(&world.experiment, &settings(), &observed);
+        let soon = world.now + jiff::SignedDuration::from_secs(5);
+        let waits = !world.children.stateful_sets.is_empty() && world.children.pods.is_empty();
+        assert!(!waits || next.look_again_at.is_some_and(|at| at <= soon));
+        world.execute(next, false);
+        world.step();
+    }
 }
 
 #[test]

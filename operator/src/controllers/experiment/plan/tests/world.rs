@@ -264,7 +264,14 @@ impl World {
                 .map(|(target, at)| {
                     let since = Duration::from_secs(self.uptime - at);
                     let message = "exceeded quota".to_owned();
-                    (target.clone(), Refused { message, since })
+                    (
+                        target.clone(),
+                        Refused {
+                            message,
+                            since,
+                            for_good: false,
+                        },
+                    )
                 })
                 .collect(),
             ended: self.ends.seen(&owner(), ended_jobs(&shown.children), now),
@@ -551,7 +558,7 @@ pub(super) fn pod(job: &Job, index: i32, now: Timestamp) -> Pod {
     serde_json::from_value(json!({
         "metadata": {
             "name": format!("{}-{index}", job.name_any()),
-            "labels": {"batch.kubernetes.io/job-name": job.name_any(), names::LABEL_ROLE: "x"},
+            "labels": {"batch.kubernetes.io/job-name": job.name_any(), names::LABEL_ROLE: job.labels()[names::LABEL_ROLE]},
             "annotations": {"batch.kubernetes.io/job-completion-index": index.to_string()},
             "creationTimestamp": now.to_string(),
         },
