@@ -16,6 +16,7 @@ use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
 use crate::store::Store;
 use crate::store::layout;
+use crate::trust::Authorities;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, RunPlan, StoreTarget, Termination};
@@ -139,6 +140,19 @@ pub fn calibrate(directory: &Path) -> Ended {
     Ok((Some(Termination::Calibrated(found)), 0))
 }
 
+/// The authorities of a file.
+pub(super) fn authorities(file: Option<&Path>) -> Result<Option<Authorities>, Failed> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let unusable = |detail: String| {
+        let message = format!("{}: {detail}", file.display());
+        Failed::new("FileUnreadable", message, false)
+    };
+    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    Authorities::parse(&pem).map(Some).map_err(unusable)
+}
+
 /// The store at a folder or an s3:// address.
 pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     let Some(place) = results.strip_prefix("s3://") else {
@@ -168,14 +182,16 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         user: variable("AWS_ACCESS_KEY_ID")?,
         secret: variable("AWS_SECRET_ACCESS_KEY")?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+        authorities: authorities(args.ca_file.as_deref())?,
     };
     let target = StoreTarget {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
-        path_style: true,
+        path_style: !args.virtual_host,
         credentials_dir: String::new(),
+        ca_key: None,
     };
     Ok(Store::bucket(&target, &credentials))
 }

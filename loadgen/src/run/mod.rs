@@ -51,6 +51,8 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
+/// How long new keys may take until the results store knows them.
+const NEW_KEYS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long generator 0 waits for the others when all is done.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -129,6 +131,7 @@ impl Run {
                 progress.estimated_end =
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
+            self.renew();
             let rate = self.rate(trial, &capacities);
             let record = self.trial(trial, attempt, rate, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
@@ -158,6 +161,15 @@ impl Run {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
+    }
+
+    /// Reads credentials again that may have changed since the last trial.
+    fn renew(&mut self) {
+        for backend in &mut self.backends {
+            if let Some(renewed) = backend.renewed() {
+                *backend = renewed;
+            }
+        }
     }
 
     /// Whether the run may end after so many blocks. Where that cannot be told it goes on: the full
@@ -199,10 +211,15 @@ impl Run {
     }
 
     async fn ensure_store(&self) -> Result<(), RunError> {
-        let deadline = Instant::now() + self.provision_patience();
+        let now = Instant::now();
+        let deadline = now + self.provision_patience();
+        let known = deadline.min(now + NEW_KEYS_PATIENCE);
         loop {
             match self.store.ensure().await {
-                Err(error) if error.retryable() && Instant::now() < deadline => {
+                Err(error)
+                    if error.retryable() && Instant::now() < deadline
+                        || error.of_changing_keys() && Instant::now() < known =>
+                {
                     tracing::warn!(%error, "the results store does not answer yet");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -315,6 +332,7 @@ impl Run {
         let mut after = 0;
         loop {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
+            self.renew();
             after = step.number;
             if step.trial.is_empty() {
                 follower.farewell(step.number).await;

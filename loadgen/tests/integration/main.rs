@@ -8,5 +8,6 @@ mod cas_race;
 mod external_postgres;
 mod postgres;
 mod retention;
+mod s3_stores;
 mod soak;
 mod support;

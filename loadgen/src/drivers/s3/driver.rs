@@ -41,11 +41,19 @@ impl Driver for Dialer {
     }
 
     fn habits(&self) -> (&'static str, &'static str) {
-        (
-            "s3",
-            "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
-             checksum headers; each request is sent once",
-        )
+        if self.unsigned() {
+            (
+                "s3",
+                "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
+                 checksum headers; each request is sent once",
+            )
+        } else {
+            (
+                "s3 with signed payloads",
+                "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with the SHA-256 of each body, \
+                 which costs the generator CPU time; no checksum headers; each request is sent once",
+            )
+        }
     }
 
     fn clean<'a>(

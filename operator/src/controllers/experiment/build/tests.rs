@@ -21,7 +21,9 @@ fn settings() -> Settings {
             endpoint: "http://results:8333".to_owned(),
             region: "us-east-1".to_owned(),
             bucket: "results".to_owned(),
+            path_style: true,
             secret: "results".to_owned(),
+            ca_key: None,
         }),
         kubernetes_version: "v1.35.4".to_owned(),
     }
