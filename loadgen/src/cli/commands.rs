@@ -168,7 +168,6 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     };
     address::check([&args.endpoint, &results.to_owned()])
         .map_err(|secret| Failed::new("EndpointInvalid", secret.to_string(), false))?;
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| {
             Failed::new(
@@ -184,7 +183,13 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
         authorities: authorities(args.ca_file.as_deref())?,
     };
-    let target = StoreTarget {
+    Ok(Store::bucket(&target(place, args), &credentials))
+}
+
+/// Where `bucket/prefix` is.
+fn target(place: &str, args: &StoreArgs) -> StoreTarget {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    StoreTarget {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         bucket: bucket.to_owned(),
@@ -192,8 +197,7 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         path_style: !args.virtual_host,
         credentials_dir: String::new(),
         ca_key: None,
-    };
-    Ok(Store::bucket(&target, &credentials))
+    }
 }
 
 pub async fn report(
@@ -283,4 +287,32 @@ pub async fn null_postgres(listen: SocketAddr, stall: Stall) -> Ended {
 
 fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
     Failed::new("PortUnavailable", format!("{listen}: {error}"), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        store: StoreArgs,
+    }
+
+    #[test]
+    fn addresses_of_buckets_follow_the_arguments() {
+        let of = |arguments: &[&str]| {
+            let all = ["loadgen", "--endpoint", "https://s3.example.org"];
+            let args = Only::parse_from([&all[..], arguments].concat()).store;
+            target("data/bakeoff/run", &args)
+        };
+        let plain = of(&[]);
+        assert_eq!(
+            (plain.bucket.as_str(), plain.prefix.as_str()),
+            ("data", "bakeoff/run")
+        );
+        assert!(plain.path_style);
+        assert!(!of(&["--virtual-host"]).path_style);
+    }
 }

@@ -39,6 +39,7 @@ use self::gates::FollowerGate;
 pub use self::lock::lock_server;
 use crate::drivers::probe;
 use crate::drivers::redis::LockServer;
+use crate::drivers::s3::VERSIONING;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::PartRecord;
 use crate::run::control::{Control, Follower};
@@ -51,6 +52,9 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
+/// What stands beside the figures of a bucket that keeps versions.
+const VERSIONS_CAVEAT: &str = "the bucket keeps versions: each overwrite and deletion adds one, and listings step over \
+                               the marks of deletions";
 /// How long new keys may take until the results store knows them.
 const NEW_KEYS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long generator 0 waits for the others when all is done.
@@ -274,6 +278,12 @@ impl Run {
             at.settings.clone_from(&backend.resolved.settings);
             match driver.settings().await {
                 Ok(said) => {
+                    if said
+                        .get(VERSIONING)
+                        .is_some_and(|status| status == "Enabled")
+                    {
+                        at.caveats.push(VERSIONS_CAVEAT.to_owned());
+                    }
                     at.settings.extend(said);
                     // Nobody said it of a server that was not provisioned here; its settings may.
                     if (at.durability.is_empty() || at.durability == standalone::NOT_STATED)

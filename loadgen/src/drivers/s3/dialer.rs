@@ -1,5 +1,6 @@
 //! How connections to a bucket are opened.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -112,12 +113,8 @@ impl Dialer {
     async fn reach(&self) -> std::io::Result<TcpStream> {
         let place = (self.target.host.as_str(), self.target.port);
         let mut addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
-        // In one order, whatever that of the name server.
-        addresses.sort_unstable();
-        addresses.dedup();
         let first = self.opened.fetch_add(1, Ordering::Relaxed);
-        let first = first % addresses.len().max(1);
-        addresses.rotate_left(first);
+        turned(&mut addresses, first);
         let mut last = std::io::Error::other("the name has no address");
         for address in addresses {
             match TcpStream::connect(address).await {
@@ -160,5 +157,37 @@ impl Dialer {
             }
         });
         Ok(sender)
+    }
+}
+
+/// The addresses in the order in which connection number `nth` tries them.
+fn turned(addresses: &mut Vec<SocketAddr>, nth: usize) {
+    // In one order, whatever that of the name server.
+    addresses.sort_unstable();
+    addresses.dedup();
+    let first = nth % addresses.len().max(1);
+    addresses.rotate_left(first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_spread_over_all_addresses() {
+        let known = ["10.0.0.2:9000", "10.0.0.1:9000", "10.0.0.3:9000"];
+        let mut firsts = Vec::new();
+        for nth in 0..6 {
+            // A name server gives them in any order, and some twice.
+            let mut said: Vec<SocketAddr> =
+                known.iter().map(|text| text.parse().unwrap()).collect();
+            said.rotate_left(nth % 2);
+            said.push(said[0]);
+            turned(&mut said, nth);
+            assert_eq!(said.len(), 3);
+            firsts.push(said[0].ip().to_string());
+        }
+        assert_eq!(firsts, ["10.0.0.1", "10.0.0.2", "10.0.0.3"].repeat(2));
+        turned(&mut Vec::new(), 7);
     }
 }

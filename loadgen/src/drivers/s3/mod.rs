@@ -15,6 +15,7 @@ pub mod target;
 pub mod xml;
 
 pub use conn::Connection;
+pub use driver::VERSIONING;
 pub use ops::{GetReply, ListPage, ListRequest, MOST_EMPTY_PAGES, PutReply};
 pub use payload::Payload;
 pub use target::{Target, TargetError};

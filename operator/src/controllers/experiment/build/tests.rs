@@ -3,6 +3,7 @@
 use super::{backend, guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
+use bakeoff_crds::spec::External;
 use bakeoff_crds::{Experiment, names};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
@@ -289,4 +290,36 @@ fn what_a_server_says_last_is_on_standard_error_and_in_its_log() {
         assert_eq!(log, said.repeat(times));
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn an_external_bucket_is_reached_as_its_fields_say() {
+    let backend = json!({"name": "theirs", "s3": {
+        "endpoint": "https://[fd00::1]:9000", "bucket": "data", "pathStyle": true, "signPayload": true,
+        "caKey": "authority.pem", "credentialsSecretRef": {"name": "keys"},
+    }});
+    let remains = Remains::of(&experiment(backend, json!({}))).unwrap();
+    let (name, External::S3(s3)) = remains.externals().into_iter().next().unwrap() else {
+        panic!("no S3 endpoint")
+    };
+    let (secret, keys) = s3.secret();
+    assert_eq!((name, secret), ("theirs", "keys"));
+    assert_eq!(keys, ["accessKeyId", "secretAccessKey", "authority.pem"]);
+    // The whole Secret is mounted: the plan names the file.
+    let folders = jobs::credential_folders(&remains);
+    assert!(folders["theirs"].items.is_none());
+}
+
+#[test]
+fn the_results_store_of_the_chart_is_reached_as_its_values_say() {
+    let valid = external(json!({"secretRef": {"name": "db"}}));
+    let mut settings = settings();
+    let plain = run_plan::store(&valid.remains, &settings);
+    assert!(plain.path_style && plain.ca_key.is_none());
+    let own = settings.results.as_mut().unwrap();
+    own.path_style = false;
+    own.ca_key = Some("ca.pem".to_owned());
+    let theirs = run_plan::store(&valid.remains, &settings);
+    assert!(!theirs.path_style);
+    assert_eq!(theirs.ca_key.as_deref(), Some("ca.pem"));
 }
