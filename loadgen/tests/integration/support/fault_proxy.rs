@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -105,10 +106,13 @@ async fn serve(upstream: &str, fault: Fault, plant: Plant) -> String {
             tokio::spawn(async move {
                 let close = Arc::new(tokio::sync::Notify::new());
                 let closing = Arc::clone(&close);
+                let under_way = Arc::new(AtomicUsize::new(0));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (upstream, memory) = (upstream.clone(), Arc::clone(&memory));
                     let (plant, closing) = (Arc::clone(&plant), Arc::clone(&closing));
+                    let (under_way, count) = (Arc::clone(&under_way), Arc::clone(&under_way));
                     async move {
+                        under_way.fetch_add(1, Ordering::SeqCst);
                         let (head, body) = request.into_parts();
                         let planted = plant(&head);
                         if let Planted::Answer(answer) = planted {
@@ -125,12 +129,16 @@ async fn serve(upstream: &str, fault: Fault, plant: Plant) -> String {
                             }
                             Planted::Close => {
                                 tokio::spawn(async move {
-                                    tokio::time::sleep(Duration::from_millis(2)).await;
-                                    closing.notify_one();
+                                    tokio::time::sleep(Duration::from_millis(20)).await;
+                                    // A request that is under way is answered first.
+                                    if under_way.load(Ordering::SeqCst) == 0 {
+                                        closing.notify_one();
+                                    }
                                 });
                             }
                             Planted::Pass | Planted::Answer(_) => {}
                         }
+                        count.fetch_sub(1, Ordering::SeqCst);
                         Ok(answer)
                     }
                 });
