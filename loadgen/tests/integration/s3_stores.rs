@@ -11,9 +11,11 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use bakeoff_loadgen::credentials::Credentials;
 use bakeoff_loadgen::drivers::probe::ProbeError;
 use bakeoff_loadgen::drivers::s3::sigv4::{Request, Signer, sha256_hex};
+use bakeoff_loadgen::drivers::s3::xml;
 use bakeoff_loadgen::instrument::clock;
 use bakeoff_loadgen::run::Backend;
 use bakeoff_loadgen::store::{self, Store};
+use base64::Engine as _;
 
 const PREFIX: &str = "bakeoff/test/";
 
@@ -760,8 +762,13 @@ fn listings_are_read_as_other_stores_write_them() {
                 if start.len() == body.len() {
                     return body;
                 }
-                // MinIO takes any key as the place to go on from.
-                let token = "<NextContinuationToken>YmFrZW9mZi8=</NextContinuationToken>";
+                // MinIO takes any key below the prefix as the place to go on from.
+                let prefix = query
+                    .split('&')
+                    .find_map(|field| field.strip_prefix("prefix="));
+                let prefix = xml::decoded(prefix.unwrap_or_default()).unwrap();
+                let token = base64::engine::general_purpose::STANDARD.encode(prefix);
+                let token = format!("<NextContinuationToken>{token}</NextContinuationToken>");
                 let start = start.replace("<IsTruncated>false", "<IsTruncated>true");
                 let start = start
                     .replace("<NextContinuationToken>", "<Was>")

@@ -114,7 +114,7 @@ fn remedy(
     }
     match status {
         // Another try may end otherwise.
-        408 | 409 | 412 | 425 | 429 | 500.. => None,
+        408 | 409 | 412 | 425 | 429 | 500 | 502.. => None,
         // That an object or bucket is missing is an answer of S3, and one without a word may be.
         404 if !code.is_empty() || words.is_empty() => None,
         407 => Some(Remedy::Proxy),
@@ -188,6 +188,7 @@ mod tests {
             (404, "404 page not found"),
             (400, "Bad Request"),
             (401, ""),
+            (501, "<Error><Code>NotImplemented</Code></Error>"),
             (400, "<Error><Code>AccessDenied</Code></Error>"),
         ] {
             let failure = read(status, &[], body);
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_has_no_remedy() {
-        for status in [408, 409, 429, 500, 501, 503] {
+        for status in [408, 409, 429, 500, 502, 503] {
             assert_eq!(
                 read(status, &[], "<html>busy</html>").remedy,
                 None,
