@@ -242,6 +242,8 @@ names! {
         StaleKeys = "staleKeys",
         /// Steps that were won.
         Steps = "steps",
+        /// Requests that the store throttled while data were prepared, before the window; each was made again.
+        ThrottledPreparing = "throttledPreparing",
         /// Attempts whose outcome nobody was told.
         UnknownOutcomes = "unknownOutcomes",
         /// Writers that were paused on purpose.

@@ -79,6 +79,12 @@ pub struct ResolvedBackend {
     /// The folder with `accessKeyId`, `secretAccessKey` and perhaps `sessionToken`; of a Postgres server
     /// these are user and password.
     pub credentials_dir: String,
+    /// The file of that folder with the authorities that are trusted beside those of the system; of S3 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_key: Option<String>,
+    /// Whether the SHA-256 of each body is signed; of S3 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sign_payload: bool,
     /// Where its Prometheus metrics are; absent for an external one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
@@ -151,6 +157,9 @@ pub struct StoreTarget {
     pub path_style: bool,
     /// The folder with the credentials.
     pub credentials_dir: String,
+    /// The file of that folder with the authorities that are trusted beside those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_key: Option<String>,
 }
 
 impl StoreTarget {
@@ -307,6 +316,9 @@ pub struct NetworkFacts {
     pub connect_p50_micros: i64,
     /// The longest, microseconds.
     pub connect_max_micros: i64,
+    /// The addresses behind its name, with the port: connections are spread over all of them.
+    #[serde(default)]
+    pub addresses: Vec<String>,
 }
 
 /// How a run ended, as the operator saw it.

@@ -1,5 +1,7 @@
 //! Who asks a server, whatever its protocol.
 
+use crate::trust::Authorities;
+
 /// A user and what proves that it is one. The `Debug` form never shows the secret.
 #[derive(Clone)]
 pub struct Credentials {
@@ -9,6 +11,18 @@ pub struct Credentials {
     pub secret: String,
     /// The token of temporary credentials, which S3 alone knows.
     pub session_token: Option<String>,
+    /// Authorities that are trusted with the server's certificate beside those that the system trusts.
+    pub authorities: Option<Authorities>,
+}
+
+impl Credentials {
+    /// Whether these ask as the same.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.user == other.user
+            && self.secret == other.secret
+            && self.session_token == other.session_token
+    }
 }
 
 impl std::fmt::Debug for Credentials {

@@ -16,4 +16,5 @@ pub mod run;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod trust;
 pub mod workloads;

@@ -1,5 +1,6 @@
 //! One-off HTTP requests outside the measured path: metrics of backends and the start barrier.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +39,27 @@ impl NetError {
     }
 }
 
+/// The host of a URL as resolvers and certificates know it: an IPv6 address stands in brackets in the URL alone.
+#[must_use]
+pub fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// Listens at an address. Where the machine has no IPv6, what was to be any address of it is any of IPv4.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(at) {
+        Err(_) if at.is_ipv6() && at.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port()))
+        }
+        bound => bound,
+    }
+}
+
 /// Sends one request over a connection of its own; answers the status and the body.
 ///
 /// # Errors
@@ -64,7 +86,7 @@ async fn exchange(method: http::Method, url: &str) -> Result<(u16, Bytes), NetEr
         url: url.to_owned(),
         detail: detail.to_string(),
     };
-    let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(80)))
+    let tcp = TcpStream::connect((unbracketed(&host), uri.port_u16().unwrap_or(80)))
         .await
         .map_err(|error| broken(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))

@@ -49,6 +49,7 @@ pub fn anybody() -> Credentials {
         user: "null".into(),
         secret: "null".into(),
         session_token: None,
+        authorities: None,
     }
 }
 

@@ -39,6 +39,12 @@ pub struct Config {
     /// Its bucket.
     #[arg(long, env = "RESULTS_BUCKET", default_value = "bakeoff-results")]
     pub results_bucket: String,
+    /// Whether the bucket stands in the host name and not in the path.
+    #[arg(long, env = "RESULTS_VIRTUAL_HOST")]
+    pub results_virtual_host: bool,
+    /// The key of the Secret below with the authorities that are trusted beside the public ones; empty: none.
+    #[arg(long, env = "RESULTS_CA_KEY", default_value = "")]
+    pub results_ca_key: String,
     /// The Secret with its credentials, in the operator's namespace.
     #[arg(long, env = "RESULTS_SECRET", default_value = "bakeoff-results")]
     pub results_secret: String,
@@ -67,7 +73,9 @@ impl Config {
             endpoint: self.results_endpoint.trim_end_matches('/').to_owned(),
             region: self.results_region.clone(),
             bucket: self.results_bucket.clone(),
+            path_style: !self.results_virtual_host,
             secret: self.results_secret.clone(),
+            ca_key: (!self.results_ca_key.is_empty()).then(|| self.results_ca_key.clone()),
         });
         Ok(Settings {
             catalogue,

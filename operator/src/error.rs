@@ -28,8 +28,8 @@ pub enum Error {
     #[error("no random bytes for credentials: {0}")]
     Random(String),
     /// The Secret of the results store lacks a key.
-    #[error("the results store's Secret {0} lacks accessKeyId or secretAccessKey")]
-    ResultsSecret(String),
+    #[error("the results store's Secret {0} lacks the key {1}")]
+    ResultsSecret(String, String),
 }
 
 impl Error {
@@ -68,7 +68,7 @@ impl Error {
             Self::NotLeading => "not_leading",
             Self::Incomplete => "incomplete",
             Self::Random(_) => "random",
-            Self::ResultsSecret(_) => "results_secret",
+            Self::ResultsSecret(..) => "results_secret",
         }
     }
 }

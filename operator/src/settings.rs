@@ -69,8 +69,12 @@ pub struct DefaultResults {
     pub region: String,
     /// The bucket.
     pub bucket: String,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
     /// The Secret with its credentials, in the operator's namespace.
     pub secret: String,
+    /// The key of the Secret with the authorities that are trusted beside the public ones.
+    pub ca_key: Option<String>,
 }
 
 /// The version of the operator, as it stands in manifests and metrics.

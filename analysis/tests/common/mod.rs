@@ -122,6 +122,8 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             prefix: String::new(),
             path_style: true,
             credentials_dir: "/credentials".into(),
+            ca_key: None,
+            sign_payload: false,
             metrics_url: None,
             provisioned: backend.kind() != Some(BackendKind::S3),
             durability: if backend.kind() == Some(BackendKind::Minio) {
@@ -162,6 +164,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
                 prefix: "default/phase1-c/0b0f7c9e-6a52-4b39-9f0e-3f7f2a1c5d77".into(),
                 path_style: true,
                 credentials_dir: "/store".into(),
+                ca_key: None,
             },
             environment: Environment {
                 nodes: vec![node("bench-1"), node("bench-2")],

@@ -16,6 +16,7 @@ use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
 use crate::store::Store;
 use crate::store::layout;
+use crate::trust::Authorities;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
@@ -139,6 +140,19 @@ pub fn calibrate(directory: &Path) -> Ended {
     Ok((Some(Termination::Calibrated(found)), 0))
 }
 
+/// The authorities of a file.
+pub(super) fn authorities(file: Option<&Path>) -> Result<Option<Authorities>, Failed> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let unusable = |detail: String| {
+        let message = format!("{}: {detail}", file.display());
+        Failed::new("FileUnreadable", message, false)
+    };
+    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    Authorities::parse(&pem).map(Some).map_err(unusable)
+}
+
 /// The store at a folder or an s3:// address.
 pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     let Some(place) = results.strip_prefix("s3://") else {
@@ -154,7 +168,6 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     };
     address::check([&args.endpoint, &results.to_owned()])
         .map_err(|secret| Failed::new("EndpointInvalid", secret.to_string(), false))?;
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| {
             Failed::new(
@@ -168,16 +181,23 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
         user: variable("AWS_ACCESS_KEY_ID")?,
         secret: variable("AWS_SECRET_ACCESS_KEY")?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+        authorities: authorities(args.ca_file.as_deref())?,
     };
-    let target = StoreTarget {
+    Ok(Store::bucket(&target(place, args), &credentials))
+}
+
+/// Where `bucket/prefix` is.
+fn target(place: &str, args: &StoreArgs) -> StoreTarget {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    StoreTarget {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
-        path_style: true,
+        path_style: !args.virtual_host,
         credentials_dir: String::new(),
-    };
-    Ok(Store::bucket(&target, &credentials))
+        ca_key: None,
+    }
 }
 
 pub async fn report(
@@ -291,4 +311,32 @@ pub async fn null_postgres(listen: SocketAddr, stall: Stall) -> Ended {
 
 fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
     Failed::new("PortUnavailable", format!("{listen}: {error}"), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        store: StoreArgs,
+    }
+
+    #[test]
+    fn addresses_of_buckets_follow_the_arguments() {
+        let of = |arguments: &[&str]| {
+            let all = ["loadgen", "--endpoint", "https://s3.example.org"];
+            let args = Only::parse_from([&all[..], arguments].concat()).store;
+            target("data/bakeoff/run", &args)
+        };
+        let plain = of(&[]);
+        assert_eq!(
+            (plain.bucket.as_str(), plain.prefix.as_str()),
+            ("data", "bakeoff/run")
+        );
+        assert!(plain.path_style);
+        assert!(!of(&["--virtual-host"]).path_style);
+    }
 }

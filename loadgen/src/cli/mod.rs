@@ -156,6 +156,12 @@ struct StoreArgs {
     /// The region of s3:// addresses.
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
+    /// Put the bucket into the host name instead of the path.
+    #[arg(long)]
+    virtual_host: bool,
+    /// Certificates of authorities, in PEM, that are trusted beside those of the system.
+    #[arg(long, env = "AWS_CA_BUNDLE")]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +173,7 @@ struct RunArgs {
     #[arg(long, requires = "plan")]
     barrier: Option<String>,
     /// The address of progress, metrics and barrier; generator 0 of a plan only.
-    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], GENERATOR_PORT as u16)))]
+    #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], GENERATOR_PORT as u16)))]
     listen: SocketAddr,
     /// The index of this generator.
     #[arg(long, env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
@@ -201,6 +207,12 @@ struct StandaloneArgs {
     /// Put the bucket into the host name instead of the path.
     #[arg(long)]
     virtual_host: bool,
+    /// Certificates of authorities, in PEM, that are trusted beside those of the system.
+    #[arg(long, env = "AWS_CA_BUNDLE", conflicts_with = "plan")]
+    ca_file: Option<PathBuf>,
+    /// Sign the SHA-256 of each body, for stores that refuse UNSIGNED-PAYLOAD; it costs CPU time.
+    #[arg(long, conflicts_with = "plan")]
+    sign_payload: bool,
     /// The environment variable with the access key id.
     #[arg(long, default_value = "AWS_ACCESS_KEY_ID")]
     access_key_env: String,

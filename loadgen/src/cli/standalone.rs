@@ -19,7 +19,7 @@ use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::commands::stop_on_signals;
+use super::commands::{authorities, stop_on_signals};
 use super::{Ended, Failed, StandaloneArgs};
 
 pub async fn run(args: &StandaloneArgs) -> Ended {
@@ -36,6 +36,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         user: variable(&args.access_key_env)?,
         secret: variable(&args.secret_key_env)?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+        authorities: authorities(args.ca_file.as_deref())?,
     };
     let store = Store::Folder(args.out.clone());
     let plan = resumed_or_new(args, &store).await?;
@@ -136,6 +137,7 @@ fn lock_server(plan: &RunPlan, args: &StandaloneArgs) -> Result<Option<LockServe
         user: String::new(),
         secret: std::env::var(&args.lock_password_env).unwrap_or_default(),
         session_token: None,
+        authorities: None,
     };
     LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)
         .map(Some)
@@ -181,6 +183,7 @@ async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan,
                 bucket: args.bucket.clone(),
                 region: args.region.clone(),
                 path_style: !args.virtual_host,
+                sign_payload: args.sign_payload,
                 create_bucket: args.create_bucket,
                 lock: args.lock.clone(),
             };

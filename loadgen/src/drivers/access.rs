@@ -126,7 +126,11 @@ impl Access {
             at.path_style,
             credentials.clone(),
         )?;
-        Ok(Self::S3(Dialer::new(Arc::new(target), timeout, false)?))
+        Ok(Self::S3(Dialer::new(
+            Arc::new(target),
+            timeout,
+            at.sign_payload,
+        )?))
     }
 
     /// What a run asks of it.

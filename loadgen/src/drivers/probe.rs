@@ -9,10 +9,12 @@ use crate::drivers::postgres::{Connector, observe};
 use crate::drivers::redis::LockServer;
 use crate::drivers::s3::ListRequest;
 use crate::drivers::s3::conn::{Connection, Dialer};
-use crate::failure::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass, Remedy};
 
 /// Credentials of a service that just started may need a moment to be known.
 const REFUSALS: u32 = 10;
+/// New keys of a large service take longer to be known everywhere.
+const REFUSALS_OF_NEW_KEYS: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest that one look may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +50,18 @@ pub enum ProbeError {
         /// What it said.
         said: String,
     },
+    /// It refuses what is asked of it for another reason than who asks.
+    #[error("backend {backend} at {endpoint} cannot be used ({said}): {remedy}")]
+    Refused {
+        /// Its name.
+        backend: String,
+        /// Where it is.
+        endpoint: String,
+        /// What it said.
+        said: String,
+        /// What to change.
+        remedy: Box<Remedy>,
+    },
     /// The bucket of an external endpoint does not exist.
     #[error(
         "backend {backend} has no bucket {bucket}: create it; external buckets are never created for you"
@@ -67,6 +81,7 @@ impl ProbeError {
         match self {
             Self::Unreachable { .. } => "EndpointUnreachable",
             Self::Unauthorised { .. } => "EndpointUnauthorized",
+            Self::Refused { remedy, .. } => remedy.reason(),
             Self::NoBucket { .. } => "BucketMissing",
         }
     }
@@ -78,23 +93,44 @@ impl ProbeError {
     }
 }
 
-/// Lists, writes and removes one object. A server may list before it can write (SeaweedFS grows its
-/// first volumes only then, for seconds), and the first measured PUT must not pay for that.
-async fn try_out(connection: &mut Connection, prefix: &str) -> Result<(), Failure> {
+/// Lists, writes and removes one object, all below `prefix`: rights may be confined to it. A server may list before it
+/// can write (SeaweedFS grows its first volumes only then, for seconds), and the first measured PUT must not pay for that.
+async fn try_out(connection: &mut Connection, prefix: &str, external: bool) -> Result<(), Failure> {
+    let below = match prefix {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
     let request = ListRequest {
+        prefix: &below,
         max_keys: 1,
         ..ListRequest::default()
     };
-    connection.list(&request).await?;
-    let key = match prefix {
-        "" => "probe".to_owned(),
-        prefix => format!("{prefix}/probe"),
-    };
-    let path = connection.target().object_path(&key);
+    let doing = |what: &'static str| move |failure: Failure| failure.during(what);
     connection
-        .put(&path, Bytes::from_static(b"probe").into())
-        .await?;
-    connection.delete(&path).await
+        .list(&request)
+        .await
+        .map_err(doing("listing below its prefix"))?;
+    // Stores that know no Object Lock refuse the question, and that is an answer.
+    if external && let Ok(Some(mode)) = connection.default_retention().await {
+        let mut failure =
+            Failure::new(FailureClass::Client, "Object Lock with a default retention");
+        failure.remedy = Some(Box::new(Remedy::Retention { mode }));
+        return Err(failure);
+    }
+    let path = connection.target().object_path(&format!("{below}probe"));
+    let put = connection.put(&path, Bytes::from_static(b"probe").into());
+    put.await.map_err(|mut failure| {
+        // A policy that refuses unsigned bodies says no more than that access is denied.
+        if failure.remedy.as_deref() == Some(&Remedy::Credentials) && connection.unsigned() {
+            failure.detail.push_str(
+                " (it may be listed and not be written: the right to put objects is missing, or bodies that are not \
+                 signed, x-amz-content-sha256: UNSIGNED-PAYLOAD, are refused, which signPayload: true mends)",
+            );
+        }
+        failure.during("writing an object")
+    })?;
+    let deleted = connection.delete(&path).await;
+    deleted.map_err(doing("deleting an object"))
 }
 
 /// Waits until the backend lists its bucket and takes an object under `prefix`. The bucket is created
@@ -111,13 +147,14 @@ pub async fn wait(
 ) -> Result<(), ProbeError> {
     let target = dialer.target();
     let endpoint = target.authority.clone();
+    let prefix = prefix.trim_matches('/');
     let deadline = Instant::now() + patience;
     let mut refusals = 0;
     loop {
         // A fresh connection each time: the server may have been replaced behind its name.
         let mut connection = dialer.connection();
-        let asked = tokio::time::timeout(PATIENCE, try_out(&mut connection, prefix)).await;
-        let failure = match asked {
+        let asked = try_out(&mut connection, prefix, !may_create);
+        let failure = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
@@ -125,7 +162,9 @@ pub async fn wait(
         let mut last = failure.to_string();
         let code = failure.code.as_deref();
         if code == Some("NoSuchBucket")
-            || (failure.class == FailureClass::NotFound && code.is_none())
+            || (failure.class == FailureClass::NotFound
+                && code.is_none()
+                && failure.remedy.is_none())
         {
             if !may_create {
                 return Err(ProbeError::NoBucket {
@@ -137,14 +176,15 @@ pub async fn wait(
                 Ok(()) => continue,
                 Err(failure) => last = failure.to_string(),
             }
-        } else if failure.class == FailureClass::Client {
+        } else if let Some(remedy) = failure.remedy {
             refusals += 1;
-            if refusals >= REFUSALS {
-                return Err(ProbeError::Unauthorised {
-                    backend: backend.to_owned(),
-                    endpoint,
-                    said: last,
-                });
+            let known = if code == Some("InvalidAccessKeyId") {
+                REFUSALS_OF_NEW_KEYS
+            } else {
+                REFUSALS
+            };
+            if refusals >= known {
+                return Err(refused(backend, endpoint, last, remedy));
             }
         }
         tracing::info!(backend, endpoint, last, "not ready yet");
@@ -158,6 +198,23 @@ pub async fn wait(
             });
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn refused(backend: &str, endpoint: String, said: String, remedy: Box<Remedy>) -> ProbeError {
+    let backend = backend.to_owned();
+    match *remedy {
+        Remedy::Credentials => ProbeError::Unauthorised {
+            backend,
+            endpoint,
+            said,
+        },
+        _ => ProbeError::Refused {
+            backend,
+            endpoint,
+            said,
+            remedy,
+        },
     }
 }
 

@@ -8,7 +8,9 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnec
 use redis::{RedisConnectionInfo, RedisError, ServerErrorKind};
 
 use crate::credentials::Credentials;
+use crate::drivers::address;
 use crate::failure::{Failure, FailureClass};
+use crate::net::unbracketed;
 
 /// The longest that opening a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -55,11 +57,11 @@ impl LockServer {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<Self, LockAddressError> {
-        let wrong = || LockAddressError(endpoint.to_owned());
-        let address = endpoint.strip_prefix("redis://").ok_or_else(wrong)?;
-        let address = address.trim_end_matches('/');
-        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-        if host.is_empty() || host.contains(['@', '/']) {
+        let wrong = || LockAddressError(address::shown(endpoint));
+        let at = endpoint.strip_prefix("redis://").ok_or_else(wrong)?;
+        let at = at.trim_end_matches('/');
+        let (host, port) = at.rsplit_once(':').ok_or_else(wrong)?;
+        if host.is_empty() || host.contains(['@', '/']) || unbracketed(host).is_empty() {
             return Err(wrong());
         }
         let port = port.parse().map_err(|_| wrong())?;
@@ -67,13 +69,13 @@ impl LockServer {
         if !credentials.secret.is_empty() {
             who = who.set_password(&credentials.secret);
         }
-        let at = ConnectionAddr::Tcp(host.to_owned(), port)
+        let place = ConnectionAddr::Tcp(unbracketed(host).to_owned(), port)
             .into_connection_info()
             .map_err(|_| wrong())?
             .set_redis_settings(who);
         Ok(Self {
-            client: Client::open(at).map_err(|_| wrong())?,
-            address: address.into(),
+            client: Client::open(place).map_err(|_| wrong())?,
+            address: at.into(),
             timeout,
         })
     }
@@ -210,6 +212,7 @@ mod tests {
             user: "u".into(),
             secret: "p".into(),
             session_token: None,
+            authorities: None,
         };
         LockServer::new(endpoint, &credentials, Duration::from_secs(1))
     }
@@ -220,6 +223,7 @@ mod tests {
             at("redis://lock.ns.svc:6379").unwrap().address(),
             "lock.ns.svc:6379"
         );
+        assert_eq!(at("redis://[::1]:6379").unwrap().address(), "[::1]:6379");
         for wrong in [
             "http://lock:6379",
             "redis://lock",
@@ -229,6 +233,7 @@ mod tests {
         ] {
             let error = at(wrong).unwrap_err();
             assert!(error.to_string().contains("redis://host:port"), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
             assert_eq!(error.reason(), "EndpointInvalid");
         }
     }

@@ -44,6 +44,24 @@ impl Backend {
         })
     }
 
+    /// The same with credentials read again, where those in its folder have changed: a Secret may be rotated, and
+    /// temporary credentials are replaced before they end. What cannot be read changes nothing.
+    pub(super) fn renewed(&self) -> Option<Self> {
+        let at = &self.resolved;
+        if at.kind != BackendKind::S3 || at.credentials_dir.is_empty() {
+            return None;
+        }
+        let found = store::credentials(&at.credentials_dir, at.ca_key.as_deref())
+            .inspect_err(|error| tracing::warn!(%error, "credentials cannot be read again"));
+        let found = found.ok().filter(|found| !found.same(&self.credentials))?;
+        tracing::info!(backend = at.name, "credentials have changed");
+        let renewed = Self::new(at.clone(), found).ok()?;
+        Some(Self {
+            claim: self.claim.clone(),
+            ..renewed
+        })
+    }
+
     /// An external Postgres server whose URL is in a file of the folder of its credentials.
     ///
     /// # Errors
@@ -122,7 +140,8 @@ pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
             if resolved.kind == BackendKind::Postgres && resolved.endpoint.is_empty() {
                 return Backend::of_url(resolved.clone());
             }
-            let credentials = store::credentials(&resolved.credentials_dir)?;
+            let credentials =
+                store::credentials(&resolved.credentials_dir, resolved.ca_key.as_deref())?;
             Ok(Backend::new(resolved.clone(), credentials)?)
         })
         .collect()

@@ -72,6 +72,7 @@ impl Baselines {
             user: "null".to_owned(),
             secret: "null".to_owned(),
             session_token: None,
+            authorities: None,
         };
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         match null {

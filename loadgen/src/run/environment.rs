@@ -72,7 +72,10 @@ fn may_be_real_time() -> bool {
 async fn distance(backend: &Backend) -> Option<NetworkFacts> {
     let (host, port) = backend.access.driver().place();
     // The name is looked up once, so that no name server is measured.
-    let address = tokio::net::lookup_host((host, port)).await.ok()?.next()?;
+    let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.ok()?.collect();
+    let address = *addresses.first()?;
+    addresses.sort_unstable();
+    addresses.dedup();
     let mut taken = Vec::with_capacity(CONNECTS);
     for _ in 0..CONNECTS {
         let start = clock::now();
@@ -87,5 +90,6 @@ async fn distance(backend: &Backend) -> Option<NetworkFacts> {
         connects: i32::try_from(taken.len()).unwrap_or(i32::MAX),
         connect_p50_micros: micros(taken.len().checked_sub(1)? / 2)?,
         connect_max_micros: micros(taken.len() - 1)?,
+        addresses: addresses.iter().map(ToString::to_string).collect(),
     })
 }

@@ -14,7 +14,7 @@ pub fn lock_server(plan: &RunPlan) -> Result<Option<LockServer>, RunError> {
     let Some(lock) = &plan.lock else {
         return Ok(None);
     };
-    let credentials = store::credentials(&lock.credentials_dir)?;
+    let credentials = store::credentials(&lock.credentials_dir, None)?;
     let server = LockServer::new(&lock.endpoint, &credentials, OPERATION_TIMEOUT)?;
     Ok(Some(server))
 }

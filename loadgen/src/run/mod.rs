@@ -39,6 +39,7 @@ use self::gates::FollowerGate;
 pub use self::lock::lock_server;
 use crate::drivers::probe;
 use crate::drivers::redis::LockServer;
+use crate::drivers::s3::VERSIONING;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::PartRecord;
 use crate::run::control::{Control, Follower};
@@ -51,6 +52,11 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results store may be away before the run gives up. What waits meanwhile is one
 /// trial, so memory is bounded.
 const STORE_PATIENCE: Duration = Duration::from_secs(900);
+/// What stands beside the figures of a bucket that keeps versions.
+const VERSIONS_CAVEAT: &str = "the bucket keeps versions: each overwrite and deletion adds one, and listings step over \
+                               the marks of deletions";
+/// How long new keys may take until the results store knows them.
+const NEW_KEYS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long generator 0 waits for the others when all is done.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -129,6 +135,7 @@ impl Run {
                 progress.estimated_end =
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
+            self.renew();
             let rate = self.rate(trial, &capacities);
             let record = self.trial(trial, attempt, rate, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
@@ -158,6 +165,15 @@ impl Run {
             tracing::warn!("not every generator heard that the run is over");
         }
         Ok(counts)
+    }
+
+    /// Reads credentials again that may have changed since the last trial.
+    fn renew(&mut self) {
+        for backend in &mut self.backends {
+            if let Some(renewed) = backend.renewed() {
+                *backend = renewed;
+            }
+        }
     }
 
     /// Whether the run may end after so many blocks. Where that cannot be told it goes on: the full
@@ -199,10 +215,15 @@ impl Run {
     }
 
     async fn ensure_store(&self) -> Result<(), RunError> {
-        let deadline = Instant::now() + self.provision_patience();
+        let now = Instant::now();
+        let deadline = now + self.provision_patience();
+        let known = deadline.min(now + NEW_KEYS_PATIENCE);
         loop {
             match self.store.ensure().await {
-                Err(error) if error.retryable() && Instant::now() < deadline => {
+                Err(error)
+                    if error.retryable() && Instant::now() < deadline
+                        || error.of_changing_keys() && Instant::now() < known =>
+                {
                     tracing::warn!(%error, "the results store does not answer yet");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -266,6 +287,12 @@ impl Run {
             at.settings.clone_from(&backend.resolved.settings);
             match driver.settings().await {
                 Ok(said) => {
+                    if said
+                        .get(VERSIONING)
+                        .is_some_and(|status| status == "Enabled")
+                    {
+                        at.caveats.push(VERSIONS_CAVEAT.to_owned());
+                    }
                     at.settings.extend(said);
                     // Nobody said it of a server that was not provisioned here; its settings may.
                     if (at.durability.is_empty() || at.durability == standalone::NOT_STATED)
@@ -330,6 +357,7 @@ impl Run {
         let mut after = 0;
         loop {
             let step = stoppable(follower.next(after), self.stop.clone()).await??;
+            self.renew();
             after = step.number;
             if step.trial.is_empty() {
                 follower.farewell(step.number).await;

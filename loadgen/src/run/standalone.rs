@@ -56,6 +56,8 @@ pub struct Endpoints {
     pub region: String,
     /// Whether the bucket stands in the path.
     pub path_style: bool,
+    /// Whether the SHA-256 of each body is signed.
+    pub sign_payload: bool,
     /// Whether the bucket may be created.
     pub create_bucket: bool,
     /// `redis://host:port` of the server that keeps the locks of races.
@@ -147,6 +149,8 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             prefix: format!("bakeoff/{uid}"),
             path_style: on.path_style,
             credentials_dir: String::new(),
+            ca_key: None,
+            sign_payload: on.sign_payload,
             metrics_url: on
                 .metrics
                 .iter()
@@ -181,6 +185,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             prefix: String::new(),
             path_style: true,
             credentials_dir: String::new(),
+            ca_key: None,
         },
         environment: Environment {
             bakeoff_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -201,6 +206,7 @@ mod tests {
             bucket: "data".into(),
             region: "us-east-1".into(),
             path_style: true,
+            sign_payload: false,
             create_bucket: true,
             lock: None,
         }

@@ -1,24 +1,37 @@
 //! A bucket as results store, through the AWS SDK.
 
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::RequestId;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use aws_smithy_http_client::tls;
 use bakeoff_crds::run::StoreTarget;
+use tokio::time::Instant;
 
-use super::StoreError;
+use super::refusal::{classify, listed};
+use super::{StoreError, credentials};
 use crate::credentials::Credentials;
+use crate::trust::Authorities;
+
+/// How long keys of a folder are used before they are read again.
+const READ_AGAIN: Duration = Duration::from_secs(30);
+/// How long it may take until a changed Secret is in the folder.
+const ROTATION_PATIENCE: Duration = Duration::from_secs(150);
+const ROTATION_PAUSE: Duration = Duration::from_secs(3);
 
 /// A folder of a bucket.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
+    /// Whether the keys are in a folder, where others may take their place.
+    mounted: bool,
     bucket: String,
     /// The folder, empty or ending with a slash.
     prefix: String,
@@ -26,11 +39,20 @@ pub struct Bucket {
 
 impl Bucket {
     pub(super) fn new(target: &StoreTarget, credentials: &Credentials) -> Self {
-        let client = client(
+        let mounted = !target.credentials_dir.is_empty();
+        let keys = if mounted {
+            SharedCredentialsProvider::new(Mounted {
+                folder: target.credentials_dir.clone(),
+            })
+        } else {
+            SharedCredentialsProvider::new(fixed(credentials))
+        };
+        let client = built(
             &target.endpoint,
             &target.region,
             target.path_style,
-            credentials,
+            keys,
+            credentials.authorities.as_ref(),
         );
         let prefix = target.prefix.trim_matches('/');
         let prefix = if prefix.is_empty() {
@@ -40,6 +62,7 @@ impl Bucket {
         };
         Self {
             client,
+            mounted,
             bucket: target.bucket.clone(),
             prefix,
         }
@@ -50,6 +73,7 @@ impl Bucket {
             client,
             bucket,
             prefix,
+            ..
         } = self;
         let listed = client
             .list_objects_v2()
@@ -84,6 +108,38 @@ impl Bucket {
     }
 
     pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.with_keys(async || self.put_once(name, bytes.clone()).await)
+            .await
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with_keys(async || self.get_once(name).await).await
+    }
+
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, StoreError> {
+        self.with_keys(async || self.list_once(below).await).await
+    }
+
+    /// Asks again while others may take the place of keys that are no longer known.
+    async fn with_keys<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + ROTATION_PATIENCE;
+        loop {
+            match ask().await {
+                Err(error)
+                    if self.mounted && error.of_changing_keys() && Instant::now() < deadline =>
+                {
+                    tracing::warn!(%error, "the keys of the results store are read again");
+                    tokio::time::sleep(ROTATION_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn put_once(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.client
             .put_object()
             .bucket(&self.bucket)
@@ -96,7 +152,7 @@ impl Bucket {
             .map_err(|error| classify(&error, &self.bucket))
     }
 
-    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn get_once(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match self
             .client
             .get_object()
@@ -115,7 +171,7 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, StoreError> {
+    async fn list_once(&self, below: &str) -> Result<Vec<String>, StoreError> {
         let prefix = &self.prefix;
         let mut names = Vec::new();
         let mut pages = self
@@ -127,32 +183,70 @@ impl Bucket {
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| classify(&error, &self.bucket))?;
-            names.extend(page.contents().iter().filter_map(|object| {
-                object
-                    .key()
-                    .and_then(|key| key.strip_prefix(prefix.as_str()))
-                    .map(str::to_owned)
-            }));
+            let keys = page.contents().iter().filter_map(|object| object.key());
+            let keys = keys.map(|key| listed(key, page.encoding_type()));
+            names.extend(keys.filter_map(|key| Some(key.strip_prefix(prefix)?.to_owned())));
         }
         Ok(names)
     }
 }
 
-/// An SDK client for an endpoint, with the SDK's standard retries.
-#[must_use]
-pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Credentials) -> Client {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https();
-    let keys = aws_sdk_s3::config::Credentials::new(
+/// The keys in a folder, which may change there.
+#[derive(Debug)]
+struct Mounted {
+    folder: String,
+}
+
+impl ProvideCredentials for Mounted {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let found = credentials(&self.folder, None).map(|found| {
+            let mut keys = fixed(&found);
+            *keys.expiry_mut() = Some(SystemTime::now() + READ_AGAIN);
+            keys
+        });
+        future::ProvideCredentials::ready(found.map_err(CredentialsError::provider_error))
+    }
+}
+
+fn fixed(credentials: &Credentials) -> aws_sdk_s3::config::Credentials {
+    aws_sdk_s3::config::Credentials::new(
         &credentials.user,
         &credentials.secret,
         credentials.session_token.clone(),
         None,
         "bakeoff",
-    );
+    )
+}
+
+/// An SDK client for an endpoint, with the SDK's standard retries.
+#[must_use]
+pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Credentials) -> Client {
+    let keys = SharedCredentialsProvider::new(fixed(credentials));
+    let authorities = credentials.authorities.as_ref();
+    built(endpoint, region, path_style, keys, authorities)
+}
+
+fn built(
+    endpoint: &str,
+    region: &str,
+    path_style: bool,
+    keys: SharedCredentialsProvider,
+    authorities: Option<&Authorities>,
+) -> Client {
+    let mut trusted = tls::TrustStore::default();
+    if let Some(authorities) = authorities {
+        trusted = trusted.with_pem_certificate(authorities.pem());
+    }
+    let http = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(
+        tls::rustls_provider::CryptoMode::Ring,
+    ));
+    let trusted = tls::TlsContext::builder().with_trust_store(trusted);
+    let http = http
+        .tls_context(trusted.build().unwrap_or_default())
+        .build_https();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)
@@ -168,29 +262,6 @@ pub fn client(endpoint: &str, region: &str, path_style: bool, credentials: &Cred
     Client::from_conf(config)
 }
 
-fn classify<E, R>(error: &SdkError<E, R>, bucket: &str) -> StoreError
-where
-    E: ProvideErrorMetadata + std::error::Error + RequestId + 'static,
-    R: std::fmt::Debug,
-{
-    match error.code() {
-        Some("NoSuchBucket") => StoreError::NoBucket(bucket.to_owned()),
-        Some(
-            code @ ("AccessDenied"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "ExpiredToken"),
-        ) => StoreError::Unauthorised(code.to_owned()),
-        _ => {
-            let mut text = DisplayErrorContext(error).to_string();
-            if let Some((end, _)) = text.char_indices().nth(400) {
-                text.truncate(end);
-            }
-            StoreError::Unavailable(text)
-        }
-    }
-}
-
 fn content_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("html") => "text/html; charset=utf-8",
@@ -198,53 +269,5 @@ fn content_type(name: &str) -> &'static str {
         Some("md") => "text/markdown; charset=utf-8",
         Some("gz") => "application/gzip",
         _ => "text/plain; charset=utf-8",
-    }
-}
-
-/// Removes every object below a prefix of a bucket; answers how many.
-///
-/// # Errors
-/// When the store does not answer or refuses to delete.
-pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u64, StoreError> {
-    let mut removed = 0;
-    loop {
-        // From the start each time: what was listed is gone by then.
-        let page = client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(prefix)
-            .send()
-            .await
-            .map_err(|error| classify(&error, bucket))?;
-        let keys: Vec<ObjectIdentifier> = page
-            .contents()
-            .iter()
-            .filter_map(|object| ObjectIdentifier::builder().key(object.key()?).build().ok())
-            .collect();
-        if keys.is_empty() {
-            return Ok(removed);
-        }
-        let count = keys.len() as u64;
-        let delete = Delete::builder()
-            .set_objects(Some(keys))
-            .quiet(true)
-            .build()
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let answer = client
-            .delete_objects()
-            .bucket(bucket)
-            .delete(delete)
-            .send()
-            .await
-            .map_err(|error| classify(&error, bucket))?;
-        if let Some(error) = answer.errors().first() {
-            let text = format!(
-                "{}: {}",
-                error.key().unwrap_or_default(),
-                error.message().unwrap_or_default()
-            );
-            return Err(StoreError::Unavailable(text));
-        }
-        removed += count;
     }
 }

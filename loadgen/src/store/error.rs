@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::failure::Remedy;
+
 /// Why the results store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -16,8 +18,21 @@ pub enum StoreError {
         detail: String,
     },
     /// The store refused the credentials.
-    #[error("the results store refused the credentials: {0}")]
+    #[error(
+        "the store refused the credentials ({0}): check accessKeyId, secretAccessKey and sessionToken in its Secret, and their rights on the bucket"
+    )]
     Unauthorised(String),
+    /// The store refuses what is asked of it for another reason than who asks.
+    #[error("the store cannot be used ({said}): {remedy}")]
+    Refused {
+        /// What it said.
+        said: String,
+        /// What to change.
+        remedy: Remedy,
+    },
+    /// Objects, versions of objects or marks of their deletion could not be removed.
+    #[error(transparent)]
+    Left(Box<Left>),
     /// The bucket does not exist and could not be created.
     #[error(
         "the bucket {0} does not exist and could not be created: create it or give the right to"
@@ -39,6 +54,24 @@ pub enum StoreError {
     },
 }
 
+/// What could not be removed from a bucket.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} {what} stay below {prefix} in the bucket {bucket} ({said}): {mend}")]
+pub struct Left {
+    /// How many.
+    pub count: String,
+    /// `objects`, or `versions or delete markers`.
+    pub what: &'static str,
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix.
+    pub prefix: String,
+    /// What the store said of the first.
+    pub said: String,
+    /// What to do.
+    pub mend: &'static str,
+}
+
 impl StoreError {
     /// The machine-readable reason.
     #[must_use]
@@ -46,6 +79,8 @@ impl StoreError {
         match self {
             Self::Credentials { .. } => "CredentialsMissing",
             Self::Unauthorised(_) => "EndpointUnauthorized",
+            Self::Refused { remedy, .. } => remedy.reason(),
+            Self::Left(_) => "ObjectsLeft",
             Self::NoBucket(_) => "BucketMissing",
             Self::Unavailable(_) => "StoreUnavailable",
             Self::Outside(_) => "NameRefused",
@@ -57,5 +92,12 @@ impl StoreError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether the keys may be too new to be known everywhere, or so old that others may be there in a moment.
+    #[must_use]
+    pub fn of_changing_keys(&self) -> bool {
+        let codes = ["InvalidAccessKeyId", "ExpiredToken", "InvalidToken"];
+        matches!(self, Self::Unauthorised(said) if codes.iter().any(|code| said.contains(code)))
     }
 }

@@ -6,15 +6,18 @@ mod credentials;
 mod error;
 mod folder;
 pub mod layout;
+mod refusal;
+mod removal;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bakeoff_crds::run::StoreTarget;
 
-pub use self::bucket::{Bucket, client, remove_all};
+pub use self::bucket::{Bucket, client};
 pub use self::credentials::credentials;
 pub use self::error::StoreError;
+pub use self::removal::remove_all;
 use crate::credentials::Credentials;
 
 /// Where results are kept.
@@ -37,7 +40,7 @@ impl Store {
                 PathBuf::from(&target.bucket).join(&target.prefix),
             ));
         }
-        let credentials = credentials(&target.credentials_dir)?;
+        let credentials = credentials(&target.credentials_dir, target.ca_key.as_deref())?;
         Ok(Self::bucket(target, &credentials))
     }
 

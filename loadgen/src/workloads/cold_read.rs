@@ -22,7 +22,7 @@ use findings::Findings;
 
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
-use crate::drivers::s3::{Connection, ListRequest};
+use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
@@ -74,6 +74,7 @@ impl Reader {
         let mut after = (first > 0).then(|| dataset.key(run, first - 1));
         let mut token: Option<String> = None;
         let mut keys = Vec::with_capacity(dataset.objects - first);
+        let mut empty = 0;
         loop {
             let sent = clock::now();
             let request = ListRequest {
@@ -110,21 +111,28 @@ impl Reader {
             recorder.count(Counter::Pages, planned, 1);
             recorder.count(Counter::Keys, planned, page.entries.len() as u64);
             drop(recorder);
-            let empty = page.entries.is_empty();
+            let none = page.entries.is_empty();
             keys.extend(page.entries.into_iter().map(|entry| entry.key));
             if !page.truncated || self.border.is_over(planned) {
                 return Ok(keys);
             }
-            // A server that says "more" for ever must not hold the trial.
-            if empty || keys.len() > 2 * dataset.objects + 1_000 {
+            // A server that says "more" for ever must not hold the trial; one that says it of an empty page may.
+            empty = if none { empty + 1 } else { 0 };
+            if empty > MOST_EMPTY_PAGES || keys.len() > 2 * dataset.objects + 1_000 {
                 return Err(Failure::new(
                     FailureClass::Malformed,
                     "the listing does not end",
                 ));
             }
             match self.mode {
-                ReadMode::StartAfter => after = keys.last().cloned(),
-                ReadMode::ListPrefix | ReadMode::TokenPaging => token = page.next_token,
+                ReadMode::StartAfter if !none => {
+                    after = keys.last().cloned();
+                    token = None;
+                }
+                // After an empty page there is no key to go on from.
+                ReadMode::StartAfter | ReadMode::ListPrefix | ReadMode::TokenPaging => {
+                    token = page.next_token
+                }
             }
         }
     }
@@ -309,9 +317,11 @@ async fn run(
     let base = format!("{}d/{}/{objects}/", context.prefix, context.trial.workload);
     let size = usize::try_from(spec.object_size.units()?).unwrap_or(1);
     let dataset = Dataset::new(base, objects, size);
-    if context.generator == 0 {
-        dataset::prepare(dialer, &dataset, context.seed()).await?;
-    }
+    let throttled = if context.generator == 0 {
+        dataset::prepare(dialer, &dataset, context.seed()).await?
+    } else {
+        0
+    };
     let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
     let plan = Plan::Closed { clients };
     let dataset = Rc::new(dataset);
@@ -346,5 +356,10 @@ async fn run(
     };
     let (mut part, ()) = measure(context, gate, load, prepare).await?;
     part.checks = findings.take().records();
+    if throttled > 0 {
+        let throttled = i64::try_from(throttled).unwrap_or(i64::MAX);
+        let counters = &mut part.recorded.counters;
+        counters.insert(Counter::ThrottledPreparing, throttled);
+    }
     Ok(part)
 }

@@ -26,7 +26,7 @@ use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
-use crate::drivers::s3::{Connection, ListRequest};
+use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
@@ -139,6 +139,7 @@ impl Shared {
         let mut token: Option<String> = None;
         let mut after: Arc<str> = "".into();
         let mut seen = Vec::new();
+        let mut empty = 0;
         loop {
             let request = ListRequest {
                 prefix,
@@ -182,11 +183,21 @@ impl Shared {
                 span,
             });
             // A scan that goes round in circles ends here; its duplicates are on record.
-            let Some(last) = last.filter(|_| answer.truncated && seen.len() <= 4 * RUN_KEYS) else {
+            if !answer.truncated || seen.len() > 4 * RUN_KEYS || empty >= MOST_EMPTY_PAGES {
                 return seen;
-            };
-            after = last;
-            token = if by_token { answer.next_token } else { None };
+            }
+            match last {
+                Some(last) => {
+                    after = last;
+                    empty = 0;
+                    token = answer.next_token.filter(|_| by_token);
+                }
+                // After an empty page there is no key to go on from.
+                None => {
+                    empty += 1;
+                    token = answer.next_token;
+                }
+            }
         }
     }
 }

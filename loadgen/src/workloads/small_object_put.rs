@@ -166,6 +166,7 @@ mod tests {
             user: "a".into(),
             secret: "b".into(),
             session_token: None,
+            authorities: None,
         };
         let target = Target::new(&endpoint, "r", "b", true, credentials).unwrap();
         let dialer =

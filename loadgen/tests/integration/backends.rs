@@ -56,7 +56,7 @@ fn run(
     )
 }
 
-async fn measured(workloads: &str, backends: Vec<Backend>) -> Vec<TrialRecord> {
+pub(crate) async fn measured(workloads: &str, backends: Vec<Backend>) -> Vec<TrialRecord> {
     ran(plan(workloads, &backends), backends).await
 }
 

@@ -2,7 +2,6 @@
 //! `openssl` for the certificates.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::support;
@@ -191,31 +190,10 @@ fn what_keeps_it_from_being_used_has_a_name() {
     assert!(clear.to_string().contains("does not encrypt"), "{clear}");
 }
 
-/// A certificate authority, and a certificate of `localhost` that it signed, with its key.
-fn certificates(folder: &Path) {
-    let openssl = |arguments: &str| {
-        let status = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.expect("openssl").success(), "openssl {arguments}");
-    };
-    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
-    openssl(
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2",
-    );
-    openssl("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost");
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names",
-    );
-}
-
 #[test]
 fn connections_are_encrypted_as_the_url_says() {
     let pki = tempfile::tempdir().unwrap();
-    certificates(pki.path());
+    support::certificates(pki.path(), "DNS:localhost");
     let server = Postgres::start_encrypted(
         &pki.path().join("server.crt"),
         &pki.path().join("server.key"),
@@ -259,7 +237,7 @@ fn connections_are_encrypted_as_the_url_says() {
     }
     // A certificate of another name, or one that nobody trusted has signed, is no good.
     let other = tempfile::tempdir().unwrap();
-    certificates(other.path());
+    support::certificates(other.path(), "DNS:localhost");
     for (host, trusted) in [
         ("127.0.0.1", authority.clone()),
         ("localhost", other.path().join("ca.crt")),

@@ -8,5 +8,8 @@ mod cas_race;
 mod external_postgres;
 mod postgres;
 mod retention;
+mod s3_reach;
+mod s3_refusals;
+mod s3_stores;
 mod soak;
 mod support;

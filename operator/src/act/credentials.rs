@@ -20,15 +20,14 @@ impl Writer {
         mut secret: Secret,
         content: Credentials,
     ) -> Result<(), Error> {
-        let (access_key, secret_key) = match (content, &self.results) {
-            (Credentials::Drawn, _) => (random_hex(10)?, random_hex(20)?),
+        secret.data = Some(match (content, &self.results) {
+            (Credentials::Drawn, _) => BTreeMap::from([
+                (names::SECRET_ACCESS_KEY_ID.to_owned(), random_hex(10)?),
+                (names::SECRET_SECRET_ACCESS_KEY.to_owned(), random_hex(20)?),
+            ]),
             (Credentials::OfResultsStore, Some(store)) => self.credentials_of(store).await?,
             (Credentials::OfResultsStore, None) => return Ok(()),
-        };
-        secret.data = Some(BTreeMap::from([
-            (names::SECRET_ACCESS_KEY_ID.to_owned(), access_key),
-            (names::SECRET_SECRET_ACCESS_KEY.to_owned(), secret_key),
-        ]));
+        });
         let parameters = PostParams {
             field_manager: Some(names::FIELD_MANAGER.to_owned()),
             ..Default::default()
@@ -41,25 +40,27 @@ impl Writer {
         }
     }
 
-    /// The access key and the secret key of the chart's results store.
+    /// What the generators need of the Secret of the chart's results store.
     async fn credentials_of(
         &self,
         store: &DefaultResults,
-    ) -> Result<(ByteString, ByteString), Error> {
+    ) -> Result<BTreeMap<String, ByteString>, Error> {
         let own = self.api::<Secret>(&self.own_namespace)?;
         let source = own
             .get(&store.secret)
             .await
             .map_err(api(format!("read Secret {}", store.secret)))?;
-        let mut data = source.data.unwrap_or_default();
-        let mut take = |key| {
-            data.remove(key)
-                .ok_or_else(|| Error::ResultsSecret(store.secret.clone()))
+        let data = source.data.unwrap_or_default();
+        let needed = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+        let authorities = store.ca_key.as_deref();
+        let lacking = needed.into_iter().chain(authorities);
+        if let Some(key) = lacking.into_iter().find(|&key| !data.contains_key(key)) {
+            return Err(Error::ResultsSecret(store.secret.clone(), key.to_owned()));
+        }
+        let wanted = |key: &str| {
+            needed.contains(&key) || key == names::SECRET_SESSION_TOKEN || authorities == Some(key)
         };
-        Ok((
-            take(names::SECRET_ACCESS_KEY_ID)?,
-            take(names::SECRET_SECRET_ACCESS_KEY)?,
-        ))
+        Ok(data.into_iter().filter(|(key, _)| wanted(key)).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// An S3 endpoint that exists already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.endpoint.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$')").message("endpoint must be http:// or https:// and a host, for example https://s3.eu-central-1.amazonaws.com"))]
+#[x_kube(validation = Rule::new("self.endpoint.matches('^https?://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?/?$')").message("endpoint must be http:// or https:// and a host, for example https://s3.eu-central-1.amazonaws.com or http://[fd00::1]:9000; a user and a password do not stand in it"))]
 pub struct S3Backend {
     /// The endpoint, for example `https://s3.eu-central-1.amazonaws.com`: scheme, host and optional port.
     #[schemars(length(min = 8, max = 300))]
@@ -25,6 +25,15 @@ pub struct S3Backend {
     /// Whether the bucket stands in the path (most servers) or in the host name (AWS). Default true.
     #[serde(default = "default_path_style")]
     pub path_style: bool,
+    /// Whether the SHA-256 of each body is signed, for stores and policies that refuse `UNSIGNED-PAYLOAD`. It costs
+    /// the generators CPU time. Not for results, whose bodies are always signed. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sign_payload: bool,
+    /// The key of the same Secret with the certificates of authorities, in PEM, that are trusted beside the public
+    /// ones. Default: the public ones alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub ca_key: Option<String>,
     /// A Secret in the Experiment's namespace with the keys `accessKeyId`, `secretAccessKey` and,
     /// if needed, `sessionToken`.
     pub credentials_secret_ref: SecretRef,
@@ -39,9 +48,10 @@ impl S3Backend {
     #[must_use]
     pub fn secret(&self) -> (&str, Vec<String>) {
         let keys = [names::SECRET_ACCESS_KEY_ID, names::SECRET_SECRET_ACCESS_KEY];
+        let keys = keys.map(str::to_owned).into_iter();
         (
             &self.credentials_secret_ref.name,
-            keys.map(str::to_owned).to_vec(),
+            keys.chain(self.ca_key.clone()).collect(),
         )
     }
 }

@@ -289,6 +289,7 @@ mod tests {
             user: "u".into(),
             secret: "p".into(),
             session_token: None,
+            authorities: None,
         };
         let at = |endpoint: &str| {
             Connector::new(endpoint, "postgres", &credentials, Duration::from_secs(1))

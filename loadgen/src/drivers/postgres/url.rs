@@ -127,6 +127,7 @@ impl Address {
                 user: named(config.get_user(), "user")?,
                 secret: String::from_utf8(password.to_vec()).map_err(|_| UrlError::Form)?,
                 session_token: None,
+                authorities: None,
             },
             ssl,
         })

@@ -285,6 +285,7 @@ mod tests {
             user: "null".into(),
             secret: "null".into(),
             session_token: None,
+            authorities: None,
         };
         let endpoint = format!("postgres://{server}");
         Connector::new(&endpoint, "null", &credentials, Duration::from_secs(60)).unwrap()

@@ -1,26 +1,17 @@
 //! One HTTP/1.1 connection of one worker.
 //!
-//! A connection is opened between operations only. When it fails during one, the operation fails
-//! and is recorded as such: nothing is ever sent twice.
-
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+//! A connection is opened between operations only, or where the server had closed an idle one before a request was sent.
+//! When it fails during one, the operation fails and is recorded as such: nothing is ever sent twice.
 
 use bytes::{Buf as _, Bytes};
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+pub use super::dialer::Dialer;
 use super::payload::Payload;
-use super::target::{Target, TargetError};
+use super::target::Target;
 use crate::drivers::s3::sigv4::{EMPTY_SHA256, Request, Signer, UNSIGNED_PAYLOAD, sha256_hex};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
@@ -41,6 +32,9 @@ pub enum Keep {
 /// How many bytes [`Keep::Head`] keeps: room for the stamp that names the operation.
 const HEAD_BYTES: usize = 64;
 
+/// A connection that was not used for so long, nanoseconds, may have been closed by the server.
+const IDLE: u64 = clock::SECOND;
+
 /// A whole response.
 #[derive(Debug)]
 pub struct Reply {
@@ -52,139 +46,8 @@ pub struct Reply {
     pub body: Bytes,
     /// How long the body was.
     pub length: u64,
-}
-
-/// Settings that all connections of a trial share; each is a factor, recorded with the result.
-#[derive(Clone)]
-pub struct Dialer {
-    target: Arc<Target>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-    timeout: Duration,
-    sign_payload: bool,
-}
-
-impl std::fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dialer")
-            .field("authority", &self.target.authority)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Dialer {
-    /// Connections to a target. An operation that takes longer than `timeout` is recorded as a
-    /// timeout and its connection closed. With `sign_payload` the body's SHA-256 is signed, which
-    /// S3 services ask for on plain HTTP only in part; the default of the project is unsigned.
-    ///
-    /// # Errors
-    /// [`TargetError::Trust`] when TLS is asked for and the system trusts nobody.
-    pub fn new(
-        target: Arc<Target>,
-        timeout: Duration,
-        sign_payload: bool,
-    ) -> Result<Self, TargetError> {
-        let tls = if target.tls {
-            Some(Self::tls(&target)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            target,
-            tls,
-            timeout,
-            sign_payload,
-        })
-    }
-
-    fn tls(target: &Target) -> Result<(TlsConnector, ServerName<'static>), TargetError> {
-        let mut roots = rustls::RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let detail = found.errors.first().map_or_else(
-                || "the system's store is empty".to_owned(),
-                ToString::to_string,
-            );
-            return Err(TargetError::Trust { detail });
-        }
-        let trust = |error: rustls::Error| TargetError::Trust {
-            detail: error.to_string(),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(trust)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name =
-            ServerName::try_from(target.host.clone()).map_err(|_| TargetError::Endpoint {
-                endpoint: target.host.clone(),
-            })?;
-        Ok((TlsConnector::from(Arc::new(config)), name))
-    }
-
-    /// The bucket that connections talk to.
-    #[must_use]
-    pub fn target(&self) -> &Arc<Target> {
-        &self.target
-    }
-
-    /// How long an operation may take.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// A connection of a worker's own, not opened yet.
-    #[must_use]
-    pub fn connection(&self) -> Connection {
-        let signer = Signer::new(self.target.credentials.clone(), &self.target.region, "s3");
-        let host = HeaderValue::from_str(&self.target.authority).ok();
-        let token = self.target.credentials.session_token.as_deref();
-        Connection {
-            dialer: self.clone(),
-            signer,
-            host,
-            token: token.and_then(|token| HeaderValue::from_str(token).ok()),
-            sender: None,
-            opened: 0,
-        }
-    }
-
-    async fn open(&self) -> Result<SendRequest<Full<Payload>>, Failure> {
-        let refused = |error: &dyn std::fmt::Display| {
-            Failure::new(
-                FailureClass::Connect,
-                format!("{}: {error}", self.target.authority),
-            )
-        };
-        let tcp = TcpStream::connect((self.target.host.as_str(), self.target.port))
-            .await
-            .map_err(|error| refused(&error))?;
-        tcp.set_nodelay(true).map_err(|error| refused(&error))?;
-        let stream = match &self.tls {
-            None => Stream::Plain(tcp),
-            Some((connector, name)) => {
-                let tls = connector
-                    .connect(name.clone(), tcp)
-                    .await
-                    .map_err(|error| refused(&error))?;
-                Stream::Tls(Box::new(tls))
-            }
-        };
-        let (sender, connection) = hyper::client::conn::http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| refused(&error))?;
-        // The task ends when the sender is dropped or the peer closes.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-        Ok(sender)
-    }
+    /// The headers of an answer that is no success.
+    pub headers: Option<Box<http::HeaderMap>>,
 }
 
 /// A worker's connection with its signer.
@@ -195,6 +58,8 @@ pub struct Connection {
     host: Option<HeaderValue>,
     token: Option<HeaderValue>,
     sender: Option<SendRequest<Full<Payload>>>,
+    /// When the last answer came.
+    used: Option<u64>,
     opened: u64,
 }
 
@@ -205,11 +70,36 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Connection {
+    /// A connection that is not opened yet.
+    pub(super) fn new(dialer: Dialer) -> Self {
+        let target = dialer.target();
+        let signer = Signer::new(target.credentials.clone(), &target.region, "s3");
+        let host = HeaderValue::from_str(&target.authority).ok();
+        let token = target.credentials.session_token.as_deref();
+        let token = token.and_then(|token| HeaderValue::from_str(token).ok());
+        Self {
+            dialer,
+            signer,
+            host,
+            token,
+            sender: None,
+            used: None,
+            opened: 0,
+        }
+    }
+
     /// Opens the connection unless it is open; call it before the operation's clock starts.
     ///
     /// # Errors
     /// [`FailureClass::Connect`] or [`FailureClass::Timeout`].
     pub async fn ready(&mut self) -> Result<(), Failure> {
+        // A server may have closed it meanwhile: what it said is read before the connection is used again.
+        if self
+            .used
+            .is_some_and(|used| clock::now().saturating_sub(used) > IDLE)
+        {
+            tokio::task::yield_now().await;
+        }
         if self.sender.as_ref().is_some_and(SendRequest::is_ready) {
             return Ok(());
         }
@@ -219,11 +109,12 @@ impl Connection {
             self.sender = Some(sender);
             return Ok(());
         }
-        let opening = tokio::time::timeout(self.dialer.timeout, self.dialer.open());
+        let opening = tokio::time::timeout(self.dialer.timeout(), self.dialer.open());
         let sender = opening
             .await
             .map_err(|_| Failure::new(FailureClass::Timeout, "connect timed out"))??;
         self.opened += 1;
+        self.used = None;
         self.sender = Some(sender);
         Ok(())
     }
@@ -235,10 +126,16 @@ impl Connection {
         self.opened
     }
 
+    /// Whether bodies are sent without a signature of their own.
+    #[must_use]
+    pub fn unsigned(&self) -> bool {
+        self.dialer.unsigned()
+    }
+
     /// The bucket this connection talks to.
     #[must_use]
     pub fn target(&self) -> &Target {
-        &self.dialer.target
+        self.dialer.target()
     }
 
     /// Sends one signed request and reads the whole response, once. Path and query are encoded
@@ -262,23 +159,45 @@ impl Connection {
         // The sender is put back only after a whole response: after anything else the state of
         // the connection is unknown and it is closed.
         let exchange = tokio::time::timeout(
-            self.dialer.timeout,
-            Self::exchange(&mut sender, request, keep),
+            self.dialer.timeout(),
+            self.exchange(&mut sender, request, keep),
         );
         let reply = exchange
             .await
             .map_err(|_| Failure::new(FailureClass::Timeout, "timed out"))??;
         self.sender = Some(sender);
+        self.used = Some(clock::now());
         Ok(reply)
     }
 
+    /// Sends a request, over a new connection where the server had closed this one before a byte of it was sent: then
+    /// nothing is sent twice.
+    async fn deliver(
+        &mut self,
+        sender: &mut SendRequest<Full<Payload>>,
+        request: http::Request<Full<Payload>>,
+    ) -> Result<http::Response<Incoming>, Failure> {
+        let mut refused = match sender.try_send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(refused) => refused,
+        };
+        match refused.take_message() {
+            Some(unsent) if self.used.take().is_some() => {
+                *sender = self.dialer.open().await?;
+                self.opened += 1;
+                sender.send_request(unsent).await.map_err(broken)
+            }
+            _ => Err(broken(refused.into_error())),
+        }
+    }
+
     async fn exchange(
+        &mut self,
         sender: &mut SendRequest<Full<Payload>>,
         request: http::Request<Full<Payload>>,
         keep: Keep,
     ) -> Result<Reply, Failure> {
-        let broken = |error: hyper::Error| Failure::new(FailureClass::Transport, error.to_string());
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = self.deliver(sender, request).await?;
         let (head, mut body) = response.into_parts();
         let etag = head
             .headers
@@ -320,6 +239,7 @@ impl Connection {
             etag,
             body,
             length,
+            headers: (head.status.as_u16() >= 300).then(|| Box::new(head.headers)),
         })
     }
 
@@ -334,7 +254,7 @@ impl Connection {
         let hashed;
         let payload_hash = if !body.has_remaining() {
             EMPTY_SHA256
-        } else if self.dialer.sign_payload {
+        } else if !self.dialer.unsigned() {
             hashed = sha256_hex(&body.parts());
             &hashed
         } else {
@@ -346,11 +266,11 @@ impl Connection {
             HeaderValue::from_str(self.signer.date(seconds)).map_err(|error| unusable(&error))?;
         let date_text = date.to_str().unwrap_or_default();
         let base = [
-            ("host", self.dialer.target.authority.as_str()),
+            ("host", self.dialer.target().authority.as_str()),
             ("x-amz-content-sha256", payload_hash),
             ("x-amz-date", date_text),
         ];
-        let token = self.dialer.target.credentials.session_token.as_deref();
+        let token = self.dialer.target().credentials.session_token.as_deref();
         let with_token;
         let headers: &[(&str, &str)] = if let Some(token) = token {
             with_token = [base[0], base[1], base[2], ("x-amz-security-token", token)];
@@ -397,66 +317,6 @@ impl Connection {
     }
 }
 
-/// A plain or a TLS stream.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
+fn broken(error: hyper::Error) -> Failure {
+    Failure::new(FailureClass::Transport, error.to_string())
 }

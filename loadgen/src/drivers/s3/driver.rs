@@ -1,5 +1,6 @@
 //! What a run asks of an S3 server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bakeoff_crds::result::BackendUsage;
@@ -10,7 +11,11 @@ use super::metrics;
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::Observation;
 use crate::drivers::probe::{self, ProbeError};
+use crate::failure::Failure;
 use crate::store::{self, StoreError};
+
+/// The setting of a bucket that says whether it keeps versions.
+pub const VERSIONING: &str = "versioning";
 
 impl Driver for Dialer {
     fn probe<'a>(
@@ -41,11 +46,29 @@ impl Driver for Dialer {
     }
 
     fn habits(&self) -> (&'static str, &'static str) {
-        (
-            "s3",
-            "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
-             checksum headers; each request is sent once",
-        )
+        if self.unsigned() {
+            (
+                "s3",
+                "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with UNSIGNED-PAYLOAD; no \
+                 checksum headers; each request is sent once",
+            )
+        } else {
+            (
+                "s3 with signed payloads",
+                "HTTP/1.1, one connection a worker, kept open, TCP_NODELAY; signed by SigV4 with the SHA-256 of each body, \
+                 which costs the generator CPU time; no checksum headers; each request is sent once",
+            )
+        }
+    }
+
+    /// Of a bucket alone whether it keeps versions, where it says so: what it is not allowed to say is not known.
+    fn settings(&self) -> Answer<'_, Result<BTreeMap<String, String>, Failure>> {
+        Box::pin(async {
+            let mut connection = self.connection();
+            let kept = connection.versioning().await.ok().flatten();
+            let said = kept.map(|status| (VERSIONING.to_owned(), status));
+            Ok(said.into_iter().collect())
+        })
     }
 
     fn clean<'a>(

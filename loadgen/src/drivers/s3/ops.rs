@@ -2,28 +2,22 @@
 
 use bytes::Bytes;
 use http::Method;
+use jiff::Timestamp;
 
+use super::answer;
 use super::conn::{Connection, Keep, Reply};
 use super::payload::Payload;
 use super::xml;
 use crate::drivers::s3::sigv4::encode_into;
-use crate::failure::{Failure, FailureClass};
+use crate::failure::{Failure, FailureClass, Remedy};
 
 /// What the answer to a request that was not done says.
 fn refused(reply: &Reply) -> Failure {
-    let class = match reply.status {
-        429 | 503 => FailureClass::Throttled,
-        500.. => FailureClass::Server,
-        404 => FailureClass::NotFound,
-        _ => FailureClass::Client,
+    let header = |name: &str| {
+        let value = reply.headers.as_ref()?.get(name)?;
+        value.to_str().ok().map(str::to_owned)
     };
-    let error = xml::parse_error(&reply.body);
-    let said = error.as_ref().map_or(String::new(), |error| {
-        format!(" {}: {}", error.code, error.message)
-    });
-    let mut failure = Failure::new(class, format!("HTTP {}{said}", reply.status));
-    failure.code = error.map(|error| error.code);
-    failure
+    answer::failure(reply.status, header, &reply.body, Timestamp::now())
 }
 
 /// The answer to a PUT.
@@ -56,6 +50,9 @@ pub struct ListRequest<'a> {
     /// The page size, 1 to 1000.
     pub max_keys: u16,
 }
+
+/// How many empty pages in a row a listing may have that says that more follow.
+pub const MOST_EMPTY_PAGES: u32 = 100;
 
 /// One page of a listing.
 pub use super::xml::ListPage;
@@ -162,9 +159,38 @@ impl Connection {
                     FailureClass::Server,
                     format!("200 with {}: {}", said.code, said.message),
                 )),
-                None => Err(Failure::new(FailureClass::Malformed, error.to_string())),
+                None => {
+                    let detail = format!("{error}; {}", refused(&reply).detail);
+                    let mut failure = Failure::new(FailureClass::Malformed, detail);
+                    failure.remedy = Some(Box::new(Remedy::Unknown));
+                    Err(failure)
+                }
             },
         }
+    }
+
+    /// The mode of the retention that the bucket gives to every new object; `None` where it gives none.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, which is what stores without Object Lock give, and every transport failure.
+    pub async fn default_retention(&mut self) -> Result<Option<String>, Failure> {
+        let reply = self.bucket_setting("object-lock=").await?;
+        Ok(xml::parse_retention(&reply.body))
+    }
+
+    /// Whether the bucket keeps versions: `Enabled` or `Suspended`; `None` where it never did.
+    ///
+    /// # Errors
+    /// Every answer but a 2xx, and every transport failure.
+    pub async fn versioning(&mut self) -> Result<Option<String>, Failure> {
+        let reply = self.bucket_setting("versioning=").await?;
+        Ok(xml::parse_versioning(&reply.body))
+    }
+
+    async fn bucket_setting(&mut self, query: &str) -> Result<Reply, Failure> {
+        let path = self.target().bucket_path().to_owned();
+        let asked = self.send(Method::GET, &path, query, Payload::default(), Keep::Body);
+        accept(asked.await?)
     }
 
     /// Creates the bucket; one that is ours already is fine.
@@ -216,6 +242,7 @@ mod tests {
             etag: None,
             body: Bytes::from_static(body.as_bytes()),
             length: 0,
+            headers: None,
         };
         let class = |status| refused(&reply(status, "")).class;
         assert_eq!(class(503), FailureClass::Throttled);

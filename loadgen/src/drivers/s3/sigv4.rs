@@ -224,6 +224,7 @@ mod tests {
             user: "AKIDEXAMPLE".into(),
             secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
             session_token: None,
+            authorities: None,
         };
         let mut signer = Signer::new(credentials, "us-east-1", "service");
         assert_eq!(signer.date(1_440_938_160), "20150830T123600Z");
@@ -280,6 +281,7 @@ mod tests {
             user: "AKIAIOSFODNN7EXAMPLE".into(),
             secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
             session_token: None,
+            authorities: None,
         };
         let mut headers = vec![
             ("host", "examplebucket.s3.amazonaws.com"),
@@ -355,6 +357,7 @@ mod tests {
             user: "id".into(),
             secret: "hush".into(),
             session_token: Some("token".into()),
+            authorities: None,
         };
         let text = format!("{credentials:?}");
         assert!(!text.contains("hush") && !text.contains("token"), "{text}");
@@ -413,7 +416,7 @@ mod tests {
             let query = vec![("list-type".to_owned(), "2".to_owned()), ("prefix".to_owned(), prefix.clone())];
             let expected = official(&secret, &key, &query, seconds);
             let credentials = Credentials {
-                user: "AKID".into(), secret, session_token: None,
+                user: "AKID".into(), secret, session_token: None, authorities: None,
             };
             let mut signer = Signer::new(credentials, "eu-west-3", "s3");
             let seconds = i64::try_from(seconds).unwrap();

@@ -3,6 +3,7 @@
 use crate::credentials::Credentials;
 use crate::drivers::address;
 use crate::drivers::s3::sigv4::encode_into;
+use crate::net::unbracketed;
 
 /// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +89,19 @@ impl Target {
         let name = uri.host().ok_or_else(refused)?;
         let default_port = if tls { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
-        let host = if path_style {
+        let written = if path_style {
             name.to_owned()
+        } else if name.starts_with('[') {
+            // No name can stand before an address.
+            return Err(refused());
         } else {
             format!("{bucket}.{name}")
         };
+        let host = unbracketed(&written).to_owned();
         let authority = if port == default_port {
-            host.clone()
+            written
         } else {
-            format!("{host}:{port}")
+            format!("{written}:{port}")
         };
         let base_path = if path_style {
             format!("/{bucket}/")
@@ -141,6 +146,7 @@ mod tests {
             user: "a".into(),
             secret: "b".into(),
             session_token: None,
+            authorities: None,
         };
         Target::new(endpoint, "us-east-1", "data", path_style, credentials)
     }
@@ -162,6 +168,18 @@ mod tests {
             (host.bucket_path(), host.object_path("k").as_str()),
             ("/", "/k")
         );
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_the_url_alone() {
+        let target = target("http://[::1]:9000", true).unwrap();
+        assert_eq!(
+            (target.host.as_str(), target.authority.as_str(), target.port),
+            ("::1", "[::1]:9000", 9000)
+        );
+        let https = super::tests::target("https://[fd00::1]", true).unwrap();
+        assert_eq!((https.authority.as_str(), https.port), ("[fd00::1]", 443));
+        assert!(super::tests::target("http://[::1]:9000", false).is_err());
     }
 
     #[test]

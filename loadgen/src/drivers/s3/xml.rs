@@ -33,6 +33,10 @@ pub struct ErrorDocument {
     pub code: String,
     /// Words for people.
     pub message: String,
+    /// The region that the bucket is in, where it is said.
+    pub region: String,
+    /// The endpoint that the bucket is at, where it is said.
+    pub endpoint: String,
 }
 
 /// Why a document was refused.
@@ -136,6 +140,7 @@ pub fn parse_list(document: &[u8]) -> Result<ListPage, XmlError> {
     // Both visitors fill the entry under construction, so it lives in cells.
     let entry = std::cell::RefCell::new((&mut key, &mut size, &mut etag));
     let rooted = std::cell::Cell::new(false);
+    let mut encoded = false;
     walk(
         document,
         |path, text| {
@@ -156,6 +161,9 @@ pub fn parse_list(document: &[u8]) -> Result<ListPage, XmlError> {
                         "false" => false,
                         _ => return Err(XmlError::Shape("IsTruncated is neither true nor false")),
                     });
+                }
+                "ListBucketResult/EncodingType" => {
+                    encoded = text.trim().eq_ignore_ascii_case("url")
                 }
                 "ListBucketResult/NextContinuationToken" if !text.is_empty() => {
                     page.next_token = Some(text.to_owned());
@@ -186,12 +194,39 @@ pub fn parse_list(document: &[u8]) -> Result<ListPage, XmlError> {
     if !rooted.get() {
         return Err(XmlError::Shape("not a ListBucketResult"));
     }
+    if encoded {
+        // Some stores encode keys unasked, and say so.
+        for entry in &mut done {
+            entry.key = decoded(&entry.key)?;
+        }
+    }
     page.entries = done;
     page.truncated = truncated.ok_or(XmlError::Shape("IsTruncated is missing"))?;
     if page.truncated && page.next_token.is_none() {
         return Err(XmlError::Shape("truncated without a continuation token"));
     }
     Ok(page)
+}
+
+/// A key without the encoding of URLs, in which a space is a plus.
+///
+/// # Errors
+/// When it is not encoded so.
+pub fn decoded(key: &str) -> Result<String, XmlError> {
+    let mut bytes = Vec::with_capacity(key.len());
+    let mut rest = key.bytes();
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => digit(rest.next())
+                .zip(digit(rest.next()))
+                .and_then(|(high, low)| u8::try_from(16 * high + low).ok())
+                .ok_or(XmlError::Shape("a key is not encoded as it says"))?,
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| XmlError::Shape("a key is no UTF-8"))
 }
 
 /// Reads an `Error` document; `None` when it is something else.
@@ -204,6 +239,8 @@ pub fn parse_error(document: &[u8]) -> Option<ErrorDocument> {
             match path {
                 "Error/Code" => text.clone_into(&mut error.code),
                 "Error/Message" => text.clone_into(&mut error.message),
+                "Error/Region" => text.trim().clone_into(&mut error.region),
+                "Error/Endpoint" => text.trim().clone_into(&mut error.endpoint),
                 _ => {}
             }
             Ok(())
@@ -211,6 +248,40 @@ pub fn parse_error(document: &[u8]) -> Option<ErrorDocument> {
         |_| Ok(()),
     );
     (read.is_ok() && !error.code.is_empty()).then_some(error)
+}
+
+/// The mode of the default retention of an `ObjectLockConfiguration`, where it has one.
+#[must_use]
+pub fn parse_retention(document: &[u8]) -> Option<String> {
+    let mut mode = None;
+    let read = walk(
+        document,
+        |path, text| {
+            if path == "ObjectLockConfiguration/Rule/DefaultRetention/Mode" {
+                mode = Some(text.trim().to_owned());
+            }
+            Ok(())
+        },
+        |_| Ok(()),
+    );
+    mode.filter(|_| read.is_ok())
+}
+
+/// Whether a `VersioningConfiguration` says that new objects get versions: `Enabled`, `Suspended`.
+#[must_use]
+pub fn parse_versioning(document: &[u8]) -> Option<String> {
+    let mut status = None;
+    let read = walk(
+        document,
+        |path, text| {
+            if path == "VersioningConfiguration/Status" && !text.trim().is_empty() {
+                status = Some(text.trim().to_owned());
+            }
+            Ok(())
+        },
+        |_| Ok(()),
+    );
+    status.filter(|_| read.is_ok())
 }
 
 #[cfg(test)]
@@ -258,6 +329,49 @@ mod tests {
             parse_list(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn reads_dialects() {
+        let keys = |document: &str| {
+            let page = parse_list(document.as_bytes()).unwrap();
+            let keys = page.entries.into_iter().map(|entry| entry.key);
+            (keys.collect::<Vec<_>>(), page.next_token)
+        };
+        // Without a namespace, with another one, with a prefix.
+        for (open, close) in [
+            ("<ListBucketResult>", "</ListBucketResult>"),
+            (
+                "<ListBucketResult xmlns='http://obs.example/doc'>",
+                "</ListBucketResult>",
+            ),
+            (
+                "<s:ListBucketResult xmlns:s='urn:x'>",
+                "</s:ListBucketResult>",
+            ),
+        ] {
+            let body = "<IsTruncated> false </IsTruncated><Contents><Size> 1 </Size><Key>k</Key></Contents>";
+            assert_eq!(keys(&format!("{open}{body}{close}")).0, ["k"]);
+        }
+        // Empty, and there is more.
+        let (none, next) = keys(
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>",
+        );
+        assert!(none.is_empty() && next.as_deref() == Some("t"));
+        // Encoded unasked; what is not said to be encoded is not.
+        let encoded = |encoding: &str| {
+            format!(
+                "<ListBucketResult>{encoding}<IsTruncated>false</IsTruncated><Contents><Key>a+b%2F%C3%BC%25</Key>\
+                 <Size>1</Size></Contents></ListBucketResult>"
+            )
+        };
+        assert_eq!(
+            keys(&encoded("<EncodingType>url</EncodingType>")).0,
+            ["a b/ü%"]
+        );
+        assert_eq!(keys(&encoded("")).0, ["a+b%2F%C3%BC%25"]);
+        let bad = encoded("<EncodingType>url</EncodingType>").replace("%25", "%2");
+        assert!(parse_list(bad.as_bytes()).is_err());
     }
 
     #[test]

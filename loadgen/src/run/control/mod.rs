@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instrument::clock;
 use crate::instrument::record::LiveCounts;
+use crate::net;
 pub use follow::{FollowError, Follower};
 
 mod follow;
@@ -188,7 +189,7 @@ impl Collector for Server {
 /// # Errors
 /// When the address cannot be listened on or the thread not be started.
 pub fn serve(control: Arc<Control>, listen: SocketAddr) -> std::io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(listen)?;
+    let listener = net::listen(listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,18 +1,23 @@
 //! The runs that are read back: written once for each backend and number of objects.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::super::body::Bodies;
 use crate::drivers::s3::conn::Dialer;
-use crate::drivers::s3::{Connection, ListRequest};
+use crate::drivers::s3::patience::Patience;
+use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
 
 /// Objects that a dataset should have at least, so that a read seldom meets a run just read.
 const DATASET_OBJECTS: usize = 2_000;
 const MAX_RUNS: usize = 20;
 const PREPARE_CONNECTIONS: usize = 16;
-const PREPARE_TRIES: u32 = 4;
+/// How long a store may keep one request of the preparation waiting: some grow for minutes after a burst.
+const PREPARE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The runs of one dataset.
 #[derive(Clone, Debug)]
@@ -52,21 +57,23 @@ impl Dataset {
     }
 }
 
-/// Writes what is missing of the dataset and counts it. Retries are fine here: nothing is measured.
+/// Writes what is missing of the dataset and counts it. Retries are fine here: nothing is measured. Answers how often the
+/// store asked to slow down.
 ///
 /// # Errors
 /// An object cannot be written, or what is listed afterwards is not what was written.
-pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<(), Failure> {
+pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<u64, Failure> {
     let bodies = Bodies::new(dataset.size, seed);
     let mut lister = dialer.connection();
+    let patience = Patience::new(PREPARE_PATIENCE);
     for run in 0..dataset.runs {
-        if count(&mut lister, &dataset.prefix(run)).await? == dataset.objects {
+        if count(&mut lister, &patience, &dataset.prefix(run)).await? == dataset.objects {
             continue;
         }
         let next = std::cell::Cell::new(0_usize);
         let mut writers: FuturesUnordered<_> = (0..PREPARE_CONNECTIONS.min(dataset.objects))
             .map(|_| {
-                let (next, bodies) = (&next, &bodies);
+                let (next, bodies, patience) = (&next, &bodies, &patience);
                 let mut connection = dialer.connection();
                 async move {
                     loop {
@@ -77,14 +84,9 @@ pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<()
                         next.set(state + 1);
                         let path = connection.target().object_path(&dataset.key(run, state));
                         let body = bodies.body((run * dataset.objects + state) as u64);
-                        let mut tries = 0;
-                        while let Err(failure) = connection.put(&path, body.clone()).await {
-                            tries += 1;
-                            if tries >= PREPARE_TRIES {
-                                return Err(failure);
-                            }
-                            tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
-                        }
+                        patience
+                            .ask(async || connection.put(&path, body.clone()).await)
+                            .await?;
                     }
                 }
             })
@@ -92,7 +94,7 @@ pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<()
         while let Some(result) = writers.next().await {
             result?;
         }
-        let counted = count(&mut lister, &dataset.prefix(run)).await?;
+        let counted = count(&mut lister, &patience, &dataset.prefix(run)).await?;
         if counted != dataset.objects {
             let detail = format!(
                 "{counted} objects listed under {} of {}",
@@ -102,11 +104,25 @@ pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<()
             return Err(Failure::new(FailureClass::Malformed, detail));
         }
     }
-    Ok(())
+    let (throttled, failed) = (patience.throttled(), patience.failed());
+    if throttled + failed > 0 {
+        tracing::warn!(
+            throttled,
+            failed,
+            "requests of the preparation were made again"
+        );
+    }
+    Ok(throttled)
 }
 
-async fn count(lister: &mut Connection, prefix: &str) -> Result<usize, Failure> {
-    let mut total = 0;
+async fn count(
+    lister: &mut Connection,
+    patience: &Patience,
+    prefix: &str,
+) -> Result<usize, Failure> {
+    // Some stores list a key twice at the border of two pages.
+    let mut keys = BTreeSet::new();
+    let mut empty = 0;
     let mut token: Option<String> = None;
     loop {
         let request = ListRequest {
@@ -115,10 +131,15 @@ async fn count(lister: &mut Connection, prefix: &str) -> Result<usize, Failure> 
             continuation_token: token.as_deref(),
             max_keys: 1_000,
         };
-        let page = lister.list(&request).await?;
-        total += page.entries.len();
-        if !page.truncated || page.entries.is_empty() {
-            return Ok(total);
+        let page = patience.ask(async || lister.list(&request).await).await?;
+        empty = if page.entries.is_empty() {
+            empty + 1
+        } else {
+            0
+        };
+        keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        if !page.truncated || empty > MOST_EMPTY_PAGES {
+            return Ok(keys.len());
         }
         token = page.next_token;
     }

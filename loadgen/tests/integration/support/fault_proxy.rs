@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -47,8 +48,52 @@ struct Memory {
     puts: u64,
 }
 
+/// What a proxy does with one request.
+pub enum Planted {
+    /// Passes it on.
+    Pass,
+    /// Answers it itself.
+    Answer(Response<Full<Bytes>>),
+    /// Passes it on and changes the body of the answer.
+    Change(Box<dyn FnOnce(Bytes) -> Bytes + Send>),
+    /// Passes it on and closes the connection soon after the answer, without having said so.
+    Close,
+}
+
+/// Decides what is done with a request.
+pub type Plant = Arc<dyn Fn(&http::request::Parts) -> Planted + Send + Sync>;
+
+/// An answer with a status, headers and a body.
+pub fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Planted {
+    let mut built = Response::builder().status(status);
+    for (name, value) in headers {
+        built = built.header(*name, *value);
+    }
+    Planted::Answer(built.body(Full::new(Bytes::from(body.to_owned()))).unwrap())
+}
+
+/// An error of S3.
+pub fn error(status: u16, code: &str) -> Planted {
+    let body = format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>planted</Message></Error>"
+    );
+    answer(status, &[("content-type", "application/xml")], &body)
+}
+
 /// Starts a proxy in front of an endpoint; answers its own.
 pub async fn start(upstream: &str, fault: Fault) -> String {
+    serve(upstream, fault, Arc::new(|_| Planted::Pass)).await
+}
+
+/// Starts a proxy that answers some requests itself, or otherwise than the server; answers its endpoint.
+pub async fn planted(
+    upstream: &str,
+    plant: impl Fn(&http::request::Parts) -> Planted + Send + Sync + 'static,
+) -> String {
+    serve(upstream, Fault::None, Arc::new(plant)).await
+}
+
+async fn serve(upstream: &str, fault: Fault, plant: Plant) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let upstream = upstream.trim_start_matches("http://").to_owned();
@@ -57,14 +102,52 @@ pub async fn start(upstream: &str, fault: Fault) -> String {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
             let (upstream, memory) = (upstream.clone(), Arc::clone(&memory));
+            let plant = Arc::clone(&plant);
             tokio::spawn(async move {
-                let service = service_fn(move |request| {
+                let close = Arc::new(tokio::sync::Notify::new());
+                let closing = Arc::clone(&close);
+                let under_way = Arc::new(AtomicUsize::new(0));
+                let service = service_fn(move |request: Request<Incoming>| {
                     let (upstream, memory) = (upstream.clone(), Arc::clone(&memory));
-                    async move { Ok::<_, Infallible>(pass(request, &upstream, fault, &memory).await) }
+                    let (plant, closing) = (Arc::clone(&plant), Arc::clone(&closing));
+                    let (under_way, count) = (Arc::clone(&under_way), Arc::clone(&under_way));
+                    async move {
+                        under_way.fetch_add(1, Ordering::SeqCst);
+                        let (head, body) = request.into_parts();
+                        let planted = plant(&head);
+                        if let Planted::Answer(answer) = planted {
+                            let _ = body.collect().await;
+                            return Ok::<_, Infallible>(answer);
+                        }
+                        let request = Request::from_parts(head, body);
+                        let mut answer = pass(request, &upstream, fault, &memory).await;
+                        match planted {
+                            Planted::Change(change) => {
+                                let (head, body) = answer.into_parts();
+                                let body = body.collect().await.unwrap().to_bytes();
+                                answer = Response::from_parts(head, Full::new(change(body)));
+                            }
+                            Planted::Close => {
+                                tokio::spawn(async move {
+                                    tokio::time::sleep(Duration::from_millis(20)).await;
+                                    // A request that is under way is answered first.
+                                    if under_way.load(Ordering::SeqCst) == 0 {
+                                        closing.notify_one();
+                                    }
+                                });
+                            }
+                            Planted::Pass | Planted::Answer(_) => {}
+                        }
+                        count.fetch_sub(1, Ordering::SeqCst);
+                        Ok(answer)
+                    }
                 });
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let serving = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    _ = serving => {}
+                    () = close.notified() => {}
+                }
             });
         }
     });

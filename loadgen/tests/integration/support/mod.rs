@@ -11,9 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use bakeoff_crds::run::ResolvedBackend;
+use bakeoff_crds::run::{ResolvedBackend, StoreTarget};
 use bakeoff_crds::spec::BackendKind;
 use bakeoff_loadgen::credentials::Credentials;
+use bakeoff_loadgen::drivers::probe::ProbeError;
 use bakeoff_loadgen::run::Backend;
 
 pub const KEY: &str = "bakeoff";
@@ -24,6 +25,7 @@ pub fn credentials() -> Credentials {
         user: KEY.into(),
         secret: SECRET.into(),
         session_token: None,
+        authorities: None,
     }
 }
 
@@ -96,9 +98,15 @@ fn quiet(mut command: Command) -> Command {
 }
 
 pub fn minio() -> Server {
+    minio_at("http", "127.0.0.1", None)
+}
+
+/// MinIO at an address of this machine, with the certificate and key of a folder where its scheme is https.
+pub fn minio_at(scheme: &str, host: &str, certificates: Option<PathBuf>) -> Server {
     let program = program("BAKEOFF_MINIO");
     let port = free_port();
-    let endpoint = format!("http://127.0.0.1:{port}");
+    let address = format!("{host}:{port}");
+    let endpoint = format!("{scheme}://{address}");
     let metrics = format!("{endpoint}/minio/v2/metrics/node");
     Server::start(
         endpoint,
@@ -108,12 +116,15 @@ pub fn minio() -> Server {
             command
                 .arg("server")
                 .arg(folder)
-                .args(["--address", &format!("127.0.0.1:{port}")])
+                .args(["--address", &address])
                 .env("HOME", folder)
                 .env("MINIO_ROOT_USER", KEY)
                 .env("MINIO_ROOT_PASSWORD", SECRET)
                 .env("MINIO_BROWSER", "off")
                 .env("MINIO_PROMETHEUS_AUTH_TYPE", "public");
+            if let Some(certificates) = &certificates {
+                command.arg("--certs-dir").arg(certificates);
+            }
             quiet(command)
         }),
     )
@@ -176,6 +187,8 @@ fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> Reso
         prefix: String::new(),
         path_style: true,
         credentials_dir: String::new(),
+        ca_key: None,
+        sign_payload: false,
         metrics_url: None,
         provisioned: true,
         durability: String::new(),
@@ -189,17 +202,60 @@ fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> Reso
 /// The backend at an endpoint, answering.
 pub async fn backend(name: &str, endpoint: &str, metrics: Option<&str>) -> Backend {
     let resolved = ResolvedBackend {
-        region: "us-east-1".into(),
-        prefix: "bakeoff/test".into(),
         metrics_url: metrics.map(str::to_owned),
-        ..resolved(name, BackendKind::S3, endpoint, "bakeoff")
+        ..s3(name, endpoint)
     };
     let backend = Backend::new(resolved, credentials()).unwrap();
+    probe(&backend).await.unwrap();
     backend
-        .access
-        .driver()
-        .probe(&backend.resolved, Duration::from_secs(60))
-        .await
-        .unwrap();
-    backend
+}
+
+/// An S3 server with the bucket that was provisioned for it.
+pub fn s3(name: &str, endpoint: &str) -> ResolvedBackend {
+    ResolvedBackend {
+        region: "us-east-1".into(),
+        prefix: "bakeoff/test".into(),
+        ..resolved(name, BackendKind::S3, endpoint, "bakeoff")
+    }
+}
+
+/// Waits for a backend as a run does.
+pub async fn probe(backend: &Backend) -> Result<(), ProbeError> {
+    let driver = backend.access.driver();
+    let patience = Duration::from_secs(60);
+    driver.probe(&backend.resolved, patience).await
+}
+
+/// A folder of a bucket as results store.
+pub fn store_at(endpoint: &str) -> StoreTarget {
+    StoreTarget {
+        endpoint: endpoint.into(),
+        region: "us-east-1".into(),
+        bucket: "results".into(),
+        prefix: "run".into(),
+        path_style: true,
+        credentials_dir: String::new(),
+        ca_key: None,
+    }
+}
+
+/// A certificate authority, and a certificate of these names that it signed, with its key.
+pub fn certificates(folder: &Path, names: &str) {
+    let openssl = |arguments: &str| {
+        let status = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.expect("openssl").success(), "openssl {arguments}");
+    };
+    std::fs::write(folder.join("names"), format!("subjectAltName={names}")).unwrap();
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2",
+    );
+    openssl("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost");
+    openssl(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names",
+    );
 }

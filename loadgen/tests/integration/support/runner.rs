@@ -63,6 +63,7 @@ pub fn run_plan(mut spec: ExperimentSpec, backends: &[Backend]) -> RunPlan {
             prefix: String::new(),
             path_style: true,
             credentials_dir: String::new(),
+            ca_key: None,
         },
         environment: Environment::default(),
         attempt: 0,

@@ -112,6 +112,8 @@ fn resolve_server(
         prefix: String::new(),
         path_style: true,
         credentials_dir: format!("{CREDENTIALS}/{}", name.as_str()),
+        ca_key: None,
+        sign_payload: false,
         metrics_url: profile
             .metrics
             .map(|(port, path)| format!("{}{path}", endpoint(of, name, "http", port))),
@@ -157,6 +159,8 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
         prefix: external_prefix(of),
         path_style: true,
         credentials_dir: format!("{CREDENTIALS}/{}", backend.name),
+        ca_key: None,
+        sign_payload: false,
         metrics_url: None,
         provisioned: false,
         durability: String::new(),
@@ -171,6 +175,8 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
             region: s3.region.clone(),
             bucket: s3.bucket.clone(),
             path_style: s3.path_style,
+            ca_key: s3.ca_key.clone(),
+            sign_payload: s3.sign_payload,
             durability: "as the operator of this endpoint states it".to_owned(),
             ..outside
         },
@@ -213,6 +219,7 @@ pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
             prefix: of.id.prefix(),
             path_style: s3.path_style,
             credentials_dir,
+            ca_key: s3.ca_key.clone(),
         },
         (None, own) => StoreTarget {
             endpoint: own
@@ -228,8 +235,9 @@ pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
                 .map(|own| own.bucket.clone())
                 .unwrap_or_default(),
             prefix: of.id.prefix(),
-            path_style: true,
+            path_style: own.as_ref().is_none_or(|own| own.path_style),
             credentials_dir,
+            ca_key: own.as_ref().and_then(|own| own.ca_key.clone()),
         },
     }
 }

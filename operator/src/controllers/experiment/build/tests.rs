@@ -3,7 +3,7 @@
 use super::{backend, guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
-use bakeoff_crds::spec::IdentityMode;
+use bakeoff_crds::spec::{External, IdentityMode};
 use bakeoff_crds::{Experiment, names};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
@@ -23,7 +23,9 @@ fn settings() -> Settings {
             endpoint: "http://results:8333".to_owned(),
             region: "us-east-1".to_owned(),
             bucket: "results".to_owned(),
+            path_style: true,
             secret: "results".to_owned(),
+            ca_key: None,
         }),
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
@@ -415,4 +417,36 @@ fn policies_say_who_may_reach_whom_also_where_nothing_is_let_out_by_default() {
         .clone()
         .unwrap();
     assert_eq!(roles, ["generator", "report", "cleanup"]);
+}
+
+#[test]
+fn an_external_bucket_is_reached_as_its_fields_say() {
+    let backend = json!({"name": "theirs", "s3": {
+        "endpoint": "https://[fd00::1]:9000", "bucket": "data", "pathStyle": true, "signPayload": true,
+        "caKey": "authority.pem", "credentialsSecretRef": {"name": "keys"},
+    }});
+    let remains = Remains::of(&experiment(backend, json!({}))).unwrap();
+    let (name, External::S3(s3)) = remains.externals().into_iter().next().unwrap() else {
+        panic!("no S3 endpoint")
+    };
+    let (secret, keys) = s3.secret();
+    assert_eq!((name, secret), ("theirs", "keys"));
+    assert_eq!(keys, ["accessKeyId", "secretAccessKey", "authority.pem"]);
+    // The whole Secret is mounted: the plan names the file.
+    let folders = jobs::credential_folders(&remains);
+    assert!(folders["theirs"].items.is_none());
+}
+
+#[test]
+fn the_results_store_of_the_chart_is_reached_as_its_values_say() {
+    let valid = external(json!({"secretRef": {"name": "db"}}));
+    let mut settings = settings();
+    let plain = run_plan::store(&valid.remains, &settings);
+    assert!(plain.path_style && plain.ca_key.is_none());
+    let own = settings.results.as_mut().unwrap();
+    own.path_style = false;
+    own.ca_key = Some("ca.pem".to_owned());
+    let theirs = run_plan::store(&valid.remains, &settings);
+    assert!(!theirs.path_style);
+    assert_eq!(theirs.ca_key.as_deref(), Some("ca.pem"));
 }

@@ -1,0 +1,193 @@
+//! How connections to a bucket are opened.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::conn::Connection;
+use super::payload::Payload;
+use super::stream::Stream;
+use super::target::{Target, TargetError};
+use crate::failure::{Failure, FailureClass};
+use crate::trust;
+
+/// Settings that all connections of a trial share; each is a factor, recorded with the result.
+#[derive(Clone)]
+pub struct Dialer {
+    target: Arc<Target>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+    sign_payload: bool,
+    /// How many connections were opened, by all workers.
+    opened: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer")
+            .field("authority", &self.target.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    /// Connections to a target. An operation that takes longer than `timeout` is recorded as a
+    /// timeout and its connection closed. With `sign_payload` the body's SHA-256 is signed, which
+    /// S3 services ask for on plain HTTP only in part; the default of the project is unsigned.
+    ///
+    /// # Errors
+    /// [`TargetError::Trust`] when TLS is asked for and the system trusts nobody.
+    pub fn new(
+        target: Arc<Target>,
+        timeout: Duration,
+        sign_payload: bool,
+    ) -> Result<Self, TargetError> {
+        let tls = if target.tls {
+            Some(Self::tls(&target)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            target,
+            tls,
+            timeout,
+            sign_payload,
+            opened: Arc::default(),
+        })
+    }
+
+    fn tls(target: &Target) -> Result<(TlsConnector, ServerName<'static>), TargetError> {
+        let roots = trust::roots(target.credentials.authorities.as_ref())
+            .map_err(|detail| TargetError::Trust { detail })?;
+        let unusable = |error: rustls::Error| TargetError::Trust {
+            detail: error.to_string(),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name =
+            ServerName::try_from(target.host.clone()).map_err(|_| TargetError::Endpoint {
+                endpoint: target.host.clone(),
+            })?;
+        Ok((TlsConnector::from(Arc::new(config)), name))
+    }
+
+    /// The bucket that connections talk to.
+    #[must_use]
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Whether bodies are sent without a signature of their own.
+    #[must_use]
+    pub fn unsigned(&self) -> bool {
+        !self.sign_payload
+    }
+
+    /// How long an operation may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A connection of a worker's own, not opened yet.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection::new(self.clone())
+    }
+
+    /// Connects to the next of the addresses behind the name, so that connections are spread over all of them; where one
+    /// does not answer, to another.
+    async fn reach(&self) -> std::io::Result<TcpStream> {
+        let place = (self.target.host.as_str(), self.target.port);
+        let mut addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
+        let first = self.opened.fetch_add(1, Ordering::Relaxed);
+        turned(&mut addresses, first);
+        let mut last = std::io::Error::other("the name has no address");
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) async fn open(&self) -> Result<SendRequest<Full<Payload>>, Failure> {
+        let refused = |error: &dyn std::fmt::Display| {
+            Failure::new(
+                FailureClass::Connect,
+                format!("{}: {error}", self.target.authority),
+            )
+        };
+        let tcp = self.reach().await.map_err(|error| refused(&error))?;
+        tcp.set_nodelay(true).map_err(|error| refused(&error))?;
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some((connector, name)) => {
+                let tls = connector.connect(name.clone(), tcp).await;
+                let tls = tls.map_err(|error| {
+                    let mut failure = refused(&error);
+                    failure.remedy = trust::remedy(&error).map(Box::new);
+                    failure
+                })?;
+                Stream::Tls(Box::new(tls))
+            }
+        };
+        let (sender, connection) = hyper::client::conn::http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| refused(&error))?;
+        // The task ends when the sender is dropped or the peer closes.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+/// The addresses in the order in which connection number `nth` tries them.
+fn turned(addresses: &mut Vec<SocketAddr>, nth: usize) {
+    // In one order, whatever that of the name server.
+    addresses.sort_unstable();
+    addresses.dedup();
+    let first = nth % addresses.len().max(1);
+    addresses.rotate_left(first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_spread_over_all_addresses() {
+        let known = ["10.0.0.2:9000", "10.0.0.1:9000", "10.0.0.3:9000"];
+        let mut firsts = Vec::new();
+        for nth in 0..6 {
+            // A name server gives them in any order, and some twice.
+            let mut said: Vec<SocketAddr> =
+                known.iter().map(|text| text.parse().unwrap()).collect();
+            said.rotate_left(nth % 2);
+            said.push(said[0]);
+            turned(&mut said, nth);
+            assert_eq!(said.len(), 3);
+            firsts.push(said[0].ip().to_string());
+        }
+        assert_eq!(firsts, ["10.0.0.1", "10.0.0.2", "10.0.0.3"].repeat(2));
+        turned(&mut Vec::new(), 7);
+    }
+}

@@ -1,0 +1,320 @@
+//! Removes what lies below a prefix of a bucket, however the store lets it.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures::StreamExt;
+
+use super::error::{Left, StoreError};
+use super::refusal::{classify, is_answer, listed as key_of};
+
+/// How many single deletions are under way at once.
+const SINGLE: usize = 16;
+/// How often it is looked whether all is gone: a listing may show for a moment what was removed.
+const LOOKS: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pages without an entry after which a listing is held to be without an end.
+const EMPTY_PAGES: u32 = 1_000;
+
+/// Removes every object below a prefix of a bucket, and its versions where the bucket keeps them; answers how many.
+///
+/// # Errors
+/// When the store does not answer or refuses to delete.
+pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u64, StoreError> {
+    let removal = Removal {
+        client,
+        bucket,
+        prefix,
+        single: Cell::new(false),
+        markers: Cell::new(0),
+    };
+    let objects = removal.all(Of::Objects).await?;
+    Ok(objects + removal.all(Of::Versions).await?)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Objects,
+    Versions,
+}
+
+struct Removal<'a> {
+    client: &'a Client,
+    bucket: &'a str,
+    prefix: &'a str,
+    /// The store takes no batches.
+    single: Cell<bool>,
+    /// How often a deletion was answered with a marker: then versions stay.
+    markers: Cell<u64>,
+}
+
+/// What is removed at once.
+struct Item {
+    key: String,
+    version: Option<String>,
+}
+
+/// Where the next page begins.
+enum Next {
+    Token(String),
+    Markers(Option<String>, Option<String>),
+}
+
+/// What one look at everything did.
+#[derive(Default)]
+struct Pass {
+    gone: u64,
+    refused: u64,
+    /// What the store said of the first that it refused.
+    said: Option<StoreError>,
+}
+
+/// A page that could not be read, and whether the store's answer says so.
+struct Unlisted {
+    error: StoreError,
+    answered: bool,
+}
+
+impl Removal<'_> {
+    async fn all(&self, of: Of) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for look in 0..LOOKS {
+            tokio::time::sleep(PAUSE * look.saturating_sub(1)).await;
+            let pass = match self.pass(of).await {
+                Ok(pass) => pass,
+                // A store without versions need not know the question.
+                Err(unlisted) if of == Of::Versions && unlisted.answered => {
+                    return self.unlistable(unlisted.error).await.map(|()| removed);
+                }
+                Err(unlisted) => return Err(unlisted.error),
+            };
+            removed += pass.gone;
+            match (pass.gone, pass.said) {
+                (0, None) => return Ok(removed),
+                (0, Some(said)) => return Err(self.left(of, pass.refused, said.to_string())),
+                _ => {}
+            }
+        }
+        let said = "they are still listed after they were removed".to_owned();
+        Err(self.left(of, removed, said))
+    }
+
+    /// Whether versions are left although they cannot be listed.
+    async fn unlistable(&self, error: StoreError) -> Result<(), StoreError> {
+        let kept = match self.markers.get() {
+            0 => {
+                let asked = self.client.get_bucket_versioning().bucket(self.bucket);
+                let answer = asked.send().await;
+                answer.is_ok_and(|answer| answer.status().is_some())
+            }
+            _ => true,
+        };
+        if kept {
+            Err(self.left(Of::Versions, self.markers.get(), error.to_string()))
+        } else {
+            tracing::debug!(%error, "versions cannot be listed, and none are known of");
+            Ok(())
+        }
+    }
+
+    fn left(&self, of: Of, count: u64, said: String) -> StoreError {
+        let (what, mend) = match of {
+            Of::Objects => (
+                "objects",
+                "give the right s3:DeleteObject there, and remove them",
+            ),
+            Of::Versions => (
+                "versions or delete markers",
+                "give the rights s3:ListBucketVersions and s3:DeleteObjectVersion, wait for the end of their retention, \
+                 or let a lifecycle rule remove them",
+            ),
+        };
+        StoreError::Left(Box::new(Left {
+            // Of versions that cannot be listed it is known of those alone that were deleted just now.
+            count: if count == 0 {
+                "some".to_owned()
+            } else {
+                count.to_string()
+            },
+            what,
+            bucket: self.bucket.to_owned(),
+            prefix: self.prefix.to_owned(),
+            said,
+            mend,
+        }))
+    }
+
+    async fn pass(&self, of: Of) -> Result<Pass, Unlisted> {
+        let mut pass = Pass::default();
+        let mut next = None;
+        let mut empty = 0;
+        loop {
+            let (items, following) = match of {
+                Of::Objects => self.objects(next).await?,
+                Of::Versions => self.versions(next).await?,
+            };
+            empty = if items.is_empty() { empty + 1 } else { 0 };
+            if !items.is_empty() {
+                self.delete(items, &mut pass)
+                    .await
+                    .map_err(|error| Unlisted {
+                        error,
+                        answered: false,
+                    })?;
+            }
+            if following.is_none() || empty > EMPTY_PAGES {
+                return Ok(pass);
+            }
+            next = following;
+        }
+    }
+
+    async fn objects(&self, next: Option<Next>) -> Result<(Vec<Item>, Option<Next>), Unlisted> {
+        let token = next.and_then(|next| match next {
+            Next::Token(token) => Some(token),
+            Next::Markers(..) => None,
+        });
+        let listed = self
+            .client
+            .list_objects_v2()
+            .bucket(self.bucket)
+            .prefix(self.prefix)
+            .set_continuation_token(token)
+            .send()
+            .await
+            .map_err(|error| Unlisted {
+                answered: is_answer(&error),
+                error: classify(&error, self.bucket),
+            })?;
+        let keys = listed.contents().iter().filter_map(|object| object.key());
+        let items = keys.map(|key| Item {
+            key: key_of(key, listed.encoding_type()),
+            version: None,
+        });
+        let items = items.collect();
+        let token = listed.next_continuation_token.map(Next::Token);
+        Ok((items, token.filter(|_| listed.is_truncated == Some(true))))
+    }
+
+    async fn versions(&self, next: Option<Next>) -> Result<(Vec<Item>, Option<Next>), Unlisted> {
+        let (key, version) = match next {
+            Some(Next::Markers(key, version)) => (key, version),
+            _ => (None, None),
+        };
+        let listed = self
+            .client
+            .list_object_versions()
+            .bucket(self.bucket)
+            .prefix(self.prefix)
+            .set_key_marker(key)
+            .set_version_id_marker(version)
+            .send()
+            .await
+            .map_err(|error| Unlisted {
+                answered: is_answer(&error),
+                error: classify(&error, self.bucket),
+            })?;
+        let versions = listed.versions().iter();
+        let versions = versions.map(|version| (version.key(), version.version_id()));
+        let markers = listed.delete_markers().iter();
+        let markers = markers.map(|marker| (marker.key(), marker.version_id()));
+        let items = versions.chain(markers).filter_map(|(key, version)| {
+            Some(Item {
+                key: key_of(key?, listed.encoding_type()),
+                version: version.filter(|id| !id.is_empty()).map(str::to_owned),
+            })
+        });
+        let items = items.collect();
+        let next =
+            (listed.is_truncated == Some(true) && listed.next_key_marker.is_some()).then_some(
+                Next::Markers(listed.next_key_marker, listed.next_version_id_marker),
+            );
+        Ok((items, next))
+    }
+
+    /// In one request, or one by one where the store does not take it or refuses some.
+    async fn delete(&self, items: Vec<Item>, pass: &mut Pass) -> Result<(), StoreError> {
+        let mut items = items;
+        if !self.single.get() {
+            let count = items.len();
+            items = self.batch(items).await?;
+            pass.gone += (count - items.len()) as u64;
+            if items.len() == count {
+                tracing::info!(
+                    "the store refuses batches of deletions: objects are removed one by one"
+                );
+                self.single.set(true);
+            }
+        }
+        let mut answers = futures::stream::iter(&items)
+            .map(|item| self.one(item))
+            .buffer_unordered(SINGLE);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(()) => pass.gone += 1,
+                Err(error) if error.retryable() => return Err(error),
+                Err(error) => {
+                    pass.refused += 1;
+                    pass.said.get_or_insert(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers those that are not removed.
+    async fn batch(&self, items: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let identifiers: Result<Vec<_>, _> = items
+            .iter()
+            .map(|item| {
+                ObjectIdentifier::builder()
+                    .key(&item.key)
+                    .set_version_id(item.version.clone())
+                    .build()
+            })
+            .collect();
+        let built = identifiers.and_then(|keys| Delete::builder().set_objects(Some(keys)).build());
+        let delete = built.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let asked = self.client.delete_objects().bucket(self.bucket);
+        let answer = match asked.delete(delete).send().await {
+            Ok(answer) => answer,
+            // Whatever the store has against it: that it knows no batches, wants another digest, or the like.
+            Err(error) if error.raw_response().is_some() => return Ok(items),
+            Err(error) => return Err(classify(&error, self.bucket)),
+        };
+        let marked = answer.deleted().iter();
+        let marked =
+            marked.filter(|gone| gone.delete_marker() == Some(true) && gone.version_id().is_none());
+        self.markers.set(self.markers.get() + marked.count() as u64);
+        let refused: Vec<_> = answer
+            .errors()
+            .iter()
+            .map(|error| (error.key(), error.version_id()))
+            .collect();
+        let mut items = items;
+        items.retain(|item| {
+            refused.iter().any(|(key, version)| {
+                *key == Some(&item.key)
+                    && (version.is_none() || *version == item.version.as_deref())
+            })
+        });
+        Ok(items)
+    }
+
+    async fn one(&self, item: &Item) -> Result<(), StoreError> {
+        let asked = self
+            .client
+            .delete_object()
+            .bucket(self.bucket)
+            .key(&item.key)
+            .set_version_id(item.version.clone());
+        let answer = asked.send().await;
+        let answer = answer.map_err(|error| classify(&error, self.bucket))?;
+        if item.version.is_none() && answer.delete_marker() == Some(true) {
+            self.markers.set(self.markers.get() + 1);
+        }
+        Ok(())
+    }
+}
