@@ -10,6 +10,7 @@ use crate::support::postgres::Postgres;
 use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Manifest, ResolvedBackend, RunPlan};
+use bakeoff_loadgen::failure::FailureClass;
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{self, Backend, Run, RunError};
 use bakeoff_loadgen::store::Store;
@@ -17,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 /// The folder of a Secret with this URL, as it is mounted.
-fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
+pub fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("url"), format!("{url}\n")).unwrap();
     if let Some(file) = authorities {
@@ -27,7 +28,7 @@ fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
 }
 
 /// As the operator describes it.
-fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> ResolvedBackend {
+pub fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> ResolvedBackend {
     ResolvedBackend {
         endpoint: String::new(),
         bucket: String::new(),
@@ -38,7 +39,7 @@ fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> Resolve
     }
 }
 
-fn url(server: &Postgres, host: &str, mode: &str) -> String {
+pub fn url(server: &Postgres, host: &str, mode: &str) -> String {
     let port = server.resolved("x").endpoint;
     let port = port.rsplit_once(':').unwrap().1.to_owned();
     format!("postgres://{KEY}:{SECRET}@{host}:{port}/postgres?sslmode={mode}")
@@ -66,9 +67,9 @@ fn plan(backend: &Backend, window: i32) -> RunPlan {
     plan
 }
 
-type Measured = (Result<Vec<TrialRecord>, RunError>, Option<Manifest>);
+pub type Measured = (Result<Vec<TrialRecord>, RunError>, Option<Manifest>);
 
-fn measured(backend: &Backend) -> Measured {
+pub fn measured(backend: &Backend) -> Measured {
     let empty = |record: &TrialRecord| match &record.verdict {
         Verdict::Valid => false,
         Verdict::Invalid(reasons) => reasons
@@ -80,11 +81,16 @@ fn measured(backend: &Backend) -> Measured {
 }
 
 fn measured_for(backend: &Backend, window: i32) -> Measured {
+    carried_out(backend, plan(backend, window))
+}
+
+/// Carries out a plan on a server that was there before.
+pub fn carried_out(backend: &Backend, plan: RunPlan) -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
     let mut run = Run {
-        plan: plan(backend, window),
+        plan,
         backends: vec![backend.clone()],
         lock: None,
         store: Store::Folder(folder.path().into()),
@@ -101,11 +107,20 @@ fn measured_for(backend: &Backend, window: i32) -> Measured {
 }
 
 /// Asks the server as its owner, and in clear.
-fn asked(server: &Postgres, sql: &str) -> Vec<String> {
+pub fn asked(server: &Postgres, sql: &str) -> Vec<String> {
     let own = Backend::new(server.resolved("own"), support::credentials()).unwrap();
     let connector = own.access.postgres().unwrap().clone();
     runtime().block_on(async {
-        let client = connector.connect().await.unwrap();
+        // It may have been started a moment ago.
+        let client = loop {
+            match connector.connect().await {
+                Ok(client) => break client,
+                Err(failure) if failure.class == FailureClass::Connect => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(failure) => panic!("{failure}"),
+            }
+        };
         let rows = client.simple_query(sql).await.unwrap();
         rows.into_iter()
             .filter_map(|message| match message {
