@@ -266,6 +266,11 @@ impl Run {
             at.endpoint.clone_from(&backend.resolved.endpoint);
             at.bucket.clone_from(&backend.resolved.bucket);
             at.settings.clone_from(&backend.resolved.settings);
+            for said in &backend.resolved.caveats {
+                if !at.caveats.contains(said) {
+                    at.caveats.push(said.clone());
+                }
+            }
             match driver.settings().await {
                 Ok(said) => {
                     at.settings.extend(said);

@@ -272,17 +272,72 @@ fn connections_are_encrypted_as_the_url_says() {
         let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
         assert_eq!(cleaned.unwrap(), 1);
     }
-    // A certificate of another name, or one that nobody trusted has signed, is no good.
+    // The authority counts and not the name; and what is said of the idle connection is the kernel's to keep.
     let other = tempfile::tempdir().unwrap();
     certificates(other.path());
-    for (host, trusted) in [
-        ("127.0.0.1", authority.clone()),
-        ("localhost", other.path().join("ca.crt")),
-    ] {
-        let folder = secret(&url(&server, host, "verify-full"), Some(&trusted));
-        let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
-        let error = measured(&backend).0.unwrap_err();
-        assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
-        assert!(error.to_string().contains("TLS"), "{error}");
-    }
+    answers(&server, "127.0.0.1", "verify-ca", &authority);
+    refuses(
+        &server,
+        "localhost",
+        "verify-ca",
+        &other.path().join("ca.crt"),
+    );
+    // A certificate of another name, or one that nobody trusted has signed, is no good.
+    refuses(&server, "127.0.0.1", "verify-full", &authority);
+    refuses(
+        &server,
+        "localhost",
+        "verify-full",
+        &other.path().join("ca.crt"),
+    );
+}
+
+fn backend_of(server: &Postgres, host: &str, mode: &str, trusted: &Path) -> Backend {
+    let folder = secret(&url(server, host, mode), Some(trusted));
+    Backend::of_url(resolved(server, &folder, "u")).unwrap()
+}
+
+fn answers(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
+    let backend = backend_of(server, host, mode, trusted);
+    let patience = std::time::Duration::from_secs(60);
+    let driver = backend.access.driver();
+    let answered = runtime().block_on(driver.probe(&backend.resolved, patience));
+    answered.unwrap();
+}
+
+fn refuses(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
+    let error = measured(&backend_of(server, host, mode, trusted))
+        .0
+        .unwrap_err();
+    assert_eq!(error.reason(), "EndpointUnauthorized", "{mode}: {error}");
+    assert!(error.to_string().contains("TLS"), "{error}");
+}
+
+/// A certificate that is its own authority, as `openssl req -x509` makes it: libpq takes it, given as what is trusted.
+#[test]
+fn a_certificate_that_signed_itself_is_trusted_where_it_was_given() {
+    let pki = tempfile::tempdir().unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=db",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", "server.key", "-out", "server.crt"])
+        .current_dir(pki.path())
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let own = pki.path().join("server.crt");
+    let server = Postgres::start_encrypted(&own, &pki.path().join("server.key"));
+    answers(&server, "localhost", "verify-full", &own);
+    answers(&server, "127.0.0.1", "verify-ca", &own);
+    refuses(&server, "127.0.0.1", "verify-full", &own);
+    let other = tempfile::tempdir().unwrap();
+    certificates(other.path());
+    refuses(
+        &server,
+        "localhost",
+        "verify-full",
+        &other.path().join("server.crt"),
+    );
 }

@@ -115,6 +115,18 @@ impl Connector {
         Self { tls, ..self }
     }
 
+    /// The same with what a provider wants to be told of its endpoint.
+    #[must_use]
+    pub fn with_options(self, options: Option<&str>) -> Self {
+        let Some(options) = options else { return self };
+        let mut config = (*self.config).clone();
+        config.options(options);
+        Self {
+            config: Arc::new(config),
+            ..self
+        }
+    }
+
     /// Whether connections are encrypted.
     #[must_use]
     pub fn encrypted(&self) -> bool {
