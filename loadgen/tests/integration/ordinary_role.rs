@@ -107,7 +107,8 @@ fn pgstattuple_is_asked_for_before_anything_is_measured() {
     for figure in [Figure::OldestTransactionMillis, Figure::HorizonAgeMost] {
         assert!(record.figures.contains_key(&figure), "{figure}");
     }
-    assert!(manifest.plan.backends[0].caveats.is_empty());
+    let caveats = manifest.plan.backends[0].caveats.join("\n");
+    assert!(!caveats.contains("GRANT"), "{caveats}");
 }
 
 #[test]
@@ -138,7 +139,14 @@ fn limits_of_the_role_do_not_cut_off_what_is_long() {
         "idle_session_timeout",
         "transaction_timeout",
     ] {
-        asked(&server, &format!("ALTER ROLE bench SET {limit} = '300ms'"));
+        // Version 16 does not know the last.
+        asked(
+            &server,
+            &format!(
+                "DO $$ BEGIN ALTER ROLE bench SET {limit} = '300ms'; \
+            EXCEPTION WHEN undefined_object THEN NULL; END $$"
+            ),
+        );
     }
     // Loading takes longer than that.
     let (record, manifest) = tried_with(&backend, 60, 60_000).unwrap();
@@ -278,7 +286,8 @@ fn a_view_without_a_column_costs_only_the_figures_made_of_it() {
     }
     let caveats = manifest.plan.backends[0].caveats.join("\n");
     assert!(
-        caveats.contains("does not tell: bytes of WAL, checkpoints, whether autovacuum"),
+        caveats.contains("does not tell: bytes of WAL, checkpoints, ")
+            && caveats.contains("whether autovacuum is at the table"),
         "{caveats}"
     );
 }
