@@ -151,6 +151,8 @@ names! {
         FrozenAgeMost = "frozenAgeMost",
         /// Growth of table and indexes over the window.
         GrowthPercent = "growthPercent",
+        /// Most transactions for which the removal of dead rows was held back by others than the generators.
+        HorizonAgeMost = "horizonAgeMost",
         /// Updates that add no index entry, of all updates.
         HotPercent = "hotPercent",
         /// Bytes of the indexes at the end of the window.
@@ -294,6 +296,7 @@ impl Figure {
             | Self::DetachFinalized
             | Self::Freezes
             | Self::FrozenAgeMost
+            | Self::HorizonAgeMost
             | Self::InsertsDuring
             | Self::LoadRowsPerSecond
             | Self::LockLooks

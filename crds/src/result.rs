@@ -84,9 +84,81 @@ pub struct TrialRecord {
     /// `samples.jsonl`. Absent where nothing could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateSeries>,
+    /// What held back the removal of dead rows for half of the window or thirty seconds, where anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<HorizonHeld>,
     /// Further files of this attempt, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,
+}
+
+/// What kept dead rows from being removed: VACUUM leaves what the oldest snapshot may still see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HorizonHeld {
+    /// What it is.
+    pub kind: HorizonHolder,
+    /// Its name, in the server's words.
+    pub name: String,
+    /// Transactions that had begun since then, at most.
+    pub age: i64,
+}
+
+/// What may hold back the removal of dead rows, beside the generators themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HorizonHolder {
+    /// A replication slot.
+    ReplicationSlot,
+    /// A standby that tells of its own queries (`hot_standby_feedback`).
+    Standby,
+    /// A transaction that was prepared and neither committed nor rolled back.
+    PreparedTransaction,
+    /// A transaction of another session.
+    Session,
+}
+
+impl HorizonHolder {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::ReplicationSlot,
+        Self::Standby,
+        Self::PreparedTransaction,
+        Self::Session,
+    ];
+
+    /// The name in raw data.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReplicationSlot => "ReplicationSlot",
+            Self::Standby => "Standby",
+            Self::PreparedTransaction => "PreparedTransaction",
+            Self::Session => "Session",
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ReplicationSlot => "the replication slot",
+            Self::Standby => "the standby",
+            Self::PreparedTransaction => "the prepared transaction",
+            Self::Session => "another session,",
+        }
+    }
+}
+
+impl std::fmt::Display for HorizonHeld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} ({} transactions)",
+            self.kind.words(),
+            self.name,
+            self.age
+        )
+    }
 }
 
 /// How a backend's state went over a window.

@@ -33,6 +33,7 @@ struct Level {
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Batching)],
     withheld_if_wrong: true,
+    reads_bloat: false,
     answer,
 };
 

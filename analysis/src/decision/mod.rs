@@ -197,6 +197,9 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
             measured.ending.as_str()
         ));
     }
+    if rule.reads_bloat {
+        qualify(&mut record, measured);
+    }
     if rule.withheld_if_wrong {
         withhold(&mut record, measured, &asked.subject());
     }
@@ -250,6 +253,19 @@ impl Wrong {
             (some, open) => format!(
                 "{some} violations{excluded} and {open} more in attempts in which the backend restarted or went away"
             ),
+        }
+    }
+}
+
+/// Bloat has another cause where dead rows could not be removed: no verdict on it goes without that word.
+fn qualify(record: &mut DecisionRecord, measured: &Measured) {
+    for backend in &measured.backends {
+        if let Some(held) = &backend.horizon {
+            record.reason.push_str(&format!(
+                " On {} dead rows could not be removed, held back by {held}: what is said of bloat may be due to that and not to \
+                 the design.",
+                backend.name
+            ));
         }
     }
 }

@@ -42,6 +42,7 @@ const COVERED: [(Figure, &str); 2] = [
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::HeadRow)],
     withheld_if_wrong: false,
+    reads_bloat: true,
     answer,
 };
 
@@ -233,7 +234,10 @@ fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
 #[cfg(test)]
 mod tests {
     use super::super::DecisionRecord;
-    use super::super::tests_support::{HeadRowFigures, head_row_summary, says};
+    use super::super::tests_support::{
+        HeadRowFigures, head_row_summary, held_head_row_summary, says,
+    };
+    use bakeoff_crds::result::{HorizonHeld, HorizonHolder};
     use bakeoff_crds::status::DecisionOutcome;
 
     const FINE: HeadRowFigures = HeadRowFigures {
@@ -257,6 +261,29 @@ mod tests {
             ..FINE
         });
         says(&decision, DecisionOutcome::Go, "fillfactor 80");
+    }
+
+    #[test]
+    fn no_verdict_on_bloat_is_without_a_word_on_who_kept_the_dead_rows() {
+        let held = HorizonHeld {
+            kind: HorizonHolder::ReplicationSlot,
+            name: "standby_1".to_owned(),
+            age: 70_000,
+        };
+        let summary = held_head_row_summary(6, Some(held), |_, _| FINE);
+        let decision = summary.decision.unwrap();
+        let who = "the replication slot standby_1 (70000 transactions)";
+        says(&decision, DecisionOutcome::Go, who);
+        let caveats = &summary.measured.backends[0].caveats;
+        assert!(
+            caveats.iter().any(|caveat| caveat.contains(who)),
+            "{caveats:?}"
+        );
+        // A figure that was not seen satisfies no objective, and the reader is told where to look.
+        let objective = &summary.objectives[0];
+        assert!(!objective.met);
+        assert!(objective.detail.contains("caveats"), "{}", objective.detail);
+        assert!(!decide_with(|_, _| FINE).reason.contains("held back"));
     }
 
     #[test]

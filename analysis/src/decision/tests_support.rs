@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::figure::{Counter, Figure};
-use bakeoff_crds::result::{CheckRecord, InvalidCode, InvalidReason, TrialRecord, Verdict};
+use bakeoff_crds::result::{
+    CheckRecord, HorizonHeld, InvalidCode, InvalidReason, TrialRecord, Verdict,
+};
 use bakeoff_crds::schedule::{self, Trial};
 use bakeoff_crds::spec::{ExperimentSpec, GuardMode, RetentionMethod};
 use bakeoff_crds::status::DecisionOutcome;
@@ -48,11 +50,21 @@ pub(super) struct HeadRowFigures {
 
 /// A run of experiment A0 with these figures by active runs and fillfactor; they scatter a little over blocks.
 pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigures) -> Summary {
+    held_head_row_summary(blocks, None, of)
+}
+
+/// The same, with somebody who keeps dead rows from being removed.
+pub(super) fn held_head_row_summary(
+    blocks: i32,
+    held: Option<HorizonHeld>,
+    of: impl Fn(i64, i64) -> HeadRowFigures,
+) -> Summary {
     let spec: ExperimentSpec = serde_json::from_value(json!({
         "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
         "workloads": [{"name": "head", "headRow": {
             "activeRuns": [1_000, 100_000], "fillfactor": [100, 80], "load": {"closed": {"concurrency": [8]}}}}],
         "trials": {"blocks": blocks},
+        "objectives": [{"name": "old", "expression": "head.oldestTransactionMillis < 1000"}],
         "decision": {"rule": "SimpleSchema"}
     }))
     .unwrap();
@@ -61,6 +73,7 @@ pub(super) fn head_row_summary(blocks: i32, of: impl Fn(i64, i64) -> HeadRowFigu
         let figures = of(level("activeRuns"), level("fillfactor"));
         let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
         let mut record = sample::record(trial, PLAIN, 7);
+        record.horizon.clone_from(&held);
         record.figures = BTreeMap::from(
             [
                 (Figure::HotPercent, figures.hot),

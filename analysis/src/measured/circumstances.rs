@@ -291,6 +291,15 @@ pub(super) fn backend_summary(
     let own = valid
         .iter()
         .filter(|record| record.trial.backend == backend.name);
+    let held = own.clone().filter_map(|record| record.horizon.as_ref());
+    let trials = held.clone().count();
+    let horizon = held.max_by_key(|held| held.age).cloned();
+    let mut caveats = backend.caveats.clone();
+    caveats.extend(horizon.as_ref().map(|held| {
+        format!(
+            "dead rows could not be removed in {trials} trials, whatever the design: held back by {held}"
+        )
+    }));
     let usage: Vec<_> = own
         .filter_map(|record| {
             record
@@ -322,7 +331,8 @@ pub(super) fn backend_summary(
             .and_then(|ending| ending.backend_restarts.get(&backend.name).copied())
             .unwrap_or(0),
         settings: backend.settings.clone(),
-        caveats: backend.caveats.clone(),
+        caveats,
+        horizon,
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) use looks::{complete_blocks, looks};
 use std::collections::BTreeMap;
 
 use bakeoff_crds::figure::{Counter, Figure};
-use bakeoff_crds::result::StateSeries;
+use bakeoff_crds::result::{HorizonHeld, StateSeries};
 use bakeoff_crds::schedule::Cell;
 use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
 use bakeoff_crds::status::TrialCounts;
@@ -135,6 +135,9 @@ pub struct BackendSummary {
     pub settings: BTreeMap<String, String>,
     /// Warnings that stand beside every figure of it.
     pub caveats: Vec<String>,
+    /// What kept dead rows from being removed in valid trials, the oldest of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<HorizonHeld>,
 }
 
 /// One entry of the spec's workloads.

@@ -215,9 +215,14 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
             Better::More => f64::min,
             Better::Less => f64::max,
         };
-        if let Some(value) = values.and_then(|values| values.into_iter().reduce(worse)) {
-            group.insert(figure.to_string(), Node::Rate(value));
-        }
+        let node = match values.and_then(|values| values.into_iter().reduce(worse)) {
+            Some(value) => Node::Rate(value),
+            None => Node::Unknown(
+                "it was not seen everywhere; where a right or a view of the server is missing, the backend's caveats say so"
+                    .to_owned(),
+            ),
+        };
+        group.insert(figure.to_string(), node);
     }
     for name in words.operations {
         let all: Option<Vec<_>> = parts

@@ -486,6 +486,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             },
         }),
         figures: BTreeMap::new(),
+        horizon: None,
         state: (trial.kind == WorkloadKind::HeadRow).then(sawtooth),
         files: Vec::new(),
     }

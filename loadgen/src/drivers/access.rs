@@ -14,6 +14,7 @@ use crate::credentials::Credentials;
 use crate::drivers::address;
 use crate::drivers::observation::Observation;
 use crate::drivers::postgres::Connector;
+use crate::drivers::postgres::prerequisites::{Needs, PrerequisiteError};
 use crate::drivers::postgres::schema::SchemaError;
 use crate::drivers::probe::ProbeError;
 use crate::drivers::s3::conn::Dialer;
@@ -60,6 +61,14 @@ pub trait Driver {
         at: &'a ResolvedBackend,
         prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>>;
+
+    /// Asks for what the experiment needs of the server, before anything is measured; answers caveats of what is not there.
+    ///
+    /// # Errors
+    /// What keeps it from being measured.
+    fn prerequisites(&self, _needs: Needs) -> Answer<'_, Result<Vec<String>, PrerequisiteError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Takes for a run what it cannot share with others of a place that is not ours. Nothing, where a prefix of its own
     /// is enough.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::drivers::postgres::{Connector, observe};
+use crate::drivers::postgres::observe::{self, Writable};
+use crate::drivers::postgres::{Connector, identifier};
 use crate::drivers::redis::LockServer;
 use crate::drivers::s3::ListRequest;
 use crate::drivers::s3::conn::{Connection, Dialer};
@@ -62,6 +63,32 @@ pub enum ProbeError {
         /// What to change.
         remedy: Box<Remedy>,
     },
+    /// It is in recovery, and takes no writes.
+    #[error(
+        "backend {backend} at {endpoint} is a standby (pg_is_in_recovery), and was not promoted within {seconds} s: name the \
+         endpoint of the primary"
+    )]
+    Standby {
+        /// Its name.
+        backend: String,
+        /// Where it is.
+        endpoint: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The user's transactions are read-only.
+    #[error(
+        "backend {backend} at {endpoint} lets the user only read (default_transaction_read_only is on): name the endpoint that \
+         takes writes, or ALTER ROLE {user} SET default_transaction_read_only = off"
+    )]
+    ReadOnly {
+        /// Its name.
+        backend: String,
+        /// Where it is.
+        endpoint: String,
+        /// The user, as SQL writes it.
+        user: String,
+    },
     /// The bucket of an external endpoint does not exist.
     #[error(
         "backend {backend} has no bucket {bucket}: create it; external buckets are never created for you"
@@ -82,6 +109,7 @@ impl ProbeError {
             Self::Unreachable { .. } => "EndpointUnreachable",
             Self::Unauthorised { .. } => "EndpointUnauthorized",
             Self::Refused { remedy, .. } => remedy.reason(),
+            Self::Standby { .. } | Self::ReadOnly { .. } => "EndpointReadOnly",
             Self::NoBucket { .. } => "BucketMissing",
         }
     }
@@ -89,7 +117,7 @@ impl ProbeError {
     /// Whether a later attempt may succeed without a change by the user.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Standby { .. })
     }
 }
 
@@ -229,10 +257,40 @@ pub async fn wait_postgres(
 ) -> Result<(), ProbeError> {
     wait_until(backend, connector.address(), patience, async || {
         let client = connector.connect().await?;
-        observe::started(&client).await.map(|_| ())
+        match observe::writable(&client).await? {
+            Writable::Yes => Ok(()),
+            // It may be promoted, or another take its place behind its name.
+            Writable::Standby => Err(Failure::new(FailureClass::Server, STANDBY)),
+            Writable::ReadOnly => Err(Failure::new(FailureClass::Client, READ_ONLY)),
+        }
     })
     .await
+    .map_err(|error| match error {
+        ProbeError::Unreachable {
+            backend,
+            endpoint,
+            seconds,
+            last,
+        } if last.contains(STANDBY) => ProbeError::Standby {
+            backend,
+            endpoint,
+            seconds,
+        },
+        ProbeError::Unauthorised {
+            backend,
+            endpoint,
+            said,
+        } if said.contains(READ_ONLY) => ProbeError::ReadOnly {
+            backend,
+            endpoint,
+            user: identifier(connector.user()),
+        },
+        other => other,
+    })
 }
+
+const STANDBY: &str = "the server is a standby";
+const READ_ONLY: &str = "its transactions are read-only";
 
 /// Waits until a lock server answers, whatever its name in the plan.
 ///

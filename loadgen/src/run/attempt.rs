@@ -196,6 +196,7 @@ impl Run {
             backend: None,
             figures: measured.figures,
             state: measured.state,
+            horizon: measured.horizon,
             files: measured.files,
         }
     }
@@ -260,6 +261,7 @@ impl Run {
             window: Some(wall_window(part.window)),
             figures: part.figures.clone(),
             state: part.state.clone(),
+            horizon: part.horizon.clone(),
             files: self.raw(folder, &part).await?,
             ..Measured::default()
         };
@@ -366,6 +368,7 @@ pub(super) struct Measured {
     files: Vec<String>,
     figures: BTreeMap<Figure, f64>,
     state: Option<bakeoff_crds::result::StateSeries>,
+    horizon: Option<bakeoff_crds::result::HorizonHeld>,
     pub(super) missing: usize,
     /// Why the histories of all could not be checked.
     failed: Option<String>,

@@ -15,6 +15,9 @@ use crate::drivers::postgres::{Connector, Tls};
 use crate::drivers::s3::TargetError;
 use crate::store::{self, StoreError};
 
+/// Where a plan and a manifest have the mode.
+const SSL_MODE: &str = "sslmode";
+
 /// A backend that a run measures.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -84,12 +87,19 @@ impl Backend {
             &address.credentials,
             OPERATION_TIMEOUT,
         )
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| unusable(error.to_string()))?
+        .with_options(address.options.as_deref());
         resolved.endpoint = address.endpoint();
         // Read back by `ResolvedBackend::database`.
         resolved.bucket = address.database;
         let mode = address.ssl.as_str().to_owned();
-        resolved.settings.insert("sslmode".to_owned(), mode);
+        resolved.settings.insert(SSL_MODE.to_owned(), mode);
+        if !address.ignored.is_empty() {
+            resolved.caveats.push(format!(
+                "of its URL these parameters are ignored: {}",
+                address.ignored.join(", ")
+            ));
+        }
         Ok(Self {
             claim: Some(resolved.prefix.clone()),
             resolved,

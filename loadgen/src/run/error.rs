@@ -3,6 +3,7 @@
 use bakeoff_crds::run::Failure;
 use bakeoff_crds::run::RUN_SCHEMA;
 
+use crate::drivers::postgres::prerequisites::PrerequisiteError;
 use crate::drivers::postgres::schema::SchemaError;
 use crate::drivers::probe::ProbeError;
 use crate::drivers::redis::LockAddressError;
@@ -36,6 +37,14 @@ pub enum RunError {
         /// What is wrong and how to mend it; without the URL, which holds a password.
         detail: String,
     },
+    /// What a server lacks for the experiment.
+    #[error("backend {backend}: {error}")]
+    Prerequisite {
+        /// The backend.
+        backend: String,
+        /// What it lacks.
+        error: Box<PrerequisiteError>,
+    },
     /// The schema of an external database.
     #[error(transparent)]
     Database(#[from] SchemaError),
@@ -67,6 +76,7 @@ impl RunError {
             Self::Target(error) => error.reason(),
             Self::Lock(error) => error.reason(),
             Self::Url { .. } => "PostgresUrlInvalid",
+            Self::Prerequisite { error, .. } => error.reason(),
             Self::Database(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
@@ -82,6 +92,7 @@ impl RunError {
             Self::Stopped | Self::Follow(_) | Self::Record(_) => true,
             Self::Store(error) => error.retryable(),
             Self::Probe(error) => error.retryable(),
+            Self::Prerequisite { error, .. } => error.retryable(),
             Self::Database(error) => error.retryable(),
             Self::Schema(_)
             | Self::Target(_)

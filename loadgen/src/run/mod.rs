@@ -96,8 +96,8 @@ impl Run {
             return Err(RunError::Schema(self.plan.schema_version.clone()));
         }
         self.ensure_store().await?;
-        self.probe().await?;
-        self.manifest().await?;
+        let caveats = self.probe().await?;
+        self.manifest(&caveats).await?;
         let trials = schedule::trials(&self.plan.spec);
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
         let mut ledger = self.resume().await?;
@@ -236,7 +236,10 @@ impl Run {
         Duration::from_secs(u64::try_from(self.plan.spec.limits.provision_seconds).unwrap_or(0))
     }
 
-    async fn probe(&self) -> Result<(), RunError> {
+    /// Waits for the backends and asks them for what the experiment needs; answers the caveats of each.
+    async fn probe(&self) -> Result<Vec<Vec<String>>, RunError> {
+        let needs = workloads::needs(&self.plan.spec, self.generators);
+        let mut caveats = Vec::new();
         for backend in &self.backends {
             backend
                 .access
@@ -244,15 +247,20 @@ impl Run {
                 .probe(&backend.resolved, self.provision_patience())
                 .await?;
             backend.claim().await?;
+            let met = backend.access.driver().prerequisites(needs).await;
+            caveats.push(met.map_err(|error| RunError::Prerequisite {
+                backend: backend.resolved.name.clone(),
+                error: Box::new(error),
+            })?);
         }
         if let Some(server) = &self.lock {
             probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;
         }
-        Ok(())
+        Ok(caveats)
     }
 
     /// Writes the manifest of a first start; a resumed run keeps the first one's start time.
-    async fn manifest(&self) -> Result<(), RunError> {
+    async fn manifest(&self, caveats: &[Vec<String>]) -> Result<(), RunError> {
         if let Some(bytes) = self.store.get(layout::MANIFEST).await? {
             match serde_json::from_slice::<Manifest>(&bytes) {
                 Ok(_) => return Ok(()),
@@ -267,7 +275,7 @@ impl Run {
         }
         let manifest = Manifest {
             schema_version: MANIFEST_SCHEMA.to_owned(),
-            plan: self.described().await,
+            plan: self.described(caveats).await,
             started_at: Timestamp::now(),
             generator_version: env!("CARGO_PKG_VERSION").to_owned(),
             generator: Some(environment::facts(&self.backends, &self.store).await),
@@ -277,14 +285,22 @@ impl Run {
     }
 
     /// The plan, with what the servers say of themselves beside what was asked of them.
-    async fn described(&self) -> RunPlan {
+    async fn described(&self, caveats: &[Vec<String>]) -> RunPlan {
         let mut plan = self.plan.clone();
+        for (at, more) in plan.backends.iter_mut().zip(caveats) {
+            at.caveats.extend_from_slice(more);
+        }
         for (backend, at) in self.backends.iter().zip(&mut plan.backends) {
             let driver = backend.access.driver();
             // Of one that has a URL the plan says neither where it is nor how connections are encrypted.
             at.endpoint.clone_from(&backend.resolved.endpoint);
             at.bucket.clone_from(&backend.resolved.bucket);
             at.settings.clone_from(&backend.resolved.settings);
+            for said in &backend.resolved.caveats {
+                if !at.caveats.contains(said) {
+                    at.caveats.push(said.clone());
+                }
+            }
             match driver.settings().await {
                 Ok(said) => {
                     if said

@@ -29,6 +29,7 @@ pub use self::context::Context;
 pub use self::error::WorkloadError;
 pub use self::gate::{Alone, Gate, Opening};
 pub use self::part::{Conclusion, Part, RawFile, Share};
+use crate::drivers::postgres::prerequisites::Needs;
 
 /// What a workload is about.
 type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, WorkloadError>> + 'a>>;
@@ -54,6 +55,11 @@ trait Workload {
         _shares: Vec<Share>,
     ) -> Working<'a, Conclusion> {
         Box::pin(async { Ok(Conclusion::default()) })
+    }
+
+    /// What it needs of a Postgres server, all generators together. Nothing where it needs none.
+    fn needs(&self, _generators: usize) -> Needs {
+        Needs::default()
     }
 
     /// The null server that it can run against. None where it reads back what it wrote or acts on the server's own state,
@@ -106,6 +112,14 @@ pub async fn conclude(
 ) -> Result<Conclusion, WorkloadError> {
     let workload = named(context.spec, context.trial)?;
     workload.conclude(context, shares).await
+}
+
+/// What the workloads of an experiment need of a Postgres server; they run one after the other.
+#[must_use]
+pub fn needs(spec: &ExperimentSpec, generators: usize) -> Needs {
+    let members = spec.workloads.iter().filter_map(|one| one.member());
+    let each = members.map(|member| of(member).needs(generators));
+    each.fold(Needs::default(), Needs::either)
 }
 
 /// The null server that a trial can run against.

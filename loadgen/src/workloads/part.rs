@@ -41,6 +41,8 @@ pub struct Part {
     pub figures: BTreeMap<Figure, f64>,
     /// How the backend's state went over the window, for charts; of generator 0 only as well.
     pub state: Option<bakeoff_crds::result::StateSeries>,
+    /// What held back the removal of dead rows over the window; of generator 0 only as well.
+    pub horizon: Option<bakeoff_crds::result::HorizonHeld>,
 }
 
 impl Part {

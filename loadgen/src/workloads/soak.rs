@@ -18,7 +18,8 @@ use tokio_postgres::Client;
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError, memory};
-use crate::drivers::postgres::observe::{Observer, Sample};
+use crate::drivers::postgres::observe::{self, Observer, Sample};
+use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
@@ -244,26 +245,28 @@ fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap
         Figure::DeadLowPercent,
         percent(dead().min().unwrap_or(0) as f64),
     );
-    let vacuuming = samples.iter().filter(|sample| sample.vacuuming).count();
-    put(Figure::VacuumingPercent, vacuuming as f64 / count * 100.0);
-    put(
-        Figure::AutovacuumSeconds,
-        (last.autovacuum_millis - first.autovacuum_millis) as f64 / 1e3,
-    );
-    let age = samples.iter().map(|sample| sample.table_frozen_age).max();
-    put(Figure::FrozenAgeMost, age.unwrap_or(0) as f64);
-    // The age falls only when a vacuum freezes what is old.
-    let freezes = samples
-        .windows(2)
-        .filter(|pair| pair[1].table_frozen_age < pair[0].table_frozen_age)
-        .count();
-    put(Figure::Freezes, freezes as f64);
+    let vacuuming: Option<Vec<bool>> = samples.iter().map(|sample| sample.vacuuming).collect();
+    if let Some(vacuuming) = vacuuming {
+        let busy = vacuuming.iter().filter(|&&busy| busy).count();
+        put(Figure::VacuumingPercent, busy as f64 / count * 100.0);
+    }
+    if let Some(millis) = observe::rise(samples, |s| s.autovacuum_millis) {
+        put(Figure::AutovacuumSeconds, millis / 1e3);
+    }
+    if let Some(age) = observe::peak(samples, |s| s.table_frozen_age) {
+        put(Figure::FrozenAgeMost, age);
+        // The age falls only when a vacuum freezes what is old.
+        let freezes = samples
+            .windows(2)
+            .filter(|pair| pair[1].table_frozen_age < pair[0].table_frozen_age)
+            .count();
+        put(Figure::Freezes, freezes as f64);
+    }
     let seconds = (last.at_millis - first.at_millis) as f64 / 1e3;
-    if seconds > 0.0 {
-        put(
-            Figure::WalBytesPerSecond,
-            (last.wal_bytes - first.wal_bytes) as f64 / seconds,
-        );
+    if let Some(wal) = observe::rise(samples, |s| s.wal_bytes)
+        && seconds > 0.0
+    {
+        put(Figure::WalBytesPerSecond, wal / seconds);
     }
     figures
 }
@@ -271,6 +274,12 @@ fn course(samples: &[Sample], active: u64, loaded_at: i64, now: i64) -> BTreeMap
 impl Workload for Soak {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
         Box::pin(run(context, self, gate))
+    }
+
+    /// The one that watches, and the one that may hold a snapshot.
+    fn needs(&self, _generators: usize) -> Needs {
+        let workers = usize::try_from(self.connections).unwrap_or(1);
+        Needs::of_tables(workers + 1 + BESIDE)
     }
 
     fn null(&self) -> Option<Null> {
@@ -406,10 +415,10 @@ mod tests {
             .map(|second| Sample {
                 at_millis: second * 1_000,
                 dead_tuples: second % 5 * 100,
-                table_frozen_age: if second < 6 { second * 50 } else { second },
-                vacuuming: second == 5,
-                autovacuum_millis: if second > 5 { 300 } else { 0 },
-                wal_bytes: second * 4_096,
+                table_frozen_age: Some(if second < 6 { second * 50 } else { second }),
+                vacuuming: Some(second == 5),
+                autovacuum_millis: Some(if second > 5 { 300 } else { 0 }),
+                wal_bytes: Some(second * 4_096),
                 ..Sample::default()
             })
             .collect();

@@ -2,6 +2,7 @@
 //! `openssl` for the certificates.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::support;
@@ -9,6 +10,7 @@ use crate::support::postgres::Postgres;
 use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Manifest, ResolvedBackend, RunPlan};
+use bakeoff_loadgen::failure::FailureClass;
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{self, Backend, Run, RunError};
 use bakeoff_loadgen::store::Store;
@@ -16,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 /// The folder of a Secret with this URL, as it is mounted.
-fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
+pub fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("url"), format!("{url}\n")).unwrap();
     if let Some(file) = authorities {
@@ -26,7 +28,7 @@ fn secret(url: &str, authorities: Option<&Path>) -> tempfile::TempDir {
 }
 
 /// As the operator describes it.
-fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> ResolvedBackend {
+pub fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> ResolvedBackend {
     ResolvedBackend {
         endpoint: String::new(),
         bucket: String::new(),
@@ -37,7 +39,7 @@ fn resolved(server: &Postgres, secret: &tempfile::TempDir, uid: &str) -> Resolve
     }
 }
 
-fn url(server: &Postgres, host: &str, mode: &str) -> String {
+pub fn url(server: &Postgres, host: &str, mode: &str) -> String {
     let port = server.resolved("x").endpoint;
     let port = port.rsplit_once(':').unwrap().1.to_owned();
     format!("postgres://{KEY}:{SECRET}@{host}:{port}/postgres?sslmode={mode}")
@@ -65,9 +67,9 @@ fn plan(backend: &Backend, window: i32) -> RunPlan {
     plan
 }
 
-type Measured = (Result<Vec<TrialRecord>, RunError>, Option<Manifest>);
+pub type Measured = (Result<Vec<TrialRecord>, RunError>, Option<Manifest>);
 
-fn measured(backend: &Backend) -> Measured {
+pub fn measured(backend: &Backend) -> Measured {
     let empty = |record: &TrialRecord| match &record.verdict {
         Verdict::Valid => false,
         Verdict::Invalid(reasons) => reasons
@@ -79,11 +81,16 @@ fn measured(backend: &Backend) -> Measured {
 }
 
 fn measured_for(backend: &Backend, window: i32) -> Measured {
+    carried_out(backend, plan(backend, window))
+}
+
+/// Carries out a plan on a server that was there before.
+pub fn carried_out(backend: &Backend, plan: RunPlan) -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
     let mut run = Run {
-        plan: plan(backend, window),
+        plan,
         backends: vec![backend.clone()],
         lock: None,
         store: Store::Folder(folder.path().into()),
@@ -100,11 +107,20 @@ fn measured_for(backend: &Backend, window: i32) -> Measured {
 }
 
 /// Asks the server as its owner, and in clear.
-fn asked(server: &Postgres, sql: &str) -> Vec<String> {
+pub fn asked(server: &Postgres, sql: &str) -> Vec<String> {
     let own = Backend::new(server.resolved("own"), support::credentials()).unwrap();
     let connector = own.access.postgres().unwrap().clone();
     runtime().block_on(async {
-        let client = connector.connect().await.unwrap();
+        // It may have been started a moment ago.
+        let client = loop {
+            match connector.connect().await {
+                Ok(client) => break client,
+                Err(failure) if failure.class == FailureClass::Connect => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(failure) => panic!("{failure}"),
+            }
+        };
         let rows = client.simple_query(sql).await.unwrap();
         rows.into_iter()
             .filter_map(|message| match message {
@@ -235,17 +251,72 @@ fn connections_are_encrypted_as_the_url_says() {
         let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
         assert_eq!(cleaned.unwrap(), 1);
     }
-    // A certificate of another name, or one that nobody trusted has signed, is no good.
+    // The authority counts and not the name; and what is said of the idle connection is the kernel's to keep.
     let other = tempfile::tempdir().unwrap();
     support::certificates(other.path(), "DNS:localhost");
-    for (host, trusted) in [
-        ("127.0.0.1", authority.clone()),
-        ("localhost", other.path().join("ca.crt")),
-    ] {
-        let folder = secret(&url(&server, host, "verify-full"), Some(&trusted));
-        let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
-        let error = measured(&backend).0.unwrap_err();
-        assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
-        assert!(error.to_string().contains("TLS"), "{error}");
-    }
+    answers(&server, "127.0.0.1", "verify-ca", &authority);
+    refuses(
+        &server,
+        "localhost",
+        "verify-ca",
+        &other.path().join("ca.crt"),
+    );
+    // A certificate of another name, or one that nobody trusted has signed, is no good.
+    refuses(&server, "127.0.0.1", "verify-full", &authority);
+    refuses(
+        &server,
+        "localhost",
+        "verify-full",
+        &other.path().join("ca.crt"),
+    );
+}
+
+fn backend_of(server: &Postgres, host: &str, mode: &str, trusted: &Path) -> Backend {
+    let folder = secret(&url(server, host, mode), Some(trusted));
+    Backend::of_url(resolved(server, &folder, "u")).unwrap()
+}
+
+fn answers(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
+    let backend = backend_of(server, host, mode, trusted);
+    let patience = std::time::Duration::from_secs(60);
+    let driver = backend.access.driver();
+    let answered = runtime().block_on(driver.probe(&backend.resolved, patience));
+    answered.unwrap();
+}
+
+fn refuses(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
+    let error = measured(&backend_of(server, host, mode, trusted))
+        .0
+        .unwrap_err();
+    assert_eq!(error.reason(), "EndpointUnauthorized", "{mode}: {error}");
+    assert!(error.to_string().contains("TLS"), "{error}");
+}
+
+/// A certificate that is its own authority, as `openssl req -x509` makes it: libpq takes it, given as what is trusted.
+#[test]
+fn a_certificate_that_signed_itself_is_trusted_where_it_was_given() {
+    let pki = tempfile::tempdir().unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=db",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", "server.key", "-out", "server.crt"])
+        .current_dir(pki.path())
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let own = pki.path().join("server.crt");
+    let server = Postgres::start_encrypted(&own, &pki.path().join("server.key"));
+    answers(&server, "localhost", "verify-full", &own);
+    answers(&server, "127.0.0.1", "verify-ca", &own);
+    refuses(&server, "127.0.0.1", "verify-full", &own);
+    let other = tempfile::tempdir().unwrap();
+    support::certificates(other.path(), "DNS:localhost");
+    refuses(
+        &server,
+        "localhost",
+        "verify-full",
+        &other.path().join("server.crt"),
+    );
 }

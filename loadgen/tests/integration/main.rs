@@ -6,6 +6,7 @@
 mod backends;
 mod cas_race;
 mod external_postgres;
+mod ordinary_role;
 mod postgres;
 mod retention;
 mod s3_reach;

@@ -23,6 +23,7 @@ pub(super) const RULE: Rule = Rule {
         Need::Workload(WorkloadKind::SmallObjectPut),
     ],
     withheld_if_wrong: false,
+    reads_bloat: false,
     answer,
 };
 

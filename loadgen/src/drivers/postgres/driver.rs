@@ -7,6 +7,7 @@ use bakeoff_crds::durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 
+use super::prerequisites::{self, Needs, PrerequisiteError};
 use super::schema::{self, SchemaError};
 use super::{Connector, observe};
 use crate::drivers::access::{Answer, Driver};
@@ -74,6 +75,10 @@ impl Driver for Connector {
         _prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn prerequisites(&self, needs: Needs) -> Answer<'_, Result<Vec<String>, PrerequisiteError>> {
+        Box::pin(prerequisites::check(self, needs))
     }
 
     fn claim<'a>(&'a self, run: &'a str) -> Answer<'a, Result<(), SchemaError>> {

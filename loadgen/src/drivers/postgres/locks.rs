@@ -165,9 +165,10 @@ impl Locks {
     }
 }
 
+/// A worker of autovacuum is known by having a database and no user, which every role sees; its type only some do.
 /// Locks on relations of the schema that the action or autovacuum holds, and all that anybody waits for
 /// but for space to extend a file, which concurrent inserts do among themselves.
-const QUERY: &str = "SELECT l.pid = $1, coalesce(a.backend_type = 'autovacuum worker', false), \
+const QUERY: &str = "SELECT l.pid = $1, a.usesysid IS NULL, \
     coalesce(c.relname::text, l.locktype), l.mode, l.granted, \
     coalesce(extract(epoch FROM clock_timestamp() - l.waitstart) * 1000, 0)::float8 \
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
@@ -175,7 +176,7 @@ const QUERY: &str = "SELECT l.pid = $1, coalesce(a.backend_type = 'autovacuum wo
     WHERE l.pid <> pg_backend_pid() AND a.datname = current_database() \
     AND ((NOT l.granted AND l.locktype NOT IN ('extend', 'page')) \
       OR (l.granted AND c.relnamespace = 'bakeoff'::regnamespace \
-          AND (l.pid = $1 OR a.backend_type = 'autovacuum worker')))";
+          AND (l.pid = $1 OR a.usesysid IS NULL)))";
 
 /// Watches through a connection of its own until `done`, `pid` being the acting one's process, which may
 /// change. What cannot be read is left out: the number of looks shows it.

@@ -1,15 +1,20 @@
 //! Postgres: connections, one for each worker, and what the server says of itself.
 
 mod driver;
+pub mod extension;
+pub mod horizon;
 pub mod locks;
 pub mod log;
 pub mod log_file;
 pub mod null;
 pub mod observe;
 pub mod partitions;
+pub mod prerequisites;
 mod sample;
+mod sample_query;
 pub mod schema;
 pub mod series;
+mod session;
 mod socket;
 pub mod url;
 pub mod wire;
@@ -110,10 +115,28 @@ impl Connector {
         Self { tls, ..self }
     }
 
+    /// The same with what a provider wants to be told of its endpoint.
+    #[must_use]
+    pub fn with_options(self, options: Option<&str>) -> Self {
+        let Some(options) = options else { return self };
+        let mut config = (*self.config).clone();
+        config.options(options);
+        Self {
+            config: Arc::new(config),
+            ..self
+        }
+    }
+
     /// Whether connections are encrypted.
     #[must_use]
     pub fn encrypted(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The user.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.config.get_user().unwrap_or_default()
     }
 
     /// The database.
@@ -143,7 +166,12 @@ impl Connector {
     /// # Errors
     /// When the server cannot be reached or refuses the user.
     pub async fn wire(&self) -> Result<wire::Wire, Failure> {
-        in_time(async { wire::Wire::open(&self.config, self.socket().await?).await }).await
+        in_time(async {
+            let mut wire = wire::Wire::open(&self.config, self.socket().await?).await?;
+            wire.ask(&session::lifting()).await?;
+            Ok(wire)
+        })
+        .await
     }
 
     /// Opens a connection. It ends when the client is dropped.
@@ -151,23 +179,15 @@ impl Connector {
     /// # Errors
     /// When the server cannot be reached or refuses the user.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let signed_in = |error: tokio_postgres::Error| opening(&error);
-        if self.tls.is_some() {
-            let connecting = async {
-                let socket = self.socket().await?;
-                let (client, connection) = self
-                    .config
-                    .connect_raw(socket, NoTls)
-                    .await
-                    .map_err(signed_in)?;
-                carry(connection);
-                Ok(client)
-            };
-            return in_time(connecting).await;
-        }
         let connecting = async {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(signed_in)?;
+            let socket = self.socket().await?;
+            let (client, connection) = self
+                .config
+                .connect_raw(socket, NoTls)
+                .await
+                .map_err(|error| opening(&error))?;
             carry(connection);
+            session::lift(&client).await?;
             Ok(client)
         };
         in_time(connecting).await
@@ -238,6 +258,12 @@ pub async fn end_sessions(
 #[must_use]
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name in SQL. Always in quotes, so that no word of the language is taken for it.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// What an error of the client library is, for the record.

@@ -11,8 +11,11 @@ use bakeoff_crds::names;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
 
-use super::failure;
+use super::extension::{self, Extension};
+use super::horizon::{self, Holder};
 pub use super::sample::Sample;
+use super::sample_query::Askable;
+use super::{failure, session};
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 
@@ -62,7 +65,7 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
     let rows = client
         .query(
             "SELECT name, current_setting(name) FROM pg_settings \
-             WHERE (source NOT IN ('default', 'override', 'client') \
+             WHERE (source NOT IN ('default', 'override', 'client', 'session') \
              AND name !~ 'conninfo|command|passphrase|keyfile|primary_slot_name') \
              OR name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums', 'autovacuum')",
             &[],
@@ -70,6 +73,9 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
         .await
         .map_err(|error| failure(&error))?;
     settings.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
+    let lifted = client.query(&session::lifted(), &[]).await;
+    let lifted = lifted.map_err(|error| failure(&error))?;
+    settings.extend(lifted.iter().map(|row| (row.get(0), row.get(1))));
     Ok(settings)
 }
 
@@ -88,32 +94,72 @@ pub async fn started(client: &Client) -> Result<f64, Failure> {
         .map_err(|error| failure(&error))
 }
 
+/// Whether a session may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writable {
+    /// It may.
+    Yes,
+    /// The server is in recovery: a standby.
+    Standby,
+    /// The role, the database or the server makes its transactions read-only.
+    ReadOnly,
+}
+
+/// Asks whether this session may write.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn writable(client: &Client) -> Result<Writable, Failure> {
+    let row = client
+        .query_one(
+            "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
+            &[],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    Ok(match (row.get(0), row.get(1)) {
+        (true, _) => Writable::Standby,
+        (_, true) => Writable::ReadOnly,
+        _ => Writable::Yes,
+    })
+}
+
 /// Reads samples through one connection.
 #[derive(Debug)]
 pub struct Observer {
     pub(super) client: Client,
     query: tokio_postgres::Statement,
+    /// The query of what holds back the removal of dead rows, where anything can be asked.
+    horizon: Option<tokio_postgres::Statement>,
+    sees_others: bool,
+    extension: Extension,
     /// Where the server keeps a log that it can read, if it does.
     pub(super) log: Option<String>,
 }
 
 impl Observer {
-    /// Prepares the query for the server's version.
+    /// Prepares what the server can be asked.
     ///
     /// # Errors
-    /// When the server does not answer or a view lacks a column.
+    /// When the server does not answer.
     pub async fn new(client: Client) -> Result<Self, Failure> {
-        let version: i32 = client
-            .query_one("SELECT current_setting('server_version_num')::int", &[])
-            .await
-            .map(|row| row.get(0))
-            .map_err(|error| failure(&error))?;
-        let query = client
-            .prepare(&sample_query(version))
-            .await
-            .map_err(|error| failure(&error))?;
+        let fail = |error: tokio_postgres::Error| failure(&error);
+        let askable = Askable::of(&client).await?;
+        let query = client.prepare(&askable.query()).await.map_err(fail)?;
+        let horizon = match askable.horizon() {
+            Some(sql) => Some(client.prepare(&sql).await.map_err(fail)?),
+            None => None,
+        };
+        let found = extension::found(&client).await?;
         let log = log_path(&client).await?;
-        Ok(Self { client, query, log })
+        Ok(Self {
+            client,
+            query,
+            horizon,
+            sees_others: askable.sees_others,
+            extension: found.unwrap_or_else(Extension::own),
+            log,
+        })
     }
 
     /// One sample. `window_start` is on the monotonic clock.
@@ -121,16 +167,23 @@ impl Observer {
     /// # Errors
     /// When the server does not answer.
     pub async fn sample(&self, window_start: u64) -> Result<Sample, Failure> {
-        let row = self
-            .client
-            .query_one(&self.query, &[])
-            .await
-            .map_err(|error| failure(&error))?;
+        let fail = |error: tokio_postgres::Error| failure(&error);
+        let row = self.client.query_one(&self.query, &[]);
+        let row = row.await.map_err(fail)?;
+        let holder = match &self.horizon {
+            Some(query) => self.client.query_opt(query, &[]).await.map_err(fail)?,
+            None => None,
+        };
         let since =
             |a: u64, b: u64| i64::try_from(a.saturating_sub(b) / 1_000_000).unwrap_or(i64::MAX);
         let now = clock::now();
         let at_millis = since(now, window_start) - since(window_start, now);
-        Ok(sample(&row, at_millis))
+        let mut sample = sample(&row, at_millis, holder.as_ref().and_then(horizon::holder));
+        // Of what is not seen nothing can be said, also where something younger is.
+        if self.sees_others && self.horizon.is_some() {
+            sample.horizon_age = Some(sample.horizon.as_ref().map_or(0, |holder| holder.age));
+        }
+        Ok(sample)
     }
 
     /// Samples each second until `end`. What cannot be read is left out and said in the log: a gap in the
@@ -157,9 +210,13 @@ impl Observer {
         let row = self
             .client
             .query_one(
-                "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
-                 i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
-                 FROM pgstattuple('bakeoff.runs') t, pgstatindex('bakeoff.runs_pkey') i",
+                &format!(
+                    "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
+                     i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
+                     FROM {}('bakeoff.runs'::regclass) t, {}('bakeoff.runs_pkey'::regclass) i",
+                    self.extension.function("pgstattuple"),
+                    self.extension.function("pgstatindex")
+                ),
                 &[],
             )
             .await
@@ -177,54 +234,7 @@ impl Observer {
     }
 }
 
-/// The query of a sample, summed over the partitions where the table has some. Version 16 counts updates that left their page, version 17 moved the
-/// checkpoints to a view of their own.
-fn sample_query(version: i32) -> String {
-    let new_page = if version >= 160_000 {
-        "n_tup_newpage_upd"
-    } else {
-        "0::bigint"
-    };
-    let checkpoints = if version >= 170_000 {
-        "SELECT num_timed + num_requested FROM pg_stat_checkpointer"
-    } else {
-        "SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter"
-    };
-    let autovacuum_millis = if version >= 180_000 {
-        "total_autovacuum_time"
-    } else {
-        "0"
-    };
-    format!(
-        "SELECT t.table_bytes, t.index_bytes, t.live, t.dead, t.updates, t.hot, t.deletes, t.new_page, \
-         t.autovacuums, t.autoanalyzes, t.seq_scans, t.idx_scans, \
-         d.blks_hit, d.blks_read, \
-         pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, ({checkpoints}), \
-         (SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'), \
-         (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) * 1000, 0)::bigint \
-            FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
-            AND backend_type = 'client backend'), \
-         (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()), \
-         (SELECT coalesce(max(age(relfrozenxid)), 0)::bigint FROM pg_class \
-            WHERE oid = ANY (t.relids) AND relkind = 'r'), \
-         t.autovacuum_millis, \
-         EXISTS (SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = ANY (t.relids)) \
-         FROM (SELECT array_agg(relid) AS relids, \
-            coalesce(sum(pg_relation_size(relid)), 0)::bigint AS table_bytes, \
-            coalesce(sum(pg_indexes_size(relid)), 0)::bigint AS index_bytes, \
-            sum(n_live_tup)::bigint AS live, sum(n_dead_tup)::bigint AS dead, \
-            sum(n_tup_upd)::bigint AS updates, sum(n_tup_hot_upd)::bigint AS hot, \
-            sum(n_tup_del)::bigint AS deletes, sum({new_page})::bigint AS new_page, \
-            sum(autovacuum_count)::bigint AS autovacuums, sum(autoanalyze_count)::bigint AS autoanalyzes, \
-            coalesce(sum(seq_scan), 0)::bigint AS seq_scans, coalesce(sum(idx_scan), 0)::bigint AS idx_scans, \
-            sum({autovacuum_millis})::bigint AS autovacuum_millis \
-            FROM pg_stat_user_tables WHERE relid = 'bakeoff.runs'::regclass \
-            OR relid IN (SELECT relid FROM pg_partition_tree('bakeoff.runs'))) t, pg_stat_database d \
-         WHERE d.datname = current_database()"
-    )
-}
-
-fn sample(row: &Row, at_millis: i64) -> Sample {
+fn sample(row: &Row, at_millis: i64, horizon: Option<Holder>) -> Sample {
     Sample {
         at_millis,
         table_bytes: row.get(0),
@@ -234,22 +244,36 @@ fn sample(row: &Row, at_millis: i64) -> Sample {
         updates: row.get(4),
         hot_updates: row.get(5),
         deletes: row.get(6),
-        new_page_updates: row.get(7),
-        autovacuums: row.get(8),
-        autoanalyzes: row.get(9),
-        sequential_scans: row.get(10),
-        index_scans: row.get(11),
-        blocks_hit: row.get(12),
-        blocks_read: row.get(13),
-        wal_bytes: row.get(14),
-        checkpoints: row.get(15),
-        lock_waits: row.get(16),
-        oldest_transaction_millis: row.get(17),
-        frozen_age: row.get(18),
+        autovacuums: row.get(7),
+        autoanalyzes: row.get(8),
+        sequential_scans: row.get(9),
+        index_scans: row.get(10),
+        frozen_age: row.get(11),
+        new_page_updates: row.get(12),
+        blocks_hit: row.get(13),
+        blocks_read: row.get(14),
+        wal_bytes: row.get(15),
+        checkpoints: row.get(16),
+        lock_waits: row.get(17),
+        oldest_transaction_millis: row.get(18),
         table_frozen_age: row.get(19),
         autovacuum_millis: row.get(20),
         vacuuming: row.get(21),
+        horizon_age: None,
+        horizon,
     }
+}
+
+/// By how much a count rose over the window; `None` where the server does not tell it.
+#[must_use]
+pub fn rise(samples: &[Sample], of: fn(&Sample) -> Option<i64>) -> Option<f64> {
+    Some((of(samples.last()?)? - of(samples.first()?)?) as f64)
+}
+
+/// The most that was seen; `None` where the server did not tell it once.
+#[must_use]
+pub fn peak(samples: &[Sample], of: fn(&Sample) -> Option<i64>) -> Option<f64> {
+    samples.iter().filter_map(of).max().map(|most| most as f64)
 }
 
 /// The figures of a trial, by name, from the samples of its window and the look after it. (Pure.)
@@ -278,39 +302,42 @@ pub fn figures(
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         return figures;
     };
-    let rise = |of: fn(&Sample) -> i64| (of(last) - of(first)) as f64;
-    let updates = rise(|s| s.updates);
-    if updates > 0.0 {
-        put(
-            Figure::HotPercent,
-            rise(|s| s.hot_updates) / updates * 100.0,
-        );
-        put(
-            Figure::NewPagePercent,
-            rise(|s| s.new_page_updates) / updates * 100.0,
-        );
-        put(Figure::WalBytesPerUpdate, rise(|s| s.wal_bytes) / updates);
+    let rise = |of: fn(&Sample) -> Option<i64>| rise(samples, of);
+    let mut put_some = |figure: Figure, value: Option<f64>| {
+        if let Some(value) = value {
+            put(figure, value);
+        }
+    };
+    let updates = rise(|s| Some(s.updates)).filter(|&updates| updates > 0.0);
+    if let Some(updates) = updates {
+        let share = |count: Option<f64>| Some(count? / updates * 100.0);
+        put_some(Figure::HotPercent, share(rise(|s| Some(s.hot_updates))));
+        put_some(Figure::NewPagePercent, share(rise(|s| s.new_page_updates)));
+        let wal = rise(|s| s.wal_bytes);
+        put_some(Figure::WalBytesPerUpdate, wal.map(|wal| wal / updates));
     }
-    put(Figure::Turnovers, rise(|s| s.deletes) / active);
-    put(Figure::Autovacuums, rise(|s| s.autovacuums));
-    put(Figure::Checkpoints, rise(|s| s.checkpoints));
-    let blocks = rise(|s| s.blocks_hit) + rise(|s| s.blocks_read);
-    if blocks > 0.0 {
-        put(
-            Figure::CacheHitPercent,
-            rise(|s| s.blocks_hit) / blocks * 100.0,
-        );
-    }
-    let peak = |of: fn(&Sample) -> i64| samples.iter().map(of).max().unwrap_or(0) as f64;
-    put(
-        Figure::DeadPeakPercent,
-        peak(|s| s.dead_tuples) / active * 100.0,
+    put_some(
+        Figure::Turnovers,
+        rise(|s| Some(s.deletes)).map(|deletes| deletes / active),
     );
-    put(Figure::LockWaitsPeak, peak(|s| s.lock_waits));
-    put(
+    put_some(Figure::Autovacuums, rise(|s| Some(s.autovacuums)));
+    put_some(Figure::Checkpoints, rise(|s| s.checkpoints));
+    if let (Some(hit), Some(read)) = (rise(|s| s.blocks_hit), rise(|s| s.blocks_read))
+        && hit + read > 0.0
+    {
+        put_some(Figure::CacheHitPercent, Some(hit / (hit + read) * 100.0));
+    }
+    let peak = |of: fn(&Sample) -> Option<i64>| peak(samples, of);
+    put_some(
+        Figure::DeadPeakPercent,
+        peak(|s| Some(s.dead_tuples)).map(|dead| dead / active * 100.0),
+    );
+    put_some(Figure::LockWaitsPeak, peak(|s| s.lock_waits));
+    put_some(
         Figure::OldestTransactionMillis,
         peak(|s| s.oldest_transaction_millis),
     );
+    put_some(Figure::HorizonAgeMost, peak(|s| s.horizon_age));
     let total = |s: &Sample| (s.table_bytes + s.index_bytes) as f64;
     // Against the middle of the window: the first versions of the rows have to go somewhere, so the
     // table grows once before it is steady.
@@ -392,13 +419,5 @@ mod tests {
             !figures.contains_key(&Figure::CacheHitPercent),
             "nothing was read"
         );
-    }
-
-    #[test]
-    fn the_query_follows_the_version() {
-        assert!(sample_query(160_004).contains("pg_stat_bgwriter"));
-        let query = sample_query(180_001);
-        assert!(query.contains("pg_stat_checkpointer") && query.contains("sum(n_tup_newpage_upd)"));
-        assert!(sample_query(150_000).contains("sum(0::bigint)"));
     }
 }

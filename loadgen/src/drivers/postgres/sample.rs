@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One look at the server and at the table `runs`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+use super::horizon::Holder;
+
+/// One look at the server and at the table `runs`. What the server does not tell, or not this role, is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// Milliseconds since the window opened; negative before.
@@ -20,8 +22,8 @@ pub struct Sample {
     pub updates: i64,
     /// Of these, heap-only ones: no index entry was added.
     pub hot_updates: i64,
-    /// Updates that had to go to another page; 0 before version 16.
-    pub new_page_updates: i64,
+    /// Updates that had to go to another page.
+    pub new_page_updates: Option<i64>,
     /// Deletes since the server started: completed runs.
     pub deletes: i64,
     /// Finished runs of autovacuum over the table.
@@ -33,25 +35,31 @@ pub struct Sample {
     /// Index scans of the table.
     pub index_scans: i64,
     /// Blocks of the database found in shared buffers.
-    pub blocks_hit: i64,
+    pub blocks_hit: Option<i64>,
     /// Blocks of the database read.
-    pub blocks_read: i64,
+    pub blocks_read: Option<i64>,
     /// Bytes of WAL written since the server began.
-    pub wal_bytes: i64,
+    pub wal_bytes: Option<i64>,
     /// Checkpoints, timed and requested.
-    pub checkpoints: i64,
+    pub checkpoints: Option<i64>,
     /// Backends that wait for a lock.
-    pub lock_waits: i64,
+    pub lock_waits: Option<i64>,
     /// Age of the oldest open transaction, milliseconds.
-    pub oldest_transaction_millis: i64,
+    pub oldest_transaction_millis: Option<i64>,
     /// Transactions since the oldest frozen one of the database.
     pub frozen_age: i64,
     /// Transactions since the oldest frozen one of the table.
     #[serde(default)]
-    pub table_frozen_age: i64,
-    /// Time that autovacuum spent on the table, milliseconds; 0 before version 18, which does not tell.
+    pub table_frozen_age: Option<i64>,
+    /// Time that autovacuum spent on the table, milliseconds.
     #[serde(default)]
-    pub autovacuum_millis: i64,
+    pub autovacuum_millis: Option<i64>,
     /// Whether an autovacuum worker is at the table.
-    pub vacuuming: bool,
+    pub vacuuming: Option<bool>,
+    /// Transactions for which the removal of dead rows is held back by others than the generators; 0 where by nobody.
+    #[serde(default)]
+    pub horizon_age: Option<i64>,
+    /// What holds it back most, of what is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Holder>,
 }

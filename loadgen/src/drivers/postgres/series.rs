@@ -31,7 +31,10 @@ pub fn series(samples: &[Sample]) -> Option<StateSeries> {
         ("indexBytes".to_owned(), line(|s| s.index_bytes)),
     ]);
     let marks = BTreeMap::from([
-        ("autovacuum".to_owned(), rises(samples, |s| s.autovacuums)),
+        (
+            "autovacuum".to_owned(),
+            rises(samples, |s| Some(s.autovacuums)),
+        ),
         ("checkpoint".to_owned(), rises(samples, |s| s.checkpoints)),
     ]);
     Some(StateSeries {
@@ -45,7 +48,7 @@ fn seconds(sample: &Sample) -> f64 {
     sample.at_millis as f64 / 1_000.0
 }
 
-fn rises(samples: &[Sample], of: fn(&Sample) -> i64) -> Vec<f64> {
+fn rises(samples: &[Sample], of: fn(&Sample) -> Option<i64>) -> Vec<f64> {
     samples
         .windows(2)
         .filter(|pair| of(&pair[1]) > of(&pair[0]))
@@ -65,7 +68,7 @@ mod tests {
                 at_millis: second * 1_000,
                 dead_tuples: second % 10 * 100,
                 autovacuums: second / 10,
-                checkpoints: i64::from(second >= seconds / 2),
+                checkpoints: Some(i64::from(second >= seconds / 2)),
                 table_bytes: 8_192 * (second + 1),
                 ..Sample::default()
             })

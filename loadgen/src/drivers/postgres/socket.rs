@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,7 +30,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
     /// Nobody is trusted.
-    #[error("no trusted certificate authorities for sslmode=verify-full: {0}")]
+    #[error("no trusted certificate authorities for sslmode=verify-full or verify-ca: {0}")]
     Trust(String),
     /// The host has a name that no certificate bears.
     #[error("the host is neither a name nor an address")]
@@ -68,15 +70,23 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Trust(error.to_string()))?;
-        let config = if mode == SslMode::Require {
-            let anyone = Arc::new(Anyone { provider });
-            let builder = builder.dangerous().with_custom_certificate_verifier(anyone);
-            builder.with_no_client_auth()
+        let verifier: Arc<dyn ServerCertVerifier> = if mode == SslMode::Require {
+            Arc::new(Anyone { provider })
         } else {
-            builder
-                .with_root_certificates(trusted(authorities)?)
-                .with_no_client_auth()
+            let (certificates, roots) = trusted(authorities)?;
+            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| TlsError::Trust(error.to_string()))?;
+            Arc::new(Trusted {
+                chain,
+                certificates,
+                name: mode == SslMode::VerifyFull,
+            })
         };
+        let config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
         Ok(Some(Self {
             connector: TlsConnector::from(Arc::new(config)),
             name: ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Host)?,
@@ -84,13 +94,18 @@ impl Tls {
     }
 }
 
-fn trusted(authorities: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
+/// The certificates that are trusted, as they were given and as the authorities that they make.
+fn trusted(
+    authorities: Option<&[u8]>,
+) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {
     let mut roots = RootCertStore::empty();
     let mut problem = "the system's store is empty".to_owned();
+    let mut given = Vec::new();
     match authorities {
         Some(pem) => {
             problem = "the Secret's key holds no certificate in PEM".to_owned();
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+            given.extend(CertificateDer::pem_slice_iter(pem).flatten());
+            roots.add_parsable_certificates(given.iter().cloned());
         }
         None => {
             let found = rustls_native_certs::load_native_certs();
@@ -103,7 +118,71 @@ fn trusted(authorities: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
     if roots.is_empty() {
         return Err(TlsError::Trust(problem));
     }
-    Ok(roots)
+    Ok((given, roots))
+}
+
+/// Takes a certificate that is signed by an authority, and bears the host's name where that is asked for. One that was given as
+/// an authority itself is taken as it is, as libpq does: servers that sign their own certificate have no other authority.
+#[derive(Debug)]
+struct Trusted {
+    chain: Arc<WebPkiServerVerifier>,
+    /// Those that the user gave.
+    certificates: Vec<CertificateDer<'static>>,
+    /// Whether the host's name counts.
+    name: bool,
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        let said = self.chain.verify_server_cert(leaf, others, name, ocsp, now);
+        match said {
+            // The name is what is looked at last, once the chain holds.
+            Err(rustls::Error::InvalidCertificate(
+                NotValidForName | NotValidForNameContext { .. },
+            )) if !self.name => Ok(ServerCertVerified::assertion()),
+            Err(rustls::Error::InvalidCertificate(_))
+                if self.certificates.contains(&leaf.clone().into_owned()) =>
+            {
+                if self.name {
+                    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            said => said,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate, as `sslmode=require` asks; whoever shows it must have its key all the same.
@@ -151,6 +230,20 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
+/// A connection that is idle for a segment of a soak is asked for a sign of life before whatever stands in between forgets it,
+/// which load balancers do after minutes; one that is lost is known to be within two.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE / 2)?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    Ok(())
+}
+
+/// The longest that a connection says nothing.
+const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A socket to a server.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -164,6 +257,7 @@ impl Socket {
         let unreached = |error: Error| Failure::new(FailureClass::Connect, error.to_string());
         let mut stream = TcpStream::connect(at).await.map_err(unreached)?;
         stream.set_nodelay(true).map_err(unreached)?;
+        keep_alive(&stream).map_err(unreached)?;
         let Some(tls) = tls else {
             return Ok(Self::Plain(stream));
         };
@@ -285,6 +379,21 @@ impl AsyncWrite for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_connection_gives_a_sign_of_life_within_a_minute() {
+        use rustix::net::sockopt;
+        crate::testing::local(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let socket = Socket::open(("127.0.0.1", port), None).await.unwrap();
+            let Socket::Plain(stream) = &socket else {
+                panic!("encrypted")
+            };
+            assert!(sockopt::socket_keepalive(stream).unwrap());
+            assert!(sockopt::tcp_keepidle(stream).unwrap().as_secs() <= 60);
+        });
+    }
 
     #[test]
     fn who_is_trusted_is_said_before_anybody_is_asked() {

@@ -28,12 +28,15 @@ pub enum UrlError {
     SeveralHosts,
     /// Whether connections are encrypted is left open.
     #[error(
-        "{0}: add ?sslmode=disable, require (encrypted, whoever answers) or verify-full (encrypted, and the \
-         certificate is checked); encryption costs time, so it is not left to chance"
+        "{0}: add ?sslmode=disable, require (encrypted, whoever answers), verify-ca (and the certificate is checked) or \
+         verify-full (and the host's name in it); encryption costs time, so it is not left to chance"
     )]
     SslMode(String),
     /// A parameter that is not taken.
-    #[error("it has the parameter {0}: only sslmode is taken")]
+    #[error(
+        "it has the parameter {0}, which changes what is measured or how: take it out; sslmode is taken, and what is harmless \
+         is ignored"
+    )]
     Parameter(String),
 }
 
@@ -44,6 +47,8 @@ pub enum SslMode {
     Disable,
     /// With whoever answers; the certificate is not checked.
     Require,
+    /// With a server whose certificate is signed by somebody trusted, whatever name it bears.
+    VerifyCa,
     /// With a server whose certificate is signed by somebody trusted and bears the host's name.
     VerifyFull,
 }
@@ -55,8 +60,21 @@ impl SslMode {
         match self {
             Self::Disable => "disable",
             Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
             Self::VerifyFull => "verify-full",
         }
+    }
+
+    /// The mode of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Disable,
+            Self::Require,
+            Self::VerifyCa,
+            Self::VerifyFull,
+        ];
+        all.into_iter().find(|mode| mode.as_str() == name)
     }
 }
 
@@ -73,6 +91,10 @@ pub struct Address {
     pub credentials: Credentials,
     /// How connections are encrypted.
     pub ssl: SslMode,
+    /// Parameters that are of no consequence here and were left out, by name.
+    pub ignored: Vec<String>,
+    /// The endpoint of a provider that tells its servers apart by it instead of by the name in the TLS handshake.
+    pub options: Option<String>,
 }
 
 impl std::fmt::Debug for Address {
@@ -107,7 +129,7 @@ impl Address {
         if head.matches('@').count() > 1 {
             return Err(UrlError::Form);
         }
-        let ssl = ssl_mode(query)?;
+        let parameters = Parameters::read(query)?;
         let config = Config::from_str(head).map_err(|_| UrlError::Form)?;
         let host = match config.get_hosts() {
             [Host::Tcp(host)] if !host.is_empty() => host.trim_matches(['[', ']']).to_owned(),
@@ -129,7 +151,9 @@ impl Address {
                 session_token: None,
                 authorities: None,
             },
-            ssl,
+            ssl: parameters.ssl,
+            ignored: parameters.ignored,
+            options: parameters.options,
         })
     }
 
@@ -144,21 +168,82 @@ impl Address {
     }
 }
 
-fn ssl_mode(query: &str) -> Result<SslMode, UrlError> {
-    let mut mode = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name != "sslmode" {
-            return Err(UrlError::Parameter(name.to_owned()));
+/// What providers and frameworks put into URLs and what makes no difference here: how the client signs in, calls itself, waits
+/// and pools. The channel is not bound, and there is one host, which has to take writes.
+const HARMLESS: [&str; 12] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "pgbouncer",
+    "pool_timeout",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+];
+
+/// What the part of a URL behind the question mark says.
+struct Parameters {
+    ssl: SslMode,
+    ignored: Vec<String>,
+    options: Option<String>,
+}
+
+impl Parameters {
+    fn read(query: &str) -> Result<Self, UrlError> {
+        let (mut mode, mut ignored, mut options) = (None, Vec::new(), None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "sslmode" => {
+                    let known = SslMode::named(value);
+                    let refused = || UrlError::SslMode(format!("sslmode={value} is not taken"));
+                    mode = Some(known.ok_or_else(refused)?);
+                }
+                "options" => options = Some(endpoint(value)?),
+                // The authorities of the system are the default; a file of the user's machine is not here.
+                "sslrootcert" if value != "system" => {
+                    return Err(UrlError::Parameter(
+                        "sslrootcert (give the authorities as caKey)".to_owned(),
+                    ));
+                }
+                // Another kind of server than the one that is measured.
+                "target_session_attrs" if !matches!(value, "any" | "read-write" | "primary") => {
+                    return Err(UrlError::Parameter(name.to_owned()));
+                }
+                known if HARMLESS.contains(&known) => ignored.push(known.to_owned()),
+                other => return Err(UrlError::Parameter(other.to_owned())),
+            }
         }
-        mode = Some(match value {
-            "disable" => SslMode::Disable,
-            "require" => SslMode::Require,
-            "verify-full" => SslMode::VerifyFull,
-            other => return Err(UrlError::SslMode(format!("sslmode={other} is not taken"))),
-        });
+        let missing = || UrlError::SslMode("it names no sslmode".to_owned());
+        Ok(Self {
+            ssl: mode.ok_or_else(missing)?,
+            ignored,
+            options,
+        })
     }
-    mode.ok_or_else(|| UrlError::SslMode("it names no sslmode".to_owned()))
+}
+
+/// The options of a URL where they only name an endpoint, as Neon's do; whatever else they set is refused.
+fn endpoint(value: &str) -> Result<String, UrlError> {
+    let plain = value.replace("%3D", "=").replace("%3d", "=");
+    let named = plain
+        .strip_prefix("endpoint=")
+        .or_else(|| plain.strip_prefix("project="));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|sign| sign.is_ascii_alphanumeric() || sign == '-')
+    };
+    if named.is_some_and(is_name) {
+        Ok(plain)
+    } else {
+        Err(UrlError::Parameter("options".to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +267,24 @@ mod tests {
         assert_eq!(plain.credentials.secret, "");
         let six = Address::parse("postgres://me:p@[fd00::7]:5433/runs?sslmode=require").unwrap();
         assert_eq!(six.endpoint(), "postgres://[fd00::7]:5433");
+    }
+
+    #[test]
+    fn urls_are_taken_as_providers_hand_them_out() {
+        // Neon's, Prisma's, and CloudNativePG's, which names no mode.
+        let neon = Address::parse(
+            "postgresql://me:p@ep-cool-1.eu.aws.neon.tech/neondb?sslmode=require&channel_binding=require&options=endpoint%3Dep-cool-1",
+        )
+        .unwrap();
+        assert_eq!(neon.ignored, ["channel_binding"]);
+        assert_eq!(neon.options.as_deref(), Some("endpoint=ep-cool-1"));
+        let prisma = Address::parse(
+            "postgres://me:p@db/runs?sslmode=verify-ca&pgbouncer=true&connect_timeout=15&application_name=x&sslrootcert=system",
+        )
+        .unwrap();
+        assert_eq!((prisma.ssl, prisma.ignored.len()), (SslMode::VerifyCa, 4));
+        let plain = "postgresql://app:p@cluster-rw.ns:5432/app";
+        assert!(Address::parse(plain).is_err());
     }
 
     #[test]
@@ -210,8 +313,20 @@ mod tests {
                 "sslmode=prefer is not taken",
             ),
             (
-                "postgres://me:secret@db/runs?sslmode=verify-ca",
-                "verify-full",
+                "postgres://me:secret@db/runs?sslmode=disable&search_path=secret",
+                "parameter search_path",
+            ),
+            (
+                "postgres://me:secret@db/runs?sslmode=require&target_session_attrs=standby",
+                "parameter target_session_attrs",
+            ),
+            (
+                "postgres://me:secret@db/runs?sslmode=verify-full&sslrootcert=secret.pem",
+                "caKey",
+            ),
+            (
+                "postgres://me:secret@db/runs?sslmode=disable&options=-c%20secret",
+                "parameter options",
             ),
             (
                 "postgres://me:se?secret@db/runs?sslmode=disable",

@@ -67,6 +67,21 @@ impl Wire {
         })
     }
 
+    /// Asks what needs no parameters; the answer is of no interest.
+    ///
+    /// # Errors
+    /// When the server refuses it or does not answer.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<(), Failure> {
+        self.output.clear();
+        let start = self.begin(b'P');
+        self.text("");
+        self.text(sql);
+        self.count(0);
+        self.end(start);
+        self.carry_out("", &[]);
+        self.exchange().await.map(|_| ())
+    }
+
     /// Prepares a statement under a name.
     ///
     /// # Errors
@@ -91,6 +106,12 @@ impl Wire {
     /// What the server answers, or a broken connection.
     pub async fn execute(&mut self, name: &str, values: &[Value<'_>]) -> Result<u64, Failure> {
         self.output.clear();
+        self.carry_out(name, values);
+        self.exchange().await
+    }
+
+    /// Bind and Execute.
+    fn carry_out(&mut self, name: &str, values: &[Value<'_>]) {
         let start = self.begin(b'B');
         self.text("");
         self.text(name);
@@ -112,7 +133,6 @@ impl Wire {
         self.text("");
         self.output.extend_from_slice(&[0; 4]);
         self.end(start);
-        self.exchange().await
     }
 
     /// Whether the server has closed the connection, as far as the runtime knows. Costs no call of the
@@ -252,8 +272,8 @@ impl Answer {
                 self.failure = Some(refused(&SqlState::from_code(code), message));
             }
             b'Z' => self.ready = true,
-            // ParseComplete, BindComplete, notices, settings, notifications.
-            b'1' | b'2' | b'N' | b'S' | b'A' => {}
+            // ParseComplete, BindComplete, rows, notices, settings, notifications.
+            b'1' | b'2' | b'D' | b'N' | b'S' | b'A' => {}
             _ => return Err("an answer that was not asked for"),
         }
         Ok(())
@@ -334,6 +354,10 @@ mod tests {
             let _ = stream.read(&mut heard).await.unwrap();
             let welcome = [b'R', 0, 0, 0, 8, 0, 0, 0, 0, b'Z', 0, 0, 0, 5, b'I'];
             stream.write_all(&welcome).await.unwrap();
+            // The limits of the session are lifted.
+            let _ = stream.read(&mut heard).await.unwrap();
+            let lifted = b"1\0\0\0\x042\0\0\0\x04C\0\0\0\x0dSELECT 0\0Z\0\0\0\x05I";
+            stream.write_all(lifted).await.unwrap();
             if !pieces.is_empty() {
                 let _ = stream.read(&mut heard).await.unwrap();
             }
@@ -379,7 +403,7 @@ mod tests {
         let failure = failed(vec![last]);
         assert_eq!(failure.class, FailureClass::Transport);
         assert_eq!(failure.code.as_deref(), Some("57P01"));
-        let strange = failed(vec![b"D\0\0\0\x04".to_vec()]);
+        let strange = failed(vec![b"G\0\0\0\x04".to_vec()]);
         assert_eq!(strange.class, FailureClass::Malformed);
         let endless = failed(vec![vec![b'C', 0xFF, 0xFF, 0xFF, 0xFF]]);
         assert_eq!(endless.class, FailureClass::Malformed);

@@ -18,13 +18,15 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
+use super::context::connections;
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{self, Load, Ready};
 use super::{Context, Gate, Null, Part, RawFile, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::log::Logged;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
-use crate::drivers::postgres::{Connector, series};
+use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
+use crate::drivers::postgres::{Connector, horizon, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::store::layout;
@@ -57,6 +59,14 @@ fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), Work
 impl Workload for HeadRow {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
         Box::pin(run(context, self, gate))
+    }
+
+    fn needs(&self, generators: usize) -> Needs {
+        let workers = match &self.load {
+            Some(load) => connections(load, generators),
+            None => usize::try_from(self.connections).unwrap_or(1) + generators - 1,
+        };
+        Needs::of_tables(workers + BESIDE)
     }
 
     fn null(&self) -> Option<Null> {
@@ -217,6 +227,7 @@ pub(super) async fn measure(
     let watched = Watched { samples, logged };
     part.checks = vec![missed.take().into_check()];
     part.state = series::series(&watched.samples);
+    part.horizon = horizon::held(&watched.samples);
     part.artefacts = watched.artefacts()?;
     Ok((part, watched))
 }

@@ -18,7 +18,7 @@ pub(in crate::workloads) async fn load(
     state_bytes: usize,
 ) -> Result<f64, Failure> {
     let sql = format!(
-        "CREATE SCHEMA IF NOT EXISTS bakeoff; CREATE EXTENSION IF NOT EXISTS pgstattuple; \
+        "CREATE SCHEMA IF NOT EXISTS bakeoff; \
          DROP TABLE IF EXISTS bakeoff.runs; \
          CREATE TABLE bakeoff.runs (run_id bigint PRIMARY KEY, seq integer NOT NULL, state smallint NOT NULL, \
          created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, payload bytea NOT NULL) \

@@ -27,12 +27,15 @@ use self::action::{Action, Done};
 use self::lives::{Lives, Population};
 use self::statements::{INSERT, Mover, PHASES, Phases, Statements, TRANSITION};
 use self::table::Look;
+use super::context::connections;
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memory};
+use crate::drivers::postgres::horizon;
 use crate::drivers::postgres::locks::{self, Locks};
-use crate::drivers::postgres::observe::{Observer, Sample};
+use crate::drivers::postgres::observe::{self, Observer, Sample};
+use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::drivers::postgres::{Connector, series};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
@@ -108,6 +111,11 @@ fn method(context: &Context<'_>) -> Result<RetentionMethod, WorkloadError> {
 impl Workload for Retention {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
         Box::pin(run(context, self, gate))
+    }
+
+    /// The one that reclaims, the one that looks at locks and the one that loads, beside the one that watches.
+    fn needs(&self, generators: usize) -> Needs {
+        Needs::of_tables(connections(&self.load, generators) + 3 + BESIDE)
     }
 }
 
@@ -213,6 +221,7 @@ async fn run(
     ];
     part.figures = figures;
     part.state = series::series(&samples);
+    part.horizon = horizon::held(&samples);
     Ok(part)
 }
 
@@ -332,9 +341,11 @@ fn figures(
 fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<Figure, f64> {
     let mut figures = BTreeMap::new();
     let share = |of: &mut dyn Iterator<Item = &Sample>| {
-        let (all, busy) = of.fold((0_u32, 0_u32), |(all, busy), sample| {
-            (all + 1, busy + u32::from(sample.vacuuming))
-        });
+        let (all, busy) = of
+            .filter_map(|sample| sample.vacuuming)
+            .fold((0_u32, 0_u32), |(all, busy), vacuuming| {
+                (all + 1, busy + u32::from(vacuuming))
+            });
         (all > 0).then(|| f64::from(busy) / f64::from(all) * 100.0)
     };
     let before = share(&mut samples.iter().filter(|s| s.at_millis < action_millis));
@@ -343,16 +354,27 @@ fn vacuuming(samples: &[Sample], action_millis: i64) -> BTreeMap<Figure, f64> {
         figures.insert(Figure::VacuumingRisePercent, after - before);
     }
     // Counts of a partition go with it, so only the rises count.
-    let rises = |of: fn(&Sample) -> i64| {
-        samples
-            .windows(2)
-            .map(|pair| (of(&pair[1]) - of(&pair[0])).max(0))
-            .sum::<i64>() as f64
+    let rises = |of: fn(&Sample) -> Option<i64>| {
+        let pairs = samples.windows(2);
+        let risen = pairs.map(|pair| Some((of(&pair[1])? - of(&pair[0])?).max(0)));
+        risen.sum::<Option<i64>>().map(|sum| sum as f64)
     };
-    figures.insert(Figure::Autovacuums, rises(|s| s.autovacuums));
-    figures.insert(Figure::Checkpoints, rises(|s| s.checkpoints));
-    let oldest = samples.iter().map(|s| s.oldest_transaction_millis).max();
-    figures.insert(Figure::OldestTransactionMillis, oldest.unwrap_or(0) as f64);
+    let seen = [
+        (Figure::Autovacuums, rises(|s| Some(s.autovacuums))),
+        (Figure::Checkpoints, rises(|s| s.checkpoints)),
+        (
+            Figure::OldestTransactionMillis,
+            observe::peak(samples, |s| s.oldest_transaction_millis),
+        ),
+        (
+            Figure::HorizonAgeMost,
+            observe::peak(samples, |s| s.horizon_age),
+        ),
+    ];
+    let known = seen
+        .into_iter()
+        .filter_map(|(figure, value)| Some((figure, value?)));
+    figures.extend(known);
     figures
 }
 
@@ -409,11 +431,11 @@ mod tests {
             ..Sample::default()
         };
         let samples = [
-            at(0, false, 5),
-            at(1, true, 6),
-            at(2, true, 7),
-            at(3, true, 3),
-            at(4, true, 4),
+            at(0, Some(false), 5),
+            at(1, Some(true), 6),
+            at(2, Some(true), 7),
+            at(3, Some(true), 3),
+            at(4, Some(true), 4),
         ];
         let figures = vacuuming(&samples, 2_000);
         assert_eq!(figures[&Figure::VacuumingRisePercent], 50.0);

@@ -7,6 +7,7 @@ use bakeoff_crds::spec::RetentionMethod;
 use tokio_postgres::Client;
 
 use super::lives::{ENDED, Expected, Population};
+use crate::drivers::postgres::extension::{self, Extension};
 use crate::drivers::postgres::failure;
 use crate::failure::Failure;
 use crate::workloads::rows;
@@ -33,7 +34,7 @@ const COLUMNS: &str = "run_id bigint NOT NULL, seq integer NOT NULL, state small
 /// What makes the table anew. A partition that was detached and not dropped is a table of its own, so all
 /// of that name go.
 fn definition(method: RetentionMethod, population: &Population) -> String {
-    let mut sql = "CREATE SCHEMA IF NOT EXISTS bakeoff; CREATE EXTENSION IF NOT EXISTS pgstattuple; \
+    let mut sql = "CREATE SCHEMA IF NOT EXISTS bakeoff; \
          DROP TABLE IF EXISTS bakeoff.runs; \
          DO $$ DECLARE left_over regclass; BEGIN FOR left_over IN SELECT oid::regclass FROM pg_class \
          WHERE relnamespace = 'bakeoff'::regnamespace AND relkind = 'r' AND relname ~ '^runs_p[0-9]+$' \
@@ -129,20 +130,23 @@ impl Look {
 
 /// Reads tables and indexes whole: outside the window only.
 pub(super) async fn look(client: &Client) -> Result<Look, Failure> {
+    let found = extension::found(client).await?;
+    let found = found.unwrap_or_else(Extension::own);
+    let (of_table, of_index) = (found.function("pgstattuple"), found.function("pgstatindex"));
     let row = client
         .query_one(
-            "WITH tables AS MATERIALIZED (SELECT oid FROM pg_class WHERE relnamespace = 'bakeoff'::regnamespace \
+            &format!("WITH tables AS MATERIALIZED (SELECT oid FROM pg_class WHERE relnamespace = 'bakeoff'::regnamespace \
                AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'), \
              heap AS (SELECT sum(t.table_len) AS bytes, sum(t.dead_tuple_len) AS dead, sum(t.free_space) AS free \
-               FROM tables, LATERAL pgstattuple(tables.oid::regclass) t), \
+               FROM tables, LATERAL {of_table}(tables.oid::regclass) t), \
              leaves AS (SELECT i.index_size, i.leaf_pages, \
                  CASE WHEN i.leaf_pages > 0 THEN i.avg_leaf_density ELSE 0 END AS density \
                FROM tables JOIN pg_index x ON x.indrelid = tables.oid, \
-               LATERAL pgstatindex(x.indexrelid::regclass) i) \
+               LATERAL {of_index}(x.indexrelid::regclass) i) \
              SELECT coalesce(bytes, 0)::bigint, coalesce(dead, 0)::bigint, coalesce(free, 0)::bigint, \
                (SELECT coalesce(sum(index_size), 0)::bigint FROM leaves), \
                (SELECT coalesce(sum(density * leaf_pages) / nullif(sum(leaf_pages), 0), 0)::float8 FROM leaves) \
-             FROM heap",
+             FROM heap"),
             &[],
         )
         .await

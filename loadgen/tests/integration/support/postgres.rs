@@ -94,7 +94,30 @@ impl Postgres {
         Self::start_with(&["ssl=on"], Some((certificate, key)))
     }
 
+    /// A server in recovery, that would follow a primary if it knew one.
+    pub fn start_standby() -> Self {
+        Self::prepared(&[], |data| {
+            let signal = data.join("standby.signal");
+            std::fs::write(&signal, "").unwrap();
+            let _ = chown(&signal, Some(NOBODY), Some(NOBODY));
+        })
+    }
+
     fn start_with(settings: &[&str], pair: Option<(&Path, &Path)>) -> Self {
+        Self::prepared(settings, |data| {
+            let pair = pair.map_or_else(Vec::new, |(certificate, key)| {
+                vec![(certificate, "server.crt"), (key, "server.key")]
+            });
+            for (from, name) in pair {
+                let to = data.join(name);
+                std::fs::copy(from, &to).unwrap();
+                let _ = chown(&to, Some(NOBODY), Some(NOBODY));
+                std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            }
+        })
+    }
+
+    fn prepared(settings: &[&str], prepare: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
         std::fs::write(&password, SECRET).unwrap();
@@ -116,14 +139,7 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(status.success(), "initdb");
-        if let Some(pair) = pair {
-            for (from, name) in [(pair.0, "server.crt"), (pair.1, "server.key")] {
-                let to = folder.path().join("data").join(name);
-                std::fs::copy(from, &to).unwrap();
-                let _ = chown(&to, Some(NOBODY), Some(NOBODY));
-                std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
-            }
-        }
+        prepare(&folder.path().join("data"));
         let port = super::free_port();
         let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
         let child = server(folder.path(), port, &settings).spawn().unwrap();

@@ -24,7 +24,10 @@ pub(super) enum Answer {
 
 /// The queries by which the instrument observes a server: a word that only that query has, and its
 /// columns. They are in `pg::observe` and in the workloads; tests run them all.
-const KNOWN: [(&str, Answer); 12] = [
+const KNOWN: [(&str, Answer); 15] = [
+    ("set_config", rows(&[TEXT], 0)),
+    ("pg_is_in_recovery", rows(&[BOOL, BOOL], 1)),
+    ("pg_extension", rows(&[TEXT, BOOL, BOOL], 0)),
     ("pg_terminate_backend", rows(&[BOOL], 0)),
     // It has no log to read.
     (names::SERVER_LOG_SETTING, rows(&[TEXT], 0)),
