@@ -1,0 +1,392 @@
+"""Cuts the power of a disk under load and reads back what was acknowledged before.
+
+A file is a disk (loop device, direct I/O) with a real file system. The server writes there; at a random moment it is stopped,
+the file is copied, and the server killed. The copy is what a disk without a volatile cache would hold: what the file system had
+not yet submitted is gone, and nothing else. On the copy the journal is replayed, the server started, and everything that was
+acknowledged before the stop is read and compared.
+
+What it cannot find: writes that a disk reorders or tears, for it keeps their order. Needs root, loop devices and nothing else.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+KEY, SECRET = "bakeoff", "bakeoff-secret-key"
+BODY = 4096
+
+
+def body(name):
+    """Bytes that are nobody else's."""
+    return random.Random(name).randbytes(BODY)
+
+
+def port():
+    """A free port to which 10,000 can be added: SeaweedFS does so for its own protocol."""
+    while True:
+        at = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", at))
+            return at
+
+
+def s3(at, method, path, data=b"", timeout=10):
+    """One signed request; status and body. AWS Signature Version 4, as the S3 reference describes it."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    scope = f"{now[:8]}/us-east-1/s3/aws4_request"
+    host = f"127.0.0.1:{at}"
+    digest = hashlib.sha256(data).hexdigest()
+    signed = "host;x-amz-content-sha256;x-amz-date"
+    canonical = f"{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{now}\n\n{signed}\n{digest}"
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = ("AWS4" + SECRET).encode()
+    for part in (now[:8], "us-east-1", "s3", "aws4_request", text):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    headers = {
+        "host": host, "x-amz-date": now, "x-amz-content-sha256": digest,
+        "authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={signed}, Signature={key.hex()}",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", at, timeout=timeout)
+    try:
+        connection.request(method, path, data or None, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+class S3:
+    """An S3 server: how it is begun, what it needs before each start."""
+
+    def __init__(self, name, command, env=None, before=None, prepared=None):
+        self.name, self.command, self.env = name, command, env or {}
+        self.before, self.prepared = before, prepared
+
+    def start(self, data):
+        self.port = port()
+        if self.before:
+            self.before(data)
+        self.log = open(data.parents[1] / "server.log", "ab")
+        env = dict(os.environ, HOME="/tmp", **self.env)
+        return subprocess.Popen(self.command(data, self.port), env=env, stdout=self.log, stderr=self.log)
+
+    def ready(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return s3(self.port, "GET", "/", timeout=2)[0] == 200
+        return False
+
+    def prepare(self):
+        if self.prepared:
+            self.prepared(self)
+        until(lambda: s3(self.port, "PUT", "/cut")[0] in (200, 409), 30)
+
+    def put(self, name):
+        return s3(self.port, "PUT", f"/cut/{name}", body(name))[0] == 200
+
+    def get(self, name):
+        """What is there: `whole`, `lost`, `torn` or `unreadable`."""
+        try:
+            status, found = s3(self.port, "GET", f"/cut/{name}", timeout=15)
+        except (OSError, http.client.HTTPException):
+            return "unreadable"
+        if status == 404:
+            return "lost"
+        if status != 200:
+            return "unreadable"
+        return "whole" if found == body(name) else "torn"
+
+    def session(self):
+        return contextlib.nullcontext(self.put)
+
+
+class Postgres:
+    """A Postgres server, spoken to by its own protocol without a password, on loopback."""
+
+    def __init__(self, name, folder, settings):
+        self.name, self.bin, self.settings = name, pathlib.Path(folder) / "bin", settings
+
+    def start(self, data):
+        self.port = port()
+        self.log = open(data.parents[1] / "server.log", "ab")
+        cluster = data / "pg"
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if not cluster.exists():
+            os.chown(data, 65534, 65534)
+            initdb = [*as_nobody, self.bin / "initdb", "-D", cluster, "-A", "trust", "-U", "cut", "--data-checksums"]
+            subprocess.run(initdb, check=True, stdout=self.log, stderr=self.log)
+        server = [*as_nobody, self.bin / "postgres", "-D", cluster, "-p", str(self.port), "-c", "unix_socket_directories="]
+        for setting, value in self.settings.items():
+            server += ["-c", f"{setting}={value}"]
+        return subprocess.Popen(server, stdout=self.log, stderr=self.log)
+
+    def connect(self):
+        stream = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start = struct.pack("!I", 196608) + b"user\0cut\0database\0postgres\0\0"
+        stream.sendall(struct.pack("!I", len(start) + 4) + start)
+        self.answer(stream)
+        return stream
+
+    def answer(self, stream):
+        """Reads until the server waits for the next query; the values of the rows."""
+        rows, failed = [], None
+        while True:
+            kind, size = struct.unpack("!cI", self.exactly(stream, 5))
+            said = self.exactly(stream, size - 4)
+            if kind == b"E":
+                failed = said
+            elif kind == b"D":
+                rows.append(said[6:])
+            elif kind == b"Z":
+                if failed:
+                    raise OSError(failed)
+                return rows
+
+    @staticmethod
+    def exactly(stream, size):
+        found = b""
+        while len(found) < size:
+            more = stream.recv(size - len(found))
+            if not more:
+                raise OSError("the server closed the connection")
+            found += more
+        return found
+
+    def query(self, stream, text):
+        said = text.encode() + b"\0"
+        stream.sendall(b"Q" + struct.pack("!I", len(said) + 4) + said)
+        return self.answer(stream)
+
+    def ready(self):
+        with contextlib.suppress(OSError), contextlib.closing(self.connect()) as stream:
+            return self.query(stream, "SELECT 1") is not None
+        return False
+
+    def prepare(self):
+        with contextlib.closing(self.connect()) as stream:
+            self.query(stream, "CREATE TABLE IF NOT EXISTS cut (name text PRIMARY KEY, body bytea)")
+
+    @contextlib.contextmanager
+    def session(self):
+        with contextlib.closing(self.connect()) as stream:
+            yield lambda name: self.query(stream, f"INSERT INTO cut VALUES ('{name}', '\\x{body(name).hex()}')") is not None
+
+    def get(self, name):
+        try:
+            with contextlib.closing(self.connect()) as stream:
+                rows = self.query(stream, f"SELECT md5(body) FROM cut WHERE name = '{name}'")
+        except OSError:
+            return "unreadable"
+        if not rows:
+            return "lost"
+        return "whole" if rows[0].decode() == hashlib.md5(body(name)).hexdigest() else "torn"
+
+
+def until(holds, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if holds():
+                return True
+        time.sleep(0.1)
+    return False
+
+
+@contextlib.contextmanager
+def mounted(image, at):
+    device = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", image], check=True, capture_output=True, text=True)
+    device = device.stdout.strip()
+    try:
+        subprocess.run(["mount", device, at], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", at], check=False)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=False)
+
+
+def load(subject, clients, seconds, seed):
+    """Writes until it is stopped; what was acknowledged, with the instant. The server is stopped when this returns."""
+    acknowledged, stop = [], threading.Event()
+
+    def client(number):
+        with contextlib.suppress(OSError, http.client.HTTPException), subject.session() as put:
+            count = 0
+            while not stop.is_set():
+                name = f"{seed}-{number}-{count}"
+                if put(name):
+                    acknowledged.append((name, time.monotonic()))
+                count += 1
+
+    threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    return acknowledged, stop
+
+
+def cut(subject, folder, file_system, clients, chance, size):
+    """One cut; what became of what was acknowledged, by name of the outcome."""
+    image, copy, at = folder / "disk", folder / "after", folder / "at"
+    at.mkdir(exist_ok=True)
+    with open(image, "wb") as disk:
+        disk.truncate(size)
+    make = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}[file_system]
+    subprocess.run([*make, image], check=True)
+    seed = chance.randrange(1 << 40)
+    with mounted(image, at):
+        data = at / "data"
+        data.mkdir()
+        server = subject.start(data)
+        try:
+            if not until(subject.ready, 60):
+                said = (folder / "server.log").read_text(errors="replace")[-2000:]
+                raise SystemExit(f"{subject.name} does not become ready: {said}")
+            subject.prepare()
+            with subject.session() as put:
+                until(lambda: put(f"{seed}-warm-{time.monotonic_ns()}"), 30)
+            # What is made once, before anything is measured, is not in question.
+            os.sync()
+            acknowledged, stop = load(subject, clients, chance.uniform(0.5, 2.0), seed)
+            # A process that is stopped submits nothing more; the file system may, until the copy is made.
+            children = subprocess.run(["pgrep", "-P", str(server.pid)], capture_output=True, text=True).stdout.split()
+            for pid in [server.pid, *map(int, children)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            instant = time.monotonic()
+            before = [(name, when) for name, when in list(acknowledged) if when <= instant]
+            subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+            copied = time.monotonic() - instant
+            stop.set()
+        finally:
+            for pid in [server.pid, *map(int, subprocess.run(["pgrep", "-P", str(server.pid)], capture_output=True, text=True).stdout.split())]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            server.wait()
+            time.sleep(0.5)
+    found = {"acknowledged": len(before), "copySeconds": round(copied, 2), "oldestLostMillis": 0}
+    with mounted(copy, at):
+        server = subject.start(at / "data")
+        try:
+            if not until(subject.ready, 60):
+                return {**found, "unreadable": len(before), "recovers": False}
+            until(lambda: subject.get(f"{seed}-nothing") == "lost", 30)
+            for name, when in reversed(before):
+                outcome = subject.get(name)
+                found[outcome] = found.get(outcome, 0) + 1
+                if outcome != "whole":
+                    found["oldestLostMillis"] = max(found["oldestLostMillis"], round((instant - when) * 1000))
+                if found.get("unreadable", 0) > 20:
+                    found["unreadable"] += len(before) - sum(found.get(each, 0) for each in ("whole", "lost", "torn", "unreadable"))
+                    break
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(10)
+            server.kill()
+            server.wait()
+            time.sleep(0.5)
+    return {**found, "recovers": True}
+
+
+def subjects(args):
+    minio = lambda data, at: [args.minio, "server", str(data), "--address", f"127.0.0.1:{at}", "--config-dir", "/tmp/minio"]
+    keys = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+
+    def weed(data, at, *first):
+        master, volume, filer = port(), port(), port()
+        weed.filer = filer
+        return [
+            args.weed, *first, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
+            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=64", "-volume.max=8",
+            "-filer", "-s3", f"-s3.port={at}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
+        ]
+
+    def flushed(data, at):
+        config = data / "config"
+        config.mkdir(exist_ok=True)
+        store = f"file:{data}/filer.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+        (config / "filer.toml").write_text(f'[sqlite]\nenabled = true\ndbFile = "{store}"\n')
+        return weed(data, at, f"-config_dir={config}")
+
+    def mended(data):
+        subprocess.run([args.weed, "fix", str(data)], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def rule(subject):
+        text = json.dumps({"version": 1, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]})
+
+        def told():
+            connection = http.client.HTTPConnection("127.0.0.1", weed.filer, timeout=5)
+            connection.request("PUT", "/etc/seaweedfs/filer.conf", text)
+            return connection.getresponse().status in (200, 201)
+
+        if not until(told, 30):
+            raise SystemExit("the filer takes no rule")
+        time.sleep(3)
+
+    cloud = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    return [
+        S3("minio", minio, keys),
+        S3("minio, MINIO_FS_OSYNC=on", minio, {**keys, "MINIO_FS_OSYNC": "on"}),
+        S3("seaweedfs", weed, cloud),
+        S3("seaweedfs, fsync rule", weed, cloud, prepared=rule),
+        S3("seaweedfs, fsync rule, SQLite FULL, weed fix", flushed, cloud, before=mended, prepared=rule),
+        Postgres("postgres", args.postgres, {}),
+        Postgres("postgres, synchronous_commit=off", args.postgres, {"synchronous_commit": "off"}),
+        Postgres("postgres, fsync=off", args.postgres, {"fsync": "off"}),
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for program in ("minio", "weed", "postgres"):
+        parser.add_argument(f"--{program}", required=True)
+    parser.add_argument("--cuts", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--file-system", choices=["ext4", "xfs"], default="ext4")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    print(f"| server | cuts | acknowledged | lost | torn | unreadable | oldest lost, ms before | {args.file_system}, {args.clients} clients |")
+    print("|---|---:|---:|---:|---:|---:|---:|---|")
+    for subject in subjects(args):
+        if args.only not in subject.name:
+            continue
+        chance, total, recovers = random.Random(args.seed), {}, 0
+        for _ in range(args.cuts):
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="bakeoff-cut-"))
+            try:
+                found = cut(subject, folder, args.file_system, args.clients, chance, 1 << 30)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            recovers += found.pop("recovers")
+            for name, count in found.items():
+                most = name in ("oldestLostMillis", "copySeconds")
+                total[name] = max(total.get(name, 0), count) if most else total.get(name, 0) + count
+        of = lambda name: total.get(name, 0)
+        bound = "" if of("lost") + of("torn") + of("unreadable") else f", below {100 * (1 - 0.05 ** (1 / max(1, of('acknowledged')))):.2f} % with 95 %"
+        said = "" if recovers == args.cuts else f", {args.cuts - recovers} times it did not start"
+        print(
+            f"| {subject.name} | {args.cuts} | {of('acknowledged')} | {of('lost')} | {of('torn')} | {of('unreadable')} "
+            f"| {of('oldestLostMillis')} | copied within {of('copySeconds')} s{bound}{said} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
