@@ -9,6 +9,7 @@ What it cannot find: writes that a disk reorders or tears, for it keeps their or
 """
 
 import argparse
+import atexit
 import contextlib
 import hashlib
 import hmac
@@ -28,6 +29,8 @@ import time
 
 KEY, SECRET = "bakeoff", "bakeoff-secret-key"
 BODY = 4096
+# What is not there so long after the server answers again does not come back.
+RECOVERY_SECONDS = 20
 
 
 def body(name):
@@ -36,11 +39,13 @@ def body(name):
 
 
 def port():
-    """A free port to which 10,000 can be added: SeaweedFS does so for its own protocol."""
+    """A free port, as is the one 10,000 above it, which SeaweedFS takes for its own protocol; both below those that
+    connections are given."""
     while True:
-        at = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
+        at = random.SystemRandom().randrange(20_000, 22_700)
+        with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as second:
             probe.bind(("127.0.0.1", at))
+            second.bind(("127.0.0.1", at + 10_000))
             return at
 
 
@@ -117,7 +122,7 @@ class Postgres:
     """A Postgres server, spoken to by its own protocol without a password, on loopback."""
 
     def __init__(self, name, folder, settings):
-        self.name, self.bin, self.settings = name, pathlib.Path(folder) / "bin", settings
+        self.name, self.bin, self.settings = name, folder / "bin", settings
 
     def start(self, data):
         self.port = port()
@@ -285,9 +290,13 @@ def cut(subject, folder, file_system, clients, chance, size):
         try:
             if not until(subject.ready, 60):
                 return {**found, "unreadable": len(before), "recovers": False}
-            until(lambda: subject.get(f"{seed}-nothing") == "lost", 30)
+            patience = time.monotonic() + RECOVERY_SECONDS
             for name, when in reversed(before):
                 outcome = subject.get(name)
+                # It answers before all of it is back.
+                while outcome != "whole" and time.monotonic() < patience:
+                    time.sleep(1)
+                    outcome = subject.get(name)
                 found[outcome] = found.get(outcome, 0) + 1
                 if outcome != "whole":
                     found["oldestLostMillis"] = max(found["oldestLostMillis"], round((instant - when) * 1000))
@@ -339,6 +348,12 @@ def subjects(args):
             raise SystemExit("the filer takes no rule")
         time.sleep(3)
 
+    # A server of Postgres does not run as root, and reads its programs from where anybody may.
+    programs = pathlib.Path(tempfile.mkdtemp(prefix="bakeoff-cut-programs-"))
+    programs.chmod(0o755)
+    shutil.copytree(args.postgres, programs / "postgres", symlinks=True)
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
+    postgres = programs / "postgres"
     cloud = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     return [
         S3("minio", minio, keys),
@@ -346,9 +361,9 @@ def subjects(args):
         S3("seaweedfs", weed, cloud),
         S3("seaweedfs, fsync rule", weed, cloud, prepared=rule),
         S3("seaweedfs, fsync rule, SQLite FULL, weed fix", flushed, cloud, before=mended, prepared=rule),
-        Postgres("postgres", args.postgres, {}),
-        Postgres("postgres, synchronous_commit=off", args.postgres, {"synchronous_commit": "off"}),
-        Postgres("postgres, fsync=off", args.postgres, {"fsync": "off"}),
+        Postgres("postgres", postgres, {}),
+        Postgres("postgres, synchronous_commit=off", postgres, {"synchronous_commit": "off"}),
+        Postgres("postgres, fsync=off", postgres, {"fsync": "off"}),
     ]
 
 
@@ -370,6 +385,7 @@ def main():
         chance, total, recovers = random.Random(args.seed), {}, 0
         for _ in range(args.cuts):
             folder = pathlib.Path(tempfile.mkdtemp(prefix="bakeoff-cut-"))
+            folder.chmod(0o755)
             try:
                 found = cut(subject, folder, args.file_system, args.clients, chance, 1 << 30)
             finally:

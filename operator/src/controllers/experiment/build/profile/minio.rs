@@ -30,7 +30,7 @@ pub(super) fn profile() -> Profile {
         user: USER,
         keeps_data: true,
         resources: None,
-        durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement".to_owned(),
+        durability: "one node, one drive: object data and metadata are flushed (O_DSYNC or fdatasync) before the acknowledgement, the entry in their directory is not: a power cut can lose what was acknowledged last".to_owned(),
         caveats: vec![
             "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07",
         ],
