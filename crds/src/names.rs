@@ -38,6 +38,9 @@ pub const SECRET_SESSION_TOKEN: &str = "sessionToken";
 pub const FILE_URL: &str = "url";
 /// The file with the certificate authorities that it is to be checked against, if any, beside it.
 pub const FILE_CA: &str = "ca.crt";
+/// The setting of an external Postgres server that says how connections to it are encrypted: in a plan as the spec states it, in a
+/// manifest as it was.
+pub const SSL_MODE_SETTING: &str = "sslmode";
 /// The setting by which a provisioned Postgres says where a copy of its log is, for the generators to read through SQL.
 pub const SERVER_LOG_SETTING: &str = "bakeoff.server_log";
 /// What stands for the Redis server that keeps locks wherever backends stand by their names. No backend can be

@@ -301,6 +301,12 @@ fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "should match",
         ),
         (
+            "authorities in two places",
+            "/spec/backends",
+            json!([{"name": "pg", "postgresUrl": {"secretRef": {"name": "db"}, "caKey": "ca.pem", "caSecretRef": {"name": "ca"}}}]),
+            "the authorities are named once",
+        ),
+        (
             "unknown Postgres",
             "/spec/backends",
             backend(json!({"name": "pg", "postgres": {"version": "9.6"}})),

@@ -15,9 +15,6 @@ use crate::drivers::postgres::{Connector, Tls};
 use crate::drivers::s3::TargetError;
 use crate::store::{self, StoreError};
 
-/// Where a plan and a manifest have the mode.
-const SSL_MODE: &str = "sslmode";
-
 /// A backend that a run measures.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -77,7 +74,9 @@ impl Backend {
         };
         let url = std::fs::read_to_string(folder.join(names::FILE_URL))
             .map_err(|error| unusable(error.to_string()))?;
-        let address = Address::parse(&url).map_err(|error| unusable(error.to_string()))?;
+        let stated = resolved.settings.get(names::SSL_MODE_SETTING);
+        let address = Address::parse(&url, stated.map(String::as_str))
+            .map_err(|error| unusable(error.to_string()))?;
         let authorities = std::fs::read(folder.join(names::FILE_CA)).ok();
         let tls = Tls::new(address.ssl, &address.host, authorities.as_deref())
             .map_err(|error| unusable(error.to_string()))?;
@@ -93,7 +92,8 @@ impl Backend {
         // Read back by `ResolvedBackend::database`.
         resolved.bucket = address.database;
         let mode = address.ssl.as_str().to_owned();
-        resolved.settings.insert(SSL_MODE.to_owned(), mode);
+        let setting = names::SSL_MODE_SETTING.to_owned();
+        resolved.settings.insert(setting, mode);
         if !address.ignored.is_empty() {
             resolved.caveats.push(format!(
                 "of its URL these parameters are ignored: {}",

@@ -292,6 +292,39 @@ fn refuses(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
     assert!(error.to_string().contains("TLS"), "{error}");
 }
 
+/// As CloudNativePG hands it out: a URL that names no mode, and the authority in another Secret. The operator mounts both in one
+/// folder and states the mode in the plan.
+#[test]
+fn a_url_without_a_mode_is_completed_by_the_stated_one() {
+    let pki = tempfile::tempdir().unwrap();
+    support::certificates(pki.path(), "DNS:localhost");
+    let server = Postgres::start_encrypted(
+        &pki.path().join("server.crt"),
+        &pki.path().join("server.key"),
+    );
+    let full = url(&server, "localhost", "require");
+    let bare = full.split('?').next().unwrap();
+    let of = |url: &str, mode: &str| {
+        let folder = secret(url, Some(&pki.path().join("ca.crt")));
+        let mut resolved = resolved(&server, &folder, "u");
+        resolved.settings.insert("sslmode".into(), mode.into());
+        Backend::of_url(resolved)
+    };
+    let backend = of(bare, "verify-full").unwrap();
+    assert_eq!(backend.resolved.settings["sslmode"], "verify-full");
+    let patience = std::time::Duration::from_secs(60);
+    let driver = backend.access.driver();
+    let answered = runtime().block_on(driver.probe(&backend.resolved, patience));
+    answered.unwrap();
+    // The name is checked: it is no mode of its own that only encrypts.
+    let other = of(&bare.replace("localhost", "127.0.0.1"), "verify-full").unwrap();
+    let error = measured(&other).0.unwrap_err();
+    assert_eq!(error.reason(), "EndpointUnauthorized", "{error}");
+    let error = of(&full, "verify-full").unwrap_err();
+    assert_eq!(error.reason(), "PostgresUrlInvalid");
+    assert!(error.to_string().contains("sslmode=require"), "{error}");
+}
+
 /// A certificate that is its own authority, as `openssl req -x509` makes it: libpq takes it, given as what is trusted.
 #[test]
 fn a_certificate_that_signed_itself_is_trusted_where_it_was_given() {

@@ -66,7 +66,9 @@ impl Remains {
     #[must_use]
     pub fn user_secrets(&self) -> Vec<(String, Vec<String>)> {
         let externals = self.externals();
-        let backends = externals.iter().map(|(_, external)| external.secret());
+        let backends = externals
+            .iter()
+            .flat_map(|(_, external)| external.secrets());
         let results = self.spec.results.s3.as_ref().map(S3Backend::secret);
         let secrets = backends.chain(results);
         secrets

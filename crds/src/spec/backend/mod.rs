@@ -14,7 +14,7 @@ mod seaweedfs;
 pub use minio::MinioBackend;
 pub use origin::{External, Origin, Product, Release};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
-pub use postgres_url::{PostgresUrlBackend, SecretKeyRef};
+pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
 pub use seaweedfs::SeaweedfsBackend;
 

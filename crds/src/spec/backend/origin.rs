@@ -72,15 +72,18 @@ pub enum External {
 }
 
 impl External {
-    /// The Secret in the experiment's namespace by which it is reached, and the keys that are needed of it.
+    /// The Secrets in the experiment's namespace by which it is reached, and the keys that are needed of each.
     #[must_use]
-    pub fn secret(&self) -> (&str, Vec<String>) {
+    pub fn secrets(&self) -> Vec<(&str, Vec<String>)> {
         match self {
-            Self::S3(s3) => s3.secret(),
+            Self::S3(s3) => vec![s3.secret()],
             Self::Postgres(postgres) => {
                 let at = &postgres.secret_ref;
                 let keys = [&at.key].into_iter().chain(&postgres.ca_key);
-                (&at.name, keys.cloned().collect())
+                let mut secrets = vec![(at.name.as_str(), keys.cloned().collect())];
+                let authorities = postgres.ca_secret_ref.as_ref();
+                secrets.extend(authorities.map(|at| (at.name.as_str(), vec![at.key.clone()])));
+                secrets
             }
         }
     }

@@ -55,7 +55,7 @@ pub enum PrerequisiteError {
         /// The user, as SQL writes it.
         user: String,
         /// What the server said.
-        said: Failure,
+        said: Box<Failure>,
     },
     /// Its package is not on the server.
     #[error(
@@ -265,7 +265,7 @@ pub async fn check(connector: &Connector, needs: Needs) -> Result<Vec<String>, P
                     return Err(PrerequisiteError::ExtensionMissing {
                         database: database.to_owned(),
                         user: rights.user,
-                        said,
+                        said: Box::new(said),
                     });
                 }
                 Err(failure) => return Err(unanswered(failure)),

@@ -29,9 +29,15 @@ pub enum UrlError {
     /// Whether connections are encrypted is left open.
     #[error(
         "{0}: add ?sslmode=disable, require (encrypted, whoever answers), verify-ca (and the certificate is checked) or \
-         verify-full (and the host's name in it); encryption costs time, so it is not left to chance"
+         verify-full (and the host's name in it), or state it as sslMode beside secretRef; encryption costs time, so it is not \
+         left to chance"
     )]
     SslMode(String),
+    /// It is encrypted otherwise than the experiment states.
+    #[error(
+        "it says sslmode={0} and sslMode of the experiment says {1}: let them say the same, or one of them nothing"
+    )]
+    Contradiction(&'static str, &'static str),
     /// A parameter that is not taken.
     #[error(
         "it has the parameter {0}, which changes what is measured or how: take it out; sslmode is taken, and what is harmless \
@@ -109,11 +115,12 @@ impl std::fmt::Debug for Address {
 }
 
 impl Address {
-    /// Reads a URL.
+    /// Reads a URL. The stated mode of encryption is for one that names none.
     ///
     /// # Errors
-    /// When it is not of the form `postgres://user:password@host:port/database?sslmode=MODE`.
-    pub fn parse(url: &str) -> Result<Self, UrlError> {
+    /// When it is not of the form `postgres://user:password@host:port/database?sslmode=MODE`, or names another mode than the
+    /// stated one.
+    pub fn parse(url: &str, stated: Option<&str>) -> Result<Self, UrlError> {
         let (head, query) = url.trim().split_once('?').unwrap_or((url.trim(), ""));
         if !head.starts_with("postgres://") && !head.starts_with("postgresql://") {
             return Err(UrlError::Form);
@@ -129,7 +136,7 @@ impl Address {
         if head.matches('@').count() > 1 {
             return Err(UrlError::Form);
         }
-        let parameters = Parameters::read(query)?;
+        let parameters = Parameters::read(query, stated)?;
         let config = Config::from_str(head).map_err(|_| UrlError::Form)?;
         let host = match config.get_hosts() {
             [Host::Tcp(host)] if !host.is_empty() => host.trim_matches(['[', ']']).to_owned(),
@@ -193,21 +200,22 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn read(query: &str) -> Result<Self, UrlError> {
+    fn read(query: &str, stated: Option<&str>) -> Result<Self, UrlError> {
+        let known = |value: &str| {
+            let refused = || UrlError::SslMode(format!("sslmode={value} is not taken"));
+            SslMode::named(value).ok_or_else(refused)
+        };
+        let stated = stated.map(known).transpose()?;
         let (mut mode, mut ignored, mut options) = (None, Vec::new(), None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
-                "sslmode" => {
-                    let known = SslMode::named(value);
-                    let refused = || UrlError::SslMode(format!("sslmode={value} is not taken"));
-                    mode = Some(known.ok_or_else(refused)?);
-                }
+                "sslmode" => mode = Some(known(value)?),
                 "options" => options = Some(endpoint(value)?),
                 // The authorities of the system are the default; a file of the user's machine is not here.
                 "sslrootcert" if value != "system" => {
                     return Err(UrlError::Parameter(
-                        "sslrootcert (give the authorities as caKey)".to_owned(),
+                        "sslrootcert (give the authorities as caKey or caSecretRef)".to_owned(),
                     ));
                 }
                 // Another kind of server than the one that is measured.
@@ -218,9 +226,14 @@ impl Parameters {
                 other => return Err(UrlError::Parameter(other.to_owned())),
             }
         }
+        if let (Some(mode), Some(stated)) = (mode, stated)
+            && mode != stated
+        {
+            return Err(UrlError::Contradiction(mode.as_str(), stated.as_str()));
+        }
         let missing = || UrlError::SslMode("it names no sslmode".to_owned());
         Ok(Self {
-            ssl: mode.ok_or_else(missing)?,
+            ssl: mode.or(stated).ok_or_else(missing)?,
             ignored,
             options,
         })
@@ -254,6 +267,7 @@ mod tests {
     fn a_url_says_where_as_whom_and_how() {
         let address = Address::parse(
             "postgres://me:p%40ss%3Aw@db.example.com:6432/runs?sslmode=verify-full\n",
+            None,
         )
         .unwrap();
         assert_eq!(address.endpoint(), "postgres://db.example.com:6432");
@@ -262,10 +276,11 @@ mod tests {
         assert_eq!(address.credentials.secret, "p@ss:w");
         assert_eq!(address.ssl, SslMode::VerifyFull);
         assert!(!format!("{address:?}").contains("p@ss"));
-        let plain = Address::parse("postgresql://me@10.0.0.7/runs?sslmode=disable").unwrap();
+        let plain = Address::parse("postgresql://me@10.0.0.7/runs?sslmode=disable", None).unwrap();
         assert_eq!(plain.endpoint(), "postgres://10.0.0.7:5432");
         assert_eq!(plain.credentials.secret, "");
-        let six = Address::parse("postgres://me:p@[fd00::7]:5433/runs?sslmode=require").unwrap();
+        let six =
+            Address::parse("postgres://me:p@[fd00::7]:5433/runs?sslmode=require", None).unwrap();
         assert_eq!(six.endpoint(), "postgres://[fd00::7]:5433");
     }
 
@@ -273,18 +288,35 @@ mod tests {
     fn urls_are_taken_as_providers_hand_them_out() {
         // Neon's, Prisma's, and CloudNativePG's, which names no mode.
         let neon = Address::parse(
-            "postgresql://me:p@ep-cool-1.eu.aws.neon.tech/neondb?sslmode=require&channel_binding=require&options=endpoint%3Dep-cool-1",
-        )
+            "postgresql://me:p@ep-cool-1.eu.aws.neon.tech/neondb?sslmode=require&channel_binding=require&options=endpoint%3Dep-cool-1", None)
         .unwrap();
         assert_eq!(neon.ignored, ["channel_binding"]);
         assert_eq!(neon.options.as_deref(), Some("endpoint=ep-cool-1"));
         let prisma = Address::parse(
-            "postgres://me:p@db/runs?sslmode=verify-ca&pgbouncer=true&connect_timeout=15&application_name=x&sslrootcert=system",
-        )
+            "postgres://me:p@db/runs?sslmode=verify-ca&pgbouncer=true&connect_timeout=15&application_name=x&sslrootcert=system", None)
         .unwrap();
         assert_eq!((prisma.ssl, prisma.ignored.len()), (SslMode::VerifyCa, 4));
         let plain = "postgresql://app:p@cluster-rw.ns:5432/app";
-        assert!(Address::parse(plain).is_err());
+        assert!(Address::parse(plain, None).is_err());
+    }
+
+    #[test]
+    fn a_stated_mode_completes_a_url_and_does_not_overrule_it() {
+        let plain = "postgresql://app:secret@cluster-rw.ns:5432/app";
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let address = Address::parse(plain, Some(mode)).unwrap();
+            assert_eq!(address.ssl.as_str(), mode);
+            let same = format!("{plain}?sslmode={mode}");
+            assert_eq!(Address::parse(&same, Some(mode)).unwrap().ssl, address.ssl);
+        }
+        let clear = format!("{plain}?sslmode=disable");
+        let said = Address::parse(&clear, Some("verify-full")).unwrap_err();
+        assert_eq!(
+            said.to_string(),
+            "it says sslmode=disable and sslMode of the experiment says verify-full: let them say the same, or one of them nothing"
+        );
+        let unknown = Address::parse(plain, Some("prefer")).unwrap_err();
+        assert!(unknown.to_string().contains("prefer is not taken"));
     }
 
     #[test]
@@ -342,7 +374,7 @@ mod tests {
             ),
         ];
         for (url, why) in refused {
-            let said = Address::parse(url).unwrap_err().to_string();
+            let said = Address::parse(url, None).unwrap_err().to_string();
             assert!(said.contains(why), "{said}");
             assert!(!said.contains("secret"), "{said}");
         }

@@ -16,8 +16,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, KeyToPath, NodeAffinity,
     NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAntiAffinity, PodSpec,
-    SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
-    WeightedPodAffinityTerm,
+    ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Service, ServicePort, ServiceSpec,
+    Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
 use std::collections::BTreeMap;
 
@@ -243,11 +243,7 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
         for (position, (folder, source)) in credential_folders(of).into_iter().enumerate() {
             let name = format!("credentials-{position}");
             mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
-            volumes.push(Volume {
-                name,
-                secret: Some(source),
-                ..Default::default()
-            });
+            volumes.push(Volume { name, ..source });
         }
     }
     let container = Container {
@@ -287,14 +283,16 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
     }
 }
 
-/// The Secrets that are mounted into generators, by folder.
+/// The Secrets that are mounted into generators, by folder; the volumes have no names yet.
 #[must_use]
-pub fn credential_folders(of: &Remains) -> BTreeMap<String, SecretVolumeSource> {
-    let whole = |secret: String| SecretVolumeSource {
-        secret_name: Some(secret),
-        ..Default::default()
+pub fn credential_folders(of: &Remains) -> BTreeMap<String, Volume> {
+    let whole = |secret: String| {
+        in_volume(SecretVolumeSource {
+            secret_name: Some(secret),
+            ..Default::default()
+        })
     };
-    let mut folders: BTreeMap<String, SecretVolumeSource> = BTreeMap::new();
+    let mut folders: BTreeMap<String, Volume> = BTreeMap::new();
     for server in of.servers() {
         let source = whole(credentials_name(of, server));
         folders.insert(server.as_str().to_owned(), source);
@@ -311,18 +309,46 @@ pub fn credential_folders(of: &Remains) -> BTreeMap<String, SecretVolumeSource> 
 }
 
 /// The URL and the authorities alone, under names that do not depend on the user's: what else the Secret holds is
-/// nothing to the generators.
-fn of_url(postgres: &PostgresUrlBackend) -> SecretVolumeSource {
+/// nothing to the generators. Where the authorities are in another Secret, one folder is made of both.
+fn of_url(postgres: &PostgresUrlBackend) -> Volume {
     let item = |key: &String, path: &str| KeyToPath {
         key: key.clone(),
         path: path.to_owned(),
         mode: None,
     };
     let url = item(&postgres.secret_ref.key, names::FILE_URL);
-    let authorities = postgres.ca_key.iter().map(|key| item(key, names::FILE_CA));
-    SecretVolumeSource {
-        secret_name: Some(postgres.secret_ref.name.clone()),
-        items: Some([url].into_iter().chain(authorities).collect()),
+    let Some(apart) = &postgres.ca_secret_ref else {
+        let authorities = postgres.ca_key.iter().map(|key| item(key, names::FILE_CA));
+        return in_volume(SecretVolumeSource {
+            secret_name: Some(postgres.secret_ref.name.clone()),
+            items: Some([url].into_iter().chain(authorities).collect()),
+            ..Default::default()
+        });
+    };
+    let part = |secret: &String, item: KeyToPath| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: secret.clone(),
+            items: Some(vec![item]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let sources = vec![
+        part(&postgres.secret_ref.name, url),
+        part(&apart.name, item(&apart.key, names::FILE_CA)),
+    ];
+    Volume {
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn in_volume(secret: SecretVolumeSource) -> Volume {
+    Volume {
+        secret: Some(secret),
         ..Default::default()
     }
 }

@@ -9,10 +9,11 @@ use crate::controllers::experiment::facts::{
     Observed, is_ready, own_container, ready_since, strange_containers,
 };
 use crate::settings::{Settings, VERSION};
+use bakeoff_crds::names;
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
 };
-use bakeoff_crds::spec::External;
+use bakeoff_crds::spec::{External, PostgresSslMode};
 use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use std::collections::BTreeMap;
@@ -181,7 +182,8 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
             ..outside
         },
         // Its address is in its URL, which the generators alone read; its settings say how durable it is.
-        External::Postgres(_) => ResolvedBackend {
+        External::Postgres(postgres) => ResolvedBackend {
+            settings: stated(postgres.ssl_mode),
             caveats: vec![
                 "external server: its equipment, its distance and its replicas are its own, and others may use it"
                     .to_owned(),
@@ -189,6 +191,15 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
             ..outside
         },
     }
+}
+
+/// The mode by which a URL that names none is completed.
+fn stated(mode: Option<PostgresSslMode>) -> BTreeMap<String, String> {
+    let setting = |mode: PostgresSslMode| (names::SSL_MODE_SETTING, mode.as_str());
+    let stated = mode.map(setting).into_iter();
+    stated
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLock {

@@ -129,8 +129,8 @@ fn generators_are_told_where_the_lock_is_and_with_which_password() {
     );
     let folders = jobs::credential_folders(&valid.remains);
     assert_eq!(lock.credentials_dir, "/etc/bakeoff/credentials/lock.redis");
-    let secret = folders["lock.redis"].secret_name.as_deref();
-    assert_eq!(secret, Some("a2-0123abcd-lock-cred"));
+    let secret = folders["lock.redis"].secret.as_ref().unwrap();
+    assert_eq!(secret.secret_name.as_deref(), Some("a2-0123abcd-lock-cred"));
     assert!(!lock.settings["command"].is_empty());
 }
 
@@ -168,7 +168,7 @@ fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
         "its schema is dropped afterwards"
     );
     let folders = jobs::credential_folders(&valid.remains);
-    let source = &folders["theirs"];
+    let source = folders["theirs"].secret.as_ref().unwrap();
     assert_eq!(source.secret_name.as_deref(), Some("db"));
     let items = source.items.as_ref().unwrap();
     let files: Vec<_> = items
@@ -195,6 +195,32 @@ fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
         "bakeoff/0123abcd-0000-4000-8000-000000000000"
     );
     assert!(server.caveats[0].contains("external server"));
+    assert!(server.settings.is_empty(), "its URL says the mode");
+}
+
+#[test]
+fn a_url_and_authorities_of_two_secrets_are_in_one_folder() {
+    let valid = external(json!({
+        "secretRef": {"name": "shop-app", "key": "uri"}, "sslMode": "verify-full", "caSecretRef": {"name": "shop-ca"},
+    }));
+    let folders = jobs::credential_folders(&valid.remains);
+    assert!(folders["theirs"].secret.is_none());
+    let sources = folders["theirs"].projected.as_ref().unwrap();
+    let files: Vec<_> = sources
+        .sources
+        .iter()
+        .flatten()
+        .filter_map(|source| source.secret.as_ref())
+        .flat_map(|secret| {
+            let items = secret.items.iter().flatten();
+            items.map(|item| (secret.name.as_str(), item.key.as_str(), item.path.as_str()))
+        })
+        .collect();
+    let expected = [("shop-app", "uri", "url"), ("shop-ca", "ca.crt", "ca.crt")];
+    assert_eq!(files, expected);
+    let observed = Observed::default();
+    let plan = run_plan::run_plan(&valid, &settings(), &observed, Default::default(), 0);
+    assert_eq!(plan.backends[0].settings["sslmode"], "verify-full");
 }
 
 #[test]
@@ -434,7 +460,7 @@ fn an_external_bucket_is_reached_as_its_fields_say() {
     assert_eq!(keys, ["accessKeyId", "secretAccessKey", "authority.pem"]);
     // The whole Secret is mounted: the plan names the file.
     let folders = jobs::credential_folders(&remains);
-    assert!(folders["theirs"].items.is_none());
+    assert!(folders["theirs"].secret.as_ref().unwrap().items.is_none());
 }
 
 #[test]

@@ -317,6 +317,28 @@ fn a_missing_secret_is_refused_with_its_name() {
     assert!(plan.look_again_at.is_some(), "a Secret is looked for again");
 }
 
+/// CloudNativePG keeps the URL in one Secret and the authority in another.
+#[test]
+fn the_secret_with_the_authorities_is_asked_for_before_the_start() {
+    let mut experiment = race(1);
+    let backend = json!([{"name": "theirs", "postgresUrl": {
+        "secretRef": {"name": "shop-app", "key": "uri"}, "sslMode": "verify-full", "caSecretRef": {"name": "shop-ca"}}}]);
+    experiment.spec.backends = serde_json::from_value(backend).unwrap();
+    let mut world = World::of(experiment, 1, 0);
+    let mut with = |secret: &str, key: &str| {
+        let keys = BTreeSet::from([key.to_owned()]);
+        world.secrets.insert(secret.to_owned(), keys);
+        planned(&world.experiment, &settings(), &world.observe())
+    };
+    let (reason, message) = refused(&with("shop-app", "uri"));
+    assert_eq!(reason, "SecretMissing");
+    assert!(message.contains("Secret shop-ca"), "{message}");
+    let (reason, message) = refused(&with("shop-ca", "tls.crt"));
+    assert_eq!(reason, "SecretIncomplete");
+    assert!(message.contains("lacks the key ca.crt"), "{message}");
+    assert!(!with("shop-ca", "ca.crt").actions.is_empty());
+}
+
 #[test]
 fn a_queued_experiment_names_the_one_it_waits_for() {
     let world = World::new(1, false, 1, 0);
