@@ -29,7 +29,7 @@ pub enum UrlError {
     /// Whether connections are encrypted is left open.
     #[error(
         "{0}: add ?sslmode=disable, require (encrypted, whoever answers), verify-ca (and the certificate is checked) or \
-         verify-full (and the host's name in it), or state it as sslMode beside secretRef; encryption costs time, so it is not \
+         verify-full (and the host's name in it), or state it as postgresUrl.sslMode; encryption costs time, so it is not \
          left to chance"
     )]
     SslMode(String),
