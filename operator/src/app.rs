@@ -20,7 +20,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -169,8 +169,8 @@ impl Leader {
             seats: Default::default(),
             answers: Default::default(),
             warnings: Default::default(),
-            ends: Mutex::default(),
-            outages: Mutex::default(),
+            ends: Default::default(),
+            outages: Default::default(),
             troubles: Default::default(),
         });
         let gone = ctx.clone();

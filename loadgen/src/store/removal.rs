@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::StreamExt;
 
@@ -171,6 +173,16 @@ impl Removal<'_> {
         }
     }
 
+    fn unlisted<E: std::error::Error + 'static>(
+        &self,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Unlisted {
+        Unlisted {
+            answered: is_answer(error),
+            error: classify(error, self.bucket),
+        }
+    }
+
     async fn objects(&self, next: Option<Next>) -> Result<(Vec<Item>, Option<Next>), Unlisted> {
         let token = next.and_then(|next| match next {
             Next::Token(token) => Some(token),
@@ -184,10 +196,7 @@ impl Removal<'_> {
             .set_continuation_token(token)
             .send()
             .await
-            .map_err(|error| Unlisted {
-                answered: is_answer(&error),
-                error: classify(&error, self.bucket),
-            })?;
+            .map_err(|error| self.unlisted(&error))?;
         let keys = listed.contents().iter().filter_map(|object| object.key());
         let items = keys.map(|key| Item {
             key: key_of(key, listed.encoding_type()),
@@ -212,10 +221,7 @@ impl Removal<'_> {
             .set_version_id_marker(version)
             .send()
             .await
-            .map_err(|error| Unlisted {
-                answered: is_answer(&error),
-                error: classify(&error, self.bucket),
-            })?;
+            .map_err(|error| self.unlisted(&error))?;
         let versions = listed.versions().iter();
         let versions = versions.map(|version| (version.key(), version.version_id()));
         let markers = listed.delete_markers().iter();

@@ -21,7 +21,7 @@ use bakeoff_rules::validate::Remains;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a reconcile holds on to.
@@ -47,9 +47,9 @@ pub struct Context {
     /// What Kubernetes says of children that do not come to be.
     pub warnings: Warnings,
     /// Since when Jobs have ended.
-    pub ends: Mutex<Since>,
+    pub ends: Remembered<Since>,
     /// Since when servers are down.
-    pub outages: Mutex<Since>,
+    pub outages: Remembered<Since>,
     /// Who is in trouble for how long.
     pub troubles: Remembered<Troubled>,
 }
@@ -66,14 +66,16 @@ pub struct Troubled {
 impl Context {
     /// For how long the Jobs of an experiment are seen to have ended.
     pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
-        let jobs = ended_jobs(children);
-        lock(&self.ends).seen(uid, jobs, Instant::now())
+        let mut ends = self.ends.lock();
+        let own = ends.entry(uid.clone()).or_default();
+        own.seen(ended_jobs(children), Instant::now())
     }
 
     /// For how long its servers are seen to be down.
     pub fn down(&self, remains: &Remains, children: &Children) -> BTreeMap<String, Duration> {
-        let down = servers_down(remains, children);
-        lock(&self.outages).seen(&remains.id.uid, down, Instant::now())
+        let mut outages = self.outages.lock();
+        let own = outages.entry(remains.id.uid.clone()).or_default();
+        own.seen(servers_down(remains, children), Instant::now())
     }
 
     /// The nodes of the cluster.
@@ -128,8 +130,8 @@ impl Context {
         self.seats.keep(&needed);
         self.writer.keep(&needed);
         self.answers.keep(&needed);
-        lock(&self.ends).keep(&needed);
-        lock(&self.outages).keep(&needed);
+        self.ends.keep(&needed);
+        self.outages.keep(&needed);
         self.warnings.keep(&needed);
         self.troubles.keep(&needed);
     }
@@ -144,10 +146,6 @@ impl Context {
             }
         }
     }
-}
-
-fn lock(since: &Mutex<Since>) -> MutexGuard<'_, Since> {
-    since.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an experiment asks of its pool.

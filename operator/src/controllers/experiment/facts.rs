@@ -4,14 +4,13 @@ use super::build::Role;
 use super::build::frame::{OWN_CONTAINERS, PREPARATION};
 use crate::act::Refused;
 use crate::children::{Children, Kind};
-use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress, Termination};
 use bakeoff_rules::catalogue::repository;
 use bakeoff_rules::pool::{Machine, Taint};
 use bakeoff_rules::queue::Pool;
-use bakeoff_rules::validate::{Absent, Remains, Surroundings};
+use bakeoff_rules::validate::{Absent, Remains, ServerName, Surroundings};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
@@ -204,41 +203,33 @@ pub fn ended_jobs(children: &Children) -> Vec<String> {
 
 /// The servers of an experiment that have no ready pod.
 #[must_use]
-pub fn servers_down(remains: &Remains, children: &Children) -> Vec<String> {
+pub fn servers_down<'a>(remains: &'a Remains, children: &Children) -> Vec<&'a str> {
     let servers = remains.servers().into_iter();
-    let down = servers.filter(|server| !children.pods_of_backend(server.as_str()).any(is_ready));
-    down.map(|server| server.as_str().to_owned()).collect()
+    servers
+        .map(ServerName::as_str)
+        .filter(|server| !children.pods_of_backend(server).any(is_ready))
+        .collect()
 }
 
 /// Since when something is seen of an experiment's children, by the clock of this process: that of the API server is another
 /// one, and of what is not there it has none. Losing it is harmless: what is waited for is waited for anew.
 #[derive(Debug, Default)]
-pub struct Since(HashMap<Uid, HashMap<String, Instant>>);
+pub struct Since(HashMap<String, Instant>);
 
 impl Since {
     /// For how long it is seen of each of these, and of no other any more.
-    pub fn seen(
+    pub fn seen<N: Into<String>>(
         &mut self,
-        uid: &Uid,
-        names: Vec<String>,
+        names: impl IntoIterator<Item = N>,
         now: Instant,
     ) -> BTreeMap<String, Duration> {
-        if names.is_empty() {
-            self.0.remove(uid);
-            return BTreeMap::new();
-        }
-        let seen = self.0.entry(uid.clone()).or_default();
-        seen.retain(|name, _| names.contains(name));
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.0.retain(|name, _| names.contains(name));
         let since = names.into_iter().map(|name| {
-            let first = *seen.entry(name.clone()).or_insert(now);
+            let first = *self.0.entry(name.clone()).or_insert(now);
             (name, now.saturating_duration_since(first))
         });
         since.collect()
-    }
-
-    /// Forgets all experiments but those that still need something.
-    pub fn keep(&mut self, needed: impl Fn(&Uid) -> bool) {
-        self.0.retain(|uid, _| needed(uid));
     }
 }
 

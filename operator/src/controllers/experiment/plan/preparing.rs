@@ -5,14 +5,14 @@ use crate::action::{Action, Credentials};
 use crate::children::Kind;
 use crate::controllers::experiment::build::profile::profile;
 use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, run_plan};
-use crate::controllers::experiment::facts::{JobState, is_ready, job_state, termination};
+use crate::controllers::experiment::facts::{JobState, job_state, servers_down, termination};
 use crate::controllers::experiment::trouble::{self, Cause, Trouble};
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use bakeoff_rules::equality;
-use bakeoff_rules::validate::{Server, ServerName, Validated};
+use bakeoff_rules::validate::{Server, Validated};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -35,12 +35,7 @@ pub(super) enum Preparation {
 
 /// The servers that do not answer.
 pub(super) fn not_ready<'a>(draft: &Draft<'a>) -> Vec<&'a str> {
-    let children = &draft.observed.children;
-    let servers = draft.remains.servers().into_iter();
-    servers
-        .map(ServerName::as_str)
-        .filter(|server| !children.pods_of_backend(server).any(is_ready))
-        .collect()
+    servers_down(draft.remains, &draft.observed.children)
 }
 
 /// Calibrates the nodes and provisions the backends.

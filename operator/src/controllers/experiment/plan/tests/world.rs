@@ -274,7 +274,7 @@ impl World {
                     )
                 })
                 .collect(),
-            ended: self.ends.seen(&owner(), ended_jobs(&shown.children), now),
+            ended: self.ends.seen(ended_jobs(&shown.children), now),
             made: self.made.unseen(&owner(), &shown.children, now),
             ..shown
         }
