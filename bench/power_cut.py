@@ -75,10 +75,11 @@ def s3(at, method, path, data=b"", timeout=10):
 
 
 class S3:
-    """An S3 server: how it is begun, what it needs before each start."""
+    """An S3 server: how it is begun, what it needs before each start, whether what it acknowledged holds (or does not, which
+    shows that the cut finds it; or sometimes)."""
 
-    def __init__(self, name, command, env=None, before=None, prepared=None):
-        self.name, self.command, self.env = name, command, env or {}
+    def __init__(self, name, command, env=None, before=None, prepared=None, holds=None):
+        self.name, self.command, self.env, self.holds = name, command, env or {}, holds
         self.before, self.prepared = before, prepared
 
     def start(self, data):
@@ -86,7 +87,7 @@ class S3:
         if self.before:
             self.before(data)
         self.log = open(data.parents[1] / "server.log", "ab")
-        env = dict(os.environ, HOME="/tmp", **self.env)
+        env = dict(os.environ, HOME="/tmp", **(self.env(data) if callable(self.env) else self.env))
         return subprocess.Popen(self.command(data, self.port), env=env, stdout=self.log, stderr=self.log)
 
     def ready(self):
@@ -121,8 +122,8 @@ class S3:
 class Postgres:
     """A Postgres server, spoken to by its own protocol without a password, on loopback."""
 
-    def __init__(self, name, folder, settings):
-        self.name, self.bin, self.settings = name, folder / "bin", settings
+    def __init__(self, name, folder, settings, holds=None):
+        self.name, self.bin, self.settings, self.holds = name, folder / "bin", settings, holds
 
     def start(self, data):
         self.port = port()
@@ -317,21 +318,19 @@ def subjects(args):
     minio = lambda data, at: [args.minio, "server", str(data), "--address", f"127.0.0.1:{at}", "--config-dir", "/tmp/minio"]
     keys = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
 
-    def weed(data, at, *first):
+    def weed(data, at):
         master, volume, filer = port(), port(), port()
         weed.filer = filer
         return [
-            args.weed, *first, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
+            args.weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=64", "-volume.max=8",
             "-filer", "-s3", f"-s3.port={at}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
         ]
 
-    def flushed(data, at):
-        config = data / "config"
-        config.mkdir(exist_ok=True)
+    # As the operator sets it: build/profile/seaweedfs.rs.
+    def flushed(data):
         store = f"file:{data}/filer.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
-        (config / "filer.toml").write_text(f'[sqlite]\nenabled = true\ndbFile = "{store}"\n')
-        return weed(data, at, f"-config_dir={config}")
+        return {**cloud, "WEED_LEVELDB2_ENABLED": "false", "WEED_SQLITE_ENABLED": "true", "WEED_SQLITE_DBFILE": store}
 
     def mended(data):
         subprocess.run([args.weed, "fix", str(data)], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -357,13 +356,14 @@ def subjects(args):
     cloud = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     return [
         S3("minio", minio, keys),
-        S3("minio, MINIO_FS_OSYNC=on", minio, {**keys, "MINIO_FS_OSYNC": "on"}),
-        S3("seaweedfs", weed, cloud),
-        S3("seaweedfs, fsync rule", weed, cloud, prepared=rule),
-        S3("seaweedfs, fsync rule, SQLite FULL, weed fix", flushed, cloud, before=mended, prepared=rule),
-        Postgres("postgres", postgres, {}),
-        Postgres("postgres, synchronous_commit=off", postgres, {"synchronous_commit": "off"}),
-        Postgres("postgres, fsync=off", postgres, {"fsync": "off"}),
+        S3("minio, MINIO_FS_OSYNC=on", minio, {**keys, "MINIO_FS_OSYNC": "on"}, holds=True),
+        S3("seaweedfs", weed, cloud, holds=False),
+        S3("seaweedfs, fsync rule", weed, cloud, prepared=rule, holds=False),
+        S3("seaweedfs, fsync rule, SQLite FULL, weed fix", weed, flushed, before=mended, prepared=rule, holds=True),
+        Postgres("postgres", postgres, {}, holds=True),
+        Postgres("postgres, synchronous_commit=off", postgres, {"synchronous_commit": "off"}, holds=False),
+        Postgres("postgres, full_page_writes=off", postgres, {"full_page_writes": "off"}),
+        Postgres("postgres, fsync=off", postgres, {"fsync": "off"}, holds=False),
     ]
 
 
@@ -374,13 +374,15 @@ def main():
     parser.add_argument("--cuts", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--file-system", choices=["ext4", "xfs"], default="ext4")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", action="append", help="the whole name of a server; may be repeated")
+    parser.add_argument("--check", action="store_true", help="fail unless what should hold does, and what should not does not")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    wrong = []
     print(f"| server | cuts | acknowledged | lost | torn | unreadable | oldest lost, ms before | {args.file_system}, {args.clients} clients |")
     print("|---|---:|---:|---:|---:|---:|---:|---|")
     for subject in subjects(args):
-        if args.only not in subject.name:
+        if args.only and subject.name not in args.only:
             continue
         chance, total, recovers = random.Random(args.seed), {}, 0
         for _ in range(args.cuts):
@@ -402,6 +404,13 @@ def main():
             f"| {of('oldestLostMillis')} | copied within {of('copySeconds')} s{bound}{said} |",
             flush=True,
         )
+        gone = of("lost") + of("torn") + of("unreadable") + args.cuts - recovers
+        if not of("acknowledged"):
+            wrong.append(f"{subject.name}: nothing was acknowledged")
+        elif subject.holds is not None and subject.holds != (gone == 0):
+            wrong.append(f"{subject.name}: " + (f"{gone} gone of what should hold" if subject.holds else "nothing is gone: the cut finds nothing"))
+    if args.check and wrong:
+        raise SystemExit("\n".join(wrong))
 
 
 if __name__ == "__main__":

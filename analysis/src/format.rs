@@ -1,5 +1,15 @@
 //! Numbers for people: three significant digits, units named once in the heading.
 
+/// `a`, `a or b`, `a, b or c`.
+#[must_use]
+pub fn alternatives(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
+}
+
 /// Three significant digits, with thousands separated by a narrow space: `0.412`, `42.1`, `12 400`.
 #[must_use]
 pub fn three(value: f64) -> String {

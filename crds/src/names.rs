@@ -48,6 +48,8 @@ pub const SERVER_LOG_SETTING: &str = "bakeoff.server_log";
 pub const LOCK_SERVER: &str = "lock.redis";
 /// The port on which generator 0 serves progress, metrics and the start barrier.
 pub const GENERATOR_PORT: i32 = 9090;
+/// The port on which what stands beside a server says that its setting is in force.
+pub const SETTER_PORT: i32 = 9091;
 
 /// The longest name of a child. A StatefulSet's stands before a dash and a hash of ten characters in a label of its pods, an
 /// Indexed Job's before a dash and an index in their host names, and neither may be longer than 63.

@@ -5,6 +5,7 @@
 //! this, bounded, watched and durable, so that nothing is ever read from logs and no generator needs
 //! an API token.
 
+use crate::durability::Durability;
 use crate::ending::EndReason;
 use crate::identity::Identity;
 use crate::spec::{BackendKind, ExperimentSpec};
@@ -91,7 +92,8 @@ pub struct ResolvedBackend {
     /// Whether the experiment provisioned it.
     pub provisioned: bool,
     /// What "acknowledged" means there.
-    pub durability: String,
+    #[serde(deserialize_with = "crate::durability::recorded")]
+    pub durability: Durability,
     /// Settings that differ from the server's defaults, and the command line.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,

@@ -253,6 +253,7 @@ pub(crate) mod tests {
         let backend = |name: String| Backend {
             name,
             minio: Some(MinioBackend {
+                durability: Default::default(),
                 version: "v".into(),
             }),
             ..Default::default()

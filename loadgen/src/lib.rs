@@ -13,6 +13,7 @@ pub mod instrument;
 pub mod net;
 pub mod report;
 pub mod run;
+pub mod setter;
 pub mod store;
 #[cfg(test)]
 mod testing;

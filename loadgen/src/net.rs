@@ -69,12 +69,25 @@ pub async fn request(
     url: &str,
     timeout: Duration,
 ) -> Result<(u16, Bytes), NetError> {
-    tokio::time::timeout(timeout, exchange(method, url))
+    send(method, url, Bytes::new(), timeout).await
+}
+
+/// The same with a body.
+///
+/// # Errors
+/// When there is no whole answer within `timeout`.
+pub async fn send(
+    method: http::Method,
+    url: &str,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<(u16, Bytes), NetError> {
+    tokio::time::timeout(timeout, exchange(method, url, body))
         .await
         .map_err(|_| NetError::Timeout(url.to_owned()))?
 }
 
-async fn exchange(method: http::Method, url: &str) -> Result<(u16, Bytes), NetError> {
+async fn exchange(method: http::Method, url: &str, body: Bytes) -> Result<(u16, Bytes), NetError> {
     let invalid = || NetError::Url(url.to_owned());
     let uri: http::Uri = url.parse().map_err(|_| invalid())?;
     if uri.scheme_str() != Some("http") {
@@ -102,7 +115,7 @@ async fn exchange(method: http::Method, url: &str) -> Result<(u16, Bytes), NetEr
         .method(method)
         .uri(path)
         .header(http::header::HOST, authority)
-        .body(Full::new(Bytes::new()))
+        .body(Full::new(body))
         .map_err(|error| broken(&error))?;
     let response = sender
         .send_request(request)

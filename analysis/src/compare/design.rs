@@ -206,8 +206,8 @@ fn differing_backend(said: &mut Said, base: &ResolvedBackend, subject: &Resolved
     }
     said.differ_as_shown(
         &format!("durability of {name}"),
-        &base.durability,
-        &subject.durability,
+        &base.durability.text,
+        &subject.durability.text,
     );
     if !subject.provisioned || !base.provisioned {
         said.differ_as_shown(

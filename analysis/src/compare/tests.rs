@@ -188,7 +188,7 @@ fn what_surrounded_the_runs_is_remarked_on() {
             settings.insert("fsync".to_owned(), "off".to_owned());
         }),
         ("durability of minio", |plan| {
-            plan.backends[0].durability = "none".to_owned()
+            plan.backends[0].durability.text = "none".to_owned()
         }),
         ("the kernel of the nodes", |plan| {
             plan.environment.nodes[0].kernel_version = "9".to_owned();

@@ -17,6 +17,7 @@ mod bounded;
 mod cas_is_backstop;
 mod cold_read_cap;
 mod drop_or_delete;
+mod footing;
 mod rule;
 mod simple_schema;
 mod small_object_backend;
@@ -98,6 +99,10 @@ pub struct DecisionInput {
     /// it is the backend itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub censored: Option<Censored>,
+    /// Whether it says more than the promises of the two carry: it would speak for the backend that promises less when it
+    /// acknowledges a write, so nothing is concluded from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unequal_promises: bool,
     /// Blocks that entered.
     pub blocks: i32,
     /// What the rule demands of it, in words.
@@ -326,6 +331,7 @@ fn missing(name: &str, scope: String, role: Role, unit: Unit, demand: String) ->
         adjusted_p: None,
         detectable: None,
         censored: None,
+        unequal_promises: false,
         blocks: 0,
         demand,
         standing: Standing::Open,

@@ -25,6 +25,7 @@ pub(crate) use looks::{complete_blocks, looks};
 
 use std::collections::BTreeMap;
 
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::result::{HorizonHeld, StateSeries};
 use bakeoff_crds::schedule::Cell;
@@ -114,7 +115,7 @@ pub struct BackendSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<i64>,
     /// What "acknowledged" means there.
-    pub durability: String,
+    pub durability: Durability,
     /// The node it ran on.
     pub node: String,
     /// Seconds from the creation of its pod until it answered.

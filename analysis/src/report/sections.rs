@@ -351,6 +351,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Section {
             )
         });
     section.tables.push(tables::operation(summary));
+    section.tables.extend(tables::durability(summary));
     section.tables.extend(tables::nodes(input.manifest));
     section.list = summary
         .measured
@@ -361,10 +362,10 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Section {
                 .caveats
                 .iter()
                 .map(move |caveat| format!("{}: {caveat}", backend.name));
-            let durability = (!backend.durability.is_empty()).then(|| {
+            let durability = (!backend.durability.text.is_empty()).then(|| {
                 format!(
                     "{}: \"acknowledged\" means {}",
-                    backend.name, backend.durability
+                    backend.name, backend.durability.text
                 )
             });
             let settings: Vec<String> = backend

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::EndReason;
+use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::result::*;
@@ -126,10 +127,13 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             sign_payload: false,
             metrics_url: None,
             provisioned: backend.kind() != Some(BackendKind::S3),
-            durability: if backend.kind() == Some(BackendKind::Minio) {
-                "xl.meta written with O_DSYNC before the answer".into()
-            } else {
-                "page cache: the answer is sent before a flush".into()
+            durability: Durability {
+                class: Some(DurabilityClass::Flushed),
+                flushed: vec![Part::Data, Part::Metadata, Part::DirectoryEntry],
+                copies: 1,
+                text: "all of it is flushed before the answer".into(),
+                shown_by: "a power cut".into(),
+                ..Durability::default()
             },
             settings: BTreeMap::from([("args".to_owned(), "server /data".to_owned())]),
             node: "bench-1".into(),

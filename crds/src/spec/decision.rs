@@ -44,6 +44,10 @@ pub struct Decision {
     #[serde(default = "default_bound")]
     #[schemars(range(min = 1, max = 3_600_000))]
     pub bound_milliseconds: i32,
+    /// Whether writes may speak for a backend that promises less than the other when it acknowledges them. If so, the
+    /// decision says it first; else such a figure settles nothing. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept_weaker_durability: bool,
 }
 
 fn default_margin() -> i32 {

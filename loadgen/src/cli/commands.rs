@@ -14,6 +14,7 @@ use crate::instrument::calibrate as node;
 use crate::report as reporting;
 use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
+use crate::setter::{self, Setting};
 use crate::store::Store;
 use crate::store::layout;
 use crate::trust::Authorities;
@@ -296,6 +297,13 @@ async fn stored<T: serde::de::DeserializeOwned>(
 pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize, stall: Stall) -> Ended {
     let said = |address| super::print(&format!("http://{address}"));
     null_s3::serve(listen, body, objects, stall, said)
+        .await
+        .map_err(|error| unavailable(listen, &error))?;
+    Ok((None, 0))
+}
+
+pub async fn set(setting: Setting, listen: SocketAddr) -> Ended {
+    setter::keep(setting, listen)
         .await
         .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))

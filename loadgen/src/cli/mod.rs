@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::drivers::stall::Stall;
-use bakeoff_crds::names::GENERATOR_PORT;
+use crate::setter::Setting;
+use bakeoff_crds::names::{GENERATOR_PORT, SETTER_PORT};
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -91,6 +92,21 @@ enum Command {
         force: bool,
         #[command(flatten)]
         store: StoreArgs,
+    },
+    /// Tells a server a setting by HTTP, again whenever it is missing, and answers 200 at /readyz while it is in force.
+    Set {
+        /// Where the setting is put, and read again.
+        #[arg(long)]
+        url: String,
+        /// What it is.
+        #[arg(long)]
+        body: String,
+        /// For how long it must have been there to be in force, seconds.
+        #[arg(long, default_value_t = 0)]
+        settle_seconds: u64,
+        /// The address of /readyz.
+        #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], SETTER_PORT as u16)))]
+        listen: SocketAddr,
     },
     /// Serves a null S3 target: answers at once and keeps nothing.
     NullS3 {
@@ -359,6 +375,19 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             None,
             commands::compare(&base, &subject, &store, force).await,
         ),
+        Command::Set {
+            url,
+            body,
+            settle_seconds,
+            listen,
+        } => {
+            let setting = Setting {
+                url,
+                body: body.into(),
+                settle: Duration::from_secs(settle_seconds),
+            };
+            (None, commands::set(setting, listen).await)
+        }
         Command::NullS3 {
             listen,
             body,

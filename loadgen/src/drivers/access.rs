@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::BackendKind;
@@ -96,7 +97,7 @@ pub trait Driver {
     }
 
     /// How durable these settings make what it acknowledged; `None` where they do not tell.
-    fn durability(&self, _settings: &BTreeMap<String, String>) -> Option<String> {
+    fn durability(&self, _settings: &BTreeMap<String, String>) -> Option<Durability> {
         None
     }
 }

@@ -311,7 +311,7 @@ impl Run {
                     }
                     at.settings.extend(said);
                     // Nobody said it of a server that was not provisioned here; its settings may.
-                    if (at.durability.is_empty() || at.durability == standalone::NOT_STATED)
+                    if !at.durability.is_stated()
                         && let Some(durability) = driver.durability(&at.settings)
                     {
                         at.durability = durability;

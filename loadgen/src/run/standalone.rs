@@ -2,6 +2,7 @@
 //! line.
 
 use crate::drivers::address;
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::run::{
     Environment, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
@@ -39,9 +40,6 @@ impl StandaloneError {
         }
     }
 }
-
-/// The durability class of a backend that nobody described.
-pub const NOT_STATED: &str = "not stated";
 
 /// What stands on the command line.
 #[derive(Clone, Debug)]
@@ -158,7 +156,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
                 .find(|(of, _)| of == name)
                 .map(|(_, url)| url.to_owned()),
             provisioned: on.create_bucket,
-            durability: NOT_STATED.to_owned(),
+            durability: Durability::not_stated(),
             settings: Default::default(),
             node: String::new(),
             time_to_ready_seconds: None,

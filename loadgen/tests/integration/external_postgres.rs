@@ -155,7 +155,11 @@ fn its_schema_is_made_measured_in_and_dropped_and_a_foreign_one_is_left_alone() 
     );
     assert_eq!(at.settings["work_mem"], "5MB");
     assert!(at.settings.contains_key("server_version"));
-    assert!(at.durability.contains("is flushed"), "{}", at.durability);
+    assert!(
+        at.durability.text.contains("is flushed"),
+        "{:?}",
+        at.durability
+    );
     assert!(!serde_json::to_string(&manifest).unwrap().contains(SECRET));
     assert_eq!(asked(&server, SCHEMAS), ["bakeoff"]);
 

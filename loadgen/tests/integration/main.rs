@@ -12,5 +12,6 @@ mod retention;
 mod s3_reach;
 mod s3_refusals;
 mod s3_stores;
+mod setter;
 mod soak;
 mod support;

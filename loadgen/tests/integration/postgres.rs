@@ -153,7 +153,14 @@ fn runs_live_and_the_server_says_how() {
     assert_eq!(settings["synchronous_commit"], "off");
     // What a reviewer would ask besides: the disk, the client's habits, what "acknowledged" means.
     let class = &manifest.plan.backends[0].durability;
-    assert!(class.contains("synchronous_commit is off"), "{class}");
+    assert!(
+        class.text.contains("synchronous_commit is off"),
+        "{class:?}"
+    );
+    assert_eq!(
+        class.class,
+        Some(bakeoff_crds::durability::DurabilityClass::PageCache)
+    );
     let generator = manifest.generator.unwrap();
     assert!(generator.client["postgres"].contains("sent once"));
     assert!(generator.disk.unwrap().fsync_p50_micros > 0);

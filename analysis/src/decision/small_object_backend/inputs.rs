@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
+use super::super::footing::Footing;
 use super::super::rule::Lacks;
 use super::super::{
     DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
@@ -33,14 +34,17 @@ pub(super) struct Judged {
 
 impl Judged {
     /// From what the figures say by themselves. Where a figure is only a bound that does not carry
-    /// it, it stays open, and blocks are no answer; else `more` says how many are.
+    /// it, or one of writes in favour of the backend that promises less, it stays open, and blocks are no answer; else `more`
+    /// says how many are.
     fn new(
         mut input: DecisionInput,
         alone: Standing,
-        censored: Option<Censored>,
+        (censored, footing): (Option<Censored>, Footing),
         more: impl FnOnce() -> Option<i32>,
     ) -> Self {
-        input.standing = with_censoring(alone, censored);
+        let carried = with_censoring(alone, censored);
+        input.standing = footing.judge(carried);
+        input.unequal_promises = input.standing != carried;
         input.censored = censored;
         let lacks = Lacks::of(input.standing, alone, more);
         Self { input, lacks }
@@ -58,33 +62,47 @@ pub(super) struct Question<'a> {
     pub(super) margin: f64,
     /// The level of tests and intervals.
     pub(super) level: f64,
+    /// Which of them promises less when it acknowledges a write, where that is not accepted.
+    pub(super) footing: Footing,
+}
+
+fn cells<'a>(workloads: impl Iterator<Item = &'a WorkloadSummary>) -> Vec<CellSummary> {
+    workloads
+        .flat_map(|workload| workload.cells.iter().cloned())
+        .collect()
+}
+
+/// How much better the challenger is at putting small objects: their throughput, or in an open load alone their p99. And the
+/// cells of the closed loads.
+fn putting(measured: &Measured, question: &Question<'_>) -> (Judged, Vec<CellSummary>) {
+    let puts = || measured.of_kind(WorkloadKind::SmallObjectPut);
+    let closed = cells(puts().filter(|w| !w.open_load));
+    let open = cells(puts().filter(|w| w.open_load));
+    let (name, cells, metric) = if closed.is_empty() {
+        ("PUT p99 at the same rate", &open, Metric::P99)
+    } else {
+        ("PUT throughput", &closed, Metric::PerSecond)
+    };
+    let combined = combine(cells, "put", metric, question);
+    (primary(name, cells, combined, metric, question), closed)
+}
+
+/// Which of two that both win is better at putting small objects; it orders them and decides nothing else.
+pub(super) fn head_to_head(measured: &Measured, question: &Question<'_>) -> DecisionInput {
+    let (judged, _) = putting(measured, question);
+    DecisionInput {
+        role: Role::Context,
+        demand: format!(
+            "orders those that win; shown with p at most {}",
+            format::p_value(question.level)
+        ),
+        ..judged.input
+    }
 }
 
 pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged> {
-    let puts: Vec<&WorkloadSummary> = measured.of_kind(WorkloadKind::SmallObjectPut).collect();
-    let reads: Vec<&WorkloadSummary> = measured.of_kind(WorkloadKind::ColdRead).collect();
-    let cells = |workloads: &[&'_ WorkloadSummary]| -> Vec<CellSummary> {
-        workloads
-            .iter()
-            .flat_map(|workload| workload.cells.iter().cloned())
-            .collect()
-    };
-    let open: Vec<CellSummary> = cells(
-        &puts
-            .iter()
-            .copied()
-            .filter(|w| w.open_load)
-            .collect::<Vec<_>>(),
-    );
-    let closed: Vec<CellSummary> = cells(
-        &puts
-            .iter()
-            .copied()
-            .filter(|w| !w.open_load)
-            .collect::<Vec<_>>(),
-    );
-    let all_puts = cells(&puts);
-    let all_reads = cells(&reads);
+    let all_puts = cells(measured.of_kind(WorkloadKind::SmallObjectPut));
+    let all_reads = cells(measured.of_kind(WorkloadKind::ColdRead));
     let objects = |cell: &CellSummary| {
         cell.levels
             .get(factor::OBJECTS_PER_RUN)
@@ -97,27 +115,11 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
         .cloned()
         .collect();
 
-    let mut list = Vec::new();
-    if closed.is_empty() {
-        let combined = combine(&open, "put", Metric::P99, question);
-        list.push(primary(
-            "PUT p99 at the same rate",
-            &open,
-            combined,
-            Metric::P99,
-            question,
-        ));
-    } else {
-        let combined = combine(&closed, "put", Metric::PerSecond, question);
-        list.push(primary(
-            "PUT throughput",
-            &closed,
-            combined,
-            Metric::PerSecond,
-            question,
-        ));
+    let (putting, closed) = putting(measured, question);
+    let mut list = vec![putting];
+    if !closed.is_empty() {
         let combined = combine(&all_puts, "put", Metric::P99, question);
-        list.push(guard("PUT p99", combined, question));
+        list.push(guard("PUT p99", combined, question, question.footing));
     }
     let name = longest.map_or_else(
         || "LIST latency".to_owned(),
@@ -127,6 +129,8 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
         &name,
         combine(&long_reads, "list", Metric::P50, question),
         question,
+        // What was read survived: reads may be compared.
+        Footing::Equal,
     ));
     list.push(correctness(measured, question.new, Role::Correctness));
     list.push(correctness(measured, question.old, Role::Context));
@@ -248,6 +252,7 @@ fn primary(
         old,
         margin,
         level,
+        footing,
     } = *question;
     let least = if metric.more_is_better() {
         format!("at least {margin:.2}x")
@@ -293,7 +298,7 @@ fn primary(
         Standing::Open
     };
     let input = ratio_input(name, scope, Role::Primary, &paired, demand, alone);
-    Judged::new(input, alone, combined.censored, || {
+    Judged::new(input, alone, (combined.censored, footing), || {
         if low >= threshold && !enough {
             return Some(count(least - paired.blocks()));
         }
@@ -302,7 +307,7 @@ fn primary(
     })
 }
 
-fn guard(name: &str, combined: Combined, question: &Question<'_>) -> Judged {
+fn guard(name: &str, combined: Combined, question: &Question<'_>, footing: Footing) -> Judged {
     let demand = format!("shown to be at most {:.2}x", question.margin);
     let scope = scope(combined.cells, question);
     let Some(paired) = combined.paired else {
@@ -320,7 +325,7 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>) -> Judged {
         _ => Standing::Open,
     };
     let input = ratio_input(name, scope, Role::Guard, &paired, demand, alone);
-    Judged::new(input, alone, combined.censored, || {
+    Judged::new(input, alone, (combined.censored, footing), || {
         if !enough {
             return Some(count(least - paired.blocks()));
         }

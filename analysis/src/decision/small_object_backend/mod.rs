@@ -1,21 +1,30 @@
-//! Experiment C: does the challenger become the recommended self-hosted backend for small objects?
+//! Experiment C: does a challenger become the recommended self-hosted backend for small objects?
 //!
 //! The plan: "SeaweedFS clearly wins for small objects -> it becomes the recommended self-host
 //! default over MinIO". Read here as: PUT throughput better by more than the margin (in an open
 //! load, where the rate is given: PUT p99 lower by more than the margin); PUT p99 and the LIST
 //! latency of the longest runs not worse by more than the margin; not one correctness violation on
 //! the challenger. External endpoints are a baseline for behaviour and never a party.
+//!
+//! A figure of writes says nothing in favour of a backend that promises less when it acknowledges them: [`footing`].
+//!
+//! Several challengers are judged each by itself, at the level divided by their number (Bonferroni), so that the chance to
+//! replace the incumbent by one that is no better is that of a single comparison, whatever their number. Of several that win
+//! one comes first only where it is shown to be better than each of the others.
 
+mod duel;
 mod inputs;
 
 use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 
-use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
-use super::{DecisionInput, Role, Standing, Unit, blocks_text, ratio_text};
-use crate::format::confidence;
-use crate::measured::Measured;
-use crate::measured::{BackendSummary, Censored};
-use inputs::{Judged, Question, inputs};
+use super::footing::{self, Footing};
+use super::rule::{Answer, Asked, Need, Rule, Ruling};
+use super::{DecisionInput, Standing};
+use crate::format;
+use crate::measured::{BackendSummary, Measured};
+use bakeoff_crds::status::DecisionOutcome;
+use duel::{Duel, Parties, duel};
+use inputs::{Question, head_to_head};
 
 pub(super) const RULE: Rule = Rule {
     needs: &[
@@ -31,223 +40,205 @@ fn answer(asked: &Asked<'_>) -> Answer {
     let Asked {
         decision, measured, ..
     } = *asked;
-    let margin = asked.margin();
-    let incumbent = party(
-        decision.incumbent.as_deref(),
-        BackendKind::Minio,
-        measured,
-        None,
-    );
-    let challenger = party(
-        decision.challenger.as_deref(),
-        BackendKind::Seaweedfs,
-        measured,
-        incumbent.map(|b| b.name.as_str()),
-    );
-    let (Some(incumbent), Some(challenger)) = (incumbent, challenger) else {
+    let incumbent = party(decision.incumbent.as_deref(), BackendKind::Minio, measured);
+    let challengers = incumbent.map_or_else(Vec::new, |incumbent| {
+        challengers(decision.challenger.as_deref(), measured, incumbent)
+    });
+    let (Some(incumbent), false) = (incumbent, challengers.is_empty()) else {
         let parties = Parties {
             new: "the challenger",
             old: "the incumbent",
         };
         let reason = "The rule compares two backends, but the experiment does not have two.";
-        let ruling = parties.open(reason.to_owned(), None);
-        return parties.answer(margin, ruling, Vec::new());
+        return Answer {
+            question: question(parties.new, parties.old),
+            criterion: criterion(parties.new, asked.margin(), false),
+            ruling: parties.open(reason.to_owned(), None),
+            inputs: Vec::new(),
+        };
     };
-    let (new, old) = (challenger.name.as_str(), incumbent.name.as_str());
-    let parties = Parties { new, old };
-    let external: Vec<&str> = [challenger, incumbent]
-        .into_iter()
-        .filter(|b| !b.provisioned)
-        .map(|b| b.name.as_str())
+    let level = measured.level / challengers.len() as f64;
+    let mut duels: Vec<Duel<'_>> = challengers
+        .iter()
+        .map(|challenger| duel(asked, (challenger, incumbent), level))
         .collect();
-    if !external.is_empty() {
-        let reason = format!(
-            "{} is external: it does not run on the equipment of the others, so it is a baseline for behaviour and not a party to this decision.",
-            external.join(" and ")
-        );
-        return parties.answer(margin, parties.open(reason, None), Vec::new());
+    let names: Vec<&str> = challengers.iter().map(|b| b.name.as_str()).collect();
+    let unequal = !decision.accept_weaker_durability
+        && challengers
+            .iter()
+            .any(|challenger| footing::sentence(challenger, incumbent).is_some());
+    let mut criterion = criterion(&format::alternatives(&names), asked.margin(), unequal);
+    if duels.len() > 1 {
+        criterion.push_str(&format!(
+            " Each challenger is judged by itself with p at most {} ({} challengers); of several that win one comes first only if it is shown to be better than each of the others.",
+            format::p_value(level),
+            duels.len()
+        ));
     }
-
-    let judged = inputs(
-        measured,
-        &Question {
-            new,
-            old,
-            margin,
-            level: measured.level,
-        },
-    );
-    let ruling = rule(&judged, parties, margin, measured.level);
-    let inputs = judged.into_iter().map(|judged| judged.input).collect();
-    parties.answer(margin, ruling, inputs)
+    let question = question(&format::alternatives(&names), &incumbent.name);
+    let mut inputs: Vec<DecisionInput> = duels
+        .iter_mut()
+        .flat_map(|duel| std::mem::take(&mut duel.inputs))
+        .collect();
+    let ruling = if duels.len() == 1 {
+        duels.remove(0).ruling
+    } else {
+        let field = Field {
+            old: &incumbent.name,
+            duels,
+        };
+        field.ruling(asked, &mut inputs)
+    };
+    Answer {
+        question,
+        criterion,
+        ruling,
+        inputs,
+    }
 }
 
-/// The named backend, or the first provisioned one of its usual kind, or the first that is left.
+fn question(new: &str, old: &str) -> String {
+    format!("Should {new} replace {old} as the recommended self-hosted backend for small objects?")
+}
+
+fn criterion(new: &str, margin: f64, unequal: bool) -> String {
+    let mut criterion = format!(
+        "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
+    );
+    if unequal {
+        criterion.push_str(
+            " What is put says nothing for a backend that promises less when it acknowledges.",
+        );
+    }
+    criterion
+}
+
+/// The named backend, or the first provisioned one of its usual kind, or the first provisioned one.
 fn party<'a>(
     named: Option<&str>,
     usual: BackendKind,
     measured: &'a Measured,
-    taken: Option<&str>,
 ) -> Option<&'a BackendSummary> {
     if let Some(name) = named {
         return measured.backend(name);
     }
-    let free = || {
-        measured
-            .backends
-            .iter()
-            .filter(|b| b.provisioned && Some(b.name.as_str()) != taken)
-    };
-    free().find(|b| b.kind == usual).or_else(|| free().next())
+    let provisioned = || measured.backends.iter().filter(|b| b.provisioned);
+    let usual = provisioned().find(|b| b.kind == usual);
+    usual.or_else(|| provisioned().next())
 }
 
-/// Who may replace whom, and what each outcome means for them.
-#[derive(Clone, Copy)]
-struct Parties<'a> {
-    new: &'a str,
+/// The named challenger, or all that were provisioned beside the incumbent.
+fn challengers<'a>(
+    named: Option<&str>,
+    measured: &'a Measured,
+    incumbent: &BackendSummary,
+) -> Vec<&'a BackendSummary> {
+    let all = measured.backends.iter();
+    all.filter(|b| match named {
+        Some(name) => b.name == name,
+        None => b.provisioned && b.name != incumbent.name,
+    })
+    .collect()
+}
+
+/// Several challengers and what came of each.
+struct Field<'a> {
     old: &'a str,
+    duels: Vec<Duel<'a>>,
 }
 
-impl Parties<'_> {
-    fn go(self, reason: String) -> Ruling {
-        let Self { new, old } = self;
-        Ruling::go(
-            reason,
-            format!(
-                "{new} becomes the recommended self-hosted default for small objects, in place of {old}."
-            ),
-        )
-    }
-
-    fn no_go(self, reason: String) -> Ruling {
-        Ruling::no_go(
-            reason,
-            format!(
-                "{} stays the recommended self-hosted default; nothing changes in the design.",
-                self.old
-            ),
-        )
-    }
-
-    fn open(self, reason: String, more: Option<i32>) -> Ruling {
-        Ruling::open(
-            reason,
-            format!(
-                "Nothing changes yet: {} stays until the question is settled.",
-                self.old
-            ),
-            more,
-        )
-    }
-
-    fn answer(self, margin: f64, ruling: Ruling, inputs: Vec<DecisionInput>) -> Answer {
-        let Self { new, old } = self;
-        Answer {
-            question: format!(
-                "Should {new} replace {old} as the recommended self-hosted backend for small objects?"
-            ),
-            criterion: format!(
-                "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
-            ),
-            ruling,
-            inputs,
+impl Field<'_> {
+    /// One ruling of all; what tells the winners from each other is added to the inputs.
+    fn ruling(&self, asked: &Asked<'_>, inputs: &mut Vec<DecisionInput>) -> Ruling {
+        let of = |outcome: DecisionOutcome| {
+            let duels = self.duels.iter();
+            duels.filter(move |duel| duel.ruling.outcome == outcome)
+        };
+        let said = |duels: &mut dyn Iterator<Item = &Duel<'_>>| -> String {
+            let said: Vec<String> = duels
+                .map(|duel| format!("{}: {}", duel.new.name, duel.ruling.reason))
+                .collect();
+            said.join(" ")
+        };
+        let winners: Vec<&BackendSummary> = of(DecisionOutcome::Go).map(|duel| duel.new).collect();
+        let old = self.old;
+        if winners.is_empty() {
+            let reason =
+                said(&mut of(DecisionOutcome::Inconclusive).chain(of(DecisionOutcome::NoGo)));
+            let open: Vec<&Duel<'_>> = of(DecisionOutcome::Inconclusive).collect();
+            if open.is_empty() {
+                return Ruling::no_go(
+                    format!("No challenger carries it. {reason}"),
+                    format!(
+                        "{old} stays the recommended self-hosted default; nothing changes in the design."
+                    ),
+                );
+            }
+            let more: Option<Vec<i32>> = open.iter().map(|duel| duel.ruling.more_blocks).collect();
+            return Ruling::open(
+                reason,
+                format!("Nothing changes yet: {old} stays until the question is settled."),
+                more.and_then(|more| more.into_iter().max()),
+            );
         }
+        let best = best(&winners, asked, inputs);
+        let rest = said(&mut of(DecisionOutcome::Inconclusive).chain(of(DecisionOutcome::NoGo)));
+        let carried = said(&mut of(DecisionOutcome::Go));
+        let reason = format!("{carried} {rest}").trim_end().to_owned();
+        let names: Vec<&str> = winners.iter().map(|b| b.name.as_str()).collect();
+        let consequence = match best {
+            Some(best) => format!(
+                "{} becomes the recommended self-hosted default for small objects, in place of {old}.",
+                best.name
+            ),
+            None => format!(
+                "{} takes the place of {old} as the recommended self-hosted default for small objects: none of them is shown to be better than the others, so what they cost to run decides.",
+                format::alternatives(&names)
+            ),
+        };
+        Ruling::go(reason, consequence)
     }
 }
 
-fn say(input: &DecisionInput, confidence: &str) -> String {
-    match input.value {
-        Some(value) if input.unit == Unit::Ratio => {
-            let bound = match (input.censored, input.role) {
-                (None, _) => "",
-                (Some(_), Role::Primary) => "no more than a bound, ",
-                (Some(Censored::Subject), _) => "at least ",
-                (Some(Censored::Base), _) => "at most ",
-                (Some(Censored::Both), _) => "unknown, of completed operations ",
+/// The winner that is shown to put small objects better than each other winner; `None` where none is.
+fn best<'a>(
+    winners: &[&'a BackendSummary],
+    asked: &Asked<'_>,
+    inputs: &mut Vec<DecisionInput>,
+) -> Option<&'a BackendSummary> {
+    if let [only] = winners {
+        return Some(only);
+    }
+    let pairs = winners.len() * (winners.len() - 1) / 2;
+    let level = asked.measured.level / pairs as f64;
+    let mut beaten = vec![0; winners.len()];
+    for (at, new) in winners.iter().enumerate() {
+        for (other_at, old) in winners.iter().enumerate().skip(at + 1) {
+            let question = Question {
+                new: &new.name,
+                old: &old.name,
+                margin: 1.0,
+                level,
+                footing: if asked.decision.accept_weaker_durability {
+                    Footing::Equal
+                } else {
+                    Footing::of(new, old)
+                },
             };
-            format!(
-                "{} {bound}{}",
-                input.name,
-                ratio_text(value, input.low, input.high, confidence)
-            )
+            let input = head_to_head(asked.measured, &question);
+            match input.standing {
+                Standing::Met => beaten[at] += 1,
+                Standing::NotMet => beaten[other_at] += 1,
+                Standing::Open => {}
+            }
+            inputs.push(input);
         }
-        Some(_) => format!("{}: {}", input.name, input.scope),
-        None => format!("{} was not measured", input.name),
     }
+    let first = beaten
+        .iter()
+        .position(|count| *count == winners.len() - 1)?;
+    winners.get(first).copied()
 }
 
-fn rule(judged: &[Judged], parties: Parties<'_>, margin: f64, level: f64) -> Ruling {
-    let Parties { new, old } = parties;
-    let say = |input: &DecisionInput| say(input, &confidence(level));
-    let deciding = || {
-        judged
-            .iter()
-            .filter(|judged| judged.input.role != Role::Context)
-    };
-    let failed = |role: Role| {
-        deciding()
-            .find(|judged| judged.input.role == role && judged.input.standing == Standing::NotMet)
-    };
-    if let Some(wrong) = failed(Role::Correctness) {
-        return parties.no_go(format!(
-            "{new} fails correctness ({}), so no speed can recommend it.",
-            say(&wrong.input)
-        ));
-    }
-    if let Some(slow) = failed(Role::Primary) {
-        return parties.no_go(format!(
-            "{new} is not clearly better than {old}: {}, and {} was demanded.",
-            say(&slow.input),
-            slow.input.demand
-        ));
-    }
-    if let Some(worse) = failed(Role::Guard) {
-        return parties.no_go(format!(
-            "{new} pays for its gain elsewhere: {} is worse than {old} by more than the margin of {margin:.2}x.",
-            say(&worse.input)
-        ));
-    }
-    let open: Vec<&Judged> = deciding()
-        .filter(|judged| judged.input.standing == Standing::Open)
-        .collect();
-    let Some(first) = open.first() else {
-        let figures: Vec<String> = deciding()
-            .filter(|j| j.input.unit == Unit::Ratio)
-            .map(|j| say(&j.input))
-            .collect();
-        return parties.go(format!(
-            "{new} clearly wins over {old} for small objects: {}; no correctness violation.",
-            figures.join("; ")
-        ));
-    };
-    let unmeasured: Vec<&str> = open
-        .iter()
-        .filter(|j| j.input.value.is_none())
-        .map(|j| j.input.name.as_str())
-        .collect();
-    if !unmeasured.is_empty() {
-        let reason = format!(
-            "Not measured in any complete block: {}. What is missing is not satisfied.",
-            unmeasured.join(", ")
-        );
-        return parties.open(reason, None);
-    }
-    if let Some(unsettled) = open.iter().find(|j| j.input.role == Role::Correctness) {
-        let reason = format!(
-            "{}. Its loss may explain them or they may explain its loss: {new} cannot be recommended before that is known.",
-            say(&unsettled.input)
-        );
-        return parties.open(reason, None);
-    }
-    let more = Lacks::blocks_for_all(open.iter().map(|judged| judged.lacks));
-    let reason = format!(
-        "{}, where {} was demanded: the data show neither this nor its opposite. {}",
-        say(&first.input),
-        first.input.demand,
-        blocks_text(
-            more,
-            open.iter().any(|judged| judged.input.censored.is_some())
-        )
-    );
-    parties.open(reason, more)
-}
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,40 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
     table
 }
 
+/// What an acknowledgement of each backend promises; nothing where no backend states it.
+pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
+    let mut table = Table::new(
+        "What an acknowledged write survives",
+        &[
+            ("Backend", false),
+            ("Class", false),
+            ("Flushed before the answer", false),
+            ("Copies", true),
+            ("Shown by", false),
+        ],
+    );
+    let backends = &summary.measured.backends;
+    backends
+        .iter()
+        .any(|backend| backend.durability.class.is_some())
+        .then_some(())?;
+    for (index, backend) in backends.iter().enumerate() {
+        let at = |name: &str| format!("/backends/{index}/durability/{name}");
+        let said = &backend.durability;
+        let class = said.class.map(|class| class.as_str().to_owned());
+        let copies = (said.copies > 0).then(|| said.copies.to_string());
+        table.rows.push(vec![
+            backend.name.as_str().into(),
+            dash(class, &at("class")),
+            said.parts().into(),
+            dash(copies, &at("copies")),
+            said.shown_by.as_str().into(),
+        ]);
+    }
+    drop_empty(&mut table);
+    Some(table)
+}
+
 /// The image with enough of its digest to tell it from others; the manifest has all of it. Its tag is the version,
 /// which stands beside it.
 fn digest(image: &str, id: &str) -> String {

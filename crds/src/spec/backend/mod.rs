@@ -11,12 +11,12 @@ mod rules;
 mod s3;
 mod seaweedfs;
 
-pub use minio::MinioBackend;
+pub use minio::{MinioBackend, MinioDurability};
 pub use origin::{External, Origin, Product, Release};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
 pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
-pub use seaweedfs::SeaweedfsBackend;
+pub use seaweedfs::{SeaweedfsBackend, SeaweedfsDurability};
 
 use super::{Equipment, Ground};
 use kube::KubeSchema;

@@ -1,6 +1,7 @@
 //! Where a backend comes from: provisioned for the experiment, or there before it.
 
 use super::{PostgresUrlBackend, S3Backend};
+use crate::durability::DurabilityClass;
 use crate::spec::Version;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub struct Release {
     pub version: Version,
     /// Its settings by name, where they differ from those that the operator sets.
     pub settings: BTreeMap<String, String>,
+    /// What it has to promise, where a spec may choose; else what its settings make it promise.
+    pub durability: Option<DurabilityClass>,
 }
 
 impl Release {
@@ -32,6 +35,7 @@ impl Release {
             product,
             version: version.clone(),
             settings: BTreeMap::new(),
+            durability: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An S3 endpoint that exists already.
 
 use super::{BackendKind, BackendTraits, External, Origin, SecretRef, rules};
+use crate::durability::DurabilityClass;
 use crate::names;
 use crate::spec::Ground;
 use kube::KubeSchema;
@@ -29,6 +30,9 @@ pub struct S3Backend {
     /// the generators CPU time. Not for results, whose bodies are always signed. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sign_payload: bool,
+    /// What an acknowledged write survives, as the owner of the endpoint states it. Nobody tries it, and the report says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<DurabilityClass>,
     /// The key of the same Secret with the certificates of authorities, in PEM, that are trusted beside the public
     /// ones. Default: the public ones alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

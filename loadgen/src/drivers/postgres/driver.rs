@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bakeoff_crds::durability;
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 
@@ -93,8 +93,8 @@ impl Driver for Connector {
         Box::pin(async { observe::identity(&self.connect().await?).await })
     }
 
-    fn durability(&self, settings: &BTreeMap<String, String>) -> Option<String> {
+    fn durability(&self, settings: &BTreeMap<String, String>) -> Option<Durability> {
         let setting = |name: &str| settings.get(name).map(String::as_str);
-        Some(durability::postgres(setting))
+        Some(Durability::of_postgres(setting))
     }
 }

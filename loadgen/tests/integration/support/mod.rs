@@ -40,6 +40,8 @@ pub struct Server {
     folder: tempfile::TempDir,
     pub endpoint: String,
     pub metrics: String,
+    /// The filer of SeaweedFS.
+    pub filer: String,
     restart: Box<dyn Fn(&Path) -> Command>,
 }
 
@@ -59,6 +61,7 @@ impl Server {
             folder,
             endpoint,
             metrics,
+            filer: String::new(),
             restart,
         }
     }
@@ -79,7 +82,7 @@ fn program(variable: &str) -> PathBuf {
 
 /// A port for a server, given to no other test. Below those that the kernel gives to connections: one of these could be
 /// taken by a client between the choice and the server's start. SeaweedFS listens 10,000 above its ports as well.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 2_000).unwrap();
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
@@ -134,7 +137,7 @@ pub fn seaweedfs() -> Server {
     let program = program("BAKEOFF_WEED");
     let (s3, metrics) = (free_port(), free_port());
     let (master, volume, filer) = (free_port(), free_port(), free_port());
-    Server::start(
+    let mut server = Server::start(
         format!("http://127.0.0.1:{s3}"),
         format!("http://127.0.0.1:{metrics}/metrics"),
         Box::new(move |folder| {
@@ -169,7 +172,9 @@ pub fn seaweedfs() -> Server {
                 .env("AWS_SECRET_ACCESS_KEY", SECRET);
             quiet(command)
         }),
-    )
+    );
+    server.filer = format!("http://127.0.0.1:{filer}");
+    server
 }
 
 /// A backend with the bucket or database that was provisioned for it, and nothing else known of it.
@@ -191,7 +196,7 @@ fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> Reso
         sign_payload: false,
         metrics_url: None,
         provisioned: true,
-        durability: String::new(),
+        durability: Default::default(),
         settings: Default::default(),
         node: String::new(),
         time_to_ready_seconds: None,

@@ -1,7 +1,7 @@
 //! What the operator observes of an experiment's surroundings: the input of every decision. (Pure.)
 
 use super::build::Role;
-use super::build::frame::{OWN_CONTAINERS, PREPARATION};
+use super::build::frame::{BESIDE, OWN_CONTAINERS};
 use crate::act::Refused;
 use crate::children::{Children, Kind};
 use bakeoff_crds::names;
@@ -248,7 +248,7 @@ pub fn strange_containers(pod: &Pod) -> impl Iterator<Item = &str> {
     let all = spec.into_iter().flat_map(|spec| &spec.containers);
     all.chain(added.into_iter().flatten())
         .map(|container| container.name.as_str())
-        .filter(|name| !OWN_CONTAINERS.contains(name) && *name != PREPARATION)
+        .filter(|name| !OWN_CONTAINERS.contains(name) && !BESIDE.contains(name))
 }
 
 fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {

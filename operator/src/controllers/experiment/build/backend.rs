@@ -2,12 +2,13 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
-use super::frame::{PREPARATION, SERVER, container_security};
-use super::profile::{Profile, Ready};
+use super::frame::{PREPARATION, SERVER, SETTER, container_security};
+use super::profile::{Profile, Ready, Setter};
 use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
+use bakeoff_crds::spec::Resources;
 use bakeoff_rules::validate::{Remains, ServerName};
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
@@ -237,12 +238,59 @@ fn pod(
         readiness_probe: Some(probe(10, 3)),
         ..base
     };
-    let containers = (prepare.into_iter().collect(), vec![container]);
+    let setter = profile.setter.map(|setter| beside(setter, settings));
+    let serving = [container].into_iter().chain(setter).collect();
+    let containers = (prepare.into_iter().collect(), serving);
     PodSpec {
         affinity: Some(affinity(of, nodes.len())),
         termination_grace_period_seconds: Some(5),
         volumes: Some(vec![scratch()]),
         ..frame::pod(of, settings, profile.user, containers)
+    }
+}
+
+/// What the container of a setter gets, beside the equipment of the server: it looks now and then, and does nothing else.
+#[must_use]
+pub fn setter_resources() -> Resources {
+    Resources {
+        cpu: "20m".into(),
+        memory: "32Mi".into(),
+    }
+}
+
+/// The container that sets what the running server takes by HTTP alone. The pod is not ready before it is in force.
+fn beside(setter: Setter, settings: &Settings) -> Container {
+    let arguments = [
+        "set",
+        "--url",
+        setter.url,
+        "--body",
+        setter.body,
+        "--settle-seconds",
+        &setter.settle_seconds.to_string(),
+    ];
+    let probe = |period| Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/readyz".to_owned()),
+            port: IntOrString::Int(names::SETTER_PORT),
+            ..Default::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(300),
+        ..Default::default()
+    };
+    Container {
+        name: SETTER.to_owned(),
+        image: Some(settings.loadgen_image.clone()),
+        image_pull_policy: pull_policy(settings),
+        args: Some(arguments.map(str::to_owned).into()),
+        resources: Some(guaranteed(&setter_resources())),
+        startup_probe: Some(probe(1)),
+        readiness_probe: Some(probe(10)),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(container_security()),
+        ..Default::default()
     }
 }
 

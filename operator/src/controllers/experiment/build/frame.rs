@@ -97,6 +97,10 @@ pub const LOADGEN: &str = "loadgen";
 pub const OWN_CONTAINERS: [&str; 2] = [SERVER, LOADGEN];
 /// The container that makes the data directory before a server starts.
 pub const PREPARATION: &str = "prepare";
+/// The container that tells a running server what its command line cannot.
+pub const SETTER: &str = "setter";
+/// The containers of ours that stand beside the one that does the work.
+pub const BESIDE: [&str; 2] = [PREPARATION, SETTER];
 
 /// A variable with what Kubernetes knows of the pod.
 #[must_use]

@@ -9,6 +9,7 @@ use crate::controllers::experiment::facts::{
     Observed, is_ready, own_container, ready_since, strange_containers,
 };
 use crate::settings::{Settings, VERSION};
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
@@ -164,7 +165,7 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
         sign_payload: false,
         metrics_url: None,
         provisioned: false,
-        durability: String::new(),
+        durability: Durability::default(),
         settings: BTreeMap::new(),
         node: String::new(),
         time_to_ready_seconds: None,
@@ -178,7 +179,7 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
             path_style: s3.path_style,
             ca_key: s3.ca_key.clone(),
             sign_payload: s3.sign_payload,
-            durability: "as the operator of this endpoint states it".to_owned(),
+            durability: Durability::as_its_owner_states(s3.durability),
             ..outside
         },
         // Its address is in its URL, which the generators alone read; its settings say how durable it is.

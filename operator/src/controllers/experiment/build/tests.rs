@@ -187,7 +187,7 @@ fn of_an_external_server_nothing_is_provisioned_and_only_its_url_is_mounted() {
     assert_eq!(server.kind, bakeoff_crds::spec::BackendKind::Postgres);
     assert!(!server.provisioned);
     assert_eq!(
-        (server.endpoint.as_str(), server.durability.as_str()),
+        (server.endpoint.as_str(), server.durability.text.as_str()),
         ("", "")
     );
     assert_eq!(

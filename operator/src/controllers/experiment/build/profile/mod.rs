@@ -5,6 +5,7 @@ mod postgres;
 mod redis;
 mod seaweedfs;
 
+use bakeoff_crds::durability::Durability;
 use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
 use std::collections::BTreeMap;
 
@@ -50,10 +51,23 @@ pub struct Profile {
     pub keeps_data: bool,
     /// CPU and memory, where they are not those of the equipment.
     pub resources: Option<Resources>,
+    /// What tells the running server a setting that no command line can, and keeps the pod from being ready before.
+    pub setter: Option<Setter>,
     /// What "acknowledged" means there.
-    pub durability: String,
+    pub durability: Durability,
     /// What stands beside every figure of it.
     pub caveats: Vec<&'static str>,
+}
+
+/// A setting that a server takes by HTTP alone, at an address of its own pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Setter {
+    /// Where it is put, and read again.
+    pub url: &'static str,
+    /// What it is.
+    pub body: &'static str,
+    /// For how long it must have been there to be in force, seconds.
+    pub settle_seconds: i64,
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -64,9 +78,12 @@ fn words(line: &str) -> Vec<String> {
 #[must_use]
 pub fn profile(release: &Release, equipment: &Equipment) -> Profile {
     match release.product {
-        Product::Minio => minio::profile(),
-        Product::Seaweedfs => seaweedfs::profile(),
+        Product::Minio => minio::profile(release),
+        Product::Seaweedfs => seaweedfs::profile(release),
         Product::Postgres => postgres::profile(release, equipment),
         Product::Redis => redis::profile(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Postgres: how it is initialised, started and set. (Pure.)
 
 use super::{Profile, Ready, words};
+use bakeoff_crds::durability::Durability;
+use bakeoff_crds::names;
 use bakeoff_crds::spec::{Equipment, Release};
-use bakeoff_crds::{durability, names};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.
@@ -66,7 +67,7 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         command.push("-c".to_owned());
         command.push(format!("{name}={value}"));
     }
-    let durability = durability::postgres(|name| settings.get(name).map(String::as_str));
+    let durability = Durability::of_postgres(|name| settings.get(name).map(String::as_str));
     Profile {
         port_name: "postgres",
         port: 5_432,
@@ -86,6 +87,7 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         user: POSTGRES_USER,
         keeps_data: true,
         resources: None,
+        setter: None,
         durability,
         caveats: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use super::{Profile, Ready, words};
 use crate::controllers::experiment::build::frame::USER;
+use bakeoff_crds::durability::{Durability, DurabilityClass};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use std::collections::BTreeMap;
@@ -30,7 +31,12 @@ pub(super) fn profile() -> Profile {
             cpu: "250m".into(),
             memory: "128Mi".into(),
         }),
-        durability: "in memory: locks are lost with the server".to_owned(),
+        setter: None,
+        durability: Durability {
+            class: Some(DurabilityClass::Memory),
+            text: "in memory: locks are lost with the server".to_owned(),
+            ..Durability::default()
+        },
         caveats: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
+use bakeoff_crds::spec::SeaweedfsDurability;
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::catalogue::Catalogue;
@@ -419,7 +420,13 @@ fn a_server_without_a_pod_is_looked_at_again_before_long() {
 
 #[test]
 fn pods_meet_the_restricted_standard_and_are_guaranteed() {
-    for experiment in [experiment(false, 2), race(2)] {
+    let mut durable = experiment(false, 2);
+    for backend in &mut durable.spec.backends {
+        if let Some(seaweedfs) = &mut backend.seaweedfs {
+            seaweedfs.durability = SeaweedfsDurability::Flushed;
+        }
+    }
+    for experiment in [experiment(false, 2), race(2), durable] {
         restricted_and_guaranteed(&experiment);
     }
 }

@@ -1,0 +1,122 @@
+use super::*;
+use crate::controllers::experiment::build::{backend, frame};
+use crate::controllers::experiment::facts::strange_containers;
+use crate::settings::Settings;
+use bakeoff_crds::Experiment;
+use bakeoff_crds::durability::DurabilityClass;
+use bakeoff_crds::spec::{Backend, Origin};
+use bakeoff_rules::catalogue::Catalogue;
+use bakeoff_rules::validate::{Remains, ServerName};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use serde_json::{Value, json};
+
+fn experiment(backend: &Value) -> Experiment {
+    serde_json::from_value(json!({
+        "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment",
+        "metadata": {"name": "c", "namespace": "lab", "uid": "0123abcd-0000-4000-8000-000000000000"},
+        "spec": {"backends": [backend], "workloads": [{"name": "put", "smallObjectPut": {"load": {"closed": {"concurrency": [1]}}}}]},
+    }))
+    .unwrap()
+}
+
+fn release(backend: &Value) -> Release {
+    let backend: Backend = serde_json::from_value(backend.clone()).unwrap();
+    match backend.origin() {
+        Some(Origin::Provisioned(release)) => release,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pod(stated: &Value) -> PodSpec {
+    let remains = Remains::of(&experiment(stated)).unwrap();
+    let settings = Settings {
+        catalogue: Catalogue::default(),
+        loadgen_image: "loadgen:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        namespace: "bakeoff-system".to_owned(),
+        results: None,
+        pods: Default::default(),
+        kubernetes_version: "v1.35.4".to_owned(),
+    };
+    let profile = profile(&release(stated), &remains.spec.equipment);
+    let server = (ServerName::Backend("a"), "image:1");
+    let set = backend::stateful_set(&remains, server, &profile, &settings, &[]);
+    set.spec.unwrap().template.spec.unwrap()
+}
+
+#[test]
+fn a_server_promises_what_its_backend_asks_for() {
+    let of = |kind: &str, version: &str, durability: &str| json!({"name": "a", kind: {"version": version, "durability": durability}});
+    for (stated, class) in [
+        (
+            of("minio", "R1", "FlushedButLastOperation"),
+            DurabilityClass::FlushedButLastOperation,
+        ),
+        (of("minio", "R1", "Flushed"), DurabilityClass::Flushed),
+        (
+            of("seaweedfs", "4.48", "PageCache"),
+            DurabilityClass::PageCache,
+        ),
+        (of("seaweedfs", "4.48", "Flushed"), DurabilityClass::Flushed),
+        (
+            json!({"name": "a", "postgres": {"version": "18.4"}}),
+            DurabilityClass::Flushed,
+        ),
+        (
+            json!({"name": "a", "postgres": {"version": "18.4", "settings": {"fsync": "off"}}}),
+            DurabilityClass::PageCache,
+        ),
+    ] {
+        let profile = profile(&release(&stated), &Equipment::default());
+        let said = &profile.durability;
+        assert_eq!(said.class, Some(class), "{stated}");
+        let whole = said.not_flushed.is_empty();
+        assert_eq!(whole, class == DurabilityClass::Flushed, "{stated}");
+        assert!(said.shown_by.starts_with("bench/run cut: "), "{stated}");
+        assert!(!said.text.is_empty() && said.copies == 1);
+    }
+}
+
+#[test]
+fn seaweedfs_flushes_by_a_rule_that_is_there_before_the_pod_is_ready() {
+    let durable =
+        pod(&json!({"name": "a", "seaweedfs": {"version": "4.48", "durability": "Flushed"}}));
+    let [server, setter] = &durable.containers[..] else {
+        panic!("{} containers", durable.containers.len())
+    };
+    let env = server.env.as_ref().unwrap();
+    let value = |name: &str| env.iter().find(|one| one.name == name)?.value.clone();
+    assert_eq!(value("WEED_SQLITE_ENABLED").as_deref(), Some("true"));
+    assert!(
+        value("WEED_SQLITE_DBFILE")
+            .unwrap()
+            .contains("synchronous(FULL)")
+    );
+    assert_eq!(
+        (setter.name.as_str(), setter.image.as_deref()),
+        (frame::SETTER, Some("loadgen:1"))
+    );
+    assert!(
+        setter
+            .args
+            .as_ref()
+            .unwrap()
+            .iter()
+            .any(|arg| arg.contains("\"fsync\":true"))
+    );
+    assert!(
+        setter.readiness_probe.is_some(),
+        "the pod is ready with it alone"
+    );
+    let prepare = &durable.init_containers.as_ref().unwrap()[0];
+    assert_eq!(prepare.command.as_ref().unwrap(), &["weed", "fix", "/data"]);
+    assert_eq!(prepare.image, server.image);
+    let all = Pod {
+        spec: Some(durable.clone()),
+        ..Default::default()
+    };
+    assert_eq!(strange_containers(&all).count(), 0, "all are ours");
+
+    let usual = pod(&json!({"name": "a", "seaweedfs": {"version": "4.48"}}));
+    assert_eq!((usual.containers.len(), usual.init_containers), (1, None));
+}
