@@ -318,6 +318,8 @@ def subjects(args):
     minio = lambda data, at: [args.minio, "server", str(data), "--address", f"127.0.0.1:{at}", "--config-dir", "/tmp/minio"]
     keys = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
 
+    versitygw = lambda data, at: [args.versitygw, "--port", f"127.0.0.1:{at}", "--health", "/healthz", "posix", str(data)]
+
     def weed(data, at):
         master, volume, filer = port(), port(), port()
         weed.filer = filer
@@ -360,6 +362,7 @@ def subjects(args):
         S3("seaweedfs", weed, cloud, holds=False),
         S3("seaweedfs, fsync rule", weed, cloud, prepared=rule, holds=False),
         S3("seaweedfs, fsync rule, SQLite FULL, weed fix", weed, flushed, before=mended, prepared=rule, holds=True),
+        S3("versitygw", versitygw, {"ROOT_ACCESS_KEY_ID": KEY, "ROOT_SECRET_ACCESS_KEY": SECRET}, holds=False),
         Postgres("postgres", postgres, {}, holds=True),
         Postgres("postgres, synchronous_commit=off", postgres, {"synchronous_commit": "off"}, holds=False),
         Postgres("postgres, full_page_writes=off", postgres, {"full_page_writes": "off"}),
@@ -369,7 +372,7 @@ def subjects(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for program in ("minio", "weed", "postgres"):
+    for program in ("minio", "weed", "versitygw", "postgres"):
         parser.add_argument(f"--{program}", required=True)
     parser.add_argument("--cuts", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)

@@ -116,6 +116,11 @@ fn every_example_uses_versions_of_the_catalogue() {
             let Some(Origin::Provisioned(release)) = backend.origin() else {
                 continue;
             };
+            if let Some(declared) = &release.declared {
+                let allowed = files[1]["experiments"]["serverImages"].to_string();
+                assert!(allowed.contains(&declared.image), "{name}: {allowed}");
+                continue;
+            }
             for values in &files {
                 assert!(
                     values["catalogue"][release.product.as_str()][&*release.version].is_string(),

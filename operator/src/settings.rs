@@ -30,7 +30,8 @@ impl Settings {
     #[must_use]
     pub fn repositories(&self) -> BTreeSet<String> {
         let images = self.catalogue.images();
-        let images = images.chain([self.loadgen_image.as_str()]);
+        let described = self.pods.server_images.iter().map(String::as_str);
+        let images = images.chain([self.loadgen_image.as_str()]).chain(described);
         images.map(|image| repository(image).to_owned()).collect()
     }
 
@@ -39,6 +40,7 @@ impl Settings {
     pub fn offer(&self) -> Offer<'_> {
         Offer {
             catalogue: &self.catalogue,
+            server_images: &self.pods.server_images,
             results_store: self.results.is_some(),
         }
     }
@@ -58,6 +60,8 @@ pub struct PodDefaults {
     pub identity: IdentityMode,
     /// The namespace of what scrapes the metrics of generators; empty: none.
     pub monitoring_namespace: String,
+    /// Images that experiments may describe as servers, or repositories of which they may by digest.
+    pub server_images: Vec<String>,
 }
 
 /// The chart's own results store. Its credentials are copied into a Secret beside each experiment.

@@ -76,7 +76,7 @@ seccompProfile: {type: RuntimeDefault}
 {{/* What all pods of experiments get, as the operator reads it. */}}
 {{- define "bakeoff.experimentPods" -}}
 {{- $monitoring := ternary .Values.metrics.podMonitor.namespace "" .Values.metrics.podMonitor.enabled -}}
-{{- dict "annotations" .Values.experiments.podAnnotations "labels" .Values.experiments.podLabels "imagePullSecrets" .Values.experiments.imagePullSecrets "identity" .Values.securityContext.mode "monitoringNamespace" $monitoring | toJson -}}
+{{- dict "annotations" .Values.experiments.podAnnotations "labels" .Values.experiments.podLabels "imagePullSecrets" .Values.experiments.imagePullSecrets "serverImages" .Values.experiments.serverImages "identity" .Values.securityContext.mode "monitoringNamespace" $monitoring | toJson -}}
 {{- end -}}
 
 {{- define "bakeoff.containerSecurity" -}}

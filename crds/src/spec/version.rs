@@ -32,6 +32,12 @@ impl std::fmt::Display for Version {
     }
 }
 
+impl From<String> for Version {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl From<&str> for Version {
     fn from(text: &str) -> Self {
         Self(text.to_owned())

@@ -107,6 +107,8 @@ impl Validated {
 pub struct Offer<'a> {
     /// Images of the servers.
     pub catalogue: &'a Catalogue,
+    /// Images, or their repositories, that experiments may describe as servers.
+    pub server_images: &'a [String],
     /// Whether it has a results store of its own.
     pub results_store: bool,
 }
@@ -193,6 +195,18 @@ fn backend(backend: &Backend, offer: Offer<'_>) -> Result<ValidBackend, Refusal>
 }
 
 fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refusal> {
+    if let Some(declared) = &release.declared {
+        let image = declared.image.clone();
+        return if allows(offer.server_images, &image) {
+            Ok(Server { release, image })
+        } else {
+            Err(Refusal::ImageNotAllowed {
+                server: what.to_owned(),
+                image,
+                allowed: listed(offer.server_images),
+            })
+        };
+    }
     let image = offer.catalogue.image(release.product, &release.version);
     let image = image.ok_or_else(|| Refusal::UnknownVersion {
         server: what.to_owned(),
@@ -204,6 +218,27 @@ fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refu
         image: image.to_owned(),
         release,
     })
+}
+
+/// Whether an image is allowed: an entry is the image, or its repository and the image has a digest.
+#[must_use]
+pub fn allows(allowed: &[String], image: &str) -> bool {
+    let by_digest = |entry: &str| {
+        let digest = image
+            .strip_prefix(entry)
+            .and_then(|rest| rest.strip_prefix("@sha256:"));
+        digest.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let mut entries = allowed.iter().filter(|entry| !entry.is_empty());
+    entries.any(|entry| entry == image || by_digest(entry))
+}
+
+fn listed(allowed: &[String]) -> String {
+    if allowed.is_empty() {
+        "none".to_owned()
+    } else {
+        allowed.join(", ")
+    }
 }
 
 /// The known versions of a program, for people.
@@ -325,4 +360,37 @@ fn fits(
         offer,
         field,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allows;
+
+    #[test]
+    fn images_are_allowed_by_name_or_by_the_digest_of_an_allowed_repository() {
+        let digest = format!("@sha256:{}", "0a".repeat(32));
+        let allowed = ["docker.io/a/b".to_owned(), "localhost:5000/c:1".to_owned()];
+        let by = |image: &str| allows(&allowed, image);
+        assert!(by("localhost:5000/c:1"));
+        assert!(by(&format!("docker.io/a/b{digest}")));
+        for refused in [
+            "docker.io/a/b:latest".to_owned(),
+            "docker.io/a/bc".to_owned(),
+            format!("docker.io/a/b/c{digest}"),
+            format!("docker.io/a/b:1{digest}"),
+            format!("docker.io/a/bc{digest}"),
+            "docker.io/a/b@sha256:00".to_owned(),
+            format!("docker.io/a/b@sha256:{}", "x".repeat(64)),
+            "localhost:5000/c:2".to_owned(),
+            format!("localhost:5000/c{digest}"),
+            String::new(),
+        ] {
+            assert!(!by(&refused), "{refused}");
+        }
+        assert!(!allows(&[], "docker.io/a/b"));
+        assert!(
+            !allows(&[String::new()], &digest),
+            "an empty entry allows nothing"
+        );
+    }
 }

@@ -98,6 +98,18 @@ pub enum Refusal {
         /// What is wrong.
         problem: quantity::QuantityError,
     },
+    /// The image of a described server is not one of those that are allowed.
+    #[error(
+        "{server}: the image {image} is not allowed here (allowed: {allowed}): name it by digest from an allowed repository, or have it added to the chart value experiments.serverImages"
+    )]
+    ImageNotAllowed {
+        /// The backend.
+        server: String,
+        /// Its image.
+        image: String,
+        /// What is allowed.
+        allowed: String,
+    },
     /// Too many trials.
     #[error(
         "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
@@ -120,6 +132,7 @@ impl Refusal {
         match self {
             Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
             Self::UnknownVersion { .. } => "UnknownVersion",
+            Self::ImageNotAllowed { .. } => "ImageNotAllowed",
             Self::Objective { .. } => "InvalidObjective",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretIncomplete { .. } => "SecretIncomplete",

@@ -9,14 +9,18 @@ mod postgres;
 mod postgres_url;
 mod rules;
 mod s3;
+mod s3_server;
 mod seaweedfs;
+mod versitygw;
 
 pub use minio::{MinioBackend, MinioDurability};
 pub use origin::{External, Origin, Product, Release};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
 pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
+pub use s3_server::{EnvVariable, S3ServerBackend, ServerCredentials, ServerMetrics};
 pub use seaweedfs::{SeaweedfsBackend, SeaweedfsDurability};
+pub use versitygw::VersitygwBackend;
 
 use super::{Equipment, Ground};
 use kube::KubeSchema;
@@ -104,6 +108,10 @@ backends! {
     minio: Minio(MinioBackend),
     /// A SeaweedFS server, provisioned for the experiment and removed after it.
     seaweedfs: Seaweedfs(SeaweedfsBackend),
+    /// A versitygw server, provisioned for the experiment and removed after it.
+    versitygw: Versitygw(VersitygwBackend),
+    /// Any server of S3, as described here, provisioned for the experiment and removed after it.
+    s3_server: S3Server(S3ServerBackend),
     /// A Postgres server, provisioned for the experiment and removed after it.
     postgres: Postgres(PostgresBackend),
     /// A Postgres server that exists already. The schema `bakeoff` is made in its database, refused if there is one,
@@ -136,6 +144,10 @@ pub enum BackendKind {
     Minio,
     /// A provisioned SeaweedFS server.
     Seaweedfs,
+    /// A provisioned versitygw server.
+    Versitygw,
+    /// A provisioned server of S3 that the spec describes.
+    S3Server,
     /// A Postgres server, provisioned or external.
     Postgres,
     /// An external S3 endpoint.

@@ -1,6 +1,6 @@
 //! Where a backend comes from: provisioned for the experiment, or there before it.
 
-use super::{PostgresUrlBackend, S3Backend};
+use super::{PostgresUrlBackend, S3Backend, S3ServerBackend};
 use crate::durability::DurabilityClass;
 use crate::spec::Version;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Release {
     pub settings: BTreeMap<String, String>,
     /// What it has to promise, where a spec may choose; else what its settings make it promise.
     pub durability: Option<DurabilityClass>,
+    /// The container, where the spec describes it; else the operator knows it.
+    pub declared: Option<Box<S3ServerBackend>>,
 }
 
 impl Release {
@@ -36,6 +38,7 @@ impl Release {
             version: version.clone(),
             settings: BTreeMap::new(),
             durability: None,
+            declared: None,
         }
     }
 }
@@ -51,6 +54,10 @@ pub enum Product {
     Postgres,
     /// Redis. It keeps locks beside a backend and is never one itself.
     Redis,
+    /// versitygw.
+    Versitygw,
+    /// A server of S3 that the spec describes.
+    S3Server,
 }
 
 impl Product {
@@ -62,6 +69,8 @@ impl Product {
             Self::Seaweedfs => "seaweedfs",
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::Versitygw => "versitygw",
+            Self::S3Server => "s3Server",
         }
     }
 }

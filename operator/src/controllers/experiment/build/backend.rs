@@ -134,7 +134,7 @@ pub fn stateful_set(
                 pod_labels(of, server),
                 pod(of, (server, image), profile, settings, nodes),
             ),
-            volume_claim_templates: profile.keeps_data.then(|| vec![claim]),
+            volume_claim_templates: profile.data.is_some().then(|| vec![claim]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some("Delete".to_owned()),
@@ -156,14 +156,14 @@ fn pod(
 ) -> PodSpec {
     let secret = credentials_name(of, server);
     let clear = profile.env.iter().map(|(name, value)| EnvVar {
-        name: (*name).to_owned(),
-        value: Some((*value).to_owned()),
+        name: name.to_string(),
+        value: Some(value.to_string()),
         value_from: None,
     });
     let mut env = vec![frame::field("POD_IP", "status.podIP")];
     env.extend(clear);
     env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
-        name: (*name).to_owned(),
+        name: name.to_string(),
         value: None,
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
@@ -175,10 +175,10 @@ fn pod(
         }),
     }));
     let port = IntOrString::Int(profile.port);
-    let (http_get, tcp_socket) = match profile.ready {
+    let (http_get, tcp_socket) = match &profile.ready {
         Ready::Http(path) => {
             let get = HTTPGetAction {
-                path: Some(path.to_owned()),
+                path: Some(path.to_string()),
                 port,
                 ..Default::default()
             };
@@ -201,8 +201,8 @@ fn pod(
         ..Default::default()
     };
     let mut mounts = vec![mount("tmp", "/tmp", false)];
-    if profile.keeps_data {
-        mounts.push(mount("data", "/data", false));
+    if let Some(path) = &profile.data {
+        mounts.push(mount("data", path, false));
     }
     let base = Container {
         image: Some(image.to_owned()),
@@ -227,7 +227,8 @@ fn pod(
     });
     let container = Container {
         name: SERVER.to_owned(),
-        command: Some(started(profile)),
+        command: Some(started(profile)).filter(|command| !command.is_empty()),
+        args: Some(profile.args.clone()).filter(|args| !args.is_empty()),
         ports: Some(vec![ContainerPort {
             name: Some(profile.port_name.to_owned()),
             container_port: profile.port,

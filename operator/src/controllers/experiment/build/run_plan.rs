@@ -2,7 +2,7 @@
 
 use super::backend::endpoint;
 use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name, run_name};
-use super::profile::profile;
+use super::profile::{Words, profile};
 use super::{Role, metadata};
 use crate::children::Children;
 use crate::controllers::experiment::facts::{
@@ -98,9 +98,15 @@ fn resolve_server(
         .pods_of_backend(&backend.name)
         .find(|pod| is_ready(pod));
     let mut settings = profile.settings;
-    settings.insert("command".to_owned(), profile.command.join(" "));
+    let line: Vec<String> = profile
+        .command
+        .iter()
+        .chain(&profile.args)
+        .cloned()
+        .collect();
+    settings.insert("command".to_owned(), line.join(" "));
     let clear = profile.env.iter();
-    settings.extend(clear.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    settings.extend(clear.map(|(name, value)| (name.to_string(), value.to_string())));
     ResolvedBackend {
         name: backend.name.clone(),
         kind: backend.kind,
@@ -109,7 +115,7 @@ fn resolve_server(
         image_bytes: image_bytes(pod, &server.image, observed),
         image_id: pod.and_then(image_id).unwrap_or_default(),
         endpoint: endpoint(of, name, profile.scheme, profile.port),
-        region: "us-east-1".to_owned(),
+        region: profile.region.to_string(),
         bucket: profile.bucket.to_owned(),
         prefix: String::new(),
         path_style: true,
@@ -129,8 +135,8 @@ fn resolve_server(
 }
 
 /// What stands beside every figure of a server: what is known of the program, and what others have put into its pod.
-fn caveats(known: Vec<&'static str>, pod: Option<&Pod>) -> Vec<String> {
-    let mut caveats: Vec<String> = known.into_iter().map(str::to_owned).collect();
+fn caveats(known: Vec<Words>, pod: Option<&Pod>) -> Vec<String> {
+    let mut caveats: Vec<String> = known.into_iter().map(Words::into_owned).collect();
     let strangers: Vec<&str> = pod.into_iter().flat_map(strange_containers).collect();
     if !strangers.is_empty() {
         caveats.push(format!(

@@ -1,6 +1,6 @@
 //! MinIO: one node, one drive. (Pure.)
 
-use super::{Profile, Ready, words};
+use super::{Profile, Ready, Words, known, words};
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
@@ -18,11 +18,11 @@ const ENV: [(&str, &str); 4] = [
 const UNMAINTAINED: &str = "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07";
 
 pub(super) fn profile(release: &Release) -> Profile {
-    let mut env = ENV.to_vec();
-    let mut caveats = vec![UNMAINTAINED];
+    let mut env = known(ENV);
+    let mut caveats: Vec<Words> = vec![UNMAINTAINED.into()];
     let durability = if release.durability == Some(DurabilityClass::Flushed) {
-        env.push(("MINIO_FS_OSYNC", "on"));
-        caveats.push("MINIO_FS_OSYNC flushes every file system of the node with each write: on a node that is shared, its neighbours pay for it, and it for theirs");
+        env.push(("MINIO_FS_OSYNC".into(), "on".into()));
+        caveats.push("MINIO_FS_OSYNC flushes every file system of the node with each write: on a node that is shared, its neighbours pay for it, and it for theirs".into());
         Durability {
             class: Some(DurabilityClass::Flushed),
             flushed: vec![Part::Data, Part::Metadata, Part::DirectoryEntry],
@@ -45,20 +45,25 @@ pub(super) fn profile(release: &Release) -> Profile {
         port_name: "s3",
         port: 9_000,
         scheme: "http",
+        region: "us-east-1".into(),
         bucket: "bakeoff",
-        metrics: Some((9_000, "/minio/v2/metrics/node")),
+        metrics: Some((9_000, "/minio/v2/metrics/node".into())),
         prepare: None,
         command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
+        args: Vec::new(),
         starter: None,
         settings: BTreeMap::new(),
         env,
         secret_env: vec![
-            ("MINIO_ROOT_USER", names::SECRET_ACCESS_KEY_ID),
-            ("MINIO_ROOT_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+            ("MINIO_ROOT_USER".into(), names::SECRET_ACCESS_KEY_ID),
+            (
+                "MINIO_ROOT_PASSWORD".into(),
+                names::SECRET_SECRET_ACCESS_KEY,
+            ),
         ],
-        ready: Ready::Http("/minio/health/ready"),
+        ready: Ready::Http("/minio/health/ready".into()),
         user: USER,
-        keeps_data: true,
+        data: Some("/data".into()),
         resources: None,
         setter: None,
         durability,

@@ -3,17 +3,23 @@
 mod minio;
 mod postgres;
 mod redis;
+mod s3_server;
 mod seaweedfs;
+mod versitygw;
 
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// Words that the operator knows, or that a spec says.
+pub type Words = Cow<'static, str>;
+
 /// How a server says that it takes connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
     /// This path answers 200.
-    Http(&'static str),
+    Http(Words),
     /// The port is open. Whether a signed or authenticated request is answered, the generators find out.
     Open,
 }
@@ -27,28 +33,32 @@ pub struct Profile {
     pub port: i32,
     /// The scheme of its address.
     pub scheme: &'static str,
+    /// The region that requests to it are signed for.
+    pub region: Words,
     /// The bucket or database that is measured.
     pub bucket: &'static str,
     /// The port and path of the Prometheus metrics, where it has them.
-    pub metrics: Option<(i32, &'static str)>,
+    pub metrics: Option<(i32, Words)>,
     /// What runs before the server, in the same image with the same volumes.
     pub prepare: Option<Vec<String>>,
-    /// The command line.
+    /// The command line; the image's own where it is empty.
     pub command: Vec<String>,
+    /// Arguments after it.
+    pub args: Vec<String>,
     /// A script of the shell that starts the command line, which are its arguments.
     pub starter: Option<&'static str>,
     /// Settings that differ from the server's defaults.
     pub settings: BTreeMap<String, String>,
     /// Environment variables in clear.
-    pub env: Vec<(&'static str, &'static str)>,
+    pub env: Vec<(Words, Words)>,
     /// Environment variables from the credentials Secret: name and key.
-    pub secret_env: Vec<(&'static str, &'static str)>,
+    pub secret_env: Vec<(Words, &'static str)>,
     /// How it says that it is ready.
     pub ready: Ready,
     /// The numeric user that it runs as.
     pub user: i64,
-    /// Whether it keeps data, on a volume at `/data`.
-    pub keeps_data: bool,
+    /// Where its volume is; none where it keeps nothing.
+    pub data: Option<Words>,
     /// CPU and memory, where they are not those of the equipment.
     pub resources: Option<Resources>,
     /// What tells the running server a setting that no command line can, and keeps the pod from being ready before.
@@ -56,7 +66,7 @@ pub struct Profile {
     /// What "acknowledged" means there.
     pub durability: Durability,
     /// What stands beside every figure of it.
-    pub caveats: Vec<&'static str>,
+    pub caveats: Vec<Words>,
 }
 
 /// A setting that a server takes by HTTP alone, at an address of its own pod.
@@ -68,6 +78,14 @@ pub struct Setter {
     pub body: &'static str,
     /// For how long it must have been there to be in force, seconds.
     pub settle_seconds: i64,
+}
+
+/// Variables of the environment that the operator knows.
+fn known<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<(Words, Words)> {
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -82,6 +100,8 @@ pub fn profile(release: &Release, equipment: &Equipment) -> Profile {
         Product::Seaweedfs => seaweedfs::profile(release),
         Product::Postgres => postgres::profile(release, equipment),
         Product::Redis => redis::profile(),
+        Product::Versitygw => versitygw::profile(),
+        Product::S3Server => s3_server::profile(release),
     }
 }
 

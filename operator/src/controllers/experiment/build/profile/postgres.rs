@@ -1,6 +1,6 @@
 //! Postgres: how it is initialised, started and set. (Pure.)
 
-use super::{Profile, Ready, words};
+use super::{Profile, Ready, known, words};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Equipment, Release};
@@ -72,20 +72,22 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         port_name: "postgres",
         port: 5_432,
         scheme: "postgres",
+        region: "us-east-1".into(),
         bucket: DATABASE,
         metrics: None,
         prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
         command,
+        args: Vec::new(),
         starter: Some(LOGGED),
         settings,
-        env: vec![("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")],
+        env: known([("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")]),
         secret_env: vec![
-            ("BAKEOFF_USER", names::SECRET_ACCESS_KEY_ID),
-            ("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY),
+            ("BAKEOFF_USER".into(), names::SECRET_ACCESS_KEY_ID),
+            ("BAKEOFF_PASSWORD".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
         ready: Ready::Open,
         user: POSTGRES_USER,
-        keeps_data: true,
+        data: Some("/data".into()),
         resources: None,
         setter: None,
         durability,

@@ -1,6 +1,6 @@
 //! Redis, which keeps locks beside a backend. (Pure.)
 
-use super::{Profile, Ready, words};
+use super::{Profile, Ready, known, words};
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass};
 use bakeoff_crds::names;
@@ -16,17 +16,19 @@ pub(super) fn profile() -> Profile {
         port_name: "redis",
         port: 6_379,
         scheme: "redis",
+        region: "us-east-1".into(),
         bucket: "",
         metrics: None,
         prepare: None,
         command,
+        args: Vec::new(),
         starter: None,
         settings: BTreeMap::new(),
-        env: vec![("HOME", "/tmp")],
-        secret_env: vec![("BAKEOFF_PASSWORD", names::SECRET_SECRET_ACCESS_KEY)],
+        env: known([("HOME", "/tmp")]),
+        secret_env: vec![("BAKEOFF_PASSWORD".into(), names::SECRET_SECRET_ACCESS_KEY)],
         ready: Ready::Open,
         user: USER,
-        keeps_data: false,
+        data: None,
         resources: Some(Resources {
             cpu: "250m".into(),
             memory: "128Mi".into(),

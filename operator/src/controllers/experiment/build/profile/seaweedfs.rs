@@ -1,6 +1,6 @@
 //! SeaweedFS: master, volume server, filer and gateway in one process. (Pure.)
 
-use super::{Profile, Ready, Setter, words};
+use super::{Profile, Ready, Setter, known, words};
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
@@ -41,8 +41,9 @@ fn page_cache() -> Profile {
         port_name: "s3",
         port: 8_333,
         scheme: "http",
+        region: "us-east-1".into(),
         bucket: "bakeoff",
-        metrics: Some((9_324, "/metrics")),
+        metrics: Some((9_324, "/metrics".into())),
         prepare: None,
         command: words(
             "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
@@ -50,16 +51,17 @@ fn page_cache() -> Profile {
              -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
              -metricsIp=$(POD_IP) -metricsPort=9324",
         ),
+        args: Vec::new(),
         starter: None,
         settings: BTreeMap::new(),
-        env: vec![("HOME", "/tmp")],
+        env: known([("HOME", "/tmp")]),
         secret_env: vec![
-            ("AWS_ACCESS_KEY_ID", names::SECRET_ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", names::SECRET_SECRET_ACCESS_KEY),
+            ("AWS_ACCESS_KEY_ID".into(), names::SECRET_ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
-        ready: Ready::Http("/healthz"),
+        ready: Ready::Http("/healthz".into()),
         user: USER,
-        keeps_data: true,
+        data: Some("/data".into()),
         resources: None,
         setter: None,
         durability: Durability {
@@ -71,7 +73,7 @@ fn page_cache() -> Profile {
             shown_by: "bench/run cut: seaweedfs".to_owned(),
         },
         caveats: vec![
-            "SeaweedFS as it comes does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects; durability: Flushed has it do so",
+            "SeaweedFS as it comes does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects; durability: Flushed has it do so".into(),
         ],
     }
 }
@@ -82,7 +84,7 @@ fn flushed() -> Profile {
         // A volume whose data are longer than its index knows comes up without them, and takes no more writes.
         prepare: Some(words("weed fix /data")),
         settings: BTreeMap::from([("filer.conf".to_owned(), FSYNC_RULE.to_owned())]),
-        env: usual.env.into_iter().chain(FLUSHED_ENTRIES).collect(),
+        env: usual.env.into_iter().chain(known(FLUSHED_ENTRIES)).collect(),
         setter: Some(Setter {
             url: "http://127.0.0.1:8888/etc/seaweedfs/filer.conf",
             body: FSYNC_RULE,

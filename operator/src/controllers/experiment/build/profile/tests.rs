@@ -120,3 +120,56 @@ fn seaweedfs_flushes_by_a_rule_that_is_there_before_the_pod_is_ready() {
     let usual = pod(&json!({"name": "a", "seaweedfs": {"version": "4.48"}}));
     assert_eq!((usual.containers.len(), usual.init_containers), (1, None));
 }
+
+#[test]
+fn a_server_that_is_described_runs_as_it_is_described_and_promises_what_is_stated() {
+    let stated = json!({"name": "a", "s3Server": {
+        "image": "docker.io/rustfs/rustfs:1.0.1", "args": ["serve", "--at", "$(POD_IP)"], "port": 9123,
+        "env": [{"name": "RUSTFS_VOLUMES", "value": "/var/store"}], "dataPath": "/var/store", "user": 10001,
+        "credentials": {"accessKeyIdEnv": "RUSTFS_ACCESS_KEY", "secretAccessKeyEnv": "RUSTFS_SECRET_KEY"},
+        "readyPath": "/health/ready", "metrics": {"port": 9124}, "durability": "Flushed", "region": "eu-1",
+    }});
+    let pod = pod(&stated);
+    let [server] = &pod.containers[..] else {
+        panic!("{} containers", pod.containers.len())
+    };
+    assert_eq!(server.command, None, "the image's own");
+    assert_eq!(
+        server.args.as_ref().unwrap(),
+        &["serve", "--at", "$(POD_IP)"]
+    );
+    let env = server.env.as_ref().unwrap();
+    let names: Vec<&str> = env.iter().map(|one| one.name.as_str()).collect();
+    // What the others refer to comes first.
+    assert_eq!(
+        names,
+        [
+            "POD_IP",
+            "HOME",
+            "RUSTFS_VOLUMES",
+            "RUSTFS_ACCESS_KEY",
+            "RUSTFS_SECRET_KEY"
+        ]
+    );
+    let from = env[4]
+        .value_from
+        .as_ref()
+        .unwrap()
+        .secret_key_ref
+        .as_ref()
+        .unwrap();
+    assert_eq!(from.key, "secretAccessKey");
+    let mounts = server.volume_mounts.as_ref().unwrap();
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| mount.name == "data" && mount.mount_path == "/var/store")
+    );
+    assert_eq!(pod.security_context.unwrap().run_as_user, Some(10_001));
+    let profile = profile(&release(&stated), &Equipment::default());
+    assert_eq!((profile.port, profile.region.as_ref()), (9_123, "eu-1"));
+    assert_eq!(profile.metrics, Some((9_124, "/metrics".into())));
+    assert_eq!(profile.durability.class, Some(DurabilityClass::Flushed));
+    assert_eq!(profile.durability.shown_by, "", "nobody tried it");
+    assert!(profile.durability.text.contains("nobody tried"));
+}

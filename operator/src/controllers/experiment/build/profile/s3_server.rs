@@ -1,0 +1,82 @@
+//! A server of S3 that a spec describes. (Pure.)
+
+use super::{Profile, Ready, Words};
+use crate::controllers::experiment::build::frame::USER;
+use bakeoff_crds::durability::Durability;
+use bakeoff_crds::names;
+use bakeoff_crds::spec::Release;
+use std::collections::BTreeMap;
+
+pub(super) fn profile(release: &Release) -> Profile {
+    let Some(declared) = release.declared.as_deref() else {
+        return undescribed();
+    };
+    let env = declared.env.iter();
+    let env = env.map(|one| {
+        (
+            Words::from(one.name.clone()),
+            Words::from(one.value.clone()),
+        )
+    });
+    let credentials = &declared.credentials;
+    Profile {
+        port: declared.port,
+        region: declared.region.clone().into(),
+        metrics: declared
+            .metrics
+            .as_ref()
+            .map(|metrics| (metrics.port, metrics.path.clone().into())),
+        command: declared.command.clone(),
+        args: declared.args.clone(),
+        env: [("HOME".into(), "/tmp".into())]
+            .into_iter()
+            .chain(env)
+            .collect(),
+        secret_env: vec![
+            (
+                credentials.access_key_id_env.clone().into(),
+                names::SECRET_ACCESS_KEY_ID,
+            ),
+            (
+                credentials.secret_access_key_env.clone().into(),
+                names::SECRET_SECRET_ACCESS_KEY,
+            ),
+        ],
+        ready: match &declared.ready_path {
+            Some(path) => Ready::Http(path.clone().into()),
+            None => Ready::Open,
+        },
+        user: declared.user,
+        data: Some(declared.data_path.clone().into()),
+        durability: Durability::as_its_owner_states(declared.durability),
+        ..undescribed()
+    }
+}
+
+/// What is true of all of them.
+fn undescribed() -> Profile {
+    Profile {
+        port_name: "s3",
+        port: 9_000,
+        scheme: "http",
+        region: "us-east-1".into(),
+        bucket: "bakeoff",
+        metrics: None,
+        prepare: None,
+        command: Vec::new(),
+        args: Vec::new(),
+        starter: None,
+        settings: BTreeMap::new(),
+        env: Vec::new(),
+        secret_env: Vec::new(),
+        ready: Ready::Open,
+        user: USER,
+        data: Some("/data".into()),
+        resources: None,
+        setter: None,
+        durability: Durability::not_stated(),
+        caveats: vec![
+            "its container is described by the experiment: Bakeoff knows nothing of the program, and tried none of what is stated of it".into(),
+        ],
+    }
+}
