@@ -13,6 +13,7 @@ use super::circumstances::{
 };
 use super::compared::{adjust, compare_cell};
 use super::looks::{complete_blocks, look_summaries, looks};
+use super::outside;
 use super::{CellSummary, Measured, RunEnding, SUMMARY_SCHEMA, WorkloadSummary};
 use crate::kinds;
 use crate::merge::MergeError;
@@ -112,7 +113,12 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
     let plan = &data.manifest.plan;
     let spec = &plan.spec;
     let scheduled = schedule::trials(spec);
-    let mut records: Vec<&TrialRecord> = data.records.iter().collect();
+    let judged: Vec<_> = data
+        .records
+        .iter()
+        .map(|record| outside::judged(record, data.manifest))
+        .collect();
+    let mut records: Vec<&TrialRecord> = judged.iter().map(AsRef::as_ref).collect();
     records.sort_by_key(|record| (record.trial.index, record.attempt));
     check_records(&records, &scheduled)?;
     let valid = valid_attempts(&records);

@@ -12,6 +12,7 @@ mod circumstances;
 mod compared;
 mod ending;
 mod looks;
+mod outside;
 
 pub use beside::{
     CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,

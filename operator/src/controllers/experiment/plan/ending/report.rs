@@ -3,7 +3,9 @@
 use super::{after, plan_after_the_run, step_done};
 use crate::action::Plan;
 use crate::controllers::experiment::build::{Role, jobs, run_plan};
-use crate::controllers::experiment::facts::{JobState, container_end, job_state, termination};
+use crate::controllers::experiment::facts::{
+    JobState, container_end, job_state, own_container, termination,
+};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
@@ -118,13 +120,21 @@ fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
     let children = &draft.observed.children;
     let restarts = |server: &str| {
         let pods = children.pods_of_backend(server);
-        let statuses = pods.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
-        statuses
-            .flatten()
+        pods.filter_map(own_container)
             .map(|container| container.restart_count)
             .sum::<i32>()
     };
-    let servers = of.servers().into_iter();
+    let last_start = |server: &str| {
+        let pods = children.pods_of_backend(server);
+        pods.filter_map(own_container)
+            .filter(|container| container.restart_count > 0)
+            .filter_map(|container| {
+                let running = container.state.as_ref()?.running.as_ref()?;
+                Some(running.started_at.as_ref()?.0)
+            })
+            .max()
+    };
+    let servers = of.servers();
     let failed = (0..=of.spec.generators.backoff_limit).filter(|attempt| {
         let job = children.job(&jobs::run_name(of, *attempt));
         matches!(job_state(job), JobState::Failed(_))
@@ -132,7 +142,12 @@ fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
     Ending {
         reason: ending.reason.clone(),
         message: ending.message.clone(),
+        backend_last_starts: servers
+            .iter()
+            .filter_map(|server| Some((server.as_str().to_owned(), last_start(server.as_str())?)))
+            .collect(),
         backend_restarts: servers
+            .iter()
             .map(|server| (server.as_str().to_owned(), restarts(server.as_str())))
             .collect::<BTreeMap<_, _>>(),
         generator_failures: i32::try_from(failed.count()).unwrap_or(i32::MAX),
