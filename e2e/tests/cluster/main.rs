@@ -4,6 +4,7 @@
 //! see `bakeoff_e2e::Needs`.
 
 mod admission;
+mod bad_specs;
 mod ground;
 mod lifecycle;
 mod placing;
@@ -11,3 +12,4 @@ mod postgres;
 mod refusals;
 mod run;
 mod store;
+mod stores;
