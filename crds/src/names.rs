@@ -46,6 +46,8 @@ pub const SERVER_LOG_SETTING: &str = "bakeoff.server_log";
 /// What stands for the Redis server that keeps locks wherever backends stand by their names. No backend can be
 /// called so: the name has a dot.
 pub const LOCK_SERVER: &str = "lock.redis";
+/// The annotation of a server's pod with the file of its settings.
+pub const ANNOTATION_SETTINGS: &str = "bakeoff.dev/settings";
 /// The port on which generator 0 serves progress, metrics and the start barrier.
 pub const GENERATOR_PORT: i32 = 9090;
 /// The port on which what stands beside a server says that its setting is in force.

@@ -76,13 +76,13 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "two members of a backend",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "v"}, "seaweedfs": {"version": "v"}})),
-            "exactly one of minio, seaweedfs, versitygw, s3Server, postgres, postgresUrl and s3",
+            "exactly one of minio, seaweedfs, garage, versitygw, s3Server, postgres, postgresUrl and s3",
         ),
         (
             "no member of a backend",
             "/spec/backends",
             backend(json!({"name": "m"})),
-            "exactly one of minio, seaweedfs, versitygw, s3Server, postgres, postgresUrl and s3",
+            "exactly one of minio, seaweedfs, garage, versitygw, s3Server, postgres, postgresUrl and s3",
         ),
         (
             "duplicate backends",

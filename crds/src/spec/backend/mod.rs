@@ -3,6 +3,7 @@
 //! What there is to know of a kind stands in its own file. The table below names the members of the union once; the
 //! lists in admission rules follow from it.
 
+mod garage;
 mod minio;
 mod origin;
 mod postgres;
@@ -13,6 +14,7 @@ mod s3_server;
 mod seaweedfs;
 mod versitygw;
 
+pub use garage::{GarageBackend, GarageDurability};
 pub use minio::{MinioBackend, MinioDurability};
 pub use origin::{External, Origin, Product, Release};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
@@ -108,6 +110,8 @@ backends! {
     minio: Minio(MinioBackend),
     /// A SeaweedFS server, provisioned for the experiment and removed after it.
     seaweedfs: Seaweedfs(SeaweedfsBackend),
+    /// A Garage server, provisioned for the experiment and removed after it.
+    garage: Garage(GarageBackend),
     /// A versitygw server, provisioned for the experiment and removed after it.
     versitygw: Versitygw(VersitygwBackend),
     /// Any server of S3, as described here, provisioned for the experiment and removed after it.
@@ -144,6 +148,8 @@ pub enum BackendKind {
     Minio,
     /// A provisioned SeaweedFS server.
     Seaweedfs,
+    /// A provisioned Garage server.
+    Garage,
     /// A provisioned versitygw server.
     Versitygw,
     /// A provisioned server of S3 that the spec describes.

@@ -54,6 +54,8 @@ pub enum Product {
     Postgres,
     /// Redis. It keeps locks beside a backend and is never one itself.
     Redis,
+    /// Garage.
+    Garage,
     /// versitygw.
     Versitygw,
     /// A server of S3 that the spec describes.
@@ -69,6 +71,7 @@ impl Product {
             Self::Seaweedfs => "seaweedfs",
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::Garage => "garage",
             Self::Versitygw => "versitygw",
             Self::S3Server => "s3Server",
         }

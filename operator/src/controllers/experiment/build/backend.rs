@@ -3,7 +3,7 @@
 //! Everything that differs between the kinds is in [`Profile`].
 
 use super::frame::{PREPARATION, SERVER, SETTER, container_security};
-use super::profile::{Profile, Ready, Setter};
+use super::profile::{File, Profile, Ready, Setter};
 use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
@@ -14,10 +14,11 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodSpec, Probe,
-    SecretKeySelector, Service, ServicePort, ServiceSpec, TCPSocketAction, VolumeMount,
-    VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Affinity, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodSpec,
+    PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort, ServiceSpec, TCPSocketAction,
+    Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -128,12 +129,7 @@ pub fn stateful_set(
                 match_labels: Some(pod_selector(of, server)),
                 match_expressions: None,
             },
-            template: frame::template(
-                of,
-                settings,
-                pod_labels(of, server),
-                pod(of, (server, image), profile, settings, nodes),
-            ),
+            template: template(of, (server, image), profile, settings, nodes),
             volume_claim_templates: profile.data.is_some().then(|| vec![claim]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
@@ -144,6 +140,44 @@ pub fn stateful_set(
             ..Default::default()
         }),
         status: None,
+    }
+}
+
+/// The name of the volume with a file of settings.
+const FILE_VOLUME: &str = "settings";
+
+fn template(
+    of: &Remains,
+    (server, image): (ServerName<'_>, &str),
+    profile: &Profile,
+    settings: &Settings,
+    nodes: &[NodeFacts],
+) -> PodTemplateSpec {
+    let pod = pod(of, (server, image), profile, settings, nodes);
+    let mut template = frame::template(of, settings, pod_labels(of, server), pod);
+    if let (Some(file), Some(metadata)) = (&profile.file, &mut template.metadata) {
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(names::ANNOTATION_SETTINGS.to_owned(), file.text.clone());
+    }
+    template
+}
+
+/// The annotation of the pod with a file's text, as that file.
+fn file_volume(file: &File) -> Volume {
+    Volume {
+        name: FILE_VOLUME.to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: file.name.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{}']", names::ANNOTATION_SETTINGS),
+                    api_version: None,
+                }),
+                ..Default::default()
+            }]),
+            default_mode: None,
+        }),
+        ..Default::default()
     }
 }
 
@@ -201,6 +235,11 @@ fn pod(
         ..Default::default()
     };
     let mut mounts = vec![mount("tmp", "/tmp", false)];
+    let mut volumes = vec![scratch()];
+    if let Some(file) = &profile.file {
+        mounts.push(mount(FILE_VOLUME, file.folder, true));
+        volumes.push(file_volume(file));
+    }
     if let Some(path) = &profile.data {
         mounts.push(mount("data", path, false));
     }
@@ -245,7 +284,7 @@ fn pod(
     PodSpec {
         affinity: Some(affinity(of, nodes.len())),
         termination_grace_period_seconds: Some(5),
-        volumes: Some(vec![scratch()]),
+        volumes: Some(volumes),
         ..frame::pod(of, settings, profile.user, containers)
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn profile(release: &Release) -> Profile {
         user: USER,
         data: Some("/data".into()),
         resources: None,
+        file: None,
         setter: None,
         durability,
         caveats,

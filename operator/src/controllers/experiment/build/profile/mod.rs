@@ -1,5 +1,6 @@
 //! Everything that differs between the programs that are provisioned: a new one is one more file and arm. (Pure.)
 
+mod garage;
 mod minio;
 mod postgres;
 mod redis;
@@ -61,12 +62,26 @@ pub struct Profile {
     pub data: Option<Words>,
     /// CPU and memory, where they are not those of the equipment.
     pub resources: Option<Resources>,
+    /// A file that it reads its settings from.
+    pub file: Option<File>,
     /// What tells the running server a setting that no command line can, and keeps the pod from being ready before.
     pub setter: Option<Setter>,
     /// What "acknowledged" means there.
     pub durability: Durability,
     /// What stands beside every figure of it.
     pub caveats: Vec<Words>,
+}
+
+/// A file of settings. It is an annotation of the pod, which Kubernetes mounts as a file: no object of its own, and the manifest of the
+/// pod shows it.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The folder that it is mounted into.
+    pub folder: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: String,
 }
 
 /// A setting that a server takes by HTTP alone, at an address of its own pod.
@@ -100,6 +115,7 @@ pub fn profile(release: &Release, equipment: &Equipment) -> Profile {
         Product::Seaweedfs => seaweedfs::profile(release),
         Product::Postgres => postgres::profile(release, equipment),
         Product::Redis => redis::profile(),
+        Product::Garage => garage::profile(release),
         Product::Versitygw => versitygw::profile(),
         Product::S3Server => s3_server::profile(release),
     }

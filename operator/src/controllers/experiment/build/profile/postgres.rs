@@ -89,6 +89,7 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         user: POSTGRES_USER,
         data: Some("/data".into()),
         resources: None,
+        file: None,
         setter: None,
         durability,
         caveats: Vec::new(),

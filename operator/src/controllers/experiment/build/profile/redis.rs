@@ -33,6 +33,7 @@ pub(super) fn profile() -> Profile {
             cpu: "250m".into(),
             memory: "128Mi".into(),
         }),
+        file: None,
         setter: None,
         durability: Durability {
             class: Some(DurabilityClass::Memory),

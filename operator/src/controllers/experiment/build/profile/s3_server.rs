@@ -73,6 +73,7 @@ fn undescribed() -> Profile {
         user: USER,
         data: Some("/data".into()),
         resources: None,
+        file: None,
         setter: None,
         durability: Durability::not_stated(),
         caveats: vec![

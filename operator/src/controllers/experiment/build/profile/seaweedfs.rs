@@ -63,6 +63,7 @@ fn page_cache() -> Profile {
         user: USER,
         data: Some("/data".into()),
         resources: None,
+        file: None,
         setter: None,
         durability: Durability {
             class: Some(DurabilityClass::PageCache),

@@ -7,7 +7,7 @@ use bakeoff_crds::durability::DurabilityClass;
 use bakeoff_crds::spec::{Backend, Origin};
 use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::validate::{Remains, ServerName};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use serde_json::{Value, json};
 
 fn experiment(backend: &Value) -> Experiment {
@@ -28,6 +28,10 @@ fn release(backend: &Value) -> Release {
 }
 
 fn pod(stated: &Value) -> PodSpec {
+    template(stated).spec.unwrap()
+}
+
+fn template(stated: &Value) -> PodTemplateSpec {
     let remains = Remains::of(&experiment(stated)).unwrap();
     let settings = Settings {
         catalogue: Catalogue::default(),
@@ -41,7 +45,7 @@ fn pod(stated: &Value) -> PodSpec {
     let profile = profile(&release(stated), &remains.spec.equipment);
     let server = (ServerName::Backend("a"), "image:1");
     let set = backend::stateful_set(&remains, server, &profile, &settings, &[]);
-    set.spec.unwrap().template.spec.unwrap()
+    set.spec.unwrap().template
 }
 
 #[test]
@@ -58,6 +62,18 @@ fn a_server_promises_what_its_backend_asks_for() {
             DurabilityClass::PageCache,
         ),
         (of("seaweedfs", "4.48", "Flushed"), DurabilityClass::Flushed),
+        (
+            of("garage", "2.5.0", "PageCache"),
+            DurabilityClass::PageCache,
+        ),
+        (
+            of("garage", "2.5.0", "FlushedButLastOperation"),
+            DurabilityClass::FlushedButLastOperation,
+        ),
+        (
+            json!({"name": "a", "versitygw": {"version": "1.8.0"}}),
+            DurabilityClass::PageCache,
+        ),
         (
             json!({"name": "a", "postgres": {"version": "18.4"}}),
             DurabilityClass::Flushed,
@@ -172,4 +188,46 @@ fn a_server_that_is_described_runs_as_it_is_described_and_promises_what_is_state
     assert_eq!(profile.durability.class, Some(DurabilityClass::Flushed));
     assert_eq!(profile.durability.shown_by, "", "nobody tried it");
     assert!(profile.durability.text.contains("nobody tried"));
+}
+
+#[test]
+fn garage_reads_its_settings_from_an_annotation_of_its_pod() {
+    let stated = json!({"name": "a", "garage": {"version": "2.5.0", "durability": "FlushedButLastOperation"}});
+    let template = template(&stated);
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    let text = &annotations["bakeoff.dev/settings"];
+    assert!(
+        text.contains("\ndata_fsync = true\n") && text.contains("\nmetadata_fsync = true\n"),
+        "{text}"
+    );
+    let pod = template.spec.unwrap();
+    let volumes = pod.volumes.unwrap();
+    let volume = volumes
+        .iter()
+        .find(|volume| volume.name == "settings")
+        .unwrap();
+    let items = volume
+        .downward_api
+        .as_ref()
+        .unwrap()
+        .items
+        .as_ref()
+        .unwrap();
+    assert_eq!(items[0].path, "garage.toml");
+    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| mount.name == "settings")
+        .unwrap();
+    assert_eq!(
+        (mount.mount_path.as_str(), mount.read_only),
+        ("/etc/garage", Some(true))
+    );
+    assert!(
+        pod.containers[0]
+            .command
+            .as_ref()
+            .unwrap()
+            .contains(&"/etc/garage/garage.toml".to_owned())
+    );
 }

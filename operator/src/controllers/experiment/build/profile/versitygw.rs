@@ -29,6 +29,7 @@ pub(super) fn profile() -> Profile {
         user: USER,
         data: Some("/data".into()),
         resources: None,
+        file: None,
         setter: None,
         durability: Durability {
             class: Some(DurabilityClass::PageCache),
