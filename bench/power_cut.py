@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 
-KEY, SECRET = "bakeoff", "bakeoff-secret-key"
+KEY, SECRET = "bakeoff-key", "bakeoff-secret-key"
 BODY = 4096
 # What is not there so long after the server answers again does not come back.
 RECOVERY_SECONDS = 20
@@ -320,6 +320,20 @@ def subjects(args):
 
     versitygw = lambda data, at: [args.versitygw, "--port", f"127.0.0.1:{at}", "--health", "/healthz", "posix", str(data)]
 
+    # As the operator sets it: build/profile/garage.rs.
+    def garage(flushed):
+        def command(data, at):
+            file = data.parent / "garage.toml"
+            yes = json.dumps(flushed)
+            file.write_text(
+                f'metadata_dir = "{data}/meta"\ndata_dir = "{data}/blocks"\ndb_engine = "lmdb"\nlmdb_map_size = "512M"\n'
+                f'metadata_fsync = {yes}\ndata_fsync = {yes}\ndisable_scrub = true\nreplication_factor = 1\ncompression_level = "none"\n'
+                f'rpc_bind_addr = "127.0.0.1:{port()}"\n[s3_api]\napi_bind_addr = "127.0.0.1:{at}"\ns3_region = "us-east-1"\n'
+            )
+            return [args.garage, "-c", file, "server", "--single-node", "--default-bucket"]
+
+        return command
+
     def weed(data, at):
         master, volume, filer = port(), port(), port()
         weed.filer = filer
@@ -356,6 +370,10 @@ def subjects(args):
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
     postgres = programs / "postgres"
     cloud = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    inside = {
+        "GARAGE_RPC_SECRET": "00" * 32, "GARAGE_DEFAULT_BUCKET": "cut",
+        "GARAGE_DEFAULT_ACCESS_KEY": KEY, "GARAGE_DEFAULT_SECRET_KEY": SECRET,
+    }
     return [
         S3("minio", minio, keys),
         S3("minio, MINIO_FS_OSYNC=on", minio, {**keys, "MINIO_FS_OSYNC": "on"}, holds=True),
@@ -363,6 +381,10 @@ def subjects(args):
         S3("seaweedfs, fsync rule", weed, cloud, prepared=rule, holds=False),
         S3("seaweedfs, fsync rule, SQLite FULL, weed fix", weed, flushed, before=mended, prepared=rule, holds=True),
         S3("versitygw", versitygw, {"ROOT_ACCESS_KEY_ID": KEY, "ROOT_SECRET_ACCESS_KEY": SECRET}, holds=False),
+        *(
+            [S3("garage", garage(False), inside), S3("garage, data_fsync and metadata_fsync", garage(True), inside)]
+            if args.garage else []
+        ),
         Postgres("postgres", postgres, {}, holds=True),
         Postgres("postgres, synchronous_commit=off", postgres, {"synchronous_commit": "off"}, holds=False),
         Postgres("postgres, full_page_writes=off", postgres, {"full_page_writes": "off"}),
@@ -374,6 +396,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for program in ("minio", "weed", "versitygw", "postgres"):
         parser.add_argument(f"--{program}", required=True)
+    parser.add_argument("--garage", help="left out without")
     parser.add_argument("--cuts", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--file-system", choices=["ext4", "xfs"], default="ext4")
