@@ -62,6 +62,14 @@ pub trait Driver {
         prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>>;
 
+    /// Asks whether what is between here and the server leaves connections as they are, before anything is taken there.
+    ///
+    /// # Errors
+    /// When it does not, or the server does not answer.
+    fn sessions(&self) -> Answer<'_, Result<(), PrerequisiteError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Asks for what the experiment needs of the server, before anything is measured; answers caveats of what is not there.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod backends;
 mod cas_race;
 mod external_postgres;
 mod ordinary_role;
+mod poolers;
 mod postgres;
 mod retention;
 mod s3_reach;

@@ -13,7 +13,7 @@ use bakeoff_crds::spec::BackendKind;
 
 use super::{KEY, SECRET};
 
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 const TICK: std::time::Duration = std::time::Duration::from_millis(20);
 
 pub struct Postgres {
@@ -34,16 +34,21 @@ fn program(name: &str) -> Command {
     let root =
         std::env::var_os("BAKEOFF_POSTGRES").expect("BAKEOFF_POSTGRES names a Postgres folder");
     let mut command = Command::new(PathBuf::from(root).join("bin").join(name));
-    if std::fs::metadata("/proc/self")
-        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-    {
-        command.uid(NOBODY).gid(NOBODY);
-    }
+    nobody(&mut command);
     command
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
         .stdout(Stdio::null());
     command
+}
+
+/// Runs a program as nobody in particular where the tests are root.
+pub fn nobody(command: &mut Command) {
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
+        command.uid(NOBODY).gid(NOBODY);
+    }
 }
 
 /// The settings of the server that are text.
@@ -149,6 +154,10 @@ impl Postgres {
             port,
             settings,
         }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn pid(&self) -> u32 {
