@@ -15,3 +15,4 @@ mod s3_refusals;
 mod s3_stores;
 mod soak;
 mod support;
+mod versions;

@@ -24,7 +24,7 @@ fn as_role(server: &Postgres) -> Backend {
 }
 
 /// Heads of rows for a moment, within so many seconds of patience.
-fn tried(backend: &Backend, patience: i32) -> Result<(TrialRecord, Manifest), RunError> {
+pub fn tried(backend: &Backend, patience: i32) -> Result<(TrialRecord, Manifest), RunError> {
     tried_with(backend, patience, 1_000)
 }
 
