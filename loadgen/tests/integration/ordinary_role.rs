@@ -1,12 +1,15 @@
 //! An external Postgres server on which the user is nobody special, or which is not as it should be.
 
 use crate::external_postgres::{asked, carried_out, resolved, secret, url};
+use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{HorizonHolder, TrialRecord, Verdict};
 use bakeoff_crds::run::Manifest;
+use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_loadgen::run::{self, Backend, RunError};
+use bakeoff_loadgen::workloads;
 use serde_json::json;
 
 /// A role that may make a schema, and nothing else.
@@ -186,6 +189,29 @@ fn connections_are_counted_before_the_start() {
         said.contains("max_connections 20, of which 16 are reserved"),
         "{said}"
     );
+}
+
+/// An open load of two generators with 256 operations in flight each, on a server as the operator makes one for it: all of its
+/// connections are had at once.
+#[test]
+fn a_server_that_is_made_for_a_load_takes_its_connections() {
+    let load = json!({"name": "head", "headRow": {
+        "load": {"open": {"ratePerSecond": [100], "maxInFlight": 256}}}});
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "generators": {"replicas": 2}, "workloads": [load]}))
+    .unwrap();
+    let asked_of = |most: usize| {
+        let server = Postgres::start(&[&format!("max_connections={most}")]);
+        // It answers.
+        asked(&server, "SELECT 1");
+        let own = Backend::new(server.resolved("own"), support::credentials()).unwrap();
+        let needs = workloads::needs(&spec, 2);
+        runtime().block_on(own.access.driver().prerequisites(needs))
+    };
+    asked_of(spec.max_connections()).unwrap();
+    let said = asked_of(300).unwrap_err().to_string();
+    assert!(said.contains("needs 515 connections"), "{said}");
 }
 
 #[test]

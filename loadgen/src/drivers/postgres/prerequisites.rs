@@ -18,19 +18,7 @@ pub struct Needs {
     pub tables: bool,
 }
 
-/// Connections of a trial beside those of its workers: the one that watches, and two with which the run looks at the server.
-pub const BESIDE: usize = 3;
-
 impl Needs {
-    /// Those of a workload on tables that are looked at closely.
-    #[must_use]
-    pub fn of_tables(connections: usize) -> Self {
-        Self {
-            connections,
-            tables: true,
-        }
-    }
-
     /// What two workloads need that run one after the other.
     #[must_use]
     pub fn either(self, other: Self) -> Self {
