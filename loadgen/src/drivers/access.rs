@@ -78,6 +78,11 @@ pub trait Driver {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// What the server says where it refuses the credentials, asked once. `None` where it takes them, or does not answer.
+    fn refusal<'a>(&'a self, _at: &'a ResolvedBackend) -> Answer<'a, Option<String>> {
+        Box::pin(async { None })
+    }
+
     /// Takes for a run what it cannot share with others of a place that is not ours. Nothing, where a prefix of its own
     /// is enough.
     ///

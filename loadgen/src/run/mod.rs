@@ -8,6 +8,7 @@ mod baseline;
 mod capacity;
 mod cleanup;
 pub mod control;
+mod doubts;
 pub mod early;
 mod environment;
 mod error;

@@ -1,4 +1,4 @@
-//! The generator against real servers: MinIO, SeaweedFS, Postgres and Redis, each test with servers of its own.
+//! The generator against real servers: MinIO, SeaweedFS, Postgres, PgBouncer and Redis, each test with servers of its own.
 //!
 //! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -10,6 +10,7 @@ mod ordinary_role;
 mod poolers;
 mod postgres;
 mod retention;
+mod rotation;
 mod s3_reach;
 mod s3_refusals;
 mod s3_stores;
