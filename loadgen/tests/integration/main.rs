@@ -1,4 +1,4 @@
-//! The generator against real servers: MinIO, SeaweedFS, Postgres, PgBouncer and Redis, each test with servers of its own.
+//! The generator against real servers: MinIO, SeaweedFS, versitygw, Postgres, PgBouncer and Redis, each test with servers of its own.
 //!
 //! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -17,3 +17,4 @@ mod s3_stores;
 mod soak;
 mod support;
 mod versions;
+mod versity;
