@@ -264,6 +264,37 @@ fn who_keeps_dead_rows_from_being_removed_is_named() {
     assert!(record.figures[&Figure::HorizonAgeMost] >= held.age as f64);
 }
 
+/// It keeps rows of the catalogue, and none of the measured tables.
+#[test]
+fn a_logical_slot_holds_nothing_of_the_tables() {
+    let server = Postgres::start(&["wal_level=logical"]);
+    let folder = secret(&url(&server, "127.0.0.1", "disable"), None);
+    let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
+    asked(
+        &server,
+        "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')",
+    );
+    let (record, _) = measured(&backend);
+    assert_eq!(record.horizon, None);
+    let held = asked(
+        &server,
+        "SELECT (age(catalog_xmin) > 1000)::text FROM pg_replication_slots",
+    );
+    assert_eq!(held, ["true"], "the slot was as old as a holder is");
+}
+
+#[test]
+fn a_server_without_the_contrib_modules_is_said_to_lack_them() {
+    // From 18 on a server can be made to look for them elsewhere.
+    let server = Postgres::start(&["extension_control_path=/nowhere"]);
+    let said = refused(&with_role(&server), "ExtensionMissing");
+    assert!(
+        said.contains("no package of the extension pgstattuple")
+            && said.contains("install the contrib modules"),
+        "{said}"
+    );
+}
+
 /// A view of the same name, before the server's own in the search path, lacks columns as those of forks do.
 #[test]
 fn a_view_without_a_column_costs_only_the_figures_made_of_it() {
