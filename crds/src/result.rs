@@ -221,6 +221,8 @@ pub enum InvalidCode {
     BackendRestarted,
     /// The backend stopped answering, so that nothing was measured.
     BackendUnavailable,
+    /// The backend refuses the credentials that it took when the trial began.
+    CredentialsRefused,
     /// The generator was throttled by its CPU limit.
     GeneratorThrottled,
     /// The generator sent too late.
@@ -246,6 +248,7 @@ impl InvalidCode {
         match self {
             Self::BackendRestarted => "BackendRestarted",
             Self::BackendUnavailable => "BackendUnavailable",
+            Self::CredentialsRefused => "CredentialsRefused",
             Self::GeneratorThrottled => "GeneratorThrottled",
             Self::SendLag => "SendLag",
             Self::GeneratorSaturated => "GeneratorSaturated",

@@ -12,6 +12,7 @@ mod ground;
 mod load;
 mod pods;
 mod rules;
+mod sessions;
 mod trials;
 mod version;
 mod workload;
@@ -24,6 +25,7 @@ pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use pods::{
     IdentityMode, Marks, PodIdentity, SecretName, TaintEffect, Toleration, TolerationOperator,
 };
+pub use sessions::bytes_of;
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use version::Version;
 pub use workload::*;

@@ -63,12 +63,25 @@ pub trait Driver {
         prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>>;
 
+    /// Asks whether what is between here and the server leaves connections as they are, before anything is taken there.
+    ///
+    /// # Errors
+    /// When it does not, or the server does not answer.
+    fn sessions(&self) -> Answer<'_, Result<(), PrerequisiteError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Asks for what the experiment needs of the server, before anything is measured; answers caveats of what is not there.
     ///
     /// # Errors
     /// What keeps it from being measured.
     fn prerequisites(&self, _needs: Needs) -> Answer<'_, Result<Vec<String>, PrerequisiteError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// What the server says where it refuses the credentials, asked once. `None` where it takes them, or does not answer.
+    fn refusal<'a>(&'a self, _at: &'a ResolvedBackend) -> Answer<'a, Option<String>> {
+        Box::pin(async { None })
     }
 
     /// Takes for a run what it cannot share with others of a place that is not ours. Nothing, where a prefix of its own

@@ -256,7 +256,7 @@ pub async fn wait_postgres(
     patience: Duration,
 ) -> Result<(), ProbeError> {
     wait_until(backend, connector.address(), patience, async || {
-        let client = connector.connect().await?;
+        let client = connector.bare().await?;
         match observe::writable(&client).await? {
             Writable::Yes => Ok(()),
             // It may be promoted, or another take its place behind its name.

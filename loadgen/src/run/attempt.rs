@@ -5,16 +5,15 @@ use std::time::{Duration, Instant};
 
 use bakeoff_analysis::stats::steady::steadiness;
 use bakeoff_crds::figure::Figure;
-use bakeoff_crds::result::{
-    BackendUsage, InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window,
-};
+use bakeoff_crds::result::{InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window};
 use bakeoff_crds::schedule::Trial;
 use jiff::Timestamp;
 
 use super::baseline::Baselines;
+use super::doubts::Doubts;
 use super::gates::LeaderGate;
 use super::{Backend, Run, RunError, STORE_PATIENCE, stoppable};
-use crate::drivers::observation::{Observation, restarted};
+use crate::drivers::observation::Observation;
 use crate::instrument::clock;
 use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::{self, PartRecord};
@@ -82,6 +81,8 @@ impl Run {
         };
         let after = backend.access.driver().observe(&backend.resolved).await;
         let usage = doubts.used(backend, before, after);
+        let failed = measured.whole.load.failed;
+        doubts.credentials(backend, failed).await;
         let judgement = self.judged(&measured, doubts)?;
         let record = TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
@@ -379,48 +380,6 @@ struct Collected {
     parts: Vec<PartRecord>,
     logs: Vec<Vec<u8>>,
     shares: Vec<Share>,
-}
-
-/// Why the figures of an attempt may say nothing.
-#[derive(Debug, Default)]
-struct Doubts(Vec<InvalidReason>);
-
-impl Doubts {
-    fn add(&mut self, code: InvalidCode, detail: String) {
-        self.0.push(InvalidReason { code, detail });
-    }
-
-    /// What the backend used between two looks, and whether it is the same process that was seen.
-    fn used(
-        &mut self,
-        backend: &Backend,
-        before: Option<Observation>,
-        after: Option<Observation>,
-    ) -> Option<BackendUsage> {
-        let access = backend.access.driver();
-        match (before, after) {
-            (Some(before), Some(after)) => {
-                if restarted(&before, &after) {
-                    let detail = format!(
-                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
-                        after.start_seconds, before.start_seconds
-                    );
-                    self.add(InvalidCode::BackendRestarted, detail);
-                }
-                return access.usage(&before, &after);
-            }
-            (Some(_), None) => {
-                let detail = "the backend could be observed before the trial and not after it";
-                self.add(InvalidCode::BackendUnavailable, detail.to_owned());
-            }
-            (None, _) if access.observable(&backend.resolved) => {
-                let detail = "the backend could not be observed before the trial, so a restart would not be seen";
-                self.add(InvalidCode::BackendUnavailable, detail.to_owned());
-            }
-            (None, _) => {}
-        }
-        None
-    }
 }
 
 fn wall_window((start, end): (u64, u64)) -> Window {

@@ -8,6 +8,7 @@ mod baseline;
 mod capacity;
 mod cleanup;
 pub mod control;
+mod doubts;
 pub mod early;
 mod environment;
 mod error;
@@ -246,12 +247,14 @@ impl Run {
                 .driver()
                 .probe(&backend.resolved, self.provision_patience())
                 .await?;
-            backend.claim().await?;
-            let met = backend.access.driver().prerequisites(needs).await;
-            caveats.push(met.map_err(|error| RunError::Prerequisite {
+            let lacking = |error| RunError::Prerequisite {
                 backend: backend.resolved.name.clone(),
                 error: Box::new(error),
-            })?);
+            };
+            let driver = backend.access.driver();
+            driver.sessions().await.map_err(lacking)?;
+            backend.claim().await?;
+            caveats.push(driver.prerequisites(needs).await.map_err(lacking)?);
         }
         if let Some(server) = &self.lock {
             probe::wait_lock(names::LOCK_SERVER, server, self.provision_patience()).await?;

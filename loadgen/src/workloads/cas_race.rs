@@ -33,7 +33,6 @@ use self::writer::{Racer, Rules};
 use super::trial::{Load, Ready, measure};
 use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
 use crate::drivers::postgres::failure;
-use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
@@ -146,15 +145,6 @@ fn rules(context: &Context<'_>, spec: &CasRace) -> Result<Rules, WorkloadError> 
 impl Workload for CasRace {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
         Box::pin(run(context, self, gate))
-    }
-
-    /// Each generator has one more that inflicts faults.
-    fn needs(&self, generators: usize) -> Needs {
-        let writers = usize::try_from(self.writers).unwrap_or(1);
-        Needs {
-            connections: writers + 2 * generators + BESIDE,
-            tables: false,
-        }
     }
 
     fn conclude<'a>(

@@ -14,20 +14,6 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::drive::Timing;
 use crate::instrument::record::LiveCounts;
 
-/// The most connections that the workers of all generators have open at once under a load.
-pub(super) fn connections(load: &Load, generators: usize) -> usize {
-    let number = |number: i32| usize::try_from(number).unwrap_or(1);
-    let closed = load.closed.as_ref().map(|closed| {
-        let most = closed.concurrency.iter().copied().max().unwrap_or(1);
-        // Shares are rounded up.
-        number(most).div_ceil(generators.max(1)) * generators
-    });
-    let open = load.open.as_ref().map(|open| open.max_in_flight);
-    let capacity = load.capacity.as_ref().map(|load| load.max_in_flight);
-    let each = open.or(capacity).map(|most| number(most) * generators);
-    closed.or(each).unwrap_or(0)
-}
-
 /// What a workload needs to know of its trial.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {

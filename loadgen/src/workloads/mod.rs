@@ -57,9 +57,9 @@ trait Workload {
         Box::pin(async { Ok(Conclusion::default()) })
     }
 
-    /// What it needs of a Postgres server, all generators together. Nothing where it needs none.
-    fn needs(&self, _generators: usize) -> Needs {
-        Needs::default()
+    /// Whether it works on tables of a Postgres server that are looked at closely, vacuumed and observed.
+    fn looks_at_tables(&self) -> bool {
+        false
     }
 
     /// The null server that it can run against. None where it reads back what it wrote or acts on the server's own state,
@@ -118,7 +118,10 @@ pub async fn conclude(
 #[must_use]
 pub fn needs(spec: &ExperimentSpec, generators: usize) -> Needs {
     let members = spec.workloads.iter().filter_map(|one| one.member());
-    let each = members.map(|member| of(member).needs(generators));
+    let each = members.map(|member| Needs {
+        connections: member.connections(generators),
+        tables: of(member).looks_at_tables(),
+    });
     each.fold(Needs::default(), Needs::either)
 }
 

@@ -19,7 +19,6 @@ use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
-use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
@@ -276,10 +275,8 @@ impl Workload for Soak {
         Box::pin(run(context, self, gate))
     }
 
-    /// The one that watches, and the one that may hold a snapshot.
-    fn needs(&self, _generators: usize) -> Needs {
-        let workers = usize::try_from(self.connections).unwrap_or(1);
-        Needs::of_tables(workers + 1 + BESIDE)
+    fn looks_at_tables(&self) -> bool {
+        true
     }
 
     fn null(&self) -> Option<Null> {

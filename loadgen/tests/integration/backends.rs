@@ -70,7 +70,7 @@ async fn ran(plan: RunPlan, backends: Vec<Backend>) -> Vec<TrialRecord> {
     records.into_inner()
 }
 
-fn violations(records: &[TrialRecord]) -> BTreeMap<String, i64> {
+pub fn violations(records: &[TrialRecord]) -> BTreeMap<String, i64> {
     let mut found = BTreeMap::new();
     for check in records
         .iter()
@@ -82,7 +82,7 @@ fn violations(records: &[TrialRecord]) -> BTreeMap<String, i64> {
     found
 }
 
-const ALL: &str = "workloads:
+pub const ALL: &str = "workloads:
 - {name: put, smallObjectPut: {objectSize: [4Ki], prefixes: 10, load: {closed: {concurrency: [4]}}}}
 - {name: rate, smallObjectPut: {objectSize: [1Ki], prefixes: 10, load: {open: {ratePerSecond: [100]}}}}
 - {name: read, coldRead: {objectsPerRun: [30], modes: [ListPrefix, StartAfter, TokenPaging], pageSize: 7}}

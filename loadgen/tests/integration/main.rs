@@ -1,4 +1,4 @@
-//! The generator against real servers: MinIO, SeaweedFS, Postgres and Redis, each test with servers of its own.
+//! The generator against real servers: MinIO, SeaweedFS, versitygw, Postgres, PgBouncer and Redis, each test with servers of its own.
 //!
 //! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,11 +7,15 @@ mod backends;
 mod cas_race;
 mod external_postgres;
 mod ordinary_role;
+mod poolers;
 mod postgres;
 mod retention;
+mod rotation;
 mod s3_reach;
 mod s3_refusals;
 mod s3_stores;
 mod setter;
 mod soak;
 mod support;
+mod versions;
+mod versity;

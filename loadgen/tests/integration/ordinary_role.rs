@@ -1,12 +1,15 @@
 //! An external Postgres server on which the user is nobody special, or which is not as it should be.
 
 use crate::external_postgres::{asked, carried_out, resolved, secret, url};
+use crate::support;
 use crate::support::postgres::Postgres;
 use crate::support::{KEY, SECRET, runner, runtime};
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{HorizonHolder, TrialRecord, Verdict};
 use bakeoff_crds::run::Manifest;
+use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_loadgen::run::{self, Backend, RunError};
+use bakeoff_loadgen::workloads;
 use serde_json::json;
 
 /// A role that may make a schema, and nothing else.
@@ -24,7 +27,7 @@ fn as_role(server: &Postgres) -> Backend {
 }
 
 /// Heads of rows for a moment, within so many seconds of patience.
-fn tried(backend: &Backend, patience: i32) -> Result<(TrialRecord, Manifest), RunError> {
+pub fn tried(backend: &Backend, patience: i32) -> Result<(TrialRecord, Manifest), RunError> {
     tried_with(backend, patience, 1_000)
 }
 
@@ -188,6 +191,29 @@ fn connections_are_counted_before_the_start() {
     );
 }
 
+/// An open load of two generators with 256 operations in flight each, on a server as the operator makes one for it: all of its
+/// connections are had at once.
+#[test]
+fn a_server_that_is_made_for_a_load_takes_its_connections() {
+    let load = json!({"name": "head", "headRow": {
+        "load": {"open": {"ratePerSecond": [100], "maxInFlight": 256}}}});
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "generators": {"replicas": 2}, "workloads": [load]}))
+    .unwrap();
+    let asked_of = |most: usize| {
+        let server = Postgres::start(&[&format!("max_connections={most}")]);
+        // It answers.
+        asked(&server, "SELECT 1");
+        let own = Backend::new(server.resolved("own"), support::credentials()).unwrap();
+        let needs = workloads::needs(&spec, 2);
+        runtime().block_on(own.access.driver().prerequisites(needs))
+    };
+    asked_of(spec.max_connections()).unwrap();
+    let said = asked_of(300).unwrap_err().to_string();
+    assert!(said.contains("needs 515 connections"), "{said}");
+}
+
 #[test]
 fn a_server_that_takes_no_writes_is_said_to_be_one() {
     let server = Postgres::start(&[]);
@@ -236,6 +262,37 @@ fn who_keeps_dead_rows_from_being_removed_is_named() {
     assert_eq!(held.name, "left open");
     assert!(held.age > 1_000, "{}", held.age);
     assert!(record.figures[&Figure::HorizonAgeMost] >= held.age as f64);
+}
+
+/// It keeps rows of the catalogue, and none of the measured tables.
+#[test]
+fn a_logical_slot_holds_nothing_of_the_tables() {
+    let server = Postgres::start(&["wal_level=logical"]);
+    let folder = secret(&url(&server, "127.0.0.1", "disable"), None);
+    let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
+    asked(
+        &server,
+        "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')",
+    );
+    let (record, _) = measured(&backend);
+    assert_eq!(record.horizon, None);
+    let held = asked(
+        &server,
+        "SELECT (age(catalog_xmin) > 1000)::text FROM pg_replication_slots",
+    );
+    assert_eq!(held, ["true"], "the slot was as old as a holder is");
+}
+
+#[test]
+fn a_server_without_the_contrib_modules_is_said_to_lack_them() {
+    // From 18 on a server can be made to look for them elsewhere.
+    let server = Postgres::start(&["extension_control_path=/nowhere"]);
+    let said = refused(&with_role(&server), "ExtensionMissing");
+    assert!(
+        said.contains("no package of the extension pgstattuple")
+            && said.contains("install the contrib modules"),
+        "{said}"
+    );
 }
 
 /// A view of the same name, before the server's own in the search path, lacks columns as those of forks do.

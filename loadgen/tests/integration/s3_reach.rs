@@ -274,7 +274,7 @@ fn a_connection_that_was_closed_between_two_requests_is_no_failure() {
 }
 
 /// A folder as a Secret is mounted.
-fn mounted(folder: &std::path::Path, keys: &Credentials) {
+pub fn mounted(folder: &std::path::Path, keys: &Credentials) {
     std::fs::write(folder.join("accessKeyId"), &keys.user).unwrap();
     std::fs::write(folder.join("secretAccessKey"), &keys.secret).unwrap();
     if let Some(token) = &keys.session_token {

@@ -27,14 +27,14 @@ pub fn client(endpoint: &str) -> Client {
     store::client(endpoint, "us-east-1", true, &support::credentials())
 }
 
-async fn write(client: &Client, count: usize) {
+pub async fn write(client: &Client, count: usize) {
     for number in 0..count {
         let put = client.put_object().bucket("bakeoff");
         put.key(format!("{PREFIX}{number}")).send().await.unwrap();
     }
 }
 
-async fn entries(client: &Client) -> usize {
+pub async fn entries(client: &Client) -> usize {
     let listed = client.list_object_versions().bucket("bakeoff").send();
     let listed = listed.await.unwrap();
     listed.versions().len() + listed.delete_markers().len()
@@ -204,7 +204,7 @@ fn the_rights_that_the_guide_names_are_enough() {
     });
 }
 
-async fn versioned(client: &Client) {
+pub async fn versioned(client: &Client) {
     let enabled = VersioningConfiguration::builder();
     let enabled = enabled.status(BucketVersioningStatus::Enabled).build();
     let put = client.put_bucket_versioning().bucket("bakeoff");

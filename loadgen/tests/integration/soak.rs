@@ -101,6 +101,15 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
             "{name}: runs end"
         );
     }
+    // Servers count it from 18 on; what is not counted is no 0.
+    let counts = ask(
+        &server,
+        "SELECT (current_setting('server_version_num')::int >= 180000)::text",
+    ) == "true";
+    for record in &ran.records {
+        let told = record.figures.contains_key(&Figure::AutovacuumSeconds);
+        assert_eq!(told, counts, "{:?}", record.figures);
+    }
     // The number of open runs stays.
     let rows: i64 = ask(&server, "SELECT count(*)::text FROM bakeoff.runs")
         .parse()

@@ -14,7 +14,8 @@ use crate::catalogue::Catalogue;
 use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
-    Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release, Resources,
+    Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release,
+    Resources, bytes_of,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +132,7 @@ type Found = (Vec<ValidBackend>, Option<Server>, i32);
 
 /// The first refusal comes in the order in which a reader would mend them.
 fn validated(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Found, Refusal> {
-    let backends = spec.backends.iter().map(|b| backend(b, offer));
+    let backends = spec.backends.iter().map(|b| backend(b, spec, offer));
     let backends = backends.collect::<Result<Vec<_>, _>>()?;
     for workload in &spec.workloads {
         if workload.member().is_none() || schedule::cells(workload).is_empty() {
@@ -178,20 +179,62 @@ fn decision(spec: &ExperimentSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn backend(backend: &Backend, offer: Offer<'_>) -> Result<ValidBackend, Refusal> {
+fn backend(
+    backend: &Backend,
+    spec: &ExperimentSpec,
+    offer: Offer<'_>,
+) -> Result<ValidBackend, Refusal> {
     let what = format!("backend {}", backend.name);
     let (Some(kind), Some(origin)) = (backend.kind(), backend.origin()) else {
         return Err(Refusal::Union(what));
     };
     let place = match origin {
         Origin::External(external) => Place::External(external),
-        Origin::Provisioned(release) => Place::Provisioned(server(&what, release, offer)?),
+        Origin::Provisioned(mut release) => {
+            connections(&what, &mut release, spec)?;
+            Place::Provisioned(server(&what, release, offer)?)
+        }
     };
     Ok(ValidBackend {
         name: backend.name.clone(),
         kind,
         place,
     })
+}
+
+/// The setting of a Postgres server that bounds its connections.
+const MAX_CONNECTIONS: &str = "max_connections";
+
+/// Has a Postgres server take the connections that the workloads need, unless the spec says how many. What would be too few, or more
+/// than its memory holds, would end after it was provisioned, and in other words.
+fn connections(what: &str, release: &mut Release, spec: &ExperimentSpec) -> Result<(), Refusal> {
+    if release.product != Product::Postgres {
+        return Ok(());
+    }
+    let needed = spec.connections();
+    let memory = spec.equipment.resources.memory.units().unwrap_or(i64::MAX);
+    // A quarter is for the shared buffers.
+    if bytes_of(needed) > memory / 4 * 3 {
+        return Err(Refusal::Sessions {
+            server: what.to_owned(),
+            needed,
+            memory: (bytes_of(needed) / 3 * 4 + (1 << 20) - 1) >> 20,
+        });
+    }
+    let Some(set) = release.settings.get(MAX_CONNECTIONS) else {
+        let most = spec.max_connections().to_string();
+        release.settings.insert(MAX_CONNECTIONS.to_owned(), most);
+        return Ok(());
+    };
+    // What is no number is the server's to refuse.
+    match set.trim().parse::<usize>() {
+        Ok(most) if most < needed => Err(Refusal::Connections {
+            server: what.to_owned(),
+            set: most,
+            needed,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refusal> {

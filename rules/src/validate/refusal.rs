@@ -110,6 +110,32 @@ pub enum Refusal {
         /// What is allowed.
         allowed: String,
     },
+    /// A setting lets in too few connections.
+    #[error(
+        "{server}: the workloads need {needed} connections at once, with those that watch, and its setting max_connections is {set}: \
+         set it to {needed} at least, or leave it out"
+    )]
+    Connections {
+        /// The backend.
+        server: String,
+        /// What the setting says.
+        set: usize,
+        /// What is needed.
+        needed: usize,
+    },
+    /// More sessions than the memory holds.
+    #[error(
+        "{server}: the workloads need {needed} connections at once, whose sessions take {memory}Mi with the shared buffers: set \
+         equipment.resources.memory to more than that, or lower concurrency or maxInFlight"
+    )]
+    Sessions {
+        /// The backend.
+        server: String,
+        /// How many connections are needed.
+        needed: usize,
+        /// The memory that they take at the least, MiB.
+        memory: i64,
+    },
     /// Too many trials.
     #[error(
         "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
@@ -143,6 +169,8 @@ impl Refusal {
                 _ => "PriorityClassMissing",
             },
             Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
+            Self::Connections { .. } => "ConnectionsTooFew",
+            Self::Sessions { .. } => "EquipmentTooSmall",
             Self::TooManyTrials(_) => "TooManyTrials",
             Self::Decision { .. } => "InvalidDecision",
         }

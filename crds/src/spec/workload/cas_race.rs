@@ -2,6 +2,7 @@
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::schedule::factor;
+use crate::spec::sessions::number;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -62,6 +63,11 @@ impl Measured for CasRace {
 
     fn is_open(&self) -> bool {
         false
+    }
+
+    /// Its writers; and in each generator one that prepares and one that inflicts faults.
+    fn sessions(&self, generators: usize) -> usize {
+        number(self.writers) + 2 * generators
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
 use crate::schedule::factor;
 use crate::spec::cel;
+use crate::spec::sessions::number;
 use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,13 @@ impl Measured for HeadRow {
 
     fn is_open(&self) -> bool {
         self.load.as_ref().is_none_or(|load| load.open.is_some())
+    }
+
+    fn sessions(&self, generators: usize) -> usize {
+        match &self.load {
+            Some(load) => load.sessions(generators),
+            None => number(self.connections) + generators - 1,
+        }
     }
 }
 

@@ -40,6 +40,12 @@ pub trait Measured {
     /// Whether operations are due at planned instants, and latency counts from these.
     fn is_open(&self) -> bool;
 
+    /// The most connections to a Postgres server that all generators together have open at once for it, without those with which
+    /// each run looks at the server. 0 where it needs none.
+    fn sessions(&self, _generators: usize) -> usize {
+        0
+    }
+
     /// The load in shares of capacity, where there is one.
     fn capacity(&self) -> Option<&CapacityLoad> {
         None

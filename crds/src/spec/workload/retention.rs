@@ -82,6 +82,11 @@ impl Measured for Retention {
     fn is_open(&self) -> bool {
         true
     }
+
+    /// The one that reclaims, the one that looks at locks and the one that loads, beside the workers.
+    fn sessions(&self, generators: usize) -> usize {
+        self.load.sessions(generators) + 3
+    }
 }
 
 fn default_methods() -> Vec<RetentionMethod> {

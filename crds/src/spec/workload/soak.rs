@@ -4,6 +4,7 @@ use super::head_row;
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
 use crate::schedule::factor;
 use crate::spec::cel;
+use crate::spec::sessions::number;
 use crate::spec::{Ground, SettingValue};
 use kube::KubeSchema;
 use kube::core::Rule;
@@ -103,6 +104,11 @@ impl Measured for Soak {
 
     fn is_open(&self) -> bool {
         true
+    }
+
+    /// Its workers, and the one that may hold a snapshot.
+    fn sessions(&self, _generators: usize) -> usize {
+        number(self.connections) + 1
     }
 }
 

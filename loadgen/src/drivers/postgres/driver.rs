@@ -9,7 +9,7 @@ use bakeoff_crds::run::ResolvedBackend;
 
 use super::prerequisites::{self, Needs, PrerequisiteError};
 use super::schema::{self, SchemaError};
-use super::{Connector, observe};
+use super::{Connector, observe, pooler};
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::Observation;
 use crate::drivers::probe::{self, ProbeError};
@@ -75,6 +75,10 @@ impl Driver for Connector {
         _prefix: &'a str,
     ) -> Answer<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn sessions(&self) -> Answer<'_, Result<(), PrerequisiteError>> {
+        Box::pin(pooler::check(self))
     }
 
     fn prerequisites(&self, needs: Needs) -> Answer<'_, Result<Vec<String>, PrerequisiteError>> {

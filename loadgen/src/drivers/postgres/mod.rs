@@ -9,6 +9,7 @@ pub mod log_file;
 pub mod null;
 pub mod observe;
 pub mod partitions;
+pub mod pooler;
 pub mod prerequisites;
 mod sample;
 mod sample_query;
@@ -180,17 +181,31 @@ impl Connector {
     /// When the server cannot be reached or refuses the user.
     pub async fn connect(&self) -> Result<Client, Failure> {
         let connecting = async {
-            let socket = self.socket().await?;
-            let (client, connection) = self
-                .config
-                .connect_raw(socket, NoTls)
-                .await
-                .map_err(|error| opening(&error))?;
-            carry(connection);
+            let client = self.opened().await?;
             session::lift(&client).await?;
             Ok(client)
         };
         in_time(connecting).await
+    }
+
+    /// Opens a connection and sets nothing in its session, which may be shared with others.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the user.
+    pub async fn bare(&self) -> Result<Client, Failure> {
+        in_time(self.opened()).await
+    }
+
+    /// The same without a bound on the time.
+    async fn opened(&self) -> Result<Client, Failure> {
+        let socket = self.socket().await?;
+        let (client, connection) = self
+            .config
+            .connect_raw(socket, NoTls)
+            .await
+            .map_err(|error| opening(&error))?;
+        carry(connection);
+        Ok(client)
     }
 }
 

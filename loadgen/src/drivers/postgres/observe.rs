@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::names;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::extension::{self, Extension};
 use super::horizon::{self, Holder};
@@ -110,14 +110,18 @@ pub enum Writable {
 /// # Errors
 /// When the server does not answer.
 pub async fn writable(client: &Client) -> Result<Writable, Failure> {
-    let row = client
-        .query_one(
-            "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
-            &[],
-        )
+    // Without a prepared statement: a pooler that loses them is named later, and in other words.
+    let answer = client
+        .simple_query("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
         .await
         .map_err(|error| failure(&error))?;
-    Ok(match (row.get(0), row.get(1)) {
+    let yes = |at| {
+        answer.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(at) == Some("t"),
+            _ => false,
+        })
+    };
+    Ok(match (yes(0), yes(1)) {
         (true, _) => Writable::Standby,
         (_, true) => Writable::ReadOnly,
         _ => Writable::Yes,

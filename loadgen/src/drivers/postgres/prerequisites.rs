@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::extension::{self, Extension};
 use super::sample_query::Askable;
-use super::{Connector, failure, identifier};
+use super::{Connector, failure, identifier, pooler};
 use crate::failure::{Failure, FailureClass};
 
 /// What an experiment needs of a Postgres server.
@@ -18,19 +18,7 @@ pub struct Needs {
     pub tables: bool,
 }
 
-/// Connections of a trial beside those of its workers: the one that watches, and two with which the run looks at the server.
-pub const BESIDE: usize = 3;
-
 impl Needs {
-    /// Those of a workload on tables that are looked at closely.
-    #[must_use]
-    pub fn of_tables(connections: usize) -> Self {
-        Self {
-            connections,
-            tables: true,
-        }
-    }
-
     /// What two workloads need that run one after the other.
     #[must_use]
     pub fn either(self, other: Self) -> Self {
@@ -91,6 +79,18 @@ pub enum PrerequisiteError {
         /// What raises it.
         mend: String,
     },
+    /// Connections share sessions.
+    #[error(
+        "at {address} is a pooler that shares the sessions of the server between connections ({said}), so that neither \
+         sessions nor latencies are the server's: name the server's own address, or let the pooler keep a session for each \
+         connection (pool_mode = session)"
+    )]
+    SessionsShared {
+        /// Where it is.
+        address: String,
+        /// What shows it.
+        said: String,
+    },
     /// The server did not answer.
     #[error("what the experiment needs of the server at {address} cannot be asked ({failure})")]
     Unanswered {
@@ -109,6 +109,7 @@ impl PrerequisiteError {
             Self::ExtensionMissing { .. } | Self::PackageMissing { .. } => "ExtensionMissing",
             Self::ExtensionForbidden { .. } => "ExtensionForbidden",
             Self::Connections { .. } => "ConnectionsTooFew",
+            Self::SessionsShared { .. } => "SessionsShared",
             Self::Unanswered { .. } => "EndpointUnreachable",
         }
     }
@@ -248,6 +249,7 @@ pub async fn check(connector: &Connector, needs: Needs) -> Result<Vec<String>, P
     let database = connector.database();
     let rights = Rights::of(&client, database).await.map_err(unanswered)?;
     rights.connections(needs.connections)?;
+    pooler::carries(connector, &client, needs.connections).await?;
     if !needs.tables {
         return Ok(Vec::new());
     }

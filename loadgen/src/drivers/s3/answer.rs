@@ -23,6 +23,9 @@ const OF_CREDENTIALS: [&str; 8] = [
 /// The same, whatever the status: of temporary credentials AWS says it with 400.
 const OF_TOKENS: [&str; 3] = ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
 
+/// The same, with a status that would have an object be missing: versitygw says it of keys that it does not know, with 404.
+const OF_UNKNOWN_KEYS: &str = "XAdminUserNotFound";
+
 /// Reads an answer that is no success; `header` gives a header by its lower-case name.
 pub fn failure(
     status: u16,
@@ -30,14 +33,20 @@ pub fn failure(
     body: &[u8],
     now: Timestamp,
 ) -> Failure {
+    let error = xml::parse_error(body);
     let class = match status {
+        404 if error
+            .as_ref()
+            .is_some_and(|error| error.code == OF_UNKNOWN_KEYS) =>
+        {
+            FailureClass::Client
+        }
         429 | 503 => FailureClass::Throttled,
         200..300 => FailureClass::Malformed,
         500.. => FailureClass::Server,
         404 => FailureClass::NotFound,
         _ => FailureClass::Client,
     };
-    let error = xml::parse_error(body);
     let words = if error.is_some() {
         String::new()
     } else {
@@ -102,7 +111,9 @@ fn remedy(
         _ if says("content-md5") || says("object lock") || says("checksum") => {
             return Some(Remedy::Digest);
         }
-        _ if OF_TOKENS.contains(&code) => return Some(Remedy::Credentials),
+        _ if OF_TOKENS.contains(&code) || code == OF_UNKNOWN_KEYS => {
+            return Some(Remedy::Credentials);
+        }
         _ if matches!(status, 401 | 403) && OF_CREDENTIALS.contains(&code) => {
             return Some(Remedy::Credentials);
         }
@@ -198,6 +209,10 @@ mod tests {
                 "{failure}"
             );
         }
+        // No object is missing because of it.
+        let unknown = read(404, &[], &error("XAdminUserNotFound", ""));
+        assert_eq!(unknown.remedy.as_deref(), Some(&Remedy::Credentials));
+        assert_eq!(unknown.class, FailureClass::Client);
         assert_eq!(read(407, &[], "").remedy.as_deref(), Some(&Remedy::Proxy));
     }
 

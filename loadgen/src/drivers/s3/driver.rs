@@ -6,12 +6,13 @@ use std::time::Duration;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 
+use super::ListRequest;
 use super::conn::Dialer;
 use super::metrics;
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::Observation;
 use crate::drivers::probe::{self, ProbeError};
-use crate::failure::Failure;
+use crate::failure::{Failure, Remedy};
 use crate::store::{self, StoreError};
 
 /// The setting of a bucket that says whether it keeps versions.
@@ -27,6 +28,19 @@ impl Driver for Dialer {
         Box::pin(probe::wait(
             &at.name, self, &at.prefix, may_create, patience,
         ))
+    }
+
+    fn refusal<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<String>> {
+        Box::pin(async {
+            let below = format!("{}/", at.prefix.trim_matches('/'));
+            let request = ListRequest {
+                prefix: if below == "/" { "" } else { &below },
+                max_keys: 1,
+                ..ListRequest::default()
+            };
+            let failure = self.connection().list(&request).await.err()?;
+            (failure.remedy.as_deref() == Some(&Remedy::Credentials)).then(|| failure.to_string())
+        })
     }
 
     fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {

@@ -18,14 +18,12 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
-use super::context::connections;
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{self, Load, Ready};
 use super::{Context, Gate, Null, Part, RawFile, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::log::Logged;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
-use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::drivers::postgres::{Connector, horizon, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
@@ -61,12 +59,8 @@ impl Workload for HeadRow {
         Box::pin(run(context, self, gate))
     }
 
-    fn needs(&self, generators: usize) -> Needs {
-        let workers = match &self.load {
-            Some(load) => connections(load, generators),
-            None => usize::try_from(self.connections).unwrap_or(1) + generators - 1,
-        };
-        Needs::of_tables(workers + BESIDE)
+    fn looks_at_tables(&self) -> bool {
+        true
     }
 
     fn null(&self) -> Option<Null> {

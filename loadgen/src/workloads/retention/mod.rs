@@ -27,7 +27,6 @@ use self::action::{Action, Done};
 use self::lives::{Lives, Population};
 use self::statements::{INSERT, Mover, PHASES, Phases, Statements, TRANSITION};
 use self::table::Look;
-use super::context::connections;
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{Load, Ready, measure};
@@ -35,7 +34,6 @@ use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memo
 use crate::drivers::postgres::horizon;
 use crate::drivers::postgres::locks::{self, Locks};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
-use crate::drivers::postgres::prerequisites::{BESIDE, Needs};
 use crate::drivers::postgres::{Connector, series};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
@@ -113,9 +111,8 @@ impl Workload for Retention {
         Box::pin(run(context, self, gate))
     }
 
-    /// The one that reclaims, the one that looks at locks and the one that loads, beside the one that watches.
-    fn needs(&self, generators: usize) -> Needs {
-        Needs::of_tables(connections(&self.load, generators) + 3 + BESIDE)
+    fn looks_at_tables(&self) -> bool {
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! Real servers on free ports, gone with their guard.
 
 pub mod fault_proxy;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
 pub mod runner;
@@ -9,6 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bakeoff_crds::run::{ResolvedBackend, StoreTarget};
@@ -42,7 +44,7 @@ pub struct Server {
     pub metrics: String,
     /// The filer of SeaweedFS.
     pub filer: String,
-    restart: Box<dyn Fn(&Path) -> Command>,
+    restart: Box<dyn Fn(&Path) -> Command + Send>,
 }
 
 impl Drop for Server {
@@ -53,8 +55,20 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(endpoint: String, metrics: String, restart: Box<dyn Fn(&Path) -> Command>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn start(
+        endpoint: String,
+        metrics: String,
+        restart: Box<dyn Fn(&Path) -> Command + Send>,
+    ) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), endpoint, metrics, restart)
+    }
+
+    fn start_in(
+        folder: tempfile::TempDir,
+        endpoint: String,
+        metrics: String,
+        restart: Box<dyn Fn(&Path) -> Command + Send>,
+    ) -> Self {
         let child = restart(folder.path()).spawn().expect("the server starts");
         Self {
             child,
@@ -106,6 +120,25 @@ pub fn minio() -> Server {
 
 /// MinIO at an address of this machine, with the certificate and key of a folder where its scheme is https.
 pub fn minio_at(scheme: &str, host: &str, certificates: Option<PathBuf>) -> Server {
+    minio_of(
+        scheme,
+        host,
+        certificates,
+        Arc::new(Mutex::new(SECRET.to_owned())),
+    )
+}
+
+/// MinIO whose secret is another after a restart.
+pub fn minio_with(secret: Arc<Mutex<String>>) -> Server {
+    minio_of("http", "127.0.0.1", None, secret)
+}
+
+fn minio_of(
+    scheme: &str,
+    host: &str,
+    certificates: Option<PathBuf>,
+    secret: Arc<Mutex<String>>,
+) -> Server {
     let program = program("BAKEOFF_MINIO");
     let port = free_port();
     let address = format!("{host}:{port}");
@@ -122,7 +155,7 @@ pub fn minio_at(scheme: &str, host: &str, certificates: Option<PathBuf>) -> Serv
                 .args(["--address", &address])
                 .env("HOME", folder)
                 .env("MINIO_ROOT_USER", KEY)
-                .env("MINIO_ROOT_PASSWORD", SECRET)
+                .env("MINIO_ROOT_PASSWORD", &*secret.lock().unwrap())
                 .env("MINIO_BROWSER", "off")
                 .env("MINIO_PROMETHEUS_AUTH_TYPE", "public");
             if let Some(certificates) = &certificates {
@@ -175,6 +208,34 @@ pub fn seaweedfs() -> Server {
     );
     server.filer = format!("http://127.0.0.1:{filer}");
     server
+}
+
+/// versitygw, which keeps objects as files, and what it knows of them in extended attributes: its folder is below that of the build, as
+/// temporary folders may be on a file system without these. It tells no metrics.
+pub fn versitygw() -> Server {
+    let program = program("BAKEOFF_VERSITYGW");
+    let address = format!("127.0.0.1:{}", free_port());
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for name in ["data", "versions"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    Server::start_in(
+        folder,
+        format!("http://{address}"),
+        String::new(),
+        Box::new(move |folder| {
+            let mut command = Command::new(&program);
+            command
+                .args(["--port", &address, "--health", "/healthz"])
+                .args(["posix", "--versioning-dir"])
+                .arg(folder.join("versions"))
+                .arg(folder.join("data"))
+                .env("HOME", folder)
+                .env("ROOT_ACCESS_KEY_ID", KEY)
+                .env("ROOT_SECRET_ACCESS_KEY", SECRET);
+            quiet(command)
+        }),
+    )
 }
 
 /// A backend with the bucket or database that was provisioned for it, and nothing else known of it.

@@ -13,12 +13,13 @@ use bakeoff_crds::spec::BackendKind;
 
 use super::{KEY, SECRET};
 
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 const TICK: std::time::Duration = std::time::Duration::from_millis(20);
 
 pub struct Postgres {
     child: Child,
     folder: tempfile::TempDir,
+    root: PathBuf,
     port: u16,
     settings: Vec<String>,
 }
@@ -30,15 +31,14 @@ impl Drop for Postgres {
     }
 }
 
-fn program(name: &str) -> Command {
-    let root =
-        std::env::var_os("BAKEOFF_POSTGRES").expect("BAKEOFF_POSTGRES names a Postgres folder");
-    let mut command = Command::new(PathBuf::from(root).join("bin").join(name));
-    if std::fs::metadata("/proc/self")
-        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-    {
-        command.uid(NOBODY).gid(NOBODY);
-    }
+/// The folder of the server that tests run on, of whatever version.
+fn root() -> PathBuf {
+    super::program("BAKEOFF_POSTGRES")
+}
+
+fn program(root: &Path, name: &str) -> Command {
+    let mut command = Command::new(root.join("bin").join(name));
+    nobody(&mut command);
     command
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
@@ -46,9 +46,18 @@ fn program(name: &str) -> Command {
     command
 }
 
+/// Runs a program as nobody in particular where the tests are root.
+pub fn nobody(command: &mut Command) {
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
 /// The settings of the server that are text.
 pub fn text_settings() -> Vec<String> {
-    let listed = program("postgres")
+    let listed = program(&root(), "postgres")
         .arg("--describe-config")
         .stdout(Stdio::piped())
         .output()
@@ -61,8 +70,8 @@ pub fn text_settings() -> Vec<String> {
     text.map(|fields| fields[0].to_owned()).collect()
 }
 
-fn server(folder: &Path, port: u16, settings: &[String]) -> Command {
-    let mut command = program("postgres");
+fn server(root: &Path, folder: &Path, port: u16, settings: &[String]) -> Command {
+    let mut command = program(root, "postgres");
     command.arg("-D").arg(folder.join("data"));
     // Its log is kept and found as that of a provisioned server.
     let log = folder.join("log");
@@ -89,6 +98,11 @@ impl Postgres {
         Self::start_with(settings, None)
     }
 
+    /// A fresh server of the version whose folder a variable names.
+    pub fn start_of(variable: &str) -> Self {
+        Self::prepared(super::program(variable), &[], |_| {})
+    }
+
     /// A fresh server that encrypts connections with this certificate and its key, where asked.
     pub fn start_encrypted(certificate: &Path, key: &Path) -> Self {
         Self::start_with(&["ssl=on"], Some((certificate, key)))
@@ -96,7 +110,7 @@ impl Postgres {
 
     /// A server in recovery, that would follow a primary if it knew one.
     pub fn start_standby() -> Self {
-        Self::prepared(&[], |data| {
+        Self::prepared(root(), &[], |data| {
             let signal = data.join("standby.signal");
             std::fs::write(&signal, "").unwrap();
             let _ = chown(&signal, Some(NOBODY), Some(NOBODY));
@@ -104,7 +118,7 @@ impl Postgres {
     }
 
     fn start_with(settings: &[&str], pair: Option<(&Path, &Path)>) -> Self {
-        Self::prepared(settings, |data| {
+        Self::prepared(root(), settings, |data| {
             let pair = pair.map_or_else(Vec::new, |(certificate, key)| {
                 vec![(certificate, "server.crt"), (key, "server.key")]
             });
@@ -117,14 +131,14 @@ impl Postgres {
         })
     }
 
-    fn prepared(settings: &[&str], prepare: impl Fn(&Path)) -> Self {
+    fn prepared(root: PathBuf, settings: &[&str], prepare: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
         std::fs::write(&password, SECRET).unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         // Fails where the tests do not run as root, and is not needed there.
         let _ = chown(folder.path(), Some(NOBODY), Some(NOBODY));
-        let status = program("initdb")
+        let status = program(&root, "initdb")
             .arg("-D")
             .arg(folder.path().join("data"))
             .args([
@@ -142,13 +156,20 @@ impl Postgres {
         prepare(&folder.path().join("data"));
         let port = super::free_port();
         let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
-        let child = server(folder.path(), port, &settings).spawn().unwrap();
+        let child = server(&root, folder.path(), port, &settings)
+            .spawn()
+            .unwrap();
         Self {
             child,
             folder,
+            root,
             port,
             settings,
         }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn pid(&self) -> u32 {
@@ -158,6 +179,7 @@ impl Postgres {
     /// What starts the server again over the same data.
     pub fn again(&self) -> Again {
         Again {
+            root: self.root.clone(),
             folder: self.folder.path().to_owned(),
             port: self.port,
             settings: self.settings.clone(),
@@ -178,6 +200,7 @@ pub fn kill(pid: u32) {
 
 /// Starts a server again.
 pub struct Again {
+    root: PathBuf,
     folder: PathBuf,
     port: u16,
     settings: Vec<String>,
@@ -207,7 +230,7 @@ impl Again {
         }
         loop {
             let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
-            let mut child = server(&self.folder, self.port, &self.settings)
+            let mut child = server(&self.root, &self.folder, self.port, &self.settings)
                 .spawn()
                 .unwrap();
             // As long as a child of the first one holds its memory, another ends at once and says why in its log.

@@ -3,6 +3,8 @@
 //! Names are deterministic and keyed by the experiment's uid, so that applying twice is harmless.
 
 pub mod backend;
+#[cfg(test)]
+mod connections;
 pub mod frame;
 pub mod guard;
 pub mod jobs;

@@ -41,7 +41,7 @@ fn experiment(backend: Value, race: Value) -> Experiment {
     .unwrap()
 }
 
-fn check(experiment: &Experiment) -> Result<Validated, Refusal> {
+pub fn check(experiment: &Experiment) -> Result<Validated, Refusal> {
     match validate::check(Remains::of(experiment).unwrap(), settings().offer()) {
         Known::Valid(valid) => Ok(valid),
         Known::Refused(_, refusal) => Err(refusal),

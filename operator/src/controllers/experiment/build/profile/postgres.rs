@@ -33,14 +33,14 @@ const LOGGED: &str = "rm -f /tmp/log.fifo; mkfifo /tmp/log.fifo || exit; \
     while :; do wait $server; code=$?; kill -0 $server 2>/dev/null || break; done; \
     wait $copy; exit $code";
 
-/// What the operator sets, before the settings of the spec. A quarter of the memory for shared buffers is
+/// What the operator sets, before the settings of the spec, among which is how many connections it takes: that follows from the
+/// workloads. A quarter of the memory for shared buffers is
 /// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
 fn postgres_settings(release: &Release, equipment: &Equipment) -> BTreeMap<String, String> {
     let memory = equipment.resources.memory.units().unwrap_or(0);
     let buffers = (memory / 4 / (1 << 20)).max(16);
     let own = [
         ("shared_buffers", format!("{buffers}MB")),
-        ("max_connections", "300".to_owned()),
         (
             "shared_preload_libraries",
             "pg_stat_statements,auto_explain".to_owned(),

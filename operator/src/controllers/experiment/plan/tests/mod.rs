@@ -1,5 +1,6 @@
 //! What is planned: for single cases here, for random ones in `simulation`.
 
+mod lost;
 mod simulation;
 mod world;
 
