@@ -7,10 +7,25 @@ use bakeoff_crds::durability::DurabilityClass::{self, Flushed, PageCache};
 use bakeoff_e2e::{Fixture, Lab, Needs, kubectl, scenario};
 use serde_json::{Value, json};
 
+/// The image of versitygw, as the chart's catalogue has it; the values of the test clusters allow it for described stores as well.
+async fn image() -> anyhow::Result<String> {
+    let path = "jsonpath={.items[0].data.versitygw\\.1\\.8\\.0}";
+    let get = [
+        "get",
+        "configmap",
+        "-A",
+        "-l",
+        "bakeoff.dev/catalogue",
+        "-o",
+        path,
+    ];
+    kubectl(&get).await
+}
+
 /// versitygw, described as a store that Bakeoff does not know.
-fn described(name: &str) -> Value {
+fn described(name: &str, image: &str) -> Value {
     json!({"name": name, "s3Server": {
-        "image": "localhost/bakeoff/versitygw:1.8.0",
+        "image": image,
         "command": ["versitygw", "--port", ":9123", "--health", "/healthz", "posix", "/var/objects"],
         "credentials": {"accessKeyIdEnv": "ROOT_ACCESS_KEY_ID", "secretAccessKeyEnv": "ROOT_SECRET_ACCESS_KEY"},
         "port": 9123, "dataPath": "/var/objects", "readyPath": "/healthz", "user": 12345, "durability": "PageCache",
@@ -32,7 +47,7 @@ async fn stores_run_as_they_promise_and_as_they_are_described() -> anyhow::Resul
                 {"name": "minio", "minio": {"version": bakeoff_e2e::MINIO, "durability": "Flushed"}},
                 {"name": "seaweedfs", "seaweedfs": {"version": bakeoff_e2e::SEAWEEDFS, "durability": "Flushed"}},
                 {"name": "versitygw", "versitygw": {"version": "1.8.0"}},
-                described("described"),
+                described("described", &image().await?),
             ]))
             .set("/spec/equipment/resources", json!({"cpu": "300m", "memory": "512Mi"}));
         lab.apply(fixture.manifest()).await?;
