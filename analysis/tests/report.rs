@@ -109,6 +109,15 @@ fn reports_of_every_outcome() {
     let (html, markdown) = pages(&manifest, &[]);
     check("empty", &html, &markdown);
 
+    let spec = common::field_spec();
+    let manifest = common::manifest(&spec);
+    let records = common::records(&spec, |name| match name {
+        "minio" | "garage" => common::PLAIN,
+        _ => common::QUICK,
+    });
+    let (html, markdown) = pages(&manifest, &records);
+    check("field", &html, &markdown);
+
     let spec = common::batching_spec(600);
     let manifest = common::manifest(&spec);
     let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));

@@ -145,6 +145,9 @@ pub(super) fn comparison(summary: &Summary) -> Section {
             ),
         ]
         .into_iter()
+        .chain(charts::against_the_first(summary).then(|| {
+            "Charts of pairs with the first backend; the tables below have all.".to_owned()
+        }))
         .chain(reach(summary))
         .collect(),
         figures,

@@ -65,6 +65,26 @@ pub fn spec(blocks: i32) -> ExperimentSpec {
     .unwrap()
 }
 
+/// The field: one incumbent and four challengers, with what each promises.
+pub fn field_spec() -> ExperimentSpec {
+    let mut field = spec(8);
+    let backends = json!([
+        {"name": "minio", "minio": {"version": "RELEASE.2025-09-07T16-13-09Z"}},
+        {"name": "seaweedfs", "seaweedfs": {"version": "4.48", "durability": "Flushed"}},
+        {"name": "seaweedfs-cached", "seaweedfs": {"version": "4.48"}},
+        {"name": "garage", "garage": {"version": "2.5.0", "durability": "FlushedButLastOperation"}},
+        {"name": "versitygw", "versitygw": {"version": "1.8.0"}},
+    ]);
+    field.backends = serde_json::from_value(backends).unwrap();
+    let workloads = json!([
+        {"name": "put", "smallObjectPut": {"objectSize": ["4Ki", "64Ki"], "load": {"closed": {"concurrency": [8]}}}},
+        {"name": "cold-read", "coldRead": {"objectsPerRun": [100, 1000], "modes": ["ListPrefix"]}},
+        {"name": "consistency", "consistency": {"operations": 500}},
+    ]);
+    field.workloads = serde_json::from_value(workloads).unwrap();
+    field
+}
+
 /// Experiment B2.
 pub fn batching_spec(bound: i32) -> ExperimentSpec {
     serde_json::from_value(json!({
@@ -128,7 +148,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             metrics_url: None,
             provisioned: backend.kind() != Some(BackendKind::S3),
             durability: Durability {
-                class: Some(DurabilityClass::Flushed),
+                class: Some(class(backend)),
                 flushed: vec![Part::Data, Part::Metadata, Part::DirectoryEntry],
                 copies: 1,
                 text: "all of it is flushed before the answer".into(),
@@ -543,6 +563,18 @@ pub fn phase1_c() -> (Manifest, Vec<TrialRecord>) {
     records[3].attempt = 2;
     records.push(spoiled);
     (manifest(&spec), records)
+}
+
+/// What a spec asks a backend to promise; all the same where it asks for nothing.
+fn class(backend: &bakeoff_crds::spec::Backend) -> DurabilityClass {
+    match (backend.origin(), backend.kind()) {
+        (_, Some(BackendKind::Versitygw)) => DurabilityClass::PageCache,
+        (Some(bakeoff_crds::spec::Origin::Provisioned(release)), Some(BackendKind::Garage)) => {
+            release.durability.unwrap_or(DurabilityClass::PageCache)
+        }
+        _ if backend.name.ends_with("-cached") => DurabilityClass::PageCache,
+        _ => DurabilityClass::Flushed,
+    }
 }
 
 /// The version that is provisioned; none of an external one.

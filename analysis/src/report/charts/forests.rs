@@ -12,6 +12,15 @@ use crate::measured::{Finding, WorkloadSummary};
 use crate::metric::Metric;
 use crate::summary::Summary;
 
+/// The most backends of which every pair has its charts. Of more, those with the first backend do: ten pairs of five would be a
+/// page of charts by themselves, and the tables have them all.
+const MOST_IN_PAIRS: usize = 3;
+
+/// Whether only pairs with the first backend have charts.
+pub(in super::super) fn against_the_first(summary: &Summary) -> bool {
+    summary.measured.backends.len() > MOST_IN_PAIRS
+}
+
 pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (w, workload) in summary.measured.workloads.iter().enumerate() {
@@ -34,6 +43,9 @@ pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
                     else {
                         continue;
                     };
+                    if base != 0 && against_the_first(summary) {
+                        continue;
+                    }
                     pairs.entry((base, subject)).or_default().push(ForestRow {
                         label: tables::short(&cell.levels),
                         ratio: comparison.estimate.ratio,

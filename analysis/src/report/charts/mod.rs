@@ -3,7 +3,7 @@
 mod forests;
 mod state;
 
-pub(super) use forests::forests;
+pub(super) use forests::{against_the_first, forests};
 pub(super) use state::state;
 
 use bakeoff_crds::spec::ResultClass;

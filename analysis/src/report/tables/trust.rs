@@ -55,14 +55,10 @@ pub(in super::super) fn checks(summary: &Summary) -> Option<Table> {
         .iter()
         .map(|backend| backend.name.as_str())
         .collect();
-    let heads: Vec<String> = backends
-        .iter()
-        .map(|name| format!("{name}: violations of checked"))
-        .collect();
     let mut columns = vec![("Workload", false), ("Check", false)];
-    columns.extend(heads.iter().map(|head| (head.as_str(), true)));
+    columns.extend(backends.iter().map(|name| (*name, true)));
     let mut table = Table::new(
-        "Checks: facts of the valid trials, violations of all attempts",
+        "Checks: violations of facts checked; facts of the valid trials, violations of all attempts",
         &columns,
     );
     for (w, workload) in summary.measured.workloads.iter().enumerate() {
