@@ -40,7 +40,11 @@ fn provisioned() -> Vec<String> {
         let backend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/backends/items/properties";
         let members = crd.pointer(backend).and_then(Value::as_object);
         let members = members.into_iter().flatten();
-        let named = members.filter(|(_, member)| member.pointer("/properties/version").is_some());
+        // One that describes its container names an image, and is allowed by another value.
+        let named = members.filter(|(_, member)| {
+            let has = |field: &str| member.pointer(&format!("/properties/{field}")).is_some();
+            has("version") && !has("image")
+        });
         found.extend(named.map(|(name, _)| name.clone()));
     }
     found

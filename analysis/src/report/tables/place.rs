@@ -83,11 +83,11 @@ pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
     for (index, backend) in backends.iter().enumerate() {
         let at = |name: &str| format!("/backends/{index}/durability/{name}");
         let said = &backend.durability;
-        let class = said.class.map(|class| class.as_str().to_owned());
+        let class = said.class.map_or("–", |class| class.as_str());
         let copies = (said.copies > 0).then(|| said.copies.to_string());
         table.rows.push(vec![
             backend.name.as_str().into(),
-            dash(class, &at("class")),
+            class.into(),
             said.parts().into(),
             dash(copies, &at("copies")),
             said.shown_by.as_str().into(),

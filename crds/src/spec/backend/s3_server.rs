@@ -71,13 +71,13 @@ pub struct S3ServerBackend {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVariable {
-    /// Its name.
+    /// The name of the variable.
     #[schemars(
         length(min = 1, max = 100),
         regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")
     )]
     pub name: String,
-    /// Its value.
+    /// The value of the variable.
     #[schemars(length(max = 1_000))]
     pub value: String,
 }
@@ -104,7 +104,7 @@ pub struct ServerCredentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerMetrics {
-    /// The port.
+    /// The port of the metrics, over plain HTTP.
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
     /// The path. Default `/metrics`.
