@@ -34,7 +34,7 @@ async fn write(client: &Client, count: usize) {
     }
 }
 
-async fn entries(client: &Client) -> usize {
+pub async fn entries(client: &Client) -> usize {
     let listed = client.list_object_versions().bucket("bakeoff").send();
     let listed = listed.await.unwrap();
     listed.versions().len() + listed.delete_markers().len()
