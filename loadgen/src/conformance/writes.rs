@@ -99,10 +99,10 @@ pub(super) async fn if_match_right(place: &Place<'_>) -> Judged {
 pub(super) async fn read_after_write(place: &Place<'_>) -> Judged {
     for round in 0..ROUNDS {
         let key = format!("{round:08}");
-        place.put(&key, b"first").await?;
-        place.holds(&key, b"first").await?;
-        place.put(&key, b"second").await?;
-        place.holds(&key, b"second").await?;
+        place.put(&key, b"the first body").await?;
+        place.holds(&key, b"the first body").await?;
+        place.put(&key, b"the second body").await?;
+        place.holds(&key, b"the second body").await?;
         place.delete(&key).await?;
         place.is_missing(&key).await?;
     }
