@@ -203,6 +203,28 @@ fn what_is_ignored_refused_or_not_answered_is_told_from_what_is_kept() {
 }
 
 #[test]
+fn what_a_store_does_not_list_is_removed_by_its_name() {
+    let minio = support::minio();
+    runtime().block_on(async {
+        support::backend("minio", &minio.endpoint, None).await;
+        let blind = planted(&minio.endpoint, |head| {
+            let query = head.uri.query().unwrap_or_default();
+            if query.contains("list-type=2") {
+                return answer(200, &[], NOTHING);
+            }
+            if query.starts_with("versions") {
+                return error(501, "NotImplemented");
+            }
+            Planted::Pass
+        });
+        let record = examined(&blind.await).await;
+        assert_eq!(found(&record, Check::Pages).0, Answer::Differs);
+        assert_eq!(found(&record, Check::ReadAfterWrite).0, Answer::Kept);
+        assert_eq!(entries(&client(&minio.endpoint)).await, 0);
+    });
+}
+
+#[test]
 fn a_run_asks_once_and_its_report_says_what_was_found() {
     let minio = support::minio();
     let workload = "workloads: [{name: put, smallObjectPut: {objectSize: [1Ki], load: {closed: {concurrency: [1]}}}}]\n\
