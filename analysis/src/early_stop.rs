@@ -66,6 +66,7 @@ mod tests {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         };
         (1..=12)
             .filter_map(|blocks| Some((blocks, may_stop(&data, blocks).unwrap()?)))
@@ -90,6 +91,7 @@ mod tests {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         };
         let summary = summarise(&data).unwrap();
         assert_eq!(summary.decision.as_ref(), Some(&decision));
@@ -111,6 +113,7 @@ mod tests {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         };
         assert!(may_stop(&data, blocks).unwrap().is_none());
     }
@@ -138,6 +141,7 @@ mod tests {
                 records: &records,
                 interrupted: &[],
                 capacities: &[],
+                conformance: &[],
             };
             assert!(may_stop(&data, 8).unwrap().is_none());
         }

@@ -247,6 +247,7 @@ mod tests {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap();
         let outcome = outcome(&summary, &"0".repeat(64));

@@ -137,6 +137,7 @@ fn a_with_a_is_hardly_ever_a_go_and_says_what_it_could_not_see() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     let template = summarise(&data).unwrap();
     let mut outcomes = [0_u32; 3];

@@ -18,6 +18,7 @@ fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
         records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap();
     let report = page::build(&ReportInput {

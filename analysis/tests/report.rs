@@ -9,15 +9,25 @@ use bakeoff_analysis::index;
 use bakeoff_analysis::measured::RunData;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::summarise;
+use bakeoff_crds::conformance::{Answer, Check, ConformanceRecord};
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
 fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
+    pages_with(manifest, records, &[])
+}
+
+fn pages_with(
+    manifest: &Manifest,
+    records: &[TrialRecord],
+    conformance: &[ConformanceRecord],
+) -> (String, String) {
     let summary = summarise(&RunData {
         manifest,
         records,
         interrupted: &[],
         capacities: &[],
+        conformance,
     })
     .unwrap();
     let files = index::index(records.iter().map(|record| {
@@ -127,6 +137,54 @@ fn reports_of_every_outcome() {
     let manifest = common::manifest(&spec);
     let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));
     check("head-table", &html, &markdown);
+}
+
+#[test]
+fn where_stores_differ_from_s3_stands_on_the_page() {
+    let (manifest, records) = common::phase1_c();
+    // Of a run without a preflight nothing is said.
+    let (before, _) = pages(&manifest, &records);
+    assert!(!before.contains("differs from S3"));
+    let found = [
+        ("seaweedfs", Check::OrderOfKeys, Answer::Differs),
+        ("minio", Check::KeyAndChild, Answer::NotOffered),
+        ("minio", Check::Anonymous, Answer::Unknown),
+    ];
+    let of = |name| common::conformance(name, &found);
+    let (html, markdown) = pages_with(&manifest, &records, &[of("seaweedfs"), of("minio")]);
+    check("conformance", &html, &markdown);
+    assert!(markdown.contains("How each store differs from S3"));
+    assert!(markdown.contains("42 of 45 checks are kept by all"));
+    let rows: Vec<&str> = markdown
+        .lines()
+        .filter(|line| line.contains("seen so") && line.starts_with('|'))
+        .collect();
+    let said = |name: &str| {
+        let row = rows.iter().find(|row| row.contains(name));
+        row.map(|row| {
+            row.split('|')
+                .map(str::trim)
+                .skip(3)
+                .take(2)
+                .collect::<Vec<_>>()
+        })
+    };
+    // In the order of the spec, whatever that of the files.
+    assert_eq!(
+        said("| order of keys |"),
+        Some(vec!["kept", "differs: seen so"])
+    );
+    assert_eq!(
+        said("| key and child |"),
+        Some(vec!["not offered: seen so", "kept"])
+    );
+    assert_eq!(
+        said("| anonymous read |"),
+        Some(vec!["not known: seen so", "kept"])
+    );
+    let (html, markdown) = pages_with(&manifest, &records, &[common::conformance("minio", &[])]);
+    check("conformance-kept", &html, &markdown);
+    assert!(markdown.contains("45 of 45 checks are kept."));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod common;
 
 use bakeoff_analysis::measured::{RunData, SUMMARY_SCHEMA};
 use bakeoff_analysis::summary::{json_schema, summarise};
+use bakeoff_crds::conformance::{Answer, Check};
 use serde_json::Value;
 
 /// Validates the part of JSON Schema that the published one uses. A keyword that it does not know
@@ -125,11 +126,14 @@ fn problems(value: &Value) -> Vec<String> {
 #[test]
 fn the_sample_fits_its_published_schema_and_a_broken_one_does_not() {
     let (manifest, records) = common::phase1_c();
+    let found = [("minio", Check::Pages, Answer::Differs)];
+    let conformance = [common::conformance("minio", &found)];
     let summary = summarise(&RunData {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &conformance,
     })
     .unwrap();
     let good = serde_json::to_value(&summary).unwrap();
@@ -140,6 +144,11 @@ fn the_sample_fits_its_published_schema_and_a_broken_one_does_not() {
         ("/decision", "outcome", Value::String("Perhaps".into())),
         ("/workloads/0/cells/0", "backends", Value::Null),
         ("/trials", "unheardOf", Value::Bool(true)),
+        (
+            "/conformance/0/checks/0",
+            "answer",
+            Value::String("Maybe".into()),
+        ),
     ] {
         let mut wrong = good.clone();
         wrong.pointer_mut(place).unwrap()[name] = broken;

@@ -494,6 +494,7 @@ fn every_figure_on_the_page_comes_from_the_raw_data() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap();
     let html = page(&summary, &manifest);
@@ -543,6 +544,7 @@ fn what_each_backend_sustained_is_on_the_page_with_what_ended_its_search() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap();
     for (backend, rate, limit) in [
@@ -580,6 +582,7 @@ fn a_figure_that_was_changed_is_found() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     let summary = summarise(&data).unwrap();
     let value = serde_json::to_value(&summary).unwrap();

@@ -5,6 +5,7 @@
 
 pub mod capacity;
 pub mod conditions;
+pub mod conformance;
 pub mod durability;
 pub mod ending;
 pub mod figure;

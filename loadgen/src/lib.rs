@@ -6,6 +6,7 @@
 
 pub mod checker;
 pub mod cli;
+pub mod conformance;
 pub mod credentials;
 pub mod drivers;
 pub mod failure;

@@ -9,6 +9,7 @@ use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityRecord;
+use bakeoff_crds::conformance::ConformanceRecord;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule::{self, Trial};
@@ -95,6 +96,7 @@ struct Raw {
     records: Vec<TrialRecord>,
     begun: Vec<Interrupted>,
     capacities: Vec<CapacityRecord>,
+    conformance: Vec<ConformanceRecord>,
     damaged: Vec<String>,
 }
 
@@ -135,6 +137,16 @@ impl Raw {
                     Ok(capacity) => raw.capacities.push(capacity),
                     Err(error) => drop(raw.damage(&name, &error)),
                 }
+            }
+        }
+        for name in store.list(layout::CONFORMANCE).await? {
+            let Some(bytes) = store.get(&name).await? else {
+                continue;
+            };
+            raw.entries.push(index::entry(&name, &bytes));
+            match serde_json::from_slice(&bytes) {
+                Ok(record) => raw.conformance.push(record),
+                Err(error) => drop(raw.damage(&name, &error)),
             }
         }
         let records = &raw.records;
@@ -189,7 +201,7 @@ impl Raw {
             .map(|entry| (entry.name.as_str(), entry.sha256.as_str()))
             .collect();
         let raw = |entry: &&Entry| {
-            [layout::TRIALS, layout::CAPACITY]
+            [layout::TRIALS, layout::CAPACITY, layout::CONFORMANCE]
                 .iter()
                 .any(|folder| entry.name.starts_with(folder))
         };
@@ -234,6 +246,7 @@ pub async fn report(
         records: &raw.records,
         interrupted: &raw.begun,
         capacities: &raw.capacities,
+        conformance: &raw.conformance,
     };
     let summary = summarise(&data)?;
 

@@ -13,6 +13,7 @@ fn run(behaviour: sample::Behaviour) -> Measured {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap()
 }

@@ -33,6 +33,7 @@ struct Level {
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Batching)],
     withheld_if_wrong: true,
+    rests_on_listing: false,
     reads_bloat: false,
     answer,
 };

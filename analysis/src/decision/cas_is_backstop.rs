@@ -24,6 +24,7 @@ const CONTENDED: i64 = 3_000;
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::CasRace)],
     withheld_if_wrong: false,
+    rests_on_listing: false,
     reads_bloat: false,
     answer,
 };

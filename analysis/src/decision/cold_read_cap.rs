@@ -27,6 +27,7 @@ struct Level {
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::ColdRead)],
     withheld_if_wrong: true,
+    rests_on_listing: true,
     reads_bloat: false,
     answer,
 };

@@ -105,6 +105,7 @@ impl Shown {
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Retention)],
     withheld_if_wrong: true,
+    rests_on_listing: false,
     reads_bloat: true,
     answer,
 };

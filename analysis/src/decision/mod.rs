@@ -16,6 +16,7 @@ mod batching_tolerable;
 mod bounded;
 mod cas_is_backstop;
 mod cold_read_cap;
+mod conformance;
 mod drop_or_delete;
 mod footing;
 mod rule;
@@ -207,6 +208,9 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
     }
     if rule.withheld_if_wrong {
         withhold(&mut record, measured, &asked.subject());
+    }
+    if rule.rests_on_listing {
+        conformance::qualify(&mut record, measured, &asked.subject());
     }
     record
 }

@@ -42,6 +42,7 @@ const COVERED: [(Figure, &str); 2] = [
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::HeadRow)],
     withheld_if_wrong: false,
+    rests_on_listing: false,
     reads_bloat: true,
     answer,
 };

@@ -72,6 +72,7 @@ fn held(cell: &CellSummary) -> bool {
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Soak)],
     withheld_if_wrong: false,
+    rests_on_listing: false,
     reads_bloat: true,
     answer,
 };

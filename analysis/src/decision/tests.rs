@@ -20,6 +20,7 @@ fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap()
     .decision
@@ -93,6 +94,7 @@ fn a_guard_over_few_valid_blocks_shows_nothing() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     let decision = summarise(&data).unwrap().decision.unwrap();
     assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
@@ -108,6 +110,7 @@ fn b2(bound: i32) -> DecisionRecord {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap()
     .decision
@@ -146,6 +149,7 @@ fn b3(bound: i32) -> DecisionRecord {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap()
     .decision
@@ -183,6 +187,7 @@ fn a_with_a_is_never_a_go() {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap();
         go += u32::from(summary.decision.map(|d| d.outcome) == Some(DecisionOutcome::Go));
@@ -200,6 +205,7 @@ fn planted(spec: &ExperimentSpec, plant: impl FnOnce(&mut Vec<TrialRecord>)) -> 
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     summarise(&data).unwrap()
 }

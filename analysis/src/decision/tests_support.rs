@@ -26,6 +26,7 @@ fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summ
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap()
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::capacity::CapacityRecord;
+use bakeoff_crds::conformance::ConformanceRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
@@ -12,6 +13,7 @@ use super::circumstances::{
     backend_summary, capacities, checks, counts, environment, excluded, flagged, generator,
 };
 use super::compared::{adjust, compare_cell};
+use super::conformance::conformance;
 use super::looks::{complete_blocks, look_summaries, looks};
 use super::outside;
 use super::{CellSummary, Measured, RunEnding, SUMMARY_SCHEMA, WorkloadSummary};
@@ -30,6 +32,8 @@ pub struct RunData<'a> {
     pub interrupted: &'a [Interrupted],
     /// What the searches for capacities found, in any order.
     pub capacities: &'a [CapacityRecord],
+    /// What of S3 the stores keep, in any order; of runs of earlier versions nothing.
+    pub conformance: &'a [ConformanceRecord],
 }
 
 /// An attempt that a generator left unfinished. Nothing of it is merged.
@@ -214,6 +218,7 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
         });
     }
 
+    let conformance = conformance(&names, data.conformance);
     Ok(Measured {
         schema_version: SUMMARY_SCHEMA.to_owned(),
         experiment: plan.experiment.prefix(),
@@ -234,6 +239,10 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
             .backends
             .iter()
             .map(|backend| backend_summary(data.manifest, backend, &valid))
+            .map(|summary| {
+                let own = conformance.iter().find(|of| of.backend == summary.name);
+                summary.with(own)
+            })
             .collect(),
         workloads,
         excluded: excluded(&records, data.interrupted, &valid),
@@ -244,6 +253,7 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
             .collect::<Result<_, _>>()?,
         environment: environment(data.manifest),
         capacities: capacities(spec, data.capacities),
+        conformance,
     })
 }
 

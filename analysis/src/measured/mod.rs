@@ -10,6 +10,7 @@ mod build;
 mod cells;
 mod circumstances;
 mod compared;
+mod conformance;
 mod ending;
 mod looks;
 mod outside;
@@ -21,6 +22,7 @@ pub use beside::{
 pub use build::{Cause, Interrupted, RunData, SummaryError, measure};
 pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
+pub use conformance::ConformanceSummary;
 pub use ending::RunEnding;
 pub(crate) use looks::{complete_blocks, looks};
 
@@ -82,6 +84,9 @@ pub struct Measured {
     /// The highest rate that each backend sustained, where a load is a share of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capacities: Vec<CapacitySummary>,
+    /// What of S3 each store keeps, as a preflight found it; absent in runs without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conformance: Vec<ConformanceSummary>,
 }
 
 /// A look at the data that was planned before the run.
@@ -397,6 +402,12 @@ impl Measured {
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&BackendSummary> {
         self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// What of S3 a backend keeps, where it was asked.
+    #[must_use]
+    pub fn conformance_of(&self, backend: &str) -> Option<&ConformanceSummary> {
+        self.conformance.iter().find(|of| of.backend == backend)
     }
 
     /// All checks of all workloads.

@@ -313,6 +313,7 @@ mod tests {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap();
         (manifest.plan.spec, measured)

@@ -3,7 +3,8 @@
 use super::input::ReportInput;
 use super::model::{Report, Verdict};
 use super::sections::{
-    comparison, correctness, decided_by, environment, facts, latency, repeat, scaling, validity,
+    comparison, conformance, correctness, decided_by, environment, facts, latency, repeat, scaling,
+    validity,
 };
 use super::state;
 
@@ -24,6 +25,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
         scaling(summary),
         state::section(summary),
         correctness(summary),
+        conformance(summary),
         validity(input),
         environment(input),
         repeat(input),

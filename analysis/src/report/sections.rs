@@ -280,6 +280,33 @@ pub(super) fn correctness(summary: &Summary) -> Section {
     section
 }
 
+/// Where the stores do otherwise than S3; nothing where they were not asked.
+pub(super) fn conformance(summary: &Summary) -> Section {
+    let stores = &summary.measured.conformance;
+    if stores.is_empty() {
+        return Section::default();
+    }
+    let (table, kept) = tables::conformance(summary);
+    let checks = kept + table.rows.len();
+    let by = if stores.len() == 1 {
+        "kept"
+    } else {
+        "kept by all"
+    };
+    Section {
+        heading: "How each store differs from S3".to_owned(),
+        intro: vec![format!(
+            "Asked before the first block, each a few requests: {kept} of {checks} checks are {by}. What does not hold beside it is no figure; whether answers hold under load is what the consistency workload asks."
+        )],
+        tables: if table.rows.is_empty() {
+            Vec::new()
+        } else {
+            vec![table]
+        },
+        ..Section::default()
+    }
+}
+
 /// What workloads counted beside their checks, such as how long a key stayed unseen.
 fn observed(summary: &Summary) -> Vec<String> {
     let counting = summary

@@ -13,6 +13,7 @@ fn the_order_of_records_does_not_matter_and_the_invalid_attempt_is_shown_not_use
             records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap()
     };
@@ -56,6 +57,7 @@ fn rates_and_counts_are_sums() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap();
     let put = &summary.measured.workloads[0].cells[0].backends[0];
@@ -82,6 +84,7 @@ fn exchanging_the_backends_inverts_every_ratio() {
             records: &records,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap()
     };
@@ -111,6 +114,7 @@ fn refuses_data_of_another_run_and_of_another_schema() {
             records: &changed,
             interrupted: &[],
             capacities: &[],
+            conformance: &[],
         })
         .unwrap_err()
         .reason()
@@ -135,6 +139,7 @@ fn refuses_data_of_another_run_and_of_another_schema() {
         records: &twice,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap_err();
     assert_eq!(error.reason(), "DuplicateTrial");
@@ -149,6 +154,7 @@ fn a_run_without_any_record_is_summarised_and_decides_nothing() {
         records: &[],
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     })
     .unwrap();
     assert!(summary.objectives.iter().all(|objective| !objective.met));

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::EndReason;
+use bakeoff_crds::conformance::{
+    Answer, CONFORMANCE_SCHEMA, Check, CheckAnswer, ConformanceRecord,
+};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::identity::Identity;
@@ -40,6 +43,31 @@ pub const QUICK: Behaviour = Behaviour {
     list_speed: 1.6,
     violations: 0,
 };
+
+/// What a preflight found of a backend: what is named here, and else nothing but what S3 does.
+pub fn conformance(backend: &str, found: &[(&str, Check, Answer)]) -> ConformanceRecord {
+    let checks = Check::ALL.iter().map(|&check| {
+        let known = found
+            .iter()
+            .find(|one| one.0 == backend && one.1 == check)
+            .map_or(Answer::Kept, |one| one.2);
+        let seen = if known == Answer::Kept { "" } else { "seen so" };
+        CheckAnswer {
+            check,
+            answer: known,
+            seen: seen.to_owned(),
+        }
+    });
+    ConformanceRecord {
+        schema_version: CONFORMANCE_SCHEMA.to_owned(),
+        backend: backend.to_owned(),
+        started_at: Timestamp::UNIX_EPOCH,
+        millis: 900,
+        requests: 450,
+        checks: checks.collect(),
+        left: String::new(),
+    }
+}
 
 /// Experiment C as in the design, with `blocks` blocks.
 pub fn spec(blocks: i32) -> ExperimentSpec {

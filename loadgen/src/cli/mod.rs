@@ -1,6 +1,7 @@
 //! The command line.
 
 mod commands;
+mod conformance;
 mod fetch;
 mod standalone;
 
@@ -26,7 +27,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would too; 2 wrong usage; 3 failed, another \
-    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), what was fetched is not what its index lists (fetch), or a record cannot be read (report).\n\
+    attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), what was fetched is not what its index lists (fetch), a record cannot be read (report), or a store does not keep what the workloads rest on (conformance).\n\
     Log level: BAKEOFF_LOG (error, warn, info, debug), to standard error.";
 
 /// The exit code of a copy that is not what the index lists, and of a report from which a record is missing.
@@ -36,6 +37,9 @@ const UNVERIFIED: u8 = 5;
 enum Command {
     /// Runs the trials of a plan (in a cluster) or of a file of workloads (by itself).
     Run(Box<RunArgs>),
+    /// Checks what of S3 stores keep, in some seconds each, and prints where they differ. The exit code is 5 if one does where
+    /// the workloads rest on it.
+    Conformance(Box<conformance::ConformanceArgs>),
     /// Looks at this node: processor and disk.
     Calibrate {
         /// Where the file of the disk test is written and removed.
@@ -277,7 +281,10 @@ impl Failed {
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = matches!(&cli.command, Command::Run(run) if run.plan.is_none());
+    let quiet = match &cli.command {
+        Command::Run(run) => run.plan.is_none(),
+        other => matches!(other, Command::Conformance(_)),
+    };
     let level = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("BAKEOFF_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
@@ -336,6 +343,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             };
             (log, ended)
         }
+        Command::Conformance(args) => (None, conformance::run(&args).await),
         Command::Calibrate {
             directory,
             termination,

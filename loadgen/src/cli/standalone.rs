@@ -14,6 +14,7 @@ use crate::run::control::Control;
 use crate::run::standalone::{Endpoints, plan};
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
 use crate::store::Store;
+use crate::trust::Authorities;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
@@ -23,21 +24,8 @@ use super::commands::{authorities, stop_on_signals};
 use super::{Ended, Failed, StandaloneArgs};
 
 pub async fn run(args: &StandaloneArgs) -> Ended {
-    let variable = |name: &str| {
-        std::env::var(name).map_err(|_| {
-            Failed::new(
-                "CredentialsMissing",
-                format!("the environment variable {name} is not set"),
-                false,
-            )
-        })
-    };
-    let credentials = Credentials {
-        user: variable(&args.access_key_env)?,
-        secret: variable(&args.secret_key_env)?,
-        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
-        authorities: authorities(args.ca_file.as_deref())?,
-    };
+    let authorities = authorities(args.ca_file.as_deref())?;
+    let credentials = keys(&args.access_key_env, &args.secret_key_env, authorities)?;
     let store = Store::Folder(args.out.clone());
     let plan = resumed_or_new(args, &store).await?;
     let mut backends = Vec::new();
@@ -127,6 +115,29 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     let violated = reported.outcome.violations.values().any(|&count| count > 0);
     let invalid = reported.outcome.trials.invalid > reported.outcome.trials.repeated;
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
+}
+
+/// The keys that stand in the environment.
+pub(super) fn keys(
+    access_key: &str,
+    secret_key: &str,
+    authorities: Option<Authorities>,
+) -> Result<Credentials, Failed> {
+    let variable = |name: &str| {
+        std::env::var(name).map_err(|_| {
+            Failed::new(
+                "CredentialsMissing",
+                format!("the environment variable {name} is not set"),
+                false,
+            )
+        })
+    };
+    Ok(Credentials {
+        user: variable(access_key)?,
+        secret: variable(secret_key)?,
+        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
+        authorities,
+    })
 }
 
 /// The lock server of the command line; its password is no part of a plan.

@@ -6,6 +6,7 @@
 use bakeoff_analysis::decision::DecisionRecord;
 use bakeoff_analysis::early_stop::may_stop;
 use bakeoff_analysis::measured::RunData;
+use bakeoff_crds::conformance::ConformanceRecord;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
@@ -41,11 +42,19 @@ pub async fn settled(store: &Store, blocks: i32) -> Result<Option<DecisionRecord
             records.extend(serde_json::from_slice::<TrialRecord>(&bytes).ok());
         }
     }
+    // The report reads them too: both have to come to the same answer.
+    let mut conformance: Vec<ConformanceRecord> = Vec::new();
+    for name in store.list(layout::CONFORMANCE).await? {
+        if let Some(bytes) = store.get(&name).await? {
+            conformance.extend(serde_json::from_slice::<ConformanceRecord>(&bytes).ok());
+        }
+    }
     let data = RunData {
         manifest: &manifest,
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &conformance,
     };
     Ok(may_stop(&data, blocks)?)
 }

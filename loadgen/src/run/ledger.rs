@@ -37,6 +37,12 @@ impl Ledger {
         attempts.entry(number).or_insert(Attempt::Interrupted);
     }
 
+    /// Whether any trial was begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
     fn of(&self, trial: &str) -> impl Iterator<Item = Attempt> {
         self.attempts
             .get(trial)

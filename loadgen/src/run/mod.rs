@@ -7,6 +7,7 @@ mod backend;
 mod baseline;
 mod capacity;
 mod cleanup;
+mod conformance;
 pub mod control;
 mod doubts;
 pub mod early;
@@ -102,6 +103,7 @@ impl Run {
         let trials = schedule::trials(&self.plan.spec);
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
         let mut ledger = self.resume().await?;
+        self.conformance(ledger.has_begun()).await?;
         self.control.update(|progress| {
             progress.stage = Stage::Measuring;
             progress.trials = ledger.counts(&trials, budget);

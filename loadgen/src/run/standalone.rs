@@ -105,11 +105,11 @@ pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, St
     serde_json::from_value(Value::Object(spec)).map_err(|error| refused(error.to_string()))
 }
 
-/// The plan of a standalone run whose results go to the folder `out`.
+/// The backends at the endpoints, for the run `uid`.
 ///
 /// # Errors
-/// When the file or an endpoint is malformed.
-pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
+/// When an endpoint is named twice or malformed, or an address holds credentials.
+pub fn resolved(on: &Endpoints, uid: &str) -> Result<Vec<ResolvedBackend>, StandaloneError> {
     address::check(on.endpoints.iter().chain(&on.metrics).chain(&on.lock))?;
     let named_endpoints: Vec<(&str, &str)> = on.endpoints.iter().map(|text| named(text)).collect();
     for (position, (name, url)) in named_endpoints.iter().enumerate() {
@@ -121,10 +121,7 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             return Err(StandaloneError::Endpoint((*url).to_owned()));
         }
     }
-    let names: Vec<&str> = named_endpoints.iter().map(|(name, _)| *name).collect();
-    let spec = spec(file, text, &names)?;
-    let uid = format!("{:x}", Timestamp::now().as_millisecond());
-    let backends = named_endpoints
+    Ok(named_endpoints
         .iter()
         .map(|(name, url)| ResolvedBackend {
             name: (*name).to_owned(),
@@ -162,7 +159,18 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
             time_to_ready_seconds: None,
             caveats: Vec::new(),
         })
-        .collect();
+        .collect())
+}
+
+/// The plan of a standalone run whose results go to the folder `out`.
+///
+/// # Errors
+/// When the file or an endpoint is malformed.
+pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan, StandaloneError> {
+    let uid = format!("{:x}", Timestamp::now().as_millisecond());
+    let backends = resolved(on, &uid)?;
+    let names: Vec<&str> = backends.iter().map(|at| at.name.as_str()).collect();
+    let spec = spec(file, text, &names)?;
     Ok(RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
         experiment: Identity {

@@ -5,7 +5,7 @@
 //! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
 //! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
-//! Loads in shares of capacity have `capacity/` beside them, see the module of that name.
+//! Of each S3 backend `conformance/<backend>.json` says what of S3 it keeps. Loads in shares of capacity have `capacity/` beside them, see the module of that name.
 
 use bakeoff_crds::capacity;
 use bakeoff_crds::schedule::Trial;
@@ -46,6 +46,15 @@ pub const CAPACITY: &str = "capacity/";
 pub const CAPACITY_STEPS: &str = "capacity/steps/";
 /// What a step showed.
 pub const STEP: &str = "step.json";
+
+/// Where it stands what of S3 each backend keeps.
+pub const CONFORMANCE: &str = "conformance/";
+
+/// What of S3 a backend keeps.
+#[must_use]
+pub fn conformance(backend: &str) -> String {
+    format!("{CONFORMANCE}{backend}.json")
+}
 
 /// The part of another generator.
 #[must_use]

@@ -5,6 +5,7 @@
 
 mod backends;
 mod cas_race;
+mod conformance;
 mod external_postgres;
 mod ordinary_role;
 mod poolers;

@@ -1,11 +1,13 @@
 //! One challenger against the incumbent.
 
+use super::super::conformance;
 use super::super::footing::{self, Footing};
 use super::super::rule::{Asked, Lacks, Ruling};
 use super::super::{DecisionInput, Role, Standing, Unit, blocks_text, ratio_text};
 use super::inputs::{Judged, Question, inputs};
 use crate::format::confidence;
 use crate::measured::{BackendSummary, Censored};
+use bakeoff_crds::status::DecisionOutcome;
 
 /// What came of one challenger.
 pub(super) struct Duel<'a> {
@@ -58,6 +60,9 @@ pub(super) fn duel<'a>(
     let mut ruling = rule(&judged, parties, &question, unequal.as_deref());
     if accepted && let Some(unequal) = unequal {
         ruling.reason = format!("{unequal}, which the experiment accepts. {}", ruling.reason);
+    }
+    if ruling.outcome == DecisionOutcome::Go {
+        conformance::name(&mut ruling.reason, asked.measured, &new.name);
     }
     Duel {
         new,

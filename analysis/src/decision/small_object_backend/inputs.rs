@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
+use super::super::conformance;
 use super::super::footing::Footing;
 use super::super::rule::Lacks;
 use super::super::{
@@ -133,6 +134,12 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
         Footing::Equal,
     ));
     list.push(correctness(measured, question.new, Role::Correctness));
+    list.extend(
+        conformance::input(measured, question.new).map(|input| Judged {
+            input,
+            lacks: Lacks::Nothing,
+        }),
+    );
     list.push(correctness(measured, question.old, Role::Context));
     let all = combine(&all_reads, "list", Metric::P50, question);
     if let (Some(paired), true) = (&all.paired, all_reads.len() > long_reads.len()) {

@@ -17,6 +17,7 @@ mod inputs;
 
 use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 
+use super::conformance;
 use super::footing::{self, Footing};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{DecisionInput, Standing};
@@ -32,6 +33,7 @@ pub(super) const RULE: Rule = Rule {
         Need::Workload(WorkloadKind::SmallObjectPut),
     ],
     withheld_if_wrong: false,
+    rests_on_listing: false,
     reads_bloat: false,
     answer,
 };
@@ -80,7 +82,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
         .iter_mut()
         .flat_map(|duel| std::mem::take(&mut duel.inputs))
         .collect();
-    let ruling = if duels.len() == 1 {
+    let mut ruling = if duels.len() == 1 {
         duels.remove(0).ruling
     } else {
         let field = Field {
@@ -89,6 +91,10 @@ fn answer(asked: &Asked<'_>) -> Answer {
         };
         field.ruling(asked, &mut inputs)
     };
+    // Then it is the incumbent that stays recommended.
+    if ruling.outcome == DecisionOutcome::NoGo {
+        conformance::name(&mut ruling.reason, measured, &incumbent.name);
+    }
     Answer {
         question,
         criterion,

@@ -37,6 +37,7 @@ fn decided(blocks: i32, accept: bool, backends: &[(&str, Behaviour, Class)]) -> 
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     summarise(&run).unwrap().decision.unwrap()
 }
@@ -230,6 +231,7 @@ fn a_named_challenger_is_the_only_one() {
         records: &records,
         interrupted: &[],
         capacities: &[],
+        conformance: &[],
     };
     let decision = summarise(&run).unwrap().decision.unwrap();
     assert_eq!(decision.outcome, Go);

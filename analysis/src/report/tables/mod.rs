@@ -1,11 +1,13 @@
 //! The tables of the report. Each figure carries the place in `summary.json` that it was made of.
 
+mod conformance;
 mod decision;
 mod latency;
 mod place;
 mod race;
 mod trust;
 
+pub(super) use conformance::conformance;
 pub(super) use decision::{comparisons, inputs, objectives};
 pub(super) use latency::{capacities, percentiles};
 pub(super) use place::{durability, files, nodes, operation};

@@ -102,6 +102,15 @@ impl Dialer {
         self.timeout
     }
 
+    /// The same, with a timeout of its own.
+    #[must_use]
+    pub fn waiting(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
+    }
+
     /// A connection of a worker's own, not opened yet.
     #[must_use]
     pub fn connection(&self) -> Connection {

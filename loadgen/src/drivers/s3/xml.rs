@@ -63,7 +63,7 @@ impl XmlError {
 
 /// Walks a document and gives each leaf's path (names joined by `/`) and text, and each element's
 /// end, to the visitor.
-fn walk(
+pub(crate) fn walk(
     document: &[u8],
     mut leaf: impl FnMut(&str, &str) -> Result<(), XmlError>,
     mut end: impl FnMut(&str) -> Result<(), XmlError>,

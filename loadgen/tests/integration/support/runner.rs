@@ -89,13 +89,26 @@ pub fn shown(
     on_trial: &dyn Fn(&TrialRecord),
 ) -> Ran {
     let folder = tempfile::tempdir().unwrap();
+    let store = Store::Folder(folder.path().into());
+    let records = led(plan, backend, store, control, on_trial);
+    Ran { records, folder }
+}
+
+/// Runs it on what an earlier start left in the store; answers the trials that it added.
+pub fn led(
+    plan: RunPlan,
+    backend: Backend,
+    store: Store,
+    control: Arc<Control>,
+    on_trial: &dyn Fn(&TrialRecord),
+) -> Vec<TrialRecord> {
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
     let mut run = Run {
         plan,
         backends: vec![backend],
         lock: None,
-        store: Store::Folder(folder.path().into()),
+        store,
         index: 0,
         generators: 1,
         node: String::new(),
@@ -108,10 +121,7 @@ pub fn shown(
             records.borrow_mut().push(record.clone());
         }))
         .unwrap();
-    Ran {
-        records: records.into_inner(),
-        folder,
-    }
+    records.into_inner()
 }
 
 /// What a run with a window of so many seconds yields. Where that was too short for this machine to do `enough`, another is
