@@ -20,7 +20,7 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "unknown version",
             "/spec/backends",
             backend(json!({"name": "m", "minio": {"version": "RELEASE.1999-01-01T00-00-00Z"}})),
-            "the catalogue has: minio RELEASE.",
+            "; the catalogue has: garage ",
         ),
         (
             "latest",

@@ -188,6 +188,7 @@ pub async fn wait(
             Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
         };
         let mut last = failure.to_string();
+        let mut refusal = None;
         let code = failure.code.as_deref();
         if code == Some("NoSuchBucket")
             || (failure.class == FailureClass::NotFound
@@ -214,9 +215,14 @@ pub async fn wait(
             if refusals >= known {
                 return Err(refused(backend, endpoint, last, remedy));
             }
+            refusal = Some(remedy);
         }
         tracing::info!(backend, endpoint, last, "not ready yet");
         if Instant::now() + PAUSE >= deadline {
+            // It answered to the last, and what it said is the reason.
+            if let Some(remedy) = refusal {
+                return Err(refused(backend, endpoint, last, remedy));
+            }
             let seconds = patience.as_secs();
             return Err(ProbeError::Unreachable {
                 backend: backend.to_owned(),
@@ -323,9 +329,11 @@ async fn wait_until(
             Err(_) => Failure::new(FailureClass::Timeout, "no answer within 10 s"),
         };
         tracing::info!(backend, endpoint, %failure, "not ready yet");
+        let over = Instant::now() + PAUSE >= deadline;
         if failure.class == FailureClass::Client {
             refusals += 1;
-            if refusals >= REFUSALS {
+            // One that refused to the last did answer.
+            if refusals >= REFUSALS || over {
                 return Err(ProbeError::Unauthorised {
                     backend: backend.to_owned(),
                     endpoint: endpoint.to_owned(),
@@ -333,7 +341,7 @@ async fn wait_until(
                 });
             }
         }
-        if Instant::now() + PAUSE >= deadline {
+        if over {
             return Err(ProbeError::Unreachable {
                 backend: backend.to_owned(),
                 endpoint: endpoint.to_owned(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::s3_stores::external;
 use crate::support::fault_proxy::{Planted, answer, error, planted};
 use crate::support::{self, runtime};
+use bakeoff_loadgen::credentials::Credentials;
 use bakeoff_loadgen::drivers::probe::ProbeError;
 use bakeoff_loadgen::run::Backend;
 use bakeoff_loadgen::store::{self, Store};
@@ -202,5 +203,23 @@ fn signed_payloads_are_taken_where_unsigned_ones_are_not() {
         support::probe(&backend).await.unwrap();
         let (_, habits) = backend.access.driver().habits();
         assert!(habits.contains("SHA-256 of each body"), "{habits}");
+    });
+}
+
+#[test]
+fn keys_that_nobody_knows_are_said_to_be_so_however_short_the_patience() {
+    let minio = support::minio();
+    support::runtime().block_on(async {
+        support::backend("minio", &minio.endpoint, None).await;
+        let unknown = Credentials {
+            user: "nobody".into(),
+            ..support::credentials()
+        };
+        let backend = Backend::new(support::s3("minio", &minio.endpoint), unknown).unwrap();
+        // New keys get half a minute to be known everywhere: more than there is here.
+        let driver = backend.access.driver();
+        let patience = Duration::from_secs(3);
+        let refused = driver.probe(&backend.resolved, patience).await.unwrap_err();
+        assert_eq!(refused.reason(), "EndpointUnauthorized", "{refused}");
     });
 }
