@@ -14,7 +14,26 @@ pub(super) struct Duel<'a> {
     /// The challenger.
     pub(super) new: &'a BackendSummary,
     pub(super) ruling: Ruling,
+    /// Whether it is open because it promises less.
+    pub(super) unequal: bool,
     pub(super) inputs: Vec<DecisionInput>,
+}
+
+impl Duel<'_> {
+    /// The reason, where those of others stand beside it: it names the challenger, and of unequal promises no more than that.
+    pub(super) fn said_among_others(&self) -> String {
+        let (name, reason) = (&self.new.name, &self.ruling.reason);
+        if self.unequal {
+            return format!(
+                "{name} promises less when it acknowledges a write, so what it puts settles nothing."
+            );
+        }
+        if reason.starts_with(name.as_str()) {
+            reason.clone()
+        } else {
+            format!("{name}: {reason}")
+        }
+    }
 }
 
 /// Judges one challenger at this level.
@@ -40,6 +59,7 @@ pub(super) fn duel<'a>(
         return Duel {
             new,
             ruling: parties.open(reason, None),
+            unequal: false,
             inputs: Vec::new(),
         };
     }
@@ -64,8 +84,12 @@ pub(super) fn duel<'a>(
     if ruling.outcome == DecisionOutcome::Go {
         conformance::name(&mut ruling.reason, asked.measured, &new.name);
     }
+    let weaker = question.footing == Footing::SubjectWeaker;
     Duel {
         new,
+        unequal: weaker
+            && ruling.outcome == DecisionOutcome::Inconclusive
+            && judged.iter().any(|judged| judged.input.unequal_promises),
         ruling,
         inputs: judged.into_iter().map(|judged| judged.input).collect(),
     }

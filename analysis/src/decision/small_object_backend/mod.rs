@@ -20,7 +20,7 @@ use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 use super::conformance;
 use super::footing::{self, Footing};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
-use super::{DecisionInput, Standing};
+use super::{DecisionInput, Role, Standing};
 use crate::format;
 use crate::measured::{BackendSummary, Measured};
 use bakeoff_crds::status::DecisionOutcome;
@@ -78,10 +78,13 @@ fn answer(asked: &Asked<'_>) -> Answer {
         ));
     }
     let question = question(&format::alternatives(&names), &incumbent.name);
-    let mut inputs: Vec<DecisionInput> = duels
-        .iter_mut()
-        .flat_map(|duel| std::mem::take(&mut duel.inputs))
-        .collect();
+    let several = duels.len() > 1;
+    let mut inputs: Vec<DecisionInput> = Vec::new();
+    for duel in &mut duels {
+        let own = std::mem::take(&mut duel.inputs).into_iter();
+        // What decides nothing is said once of several: a page has to hold all of them.
+        inputs.extend(own.filter(|input| !several || input.role != Role::Context));
+    }
     let mut ruling = if duels.len() == 1 {
         duels.remove(0).ruling
     } else {
@@ -161,9 +164,7 @@ impl Field<'_> {
             duels.filter(move |duel| duel.ruling.outcome == outcome)
         };
         let said = |duels: &mut dyn Iterator<Item = &Duel<'_>>| -> String {
-            let said: Vec<String> = duels
-                .map(|duel| format!("{}: {}", duel.new.name, duel.ruling.reason))
-                .collect();
+            let said: Vec<String> = duels.map(Duel::said_among_others).collect();
             said.join(" ")
         };
         let winners: Vec<&BackendSummary> = of(DecisionOutcome::Go).map(|duel| duel.new).collect();

@@ -23,13 +23,28 @@ fn bound(input: &DecisionInput) -> &'static str {
     input.censored.map_or("", |censored| censored.sign(metric))
 }
 
+/// The heading of the intervals of a decision's inputs. Those of several challengers share one chance of error, and are wider than
+/// the usual ones: the criterion says by how much.
+fn of_inputs(summary: &Summary, decision: &DecisionRecord) -> String {
+    let challengers = decision
+        .inputs
+        .iter()
+        .filter(|input| input.role == Role::Primary);
+    let rule = decision.rule == bakeoff_crds::spec::DecisionRule::SmallObjectBackend;
+    if rule && challengers.count() > 1 {
+        "Interval".to_owned()
+    } else {
+        confidence(summary)
+    }
+}
+
 pub(in super::super) fn inputs(summary: &Summary, decision: &DecisionRecord) -> Table {
     let mut table = Table::new(
         "Inputs of the decision",
         &[
             ("Input", false),
             ("Figure", true),
-            (&confidence(summary), true),
+            (&of_inputs(summary, decision), true),
             ("Demanded", false),
             ("Standing", false),
             ("p", true),
