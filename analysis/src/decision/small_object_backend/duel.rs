@@ -14,8 +14,8 @@ pub(super) struct Duel<'a> {
     /// The challenger.
     pub(super) new: &'a BackendSummary,
     pub(super) ruling: Ruling,
-    /// Whether it is open because it promises less.
-    pub(super) unequal: bool,
+    /// Who promises less, where it is open for that.
+    pub(super) unequal: Option<Footing>,
     pub(super) inputs: Vec<DecisionInput>,
 }
 
@@ -23,10 +23,18 @@ impl Duel<'_> {
     /// The reason, where those of others stand beside it: it names the challenger, and of unequal promises no more than that.
     pub(super) fn said_among_others(&self) -> String {
         let (name, reason) = (&self.new.name, &self.ruling.reason);
-        if self.unequal {
-            return format!(
-                "{name} promises less when it acknowledges a write, so what it puts settles nothing."
-            );
+        match self.unequal {
+            Some(Footing::SubjectWeaker) => {
+                return format!(
+                    "{name} promises less when it acknowledges a write, so what it puts settles nothing for it."
+                );
+            }
+            Some(Footing::BaseWeaker) => {
+                return format!(
+                    "{name} promises more when it acknowledges a write, so what it puts settles nothing against it."
+                );
+            }
+            Some(Footing::Equal) | None => {}
         }
         if reason.starts_with(name.as_str()) {
             reason.clone()
@@ -59,7 +67,7 @@ pub(super) fn duel<'a>(
         return Duel {
             new,
             ruling: parties.open(reason, None),
-            unequal: false,
+            unequal: None,
             inputs: Vec::new(),
         };
     }
@@ -84,12 +92,11 @@ pub(super) fn duel<'a>(
     if ruling.outcome == DecisionOutcome::Go {
         conformance::name(&mut ruling.reason, asked.measured, &new.name);
     }
-    let weaker = question.footing == Footing::SubjectWeaker;
+    let settles_nothing = ruling.outcome == DecisionOutcome::Inconclusive
+        && judged.iter().any(|judged| judged.input.unequal_promises);
     Duel {
         new,
-        unequal: weaker
-            && ruling.outcome == DecisionOutcome::Inconclusive
-            && judged.iter().any(|judged| judged.input.unequal_promises),
+        unequal: settles_nothing.then_some(question.footing),
         ruling,
         inputs: judged.into_iter().map(|judged| judged.input).collect(),
     }
