@@ -6,6 +6,7 @@
 use bakeoff_crds::durability::DurabilityClass;
 
 use super::Standing;
+use super::rule::Asked;
 use crate::measured::BackendSummary;
 
 /// Which of two backends promises less.
@@ -29,6 +30,15 @@ impl Footing {
             (Some(ours), Some(theirs)) if ours.is_weaker_than(theirs) => Self::SubjectWeaker,
             (Some(ours), Some(theirs)) if theirs.is_weaker_than(ours) => Self::BaseWeaker,
             (Some(_), Some(_)) => Self::Equal,
+        }
+    }
+
+    /// The same, where the experiment does not accept that one promises less.
+    pub fn in_question(asked: &Asked<'_>, subject: &BackendSummary, base: &BackendSummary) -> Self {
+        if asked.decision.accept_weaker_durability {
+            Self::Equal
+        } else {
+            Self::of(subject, base)
         }
     }
 

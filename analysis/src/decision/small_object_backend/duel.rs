@@ -77,11 +77,7 @@ pub(super) fn duel<'a>(
         old: &old.name,
         margin: asked.margin(),
         level,
-        footing: if accepted {
-            Footing::Equal
-        } else {
-            Footing::of(new, old)
-        },
+        footing: Footing::in_question(asked, new, old),
     };
     let judged = inputs(asked.measured, &question);
     let unequal = footing::sentence(new, old);

@@ -6,7 +6,7 @@
 //! latency of the longest runs not worse by more than the margin; not one correctness violation on
 //! the challenger. External endpoints are a baseline for behaviour and never a party.
 //!
-//! A figure of writes says nothing in favour of a backend that promises less when it acknowledges them: [`footing`].
+//! A figure of writes says nothing in favour of a backend that promises less when it acknowledges them: [`Footing`].
 //!
 //! Several challengers are judged each by itself, at the level divided by their number (Bonferroni), so that the chance to
 //! replace the incumbent by one that is no better is that of a single comparison, whatever their number. Of several that win
@@ -18,7 +18,7 @@ mod inputs;
 use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 
 use super::conformance;
-use super::footing::{self, Footing};
+use super::footing::Footing;
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{DecisionInput, Role, Standing};
 use crate::format;
@@ -68,9 +68,10 @@ fn answer(asked: &Asked<'_>) -> Answer {
     let unequal = !decision.accept_weaker_durability
         && challengers
             .iter()
-            .any(|challenger| footing::sentence(challenger, incumbent).is_some());
+            .any(|challenger| Footing::of(challenger, incumbent) != Footing::Equal);
     let mut criterion = criterion(&format::alternatives(&names), asked.margin(), unequal);
-    if duels.len() > 1 {
+    let several = duels.len() > 1;
+    if several {
         criterion.push_str(&format!(
             " Each challenger is judged by itself with p at most {} ({} challengers); of several that win one comes first only if it is shown to be better than each of the others.",
             format::p_value(level),
@@ -78,21 +79,20 @@ fn answer(asked: &Asked<'_>) -> Answer {
         ));
     }
     let question = question(&format::alternatives(&names), &incumbent.name);
-    let several = duels.len() > 1;
     let mut inputs: Vec<DecisionInput> = Vec::new();
     for duel in &mut duels {
         let own = std::mem::take(&mut duel.inputs).into_iter();
-        // What decides nothing is said once of several: a page has to hold all of them.
+        // Of several only what decides: a page has to hold all of them.
         inputs.extend(own.filter(|input| !several || input.role != Role::Context));
     }
-    let mut ruling = if duels.len() == 1 {
-        duels.remove(0).ruling
-    } else {
+    let mut ruling = if several {
         let field = Field {
             old: &incumbent.name,
             duels,
         };
         field.ruling(asked, &mut inputs)
+    } else {
+        duels.remove(0).ruling
     };
     // Then it is the incumbent that stays recommended.
     if ruling.outcome == DecisionOutcome::NoGo {
@@ -226,11 +226,7 @@ fn best<'a>(
                 old: &old.name,
                 margin: 1.0,
                 level,
-                footing: if asked.decision.accept_weaker_durability {
-                    Footing::Equal
-                } else {
-                    Footing::of(new, old)
-                },
+                footing: Footing::in_question(asked, new, old),
             };
             let input = head_to_head(asked.measured, &question);
             match input.standing {

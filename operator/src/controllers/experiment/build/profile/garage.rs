@@ -1,7 +1,6 @@
 //! Garage: one node, one copy. (Pure.)
 
-use super::{File, Profile, Ready, known, words};
-use crate::controllers::experiment::build::frame::USER;
+use super::{File, Profile, Ready, known, s3, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
@@ -54,16 +53,8 @@ pub(super) fn profile(release: &Release) -> Profile {
         }
     };
     Profile {
-        port_name: "s3",
         port: 3_900,
-        scheme: "http",
-        region: "us-east-1".into(),
-        bucket: "bakeoff",
-        metrics: None,
-        prepare: None,
         command: words("garage -c /etc/garage/garage.toml server --single-node --default-bucket"),
-        args: Vec::new(),
-        starter: None,
         settings: BTreeMap::from([
             ("data_fsync".to_owned(), flushed.to_string()),
             ("metadata_fsync".to_owned(), flushed.to_string()),
@@ -79,18 +70,15 @@ pub(super) fn profile(release: &Release) -> Profile {
             ("GARAGE_DEFAULT_SECRET_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
         ready: Ready::Open,
-        user: USER,
-        data: Some("/data".into()),
-        resources: None,
         file: Some(File {
             folder: FOLDER,
             name: NAME,
             text: settings(flushed),
         }),
-        setter: None,
         durability,
         caveats: vec![
             "Garage has no figures of its process among its metrics: its memory and CPU time are not known".into(),
         ],
+        ..s3()
     }
 }

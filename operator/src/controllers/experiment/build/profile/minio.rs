@@ -1,11 +1,9 @@
 //! MinIO: one node, one drive. (Pure.)
 
-use super::{Profile, Ready, Words, known, words};
-use crate::controllers::experiment::build::frame::USER;
+use super::{Profile, Ready, Words, known, s3, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
-use std::collections::BTreeMap;
 
 /// The environment of every server of it.
 const ENV: [(&str, &str); 4] = [
@@ -42,17 +40,9 @@ pub(super) fn profile(release: &Release) -> Profile {
         }
     };
     Profile {
-        port_name: "s3",
         port: 9_000,
-        scheme: "http",
-        region: "us-east-1".into(),
-        bucket: "bakeoff",
         metrics: Some((9_000, "/minio/v2/metrics/node".into())),
-        prepare: None,
         command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
-        args: Vec::new(),
-        starter: None,
-        settings: BTreeMap::new(),
         env,
         secret_env: vec![
             ("MINIO_ROOT_USER".into(), names::SECRET_ACCESS_KEY_ID),
@@ -62,12 +52,8 @@ pub(super) fn profile(release: &Release) -> Profile {
             ),
         ],
         ready: Ready::Http("/minio/health/ready".into()),
-        user: USER,
-        data: Some("/data".into()),
-        resources: None,
-        file: None,
-        setter: None,
         durability,
         caveats,
+        ..s3()
     }
 }

@@ -8,6 +8,7 @@ mod s3_server;
 mod seaweedfs;
 mod versitygw;
 
+use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
 use std::borrow::Cow;
@@ -101,6 +102,33 @@ fn known<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<(Words
     pairs
         .map(|(name, value)| (name.into(), value.into()))
         .collect()
+}
+
+/// A server of S3 with one volume, of which nothing else is known.
+fn s3() -> Profile {
+    Profile {
+        port_name: "s3",
+        port: 9_000,
+        scheme: "http",
+        region: "us-east-1".into(),
+        bucket: "bakeoff",
+        metrics: None,
+        prepare: None,
+        command: Vec::new(),
+        args: Vec::new(),
+        starter: None,
+        settings: BTreeMap::new(),
+        env: Vec::new(),
+        secret_env: Vec::new(),
+        ready: Ready::Open,
+        user: USER,
+        data: Some("/data".into()),
+        resources: None,
+        file: None,
+        setter: None,
+        durability: Durability::not_stated(),
+        caveats: Vec::new(),
+    }
 }
 
 fn words(line: &str) -> Vec<String> {

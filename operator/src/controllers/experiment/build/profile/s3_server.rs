@@ -1,11 +1,9 @@
 //! A server of S3 that a spec describes. (Pure.)
 
-use super::{Profile, Ready, Words};
-use crate::controllers::experiment::build::frame::USER;
+use super::{Profile, Ready, Words, s3};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
-use std::collections::BTreeMap;
 
 pub(super) fn profile(release: &Release) -> Profile {
     let Some(declared) = release.declared.as_deref() else {
@@ -56,28 +54,9 @@ pub(super) fn profile(release: &Release) -> Profile {
 /// What is true of all of them.
 fn undescribed() -> Profile {
     Profile {
-        port_name: "s3",
-        port: 9_000,
-        scheme: "http",
-        region: "us-east-1".into(),
-        bucket: "bakeoff",
-        metrics: None,
-        prepare: None,
-        command: Vec::new(),
-        args: Vec::new(),
-        starter: None,
-        settings: BTreeMap::new(),
-        env: Vec::new(),
-        secret_env: Vec::new(),
-        ready: Ready::Open,
-        user: USER,
-        data: Some("/data".into()),
-        resources: None,
-        file: None,
-        setter: None,
-        durability: Durability::not_stated(),
         caveats: vec![
             "its container is described by the experiment: Bakeoff knows nothing of the program, and tried none of what is stated of it".into(),
         ],
+        ..s3()
     }
 }

@@ -1,7 +1,6 @@
 //! SeaweedFS: master, volume server, filer and gateway in one process. (Pure.)
 
-use super::{Profile, Ready, Setter, known, words};
-use crate::controllers::experiment::build::frame::USER;
+use super::{Profile, Ready, Setter, known, s3, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
@@ -38,33 +37,20 @@ pub(super) fn profile(release: &Release) -> Profile {
 /// themselves.
 fn page_cache() -> Profile {
     Profile {
-        port_name: "s3",
         port: 8_333,
-        scheme: "http",
-        region: "us-east-1".into(),
-        bucket: "bakeoff",
         metrics: Some((9_324, "/metrics".into())),
-        prepare: None,
         command: words(
             "weed server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
              -master.volumeSizeLimitMB=1024 -volume.max=500 -filer -s3 -s3.ip.bind=$(POD_IP) -s3.port=8333 \
              -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
              -metricsIp=$(POD_IP) -metricsPort=9324",
         ),
-        args: Vec::new(),
-        starter: None,
-        settings: BTreeMap::new(),
         env: known([("HOME", "/tmp")]),
         secret_env: vec![
             ("AWS_ACCESS_KEY_ID".into(), names::SECRET_ACCESS_KEY_ID),
             ("AWS_SECRET_ACCESS_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
         ready: Ready::Http("/healthz".into()),
-        user: USER,
-        data: Some("/data".into()),
-        resources: None,
-        file: None,
-        setter: None,
         durability: Durability {
             class: Some(DurabilityClass::PageCache),
             flushed: Vec::new(),
@@ -76,6 +62,7 @@ fn page_cache() -> Profile {
         caveats: vec![
             "SeaweedFS as it comes does not flush before it acknowledges an S3 PUT: a power cut can lose acknowledged objects; durability: Flushed has it do so".into(),
         ],
+        ..s3()
     }
 }
 

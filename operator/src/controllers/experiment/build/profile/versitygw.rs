@@ -1,36 +1,20 @@
 //! versitygw: a gateway before a folder. (Pure.)
 
-use super::{Profile, Ready, known, words};
-use crate::controllers::experiment::build::frame::USER;
+use super::{Profile, Ready, known, s3, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
-use std::collections::BTreeMap;
 
 /// Metadata are extended attributes, so the file system of the volume has to have them.
 pub(super) fn profile() -> Profile {
     Profile {
-        port_name: "s3",
         port: 7_070,
-        scheme: "http",
-        region: "us-east-1".into(),
-        bucket: "bakeoff",
-        metrics: None,
-        prepare: None,
         command: words("versitygw --port :7070 --health /healthz posix /data"),
-        args: Vec::new(),
-        starter: None,
-        settings: BTreeMap::new(),
         env: known([("HOME", "/tmp")]),
         secret_env: vec![
             ("ROOT_ACCESS_KEY_ID".into(), names::SECRET_ACCESS_KEY_ID),
             ("ROOT_SECRET_ACCESS_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
         ready: Ready::Http("/healthz".into()),
-        user: USER,
-        data: Some("/data".into()),
-        resources: None,
-        file: None,
-        setter: None,
         durability: Durability {
             class: Some(DurabilityClass::PageCache),
             flushed: Vec::new(),
@@ -42,5 +26,6 @@ pub(super) fn profile() -> Profile {
         caveats: vec![
             "versitygw has no metrics of its own that can be read: its memory and CPU time are not known".into(),
         ],
+        ..s3()
     }
 }
