@@ -93,8 +93,11 @@ kubelet_up() { # NODE INDEX POOL CPU MEMORY-MiB
 		# 0: leave the machine's connection tracking as it is.
 		conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 	EOF
+	# Begun again when it ends, as a service manager would: the kubelets of one machine take the socket for device plugins, whose path is
+	# fixed, from each other, and one of two that do so at once ends.
 	# --containerd tells the built-in cAdvisor which containerd to ask for names; it has no other setting.
-	spawn "$node-kubelet" "bakeoff-$node" "$bin/kubelet" --config="$RUN/$node/kubelet.yaml" \
+	# shellcheck disable=SC2016 # The inner shell expands it.
+	spawn "$node-kubelet" "bakeoff-$node" bash -c 'until "$0" "$@"; do sleep 1; done' "$bin/kubelet" --config="$RUN/$node/kubelet.yaml" \
 		--kubeconfig="$STATE/$node/kubeconfig" --root-dir="$STATE/$node/kubelet" \
 		--hostname-override="$node" --node-ip="$ip" --node-labels="bakeoff.dev/pool=$3" \
 		--containerd="$RUN/$node/containerd.sock"
