@@ -16,13 +16,16 @@ pub const LABEL_EXPERIMENT: &str = "bakeoff.dev/experiment";
 pub const LABEL_ROLE: &str = "bakeoff.dev/role";
 /// The backend that a child belongs to.
 pub const LABEL_BACKEND: &str = "bakeoff.dev/backend";
+/// What the pods of a backend are to it, for example `server` or `volume`.
+pub const LABEL_MEMBER: &str = "bakeoff.dev/member";
 
 /// The labels of pods that are Bakeoff's own: by them it finds what it made.
-pub const POD_LABELS: [&str; 8] = [
+pub const POD_LABELS: [&str; 9] = [
     LABEL_EXPERIMENT,
     LABEL_EXPERIMENT_UID,
     LABEL_ROLE,
     LABEL_BACKEND,
+    LABEL_MEMBER,
     "app.kubernetes.io/name",
     "app.kubernetes.io/component",
     "app.kubernetes.io/part-of",

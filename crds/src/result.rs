@@ -485,8 +485,21 @@ pub struct GeneratorUsage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendUsage {
-    /// When its process started, seconds since the epoch; a change voids the trial.
+    /// When its process started, of several the last one, seconds since the epoch; a change voids the trial.
     pub process_start_seconds: f64,
+    /// CPU time of all its pods, microseconds.
+    pub cpu_micros: i64,
+    /// Resident memory of all its pods at the end, bytes.
+    pub resident_bytes: i64,
+    /// The same of each pod by its name, of a backend of several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pods: BTreeMap<String, PodUsage>,
+}
+
+/// What a pod of a backend used between the start and the end of the trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodUsage {
     /// CPU time, microseconds.
     pub cpu_micros: i64,
     /// Resident memory at the end, bytes.

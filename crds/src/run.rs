@@ -8,7 +8,8 @@
 use crate::durability::Durability;
 use crate::ending::EndReason;
 use crate::identity::Identity;
-use crate::spec::{BackendKind, ExperimentSpec};
+use crate::quantity::Quantity;
+use crate::spec::{BackendKind, ExperimentSpec, Member, Resources};
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,12 @@ pub struct ResolvedBackend {
     /// Where its Prometheus metrics are; absent for an external one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
+    /// The pods of one that has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<ResolvedPod>,
+    /// Bytes that it stores for each byte of an object, where there are several copies or shards of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_stored_per_byte: Option<f64>,
     /// Whether the experiment provisioned it.
     pub provisioned: bool,
     /// What "acknowledged" means there.
@@ -108,7 +115,38 @@ pub struct ResolvedBackend {
     pub caveats: Vec<String>,
 }
 
+/// A pod of a backend that has several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedPod {
+    /// Its name, which the pod that takes its place has as well.
+    pub name: String,
+    /// What it is to the backend.
+    pub member: Member,
+    /// Its share of the equipment.
+    pub resources: Resources,
+    /// Its share of the storage; absent where it keeps nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Quantity>,
+    /// Where its Prometheus metrics are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
+    /// The image that runs, by digest.
+    #[serde(default)]
+    pub image_id: String,
+    /// The node it runs on.
+    #[serde(default)]
+    pub node: String,
+}
+
 impl ResolvedBackend {
+    /// Whether it shows when each of its processes began.
+    #[must_use]
+    pub fn shows_its_process(&self) -> bool {
+        let shows = |pod: &ResolvedPod| pod.metrics_url.is_some();
+        self.metrics_url.is_some() || (!self.pods.is_empty() && self.pods.iter().all(shows))
+    }
+
     /// The database of a Postgres server. Plans have it where they have the bucket of others: either holds all that is
     /// written.
     #[must_use]

@@ -255,6 +255,8 @@ pub(crate) mod tests {
             minio: Some(MinioBackend {
                 durability: Default::default(),
                 version: "v".into(),
+                servers: 1,
+                parity: None,
             }),
             ..Default::default()
         };

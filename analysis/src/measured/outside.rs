@@ -17,7 +17,7 @@ const CLOCKS: Duration = Duration::from_secs(2);
 pub(super) fn judged<'a>(record: &'a TrialRecord, manifest: &Manifest) -> Cow<'a, TrialRecord> {
     let backends = manifest.plan.backends.iter();
     let unseen = |backend: &&ResolvedBackend| {
-        let shows_nothing = backend.metrics_url.is_none() && backend.kind != BackendKind::Postgres;
+        let shows_nothing = !backend.shows_its_process() && backend.kind != BackendKind::Postgres;
         backend.provisioned && shows_nothing && backend.name == record.trial.backend
     };
     let found = backends

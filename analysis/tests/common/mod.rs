@@ -174,6 +174,8 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             ca_key: None,
             sign_payload: false,
             metrics_url: None,
+            pods: Vec::new(),
+            bytes_stored_per_byte: None,
             provisioned: backend.kind() != Some(BackendKind::S3),
             durability: Durability {
                 class: Some(class(backend)),
@@ -537,6 +539,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             } else {
                 188 << 20
             },
+            pods: Default::default(),
         }),
         figures: BTreeMap::new(),
         horizon: None,

@@ -74,7 +74,7 @@ mod rules {
 }
 
 /// CPU and memory, used as request and as limit alike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("isQuantity(self.cpu) && quantity(self.cpu).compareTo(quantity('50m')) >= 0 && quantity(self.cpu).compareTo(quantity('256')) <= 0").message("cpu must be between 50m and 256 cores"))]
 #[x_kube(validation = Rule::new("isQuantity(self.memory) && quantity(self.memory).compareTo(quantity('32Mi')) >= 0 && quantity(self.memory).compareTo(quantity('4Ti')) <= 0").message("memory must be between 32Mi and 4Ti"))]

@@ -3,7 +3,7 @@
 use bakeoff_crds::result::{BackendUsage, InvalidCode, InvalidReason};
 
 use super::Backend;
-use crate::drivers::observation::{Observation, restarted};
+use crate::drivers::observation::Observation;
 
 /// Why the figures of an attempt may say nothing.
 #[derive(Debug, Default)]
@@ -40,11 +40,7 @@ impl Doubts {
         let access = backend.access.driver();
         match (before, after) {
             (Some(before), Some(after)) => {
-                if restarted(&before, &after) {
-                    let detail = format!(
-                        "the backend's process started at {:.0} and not at {:.0} as before the trial",
-                        after.start_seconds, before.start_seconds
-                    );
+                if let Some(detail) = after.restarted_since(&before) {
                     self.add(InvalidCode::BackendRestarted, detail);
                 }
                 return access.usage(&before, &after);

@@ -152,6 +152,8 @@ pub fn resolved(on: &Endpoints, uid: &str) -> Result<Vec<ResolvedBackend>, Stand
                 .map(|text| named(text))
                 .find(|(of, _)| of == name)
                 .map(|(_, url)| url.to_owned()),
+            pods: Vec::new(),
+            bytes_stored_per_byte: None,
             provisioned: on.create_bucket,
             durability: Durability::not_stated(),
             settings: Default::default(),

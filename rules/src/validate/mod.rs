@@ -15,7 +15,7 @@ use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
     Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release,
-    Resources, bytes_of,
+    Resources, Share, bytes_of,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +79,8 @@ pub struct Server {
     pub release: Release,
     /// The image of that version.
     pub image: String,
+    /// What each of its pods gets.
+    pub shares: Vec<Share>,
 }
 
 impl Place {
@@ -158,7 +160,7 @@ fn validated(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Found, Refusal> 
     }
     let lock = spec.redis_lock().map(|lock| {
         let release = Release::of(Product::Redis, &lock.version);
-        server("casRace.lock", release, offer)
+        server("casRace.lock", release, spec, offer)
     });
     Ok((backends, lock.transpose()?, trials))
 }
@@ -192,7 +194,7 @@ fn backend(
         Origin::External(external) => Place::External(external),
         Origin::Provisioned(mut release) => {
             connections(&what, &mut release, spec)?;
-            Place::Provisioned(server(&what, release, offer)?)
+            Place::Provisioned(server(&what, release, spec, offer)?)
         }
     };
     Ok(ValidBackend {
@@ -237,11 +239,29 @@ fn connections(what: &str, release: &mut Release, spec: &ExperimentSpec) -> Resu
     }
 }
 
-fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refusal> {
+fn server(
+    what: &str,
+    release: Release,
+    spec: &ExperimentSpec,
+    offer: Offer<'_>,
+) -> Result<Server, Refusal> {
+    let image = image(what, &release, offer)?;
+    let shares = release.topology.shares(&spec.equipment);
+    Ok(Server {
+        image,
+        shares: shares.map_err(|problem| Refusal::Split {
+            server: what.to_owned(),
+            problem,
+        })?,
+        release,
+    })
+}
+
+fn image(what: &str, release: &Release, offer: Offer<'_>) -> Result<String, Refusal> {
     if let Some(declared) = &release.declared {
         let image = declared.image.clone();
         return if allows(offer.server_images, &image) {
-            Ok(Server { release, image })
+            Ok(image)
         } else {
             Err(Refusal::ImageNotAllowed {
                 server: what.to_owned(),
@@ -257,10 +277,7 @@ fn server(what: &str, release: Release, offer: Offer<'_>) -> Result<Server, Refu
         version: release.version.to_string(),
         known: known(offer, release.product),
     })?;
-    Ok(Server {
-        image: image.to_owned(),
-        release,
-    })
+    Ok(image.to_owned())
 }
 
 /// Whether an image is allowed: an entry is the image, or its repository and the image has a digest.
@@ -354,11 +371,13 @@ pub fn surroundings(valid: &Validated, around: Surroundings<'_>) -> Result<(), R
             }
         });
     }
-    if valid.backends.iter().any(|b| b.place.server().is_some()) {
+    let backends = valid.backends.iter();
+    let shares = backends.filter_map(|backend| Some(&backend.place.server()?.shares));
+    for share in shares.flatten() {
         fits(
-            "a backend",
+            "a pod of a backend",
             "equipment.resources",
-            &spec.equipment.resources,
+            &share.resources,
             nodes,
         )?;
     }

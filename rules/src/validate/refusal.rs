@@ -2,7 +2,7 @@
 
 use super::Absent;
 use bakeoff_crds::quantity;
-use bakeoff_crds::spec::MAX_TRIALS;
+use bakeoff_crds::spec::{MAX_TRIALS, SplitError};
 
 /// Why an experiment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,14 @@ pub enum Refusal {
         /// What is wrong.
         problem: quantity::QuantityError,
     },
+    /// The equipment is too little for the pods of a server.
+    #[error("{server}: {problem}")]
+    Split {
+        /// The backend.
+        server: String,
+        /// What each of them would get, and the mend.
+        problem: SplitError,
+    },
     /// The image of a described server is not one of those that are allowed.
     #[error(
         "{server}: the image {image} is not allowed here (allowed: {allowed}): name it by digest from an allowed repository, or have it added to the chart value experiments.serverImages"
@@ -170,7 +178,7 @@ impl Refusal {
             },
             Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
             Self::Connections { .. } => "ConnectionsTooFew",
-            Self::Sessions { .. } => "EquipmentTooSmall",
+            Self::Sessions { .. } | Self::Split { .. } => "EquipmentTooSmall",
             Self::TooManyTrials(_) => "TooManyTrials",
             Self::Decision { .. } => "InvalidDecision",
         }

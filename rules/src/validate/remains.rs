@@ -2,7 +2,7 @@
 
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Experiment, ExperimentSpec, External, Origin, S3Backend};
+use bakeoff_crds::spec::{Experiment, ExperimentSpec, External, Origin, S3Backend, Topology};
 
 /// What is known of any experiment, also of one that is refused by now, for example because its version has left the
 /// catalogue: enough to report what was measured and to remove what was made, and too little to make a server.
@@ -41,6 +41,26 @@ impl Remains {
         }
         servers.extend(self.spec.redis_lock().map(|_| ServerName::Lock));
         servers
+    }
+
+    /// Of which pods a server is made.
+    #[must_use]
+    pub fn topology(&self, server: ServerName<'_>) -> Topology {
+        let ServerName::Backend(name) = server else {
+            return Topology::Single;
+        };
+        let backend = self.spec.backends.iter().find(|one| one.name == name);
+        match backend.and_then(bakeoff_crds::spec::Backend::origin) {
+            Some(Origin::Provisioned(release)) => release.topology,
+            _ => Topology::Single,
+        }
+    }
+
+    /// How many pods all servers have.
+    #[must_use]
+    pub fn server_pods(&self) -> i32 {
+        let servers = self.servers().into_iter();
+        servers.map(|server| self.topology(server).pods()).sum()
     }
 
     /// The backends that were there before, by name.

@@ -12,6 +12,7 @@ mod rules;
 mod s3;
 mod s3_server;
 mod seaweedfs;
+mod topology;
 mod versitygw;
 
 pub use garage::{GarageBackend, GarageDurability};
@@ -21,7 +22,8 @@ pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValu
 pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
 pub use s3::S3Backend;
 pub use s3_server::{EnvVariable, S3ServerBackend, ServerCredentials, ServerMetrics};
-pub use seaweedfs::{SeaweedfsBackend, SeaweedfsDurability};
+pub use seaweedfs::{Replication, SeaweedfsBackend, SeaweedfsDurability};
+pub use topology::{Member, Share, SplitError, Topology};
 pub use versitygw::VersitygwBackend;
 
 use super::{Equipment, Ground};

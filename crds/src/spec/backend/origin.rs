@@ -1,6 +1,6 @@
 //! Where a backend comes from: provisioned for the experiment, or there before it.
 
-use super::{PostgresUrlBackend, S3Backend, S3ServerBackend};
+use super::{PostgresUrlBackend, S3Backend, S3ServerBackend, Topology};
 use crate::durability::DurabilityClass;
 use crate::spec::Version;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Release {
     pub settings: BTreeMap<String, String>,
     /// What it has to promise, where a spec may choose; else what its settings make it promise.
     pub durability: Option<DurabilityClass>,
+    /// Of which pods it is made.
+    pub topology: Topology,
     /// The container, where the spec describes it; else the operator knows it.
     pub declared: Option<Box<S3ServerBackend>>,
 }
@@ -38,6 +40,7 @@ impl Release {
             version: version.clone(),
             settings: BTreeMap::new(),
             durability: None,
+            topology: Topology::Single,
             declared: None,
         }
     }

@@ -11,7 +11,7 @@ use super::prerequisites::{self, Needs, PrerequisiteError};
 use super::schema::{self, SchemaError};
 use super::{Connector, observe, pooler};
 use crate::drivers::access::{Answer, Driver};
-use crate::drivers::observation::Observation;
+use crate::drivers::observation::{Observation, Process};
 use crate::drivers::probe::{self, ProbeError};
 use crate::failure::Failure;
 use crate::store::StoreError;
@@ -29,13 +29,14 @@ impl Driver for Connector {
         Box::pin(async {
             let client = self.connect().await.ok()?;
             let start_seconds = observe::started(&client).await.ok()?;
-            Some(Observation {
+            let process = Process {
                 start_seconds,
                 // It keeps the instant, to the microsecond; a floating-point number of seconds does not.
                 start_error_seconds: 0.001,
                 cpu_seconds: 0.0,
                 resident_bytes: 0.0,
-            })
+            };
+            Some(process.into())
         })
     }
 

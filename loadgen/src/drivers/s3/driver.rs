@@ -44,15 +44,26 @@ impl Driver for Dialer {
     }
 
     fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
-        Box::pin(async { metrics::observe(at.metrics_url.as_deref()?).await })
+        Box::pin(async {
+            if let Some(only) = &at.metrics_url {
+                return Some(metrics::observe(only).await?.into());
+            }
+            let mut seen = Observation::default();
+            for pod in &at.pods {
+                // All or none: one that is not seen may have been restarted.
+                let process = metrics::observe(pod.metrics_url.as_deref()?).await?;
+                seen.0.insert(pod.name.clone(), process);
+            }
+            (!seen.0.is_empty()).then_some(seen)
+        })
     }
 
     fn observable(&self, at: &ResolvedBackend) -> bool {
-        at.metrics_url.is_some()
+        at.shows_its_process()
     }
 
     fn usage(&self, before: &Observation, after: &Observation) -> Option<BackendUsage> {
-        Some(metrics::usage(before, after))
+        Some(after.usage_since(before))
     }
 
     fn place(&self) -> (&str, u16) {

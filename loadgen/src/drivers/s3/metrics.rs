@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use bakeoff_crds::result::BackendUsage;
-
-use crate::drivers::observation::Observation;
+use crate::drivers::observation::Process;
 use crate::net;
 
 /// The names under which the same figure is known: the Prometheus convention, and MinIO's own in
@@ -41,8 +39,8 @@ fn value(text: &str, names: &[&str]) -> Option<f64> {
 
 /// Reads an exposition; `None` when it does not tell when the process started.
 #[must_use]
-pub fn parse(text: &str) -> Option<Observation> {
-    Some(Observation {
+pub fn parse(text: &str) -> Option<Process> {
+    Some(Process {
         start_seconds: value(text, &START)?,
         // The start of Linux processes is read from clock ticks; MinIO rounds it to whole seconds.
         start_error_seconds: 1.0,
@@ -51,8 +49,8 @@ pub fn parse(text: &str) -> Option<Observation> {
     })
 }
 
-/// Looks at a backend; `None` when it cannot be observed now.
-pub async fn observe(url: &str) -> Option<Observation> {
+/// Looks at a process of a backend; `None` when it cannot be observed now.
+pub async fn observe(url: &str) -> Option<Process> {
     match net::request(http::Method::GET, url, Duration::from_secs(5)).await {
         Ok((200, body)) => parse(&String::from_utf8_lossy(&body)),
         Ok((status, _)) => {
@@ -66,24 +64,12 @@ pub async fn observe(url: &str) -> Option<Observation> {
     }
 }
 
-/// What a backend used between two observations.
-#[must_use]
-pub fn usage(before: &Observation, after: &Observation) -> BackendUsage {
-    let cpu = (after.cpu_seconds - before.cpu_seconds).max(0.0);
-    BackendUsage {
-        process_start_seconds: after.start_seconds,
-        cpu_micros: (cpu * 1e6) as i64,
-        resident_bytes: after.resident_bytes as i64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::observation::restarted;
 
     #[test]
-    fn reads_both_dialects_and_sees_a_restart() {
+    fn reads_both_dialects() {
         let go = "# HELP x\nprocess_start_time_seconds 1.7636e+09\nprocess_cpu_seconds_total 2.5\n\
                   process_resident_memory_bytes 1048576\n";
         let minio = "minio_node_process_starttime_seconds{server=\"a:9000\"} 1.7636e+09\n\
@@ -94,15 +80,6 @@ mod tests {
             (a.start_seconds, b.start_seconds, b.cpu_seconds),
             (1.7636e9, 1.7636e9, 3.5)
         );
-        assert!(!restarted(&a, &b));
-        assert!(restarted(
-            &a,
-            &Observation {
-                start_seconds: 1.7636e9 + 10.0,
-                ..a
-            }
-        ));
-        assert_eq!(usage(&a, &b).cpu_micros, 1_000_000);
         assert_eq!(parse("nothing 1"), None);
     }
 }

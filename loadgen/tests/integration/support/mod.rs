@@ -256,6 +256,8 @@ fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> Reso
         ca_key: None,
         sign_payload: false,
         metrics_url: None,
+        pods: Vec::new(),
+        bytes_stored_per_byte: None,
         provisioned: true,
         durability: Default::default(),
         settings: Default::default(),

@@ -38,7 +38,7 @@ pub struct Observed {
     pub children: Children,
     /// For how long those of its Jobs that have ended are seen to.
     pub ended: BTreeMap<String, Duration>,
-    /// For how long those of its servers are seen to be down that have no ready pod.
+    /// For how long those of its servers are seen to be down of which a pod is not ready.
     pub down: BTreeMap<String, Duration>,
     /// What the API server refuses to make or remove.
     pub refused: BTreeMap<(Kind, String), Refused>,
@@ -201,13 +201,17 @@ pub fn ended_jobs(children: &Children) -> Vec<String> {
     ended.map(|job| job.name_any()).collect()
 }
 
-/// The servers of an experiment that have no ready pod.
+/// The servers of an experiment of which a pod is not ready.
 #[must_use]
 pub fn servers_down<'a>(remains: &'a Remains, children: &Children) -> Vec<&'a str> {
     let servers = remains.servers().into_iter();
     servers
+        .filter(|server| {
+            let pods = children.pods_of_backend(server.as_str());
+            let ready = pods.filter(|pod| is_ready(pod)).count();
+            i32::try_from(ready).is_ok_and(|ready| ready < remains.topology(*server).pods())
+        })
         .map(ServerName::as_str)
-        .filter(|server| !children.pods_of_backend(server).any(is_ready))
         .collect()
 }
 

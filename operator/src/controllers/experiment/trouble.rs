@@ -170,8 +170,12 @@ pub fn suspects(children: &Children, now: Timestamp) -> BTreeSet<String> {
         job_state(Some(job)) == JobState::Active && i32::try_from(pods).ok() < wanted
     });
     let sets = children.stateful_sets.iter().filter(|set| {
-        let first = format!("{}-0", set.name_any());
-        !children.pods.iter().any(|pod| pod.name_any() == first)
+        let wanted = set.spec.as_ref().and_then(|spec| spec.replicas);
+        let has = |index: i32| {
+            let name = format!("{}-{index}", set.name_any());
+            children.pods.iter().any(|pod| pod.name_any() == name)
+        };
+        !(0..wanted.unwrap_or(1)).all(has)
     });
     let pods = children.pods.iter().filter(|pod| is_pending(pod));
     let claims = children.claims.iter().filter(|claim| {

@@ -1,15 +1,15 @@
-//! The systems under test: StatefulSet, headless Service and credentials of each kind. (Pure.)
+//! The systems under test: StatefulSets, headless Services and credentials of each kind. (Pure.)
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
 use super::frame::{PREPARATION, SERVER, SETTER, container_security};
-use super::profile::{File, Profile, Ready, Setter};
+use super::profile::{File, Pods, Profile, Ready, Setter};
 use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
-use bakeoff_crds::spec::Resources;
-use bakeoff_rules::validate::{Remains, ServerName};
+use bakeoff_crds::spec::{Member, Resources, Share};
+use bakeoff_rules::validate::{Remains, Server, ServerName};
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
@@ -26,11 +26,24 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 /// The role part of the names of a server's children.
-fn role_name(server: ServerName<'_>) -> String {
-    match server {
-        ServerName::Backend(name) => format!("be-{name}"),
-        ServerName::Lock => "lock".to_owned(),
+fn role_name(server: ServerName<'_>, member: Member) -> String {
+    match (server, member) {
+        (ServerName::Lock, _) => "lock".to_owned(),
+        // What clients talk to has the name of the backend.
+        (ServerName::Backend(name), Member::Server | Member::Filer) => format!("be-{name}"),
+        (ServerName::Backend(name), other) => format!("{}-{name}", other.as_str()),
     }
+}
+
+/// The name of the StatefulSet of one sort of a server's pods.
+#[must_use]
+pub fn set_name(of: &Remains, server: ServerName<'_>, member: Member) -> String {
+    of.child(&role_name(server, member))
+}
+
+/// The Service by which the pods of a server find each other, also before they are ready.
+fn others_name(of: &Remains, server: ServerName<'_>) -> String {
+    of.child(&format!("peers-{}", server.as_str()))
 }
 
 /// The Secret with the credentials of a server.
@@ -42,77 +55,158 @@ pub fn credentials_name(of: &Remains, server: ServerName<'_>) -> String {
     }
 }
 
-/// The address at which generators find a server.
+/// The address at which generators find a server: all of its pods that clients talk to.
 #[must_use]
 pub fn endpoint(of: &Remains, server: ServerName<'_>, scheme: &str, port: i32) -> String {
+    // Every server has one sort of pods that are called so, whatever they are to it.
+    let name = set_name(of, server, Member::Server);
+    format!("{scheme}://{name}.{}.svc:{port}", of.id.namespace)
+}
+
+/// The address of one pod, by a name that outlives it.
+#[must_use]
+pub fn pod_endpoint(
+    of: &Remains,
+    (server, whole): (ServerName<'_>, &Server),
+    (member, index): (Member, i32),
+    port: i32,
+) -> String {
+    if whole.release.topology.pods() == 1 {
+        return endpoint(of, server, "http", port);
+    }
     format!(
-        "{scheme}://{}.{}.svc:{port}",
-        of.child(&role_name(server)),
-        of.id.namespace
+        "http://{}-{index}.{}:{port}",
+        set_name(of, server, member),
+        domain(of, server)
     )
 }
 
-fn pod_labels(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
+/// The domain in which each pod of a server has its name.
+fn domain(of: &Remains, server: ServerName<'_>) -> String {
+    format!("{}.{}.svc", others_name(of, server), of.id.namespace)
+}
+
+fn pod_labels(of: &Remains, server: ServerName<'_>, member: Member) -> BTreeMap<String, String> {
     let mut labels = super::labels(of, Role::Backend);
     labels.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
+    labels.insert(names::LABEL_MEMBER.to_owned(), member.as_str().to_owned());
     labels
 }
 
-fn pod_selector(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
+/// The labels of all pods of a server.
+fn whole_selector(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
     let mut selector = selector(of, Role::Backend);
     selector.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
     selector
 }
 
-fn server_metadata(of: &Remains, server: ServerName<'_>) -> ObjectMeta {
+fn pod_selector(of: &Remains, server: ServerName<'_>, member: Member) -> BTreeMap<String, String> {
+    let mut selector = whole_selector(of, server);
+    selector.insert(names::LABEL_MEMBER.to_owned(), member.as_str().to_owned());
+    selector
+}
+
+fn member_metadata(
+    of: &Remains,
+    server: ServerName<'_>,
+    member: Member,
+    name: String,
+) -> ObjectMeta {
     ObjectMeta {
-        labels: Some(pod_labels(of, server)),
-        ..metadata(of, of.child(&role_name(server)), Role::Backend)
+        labels: Some(pod_labels(of, server, member)),
+        ..metadata(of, name, Role::Backend)
     }
 }
 
-/// The headless Service of a server.
+/// The Services of a server: the one that clients ask, with the pods that are ready, and of a server of several pods the one by which
+/// these find each other.
 #[must_use]
-pub fn service(of: &Remains, server: ServerName<'_>, profile: &Profile) -> Service {
-    Service {
-        metadata: server_metadata(of, server),
+pub fn services(
+    of: &Remains,
+    (name, server): (ServerName<'_>, &Server),
+    profile: &Profile,
+) -> Vec<Service> {
+    let headless = |service: String, selector, port: Option<ServicePort>| Service {
+        metadata: member_metadata(of, name, profile.pods.member, service),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
-            selector: Some(pod_selector(of, server)),
-            ports: Some(vec![ServicePort {
-                name: Some(profile.port_name.to_owned()),
-                port: profile.port,
-                ..Default::default()
-            }]),
+            selector: Some(selector),
+            ports: port.map(|port| vec![port]),
             ..Default::default()
         }),
         status: None,
+    };
+    let port = ServicePort {
+        name: Some(profile.pods.port_name.to_owned()),
+        port: profile.pods.port,
+        ..Default::default()
+    };
+    let member = profile.pods.member;
+    let clients = headless(
+        set_name(of, name, member),
+        pod_selector(of, name, member),
+        Some(port),
+    );
+    let mut services = vec![clients];
+    if server.release.topology.pods() > 1 {
+        let mut others = headless(others_name(of, name), whole_selector(of, name), None);
+        if let Some(spec) = &mut others.spec {
+            spec.publish_not_ready_addresses = Some(true);
+        }
+        services.push(others);
     }
+    services
 }
 
-/// The StatefulSet of a server. Its volume claim goes when it goes; one that keeps nothing has none.
+/// Where the pods of a server go.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// What the installation gives all pods.
+    pub settings: &'a Settings,
+    /// The nodes that take them.
+    pub nodes: &'a [NodeFacts],
+}
+
+/// The StatefulSets of a server, one for each sort of its pods.
 #[must_use]
-pub fn stateful_set(
+pub fn stateful_sets(
     of: &Remains,
-    (server, image): (ServerName<'_>, &str),
+    (name, server): (ServerName<'_>, &Server),
     profile: &Profile,
-    settings: &Settings,
-    nodes: &[NodeFacts],
+    ground: Ground<'_>,
+) -> Vec<StatefulSet> {
+    let shares = server.shares.iter();
+    shares
+        .filter_map(|share| {
+            let pods = profile
+                .all_pods()
+                .find(|pods| pods.member == share.member)?;
+            Some(stateful_set(of, (name, server), (pods, share), ground))
+        })
+        .collect()
+}
+
+/// The StatefulSet of one sort of pods. Its volume claims go when it goes; pods that keep nothing have none.
+fn stateful_set(
+    of: &Remains,
+    (name, server): (ServerName<'_>, &Server),
+    (pods, share): (&Pods, &Share),
+    ground: Ground<'_>,
 ) -> StatefulSet {
-    let storage = &of.spec.equipment.storage;
-    let claim = PersistentVolumeClaim {
+    let labels = pod_labels(of, name, pods.member);
+    let claim = |size: &bakeoff_crds::quantity::Quantity| PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),
-            labels: Some(pod_labels(of, server)),
+            labels: Some(labels.clone()),
             ..Default::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: storage.storage_class_name.clone(),
+            storage_class_name: of.spec.equipment.storage.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([(
                     "storage".to_owned(),
-                    Quantity(storage.size.0.clone()),
+                    Quantity(size.0.clone()),
                 )])),
                 limits: None,
             }),
@@ -120,17 +214,22 @@ pub fn stateful_set(
         }),
         status: None,
     };
+    let own = set_name(of, name, pods.member);
+    let several = server.release.topology.pods() > 1;
+    let size = share.storage.as_ref().filter(|_| pods.data.is_some());
     StatefulSet {
-        metadata: server_metadata(of, server),
+        metadata: member_metadata(of, name, pods.member, own.clone()),
         spec: Some(StatefulSetSpec {
-            replicas: Some(1),
-            service_name: Some(of.child(&role_name(server))),
+            replicas: Some(share.pods),
+            service_name: Some(if several { others_name(of, name) } else { own }),
+            // They wait for each other.
+            pod_management_policy: several.then(|| "Parallel".to_owned()),
             selector: LabelSelector {
-                match_labels: Some(pod_selector(of, server)),
+                match_labels: Some(pod_selector(of, name, pods.member)),
                 match_expressions: None,
             },
-            template: template(of, (server, image), profile, settings, nodes),
-            volume_claim_templates: profile.data.is_some().then(|| vec![claim]),
+            template: template(of, (name, server), (pods, share), ground),
+            volume_claim_templates: size.map(|size| vec![claim(size)]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some("Delete".to_owned()),
@@ -143,19 +242,45 @@ pub fn stateful_set(
     }
 }
 
+/// What the command line of a pod may refer to beside `POD_IP`, of a server of several: its own name, the names of the StatefulSets, whose
+/// pods are called after them with an index, and the domain in which all of these names are.
+#[must_use]
+pub fn names_of_others(of: &Remains, (name, server): (ServerName<'_>, &Server)) -> Vec<EnvVar> {
+    let topology = &server.release.topology;
+    if topology.pods() == 1 {
+        return Vec::new();
+    }
+    let clear = |key: &str, value: String| EnvVar {
+        name: key.to_owned(),
+        value: Some(value),
+        value_from: None,
+    };
+    let members = topology.members().into_iter();
+    let sets = members.map(|(member, _)| {
+        let key = format!("{}S", member.as_str().to_uppercase());
+        clear(&key, set_name(of, name, member))
+    });
+    let mut all = vec![
+        frame::field("POD_NAME", "metadata.name"),
+        clear("DOMAIN", domain(of, name)),
+    ];
+    all.extend(sets);
+    all
+}
+
 /// The name of the volume with a file of settings.
 const FILE_VOLUME: &str = "settings";
 
 fn template(
     of: &Remains,
-    (server, image): (ServerName<'_>, &str),
-    profile: &Profile,
-    settings: &Settings,
-    nodes: &[NodeFacts],
+    (name, server): (ServerName<'_>, &Server),
+    (pods, share): (&Pods, &Share),
+    ground: Ground<'_>,
 ) -> PodTemplateSpec {
-    let pod = pod(of, (server, image), profile, settings, nodes);
-    let mut template = frame::template(of, settings, pod_labels(of, server), pod);
-    if let (Some(file), Some(metadata)) = (&profile.file, &mut template.metadata) {
+    let pod = pod(of, (name, server), (pods, share), ground);
+    let labels = pod_labels(of, name, pods.member);
+    let mut template = frame::template(of, ground.settings, labels, pod);
+    if let (Some(file), Some(metadata)) = (&pods.file, &mut template.metadata) {
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(names::ANNOTATION_SETTINGS.to_owned(), file.text.clone());
     }
@@ -183,18 +308,19 @@ fn file_volume(file: &File) -> Volume {
 
 fn pod(
     of: &Remains,
-    (server, image): (ServerName<'_>, &str),
-    profile: &Profile,
-    settings: &Settings,
-    nodes: &[NodeFacts],
+    (name, server): (ServerName<'_>, &Server),
+    (profile, share): (&Pods, &Share),
+    ground: Ground<'_>,
 ) -> PodSpec {
-    let secret = credentials_name(of, server);
+    let settings = ground.settings;
+    let secret = credentials_name(of, name);
     let clear = profile.env.iter().map(|(name, value)| EnvVar {
         name: name.to_string(),
         value: Some(value.to_string()),
         value_from: None,
     });
     let mut env = vec![frame::field("POD_IP", "status.podIP")];
+    env.extend(names_of_others(of, (name, server)));
     env.extend(clear);
     env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
         name: name.to_string(),
@@ -244,14 +370,11 @@ fn pod(
         mounts.push(mount("data", path, false));
     }
     let base = Container {
-        image: Some(image.to_owned()),
+        image: Some(server.image.clone()),
         image_pull_policy: pull_policy(settings),
         env: Some(env),
         resources: Some(guaranteed(
-            profile
-                .resources
-                .as_ref()
-                .unwrap_or(&of.spec.equipment.resources),
+            profile.resources.as_ref().unwrap_or(&share.resources),
         )),
         // A server that refuses its settings says so on standard error, and the pod repeats it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -282,7 +405,7 @@ fn pod(
     let serving = [container].into_iter().chain(setter).collect();
     let containers = (prepare.into_iter().collect(), serving);
     PodSpec {
-        affinity: Some(affinity(of, nodes.len())),
+        affinity: Some(affinity(of, (name, server), ground.nodes.len())),
         termination_grace_period_seconds: Some(5),
         volumes: Some(volumes),
         ..frame::pod(of, settings, profile.user, containers)
@@ -336,7 +459,7 @@ fn beside(setter: Setter, settings: &Settings) -> Container {
 
 /// The command line of a container, by way of the shell where it has a script. The shell takes its first argument for
 /// its own name.
-fn started(profile: &Profile) -> Vec<String> {
+fn started(profile: &Pods) -> Vec<String> {
     let mut command: Vec<String> = Vec::new();
     if let Some(script) = profile.starter {
         command.extend(["sh", "-c", script].map(str::to_owned));
@@ -345,29 +468,39 @@ fn started(profile: &Profile) -> Vec<String> {
     command
 }
 
-/// Where a backend goes: on a node of its own where the pool has one for each backend and one for the
-/// generators, else together with the other backends, so that they run on the same node.
-fn affinity(of: &Remains, nodes: usize) -> Affinity {
-    let others = WeightedPodAffinityTerm {
+/// Where the pods of a server go. Those of a server of several are spread over the nodes, as far as there are. One of a single pod goes
+/// on a node of its own where the pool has one for each server and one for the generators, else together with the other backends, so
+/// that they run on the same node.
+fn affinity(of: &Remains, (name, server): (ServerName<'_>, &Server), nodes: usize) -> Affinity {
+    let near = |labels| WeightedPodAffinityTerm {
         weight: 100,
-        pod_affinity_term: on_same_host(selector(of, Role::Backend)),
+        pod_affinity_term: on_same_host(labels),
     };
-    if nodes > of.servers().len() {
-        Affinity {
-            pod_anti_affinity: Some(PodAntiAffinity {
-                preferred_during_scheduling_ignored_during_execution: Some(vec![others]),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }
+    let several = server.release.topology.pods() > 1;
+    let apart = if several {
+        Some(near(whole_selector(of, name)))
     } else {
-        Affinity {
-            pod_affinity: Some(PodAffinity {
-                preferred_during_scheduling_ignored_during_execution: Some(vec![others]),
+        let enough = nodes > of.servers().len();
+        enough.then(|| near(selector(of, Role::Backend)))
+    };
+    match apart {
+        Some(term) => Affinity {
+            pod_anti_affinity: Some(PodAntiAffinity {
+                preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
                 ..Default::default()
             }),
             ..Default::default()
-        }
+        },
+        None => Affinity {
+            pod_affinity: Some(PodAffinity {
+                preferred_during_scheduling_ignored_during_execution: Some(vec![near(selector(
+                    of,
+                    Role::Backend,
+                ))]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
     }
 }
 

@@ -28,6 +28,7 @@ fn taken(settings: Value, memory: &str) -> Result<String, Refusal> {
     let server = valid.backends[0].place.server().unwrap();
     let profile = profile(&server.release, &valid.remains.spec.equipment);
     let mut said = profile
+        .pods
         .command
         .iter()
         .filter_map(|word| word.strip_prefix("max_connections="));

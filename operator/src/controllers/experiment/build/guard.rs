@@ -121,7 +121,7 @@ pub fn generator_policy(of: &Remains, settings: &Settings) -> NetworkPolicy {
 /// No pod of a running experiment is evicted: as many must stay as there are.
 #[must_use]
 pub fn disruption_budget(of: &Remains) -> PodDisruptionBudget {
-    let backends = i32::try_from(of.servers().len()).unwrap_or(i32::MAX);
+    let backends = of.server_pods();
     let uid = BTreeMap::from([(
         names::LABEL_EXPERIMENT_UID.to_owned(),
         of.id.uid.to_string(),

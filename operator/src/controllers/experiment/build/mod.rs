@@ -12,6 +12,8 @@ pub mod profile;
 pub mod run_plan;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod topologies;
 
 use crate::owner;
 use crate::settings::Settings;

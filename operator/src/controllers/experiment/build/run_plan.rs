@@ -1,8 +1,8 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
-use super::backend::endpoint;
+use super::backend::{endpoint, pod_endpoint, set_name};
 use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name, run_name};
-use super::profile::{Words, profile};
+use super::profile::{Profile, Words, profile};
 use super::{Role, metadata};
 use crate::children::Children;
 use crate::controllers::experiment::facts::{
@@ -12,12 +12,14 @@ use crate::settings::{Settings, VERSION};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{
-    Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, RunPlan, StoreTarget,
+    Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, ResolvedPod,
+    RunPlan, StoreTarget,
 };
 use bakeoff_crds::spec::{External, PostgresSslMode};
 use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use std::collections::BTreeMap;
+use kube::ResourceExt;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan of an attempt.
 #[must_use]
@@ -93,20 +95,21 @@ fn resolve_server(
 ) -> ResolvedBackend {
     let profile = profile(&server.release, &of.spec.equipment);
     let name = ServerName::Backend(&backend.name);
-    let pod = observed
+    let ready: Vec<&Pod> = observed
         .children
         .pods_of_backend(&backend.name)
-        .find(|pod| is_ready(pod));
-    let mut settings = profile.settings;
-    let line: Vec<String> = profile
-        .command
-        .iter()
-        .chain(&profile.args)
-        .cloned()
+        .filter(|pod| is_ready(pod))
         .collect();
-    settings.insert("command".to_owned(), line.join(" "));
-    let clear = profile.env.iter();
-    settings.extend(clear.map(|(name, value)| (name.to_string(), value.to_string())));
+    // One that clients talk to; of a server of one pod, that one.
+    let talks = set_name(of, name, profile.pods.member);
+    let pod = ready
+        .iter()
+        .find(|pod| pod.name_any().starts_with(&talks))
+        .copied();
+    let nodes: BTreeSet<String> = ready.iter().filter_map(|pod| node_name(pod)).collect();
+    let topology = &server.release.topology;
+    let several = topology.pods() > 1;
+    let caveats = caveats(profile.caveats.clone(), &ready, several && nodes.len() < 2);
     ResolvedBackend {
         name: backend.name.clone(),
         kind: backend.kind,
@@ -114,7 +117,7 @@ fn resolve_server(
         image: server.image.clone(),
         image_bytes: image_bytes(pod, &server.image, observed),
         image_id: pod.and_then(image_id).unwrap_or_default(),
-        endpoint: endpoint(of, name, profile.scheme, profile.port),
+        endpoint: endpoint(of, name, profile.scheme, profile.pods.port),
         region: profile.region.to_string(),
         bucket: profile.bucket.to_owned(),
         prefix: String::new(),
@@ -123,25 +126,91 @@ fn resolve_server(
         ca_key: None,
         sign_payload: false,
         metrics_url: profile
+            .pods
             .metrics
-            .map(|(port, path)| format!("{}{path}", endpoint(of, name, "http", port))),
+            .as_ref()
+            .filter(|_| !several)
+            .map(|(port, path)| format!("{}{path}", endpoint(of, name, "http", *port))),
+        pods: if several {
+            resolve_pods(of, (name, server), &profile, &ready)
+        } else {
+            Vec::new()
+        },
+        bytes_stored_per_byte: several.then(|| topology.bytes_stored_per_byte()),
         provisioned: true,
+        settings: told(&profile, several),
         durability: profile.durability,
-        settings,
-        node: pod.and_then(node_name).unwrap_or_default(),
-        time_to_ready_seconds: pod.and_then(time_to_ready),
-        caveats: caveats(profile.caveats, pod),
+        node: nodes.into_iter().collect::<Vec<_>>().join(", "),
+        time_to_ready_seconds: ready.iter().filter_map(|pod| time_to_ready(pod)).max(),
+        caveats,
     }
 }
 
-/// What stands beside every figure of a server: what is known of the program, and what others have put into its pod.
-fn caveats(known: Vec<Words>, pod: Option<&Pod>) -> Vec<String> {
+/// What the programs of a server were told: settings, command lines and environment. Of a server of several sorts of pods each stands
+/// under the name of the sort.
+fn told(profile: &Profile, several: bool) -> BTreeMap<String, String> {
+    let mut told = profile.settings.clone();
+    for pods in profile.all_pods() {
+        let of = if several && !profile.others.is_empty() {
+            format!("{}.", pods.member.as_str())
+        } else {
+            String::new()
+        };
+        let line: Vec<String> = pods.command.iter().chain(&pods.args).cloned().collect();
+        told.insert(format!("{of}command"), line.join(" "));
+        let clear = pods.env.iter();
+        told.extend(clear.map(|(name, value)| (format!("{of}{name}"), value.to_string())));
+    }
+    told
+}
+
+fn resolve_pods(
+    of: &Remains,
+    (name, server): (ServerName<'_>, &Server),
+    profile: &Profile,
+    ready: &[&Pod],
+) -> Vec<ResolvedPod> {
+    let shares = server.shares.iter();
+    let each = shares.flat_map(|share| (0..share.pods).map(move |index| (share, index)));
+    each.map(|(share, index)| {
+        let pod_name = format!("{}-{index}", set_name(of, name, share.member));
+        let pod = ready.iter().find(|pod| pod.name_any() == pod_name);
+        let mut sorts = profile.all_pods();
+        let metrics = sorts
+            .find(|pods| pods.member == share.member)
+            .and_then(|pods| pods.metrics.as_ref());
+        let at = |port| pod_endpoint(of, (name, server), (share.member, index), port);
+        ResolvedPod {
+            member: share.member,
+            resources: share.resources.clone(),
+            storage: share.storage.clone(),
+            metrics_url: metrics.map(|(port, path)| format!("{}{path}", at(*port))),
+            image_id: pod.and_then(|pod| image_id(pod)).unwrap_or_default(),
+            node: pod.and_then(|pod| node_name(pod)).unwrap_or_default(),
+            name: pod_name,
+        }
+    })
+    .collect()
+}
+
+/// What stands beside every figure of a server: what is known of the program, that all of its pods share a machine, and what others have
+/// put into them.
+fn caveats(known: Vec<Words>, ready: &[&Pod], on_one_node: bool) -> Vec<String> {
     let mut caveats: Vec<String> = known.into_iter().map(Words::into_owned).collect();
-    let strangers: Vec<&str> = pod.into_iter().flat_map(strange_containers).collect();
+    if on_one_node {
+        caveats.push(
+            "all of its pods run on one node: what a network between them costs, and what the loss of a node would do, is not seen"
+                .to_owned(),
+        );
+    }
+    let strangers: BTreeSet<&str> = ready
+        .iter()
+        .flat_map(|pod| strange_containers(pod))
+        .collect();
     if !strangers.is_empty() {
         caveats.push(format!(
             "its pod has containers that Bakeoff did not put there ({}): they take a share of the node, and a proxy would be measured as well",
-            strangers.join(", ")
+            strangers.into_iter().collect::<Vec<_>>().join(", ")
         ));
     }
     caveats
@@ -170,6 +239,8 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
         ca_key: None,
         sign_payload: false,
         metrics_url: None,
+        pods: Vec::new(),
+        bytes_stored_per_byte: None,
         provisioned: false,
         durability: Durability::default(),
         settings: BTreeMap::new(),
@@ -218,9 +289,9 @@ fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLoc
         version: lock.release.version.to_string(),
         image: lock.image.clone(),
         image_id: pod.and_then(image_id).unwrap_or_default(),
-        endpoint: endpoint(of, name, profile.scheme, profile.port),
+        endpoint: endpoint(of, name, profile.scheme, profile.pods.port),
         credentials_dir: format!("{CREDENTIALS}/{}", name.as_str()),
-        settings: BTreeMap::from([("command".to_owned(), profile.command.join(" "))]),
+        settings: BTreeMap::from([("command".to_owned(), profile.pods.command.join(" "))]),
         node: pod.and_then(node_name).unwrap_or_default(),
     }
 }

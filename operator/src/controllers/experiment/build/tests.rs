@@ -1,21 +1,28 @@
 //! What is made for servers that stand beside a backend.
 
-use super::{backend, guard, jobs, profile::profile, run_plan};
+use super::backend::{self, Ground};
+use super::{guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
 use bakeoff_crds::spec::{External, IdentityMode};
 use bakeoff_crds::{Experiment, names};
 use bakeoff_rules::catalogue::Catalogue;
-use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
+use bakeoff_rules::validate::{self, Known, Refusal, Remains, Server, ServerName, Validated};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
+    settings_with([
+        ("postgres.18.4", "postgres:18.4"),
+        ("redis.7.0.15", "redis:7.0.15"),
+    ])
+}
+
+pub fn settings_with<const N: usize>(images: [(&str, &str); N]) -> Settings {
+    let images = images.map(|(key, image)| (key.to_owned(), image.to_owned()));
     Settings {
-        catalogue: Catalogue::new([
-            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
-            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
-        ]),
+        catalogue: Catalogue::new(images),
         loadgen_image: "loadgen:1".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
         namespace: "bakeoff-system".to_owned(),
@@ -39,6 +46,22 @@ fn experiment(backend: Value, race: Value) -> Experiment {
         "spec": {"backends": [backend], "workloads": [{"name": "race", "casRace": race}]},
     }))
     .unwrap()
+}
+
+/// The StatefulSet of a server of one pod.
+pub fn only_set(
+    of: &Remains,
+    (name, server): (ServerName<'_>, &Server),
+    settings: &Settings,
+) -> StatefulSet {
+    let profile = profile(&server.release, &of.spec.equipment);
+    let ground = Ground {
+        settings,
+        nodes: &[],
+    };
+    let mut sets = backend::stateful_sets(of, (name, server), &profile, ground);
+    assert_eq!(sets.len(), 1);
+    sets.remove(0)
 }
 
 pub fn check(experiment: &Experiment) -> Result<Validated, Refusal> {
@@ -73,8 +96,10 @@ fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
     let of = &valid.remains;
     let profile = profile(&lock.release, &of.spec.equipment);
     let name = ServerName::Lock;
-    let service = backend::service(of, name, &profile);
-    let set = backend::stateful_set(of, (name, &lock.image), &profile, &settings(), &[]);
+    let [service] = &backend::services(of, (name, lock), &profile)[..] else {
+        panic!("several services")
+    };
+    let set = only_set(of, (name, lock), &settings());
     assert_eq!(service.metadata.name, set.metadata.name);
     assert_eq!(service.metadata.name.as_deref(), Some("a2-0123abcd-lock"));
     let spec = set.spec.unwrap();
@@ -254,25 +279,23 @@ fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
     let valid = valid(json!(null)).unwrap();
     let server = valid.backends[0].place.server().unwrap();
     let own = profile(&server.release, &valid.remains.spec.equipment);
-    assert_eq!(own.command[0], "postgres");
-    assert!(own.command.contains(&"log_line_prefix=%n [%p] ".to_owned()));
+    assert_eq!(own.pods.command[0], "postgres");
+    assert!(
+        own.pods
+            .command
+            .contains(&"log_line_prefix=%n [%p] ".to_owned())
+    );
     let log = &own.settings[names::SERVER_LOG_SETTING];
-    let script = own.starter.unwrap();
+    let script = own.pods.starter.unwrap();
     assert!(script.contains(&format!("tee -a {log})")), "{script}");
     // Kubernetes would put variables of its own in.
     assert!(!script.contains("$(") && !script.contains("$$"), "{script}");
     let name = ServerName::Backend("lock");
-    let set = backend::stateful_set(
-        &valid.remains,
-        (name, &server.image),
-        &own,
-        &settings(),
-        &[],
-    );
+    let set = only_set(&valid.remains, (name, server), &settings());
     let pod = set.spec.unwrap().template.spec.unwrap();
     let command = pod.containers[0].command.clone().unwrap();
     assert_eq!(command[..3], ["sh", "-c", script]);
-    assert_eq!(command[3..], own.command);
+    assert_eq!(command[3..], own.pods.command);
     // The record has the server's own command line.
     let plan = run_plan::run_plan(
         &valid,
@@ -296,7 +319,7 @@ fn what_a_server_says_last_is_on_standard_error_and_in_its_log() {
     let folder = std::env::temp_dir().join(format!("bakeoff-starter-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let place = folder.display().to_string();
-    let script = own.starter.unwrap().replace("/tmp", &place);
+    let script = own.pods.starter.unwrap().replace("/tmp", &place);
     // A restarted container finds what the one before it left.
     for times in 1..=2 {
         let ended = std::process::Command::new("sh")
@@ -332,8 +355,7 @@ fn templates(experiment: &Experiment, settings: &Settings) -> Vec<PodTemplateSpe
     ];
     let mut templates: Vec<_> = jobs.map(|job| job.spec.unwrap().template).into();
     for (name, server) in valid.servers() {
-        let profile = profile(&server.release, &of.spec.equipment);
-        let set = backend::stateful_set(of, (name, &server.image), &profile, settings, &[]);
+        let set = only_set(of, (name, server), settings);
         templates.push(set.spec.unwrap().template);
     }
     assert_eq!(templates.len(), 6);

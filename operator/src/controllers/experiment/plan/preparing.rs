@@ -3,6 +3,7 @@
 use super::Draft;
 use crate::action::{Action, Credentials};
 use crate::children::Kind;
+use crate::controllers::experiment::build::backend::Ground;
 use crate::controllers::experiment::build::profile::profile;
 use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, run_plan};
 use crate::controllers::experiment::facts::{JobState, job_state, servers_down, termination};
@@ -47,13 +48,15 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     draft.ensure(guard::egress_policy(of));
     draft.ensure(jobs::generator_service(of));
 
-    let profiled = |(name, server): (_, &'_ Server)| {
+    let profiled = |(name, server): (_, &Server)| {
         let profile = profile(&server.release, &of.spec.equipment);
-        (name, server.image.clone(), profile)
+        (name, server.clone(), profile)
     };
     let servers: Vec<_> = valid.servers().map(profiled).collect();
-    for (server, _, profile) in &servers {
-        draft.ensure(backend::service(of, *server, profile));
+    for (name, server, profile) in &servers {
+        for service in backend::services(of, (*name, server), profile) {
+            draft.ensure(service);
+        }
     }
     if calibrating(draft) {
         draft.stage(
@@ -66,10 +69,14 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
         );
         return troubled(draft).unwrap_or(Preparation::Waiting);
     }
-    for (server, image, profile) in &servers {
-        let nodes = &draft.observed.nodes;
-        let set = backend::stateful_set(of, (*server, image), profile, draft.settings, nodes);
-        draft.ensure(set);
+    let ground = Ground {
+        settings: draft.settings,
+        nodes: &draft.observed.nodes,
+    };
+    for (name, server, profile) in &servers {
+        for set in backend::stateful_sets(of, (*name, server), profile, ground) {
+            draft.ensure(set);
+        }
     }
     draft.ensure(guard::disruption_budget(of));
     let waiting = not_ready(draft);

@@ -1,6 +1,6 @@
 //! Garage: one node, one copy. (Pure.)
 
-use super::{File, Profile, Ready, known, s3, words};
+use super::{File, Pods, Profile, Ready, known, s3, s3_pods, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
@@ -52,22 +52,27 @@ pub(super) fn profile(release: &Release) -> Profile {
             shown_by: "bench/run cut: garage".to_owned(),
         }
     };
-    Profile {
+    let pods = Pods {
         port: 3_900,
         command: words("garage -c /etc/garage/garage.toml server --single-node --default-bucket"),
-        settings: BTreeMap::from([
-            ("data_fsync".to_owned(), flushed.to_string()),
-            ("metadata_fsync".to_owned(), flushed.to_string()),
-        ]),
         env: known([
             ("HOME", "/tmp"),
             // Nodes know each other by it, and there is one, which listens on loopback.
-            ("GARAGE_RPC_SECRET", "0000000000000000000000000000000000000000000000000000000000000000"),
+            (
+                "GARAGE_RPC_SECRET",
+                "0000000000000000000000000000000000000000000000000000000000000000",
+            ),
             ("GARAGE_DEFAULT_BUCKET", "bakeoff"),
         ]),
         secret_env: vec![
-            ("GARAGE_DEFAULT_ACCESS_KEY".into(), names::SECRET_ACCESS_KEY_ID),
-            ("GARAGE_DEFAULT_SECRET_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
+            (
+                "GARAGE_DEFAULT_ACCESS_KEY".into(),
+                names::SECRET_ACCESS_KEY_ID,
+            ),
+            (
+                "GARAGE_DEFAULT_SECRET_KEY".into(),
+                names::SECRET_SECRET_ACCESS_KEY,
+            ),
         ],
         ready: Ready::Open,
         file: Some(File {
@@ -75,10 +80,17 @@ pub(super) fn profile(release: &Release) -> Profile {
             name: NAME,
             text: settings(flushed),
         }),
+        ..s3_pods()
+    };
+    Profile {
+        settings: BTreeMap::from([
+            ("data_fsync".to_owned(), flushed.to_string()),
+            ("metadata_fsync".to_owned(), flushed.to_string()),
+        ]),
         durability,
         caveats: vec![
             "Garage has no figures of its process among its metrics: its memory and CPU time are not known".into(),
         ],
-        ..s3()
+        ..s3(pods)
     }
 }

@@ -1,9 +1,9 @@
-//! MinIO: one node, one drive. (Pure.)
+//! MinIO: one node with one drive, or several over which each object is erasure coded. (Pure.)
 
-use super::{Profile, Ready, Words, known, s3, words};
+use super::{Pods, Profile, Ready, Words, known, s3, s3_pods, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
-use bakeoff_crds::spec::Release;
+use bakeoff_crds::spec::{Release, Topology};
 
 /// The environment of every server of it.
 const ENV: [(&str, &str); 4] = [
@@ -15,12 +15,60 @@ const ENV: [(&str, &str); 4] = [
 
 const UNMAINTAINED: &str = "MinIO's community edition is no longer maintained (README of February 2026) and has no image after RELEASE.2025-09-07";
 
+/// Reached by names that do not change; one server may share its disk with the system, as it may where it is alone.
+const TOGETHER: &str = "--address :9000 --config-dir /tmp/minio";
+
 pub(super) fn profile(release: &Release) -> Profile {
+    let flushed = release.durability == Some(DurabilityClass::Flushed);
     let mut env = known(ENV);
     let mut caveats: Vec<Words> = vec![UNMAINTAINED.into()];
-    let durability = if release.durability == Some(DurabilityClass::Flushed) {
+    if flushed {
         env.push(("MINIO_FS_OSYNC".into(), "on".into()));
         caveats.push("MINIO_FS_OSYNC flushes every file system of the node with each write: on a node that is shared, its neighbours pay for it, and it for theirs".into());
+    }
+    let (command, ready) = match release.topology {
+        Topology::Erasure { servers, parity } => {
+            env.push((
+                "MINIO_STORAGE_CLASS_STANDARD".into(),
+                format!("EC:{parity}").into(),
+            ));
+            // A folder of the disk that its node boots from is as good as its own here, as it is for the others.
+            env.push(("MINIO_CI_CD".into(), "1".into()));
+            let last = servers - 1;
+            let places = format!("http://$(SERVERS)-{{0...{last}}}.$(DOMAIN):9000/data");
+            let command = words(&format!("minio server {places} {TOGETHER}"));
+            // The path for readiness answers 200 as soon as the process runs; this one, when there are enough of them to write.
+            (command, "/minio/health/cluster")
+        }
+        _ => (
+            words("minio server /data --address :9000 --config-dir /tmp/minio"),
+            "/minio/health/ready",
+        ),
+    };
+    let pods = Pods {
+        port: 9_000,
+        metrics: Some((9_000, "/minio/v2/metrics/node".into())),
+        command,
+        env,
+        secret_env: vec![
+            ("MINIO_ROOT_USER".into(), names::SECRET_ACCESS_KEY_ID),
+            (
+                "MINIO_ROOT_PASSWORD".into(),
+                names::SECRET_SECRET_ACCESS_KEY,
+            ),
+        ],
+        ready: Ready::Http(ready.into()),
+        ..s3_pods()
+    };
+    Profile {
+        durability: durability(flushed, &release.topology),
+        caveats,
+        ..s3(pods)
+    }
+}
+
+fn durability(flushed: bool, topology: &Topology) -> Durability {
+    let one = if flushed {
         Durability {
             class: Some(DurabilityClass::Flushed),
             flushed: vec![Part::Data, Part::Metadata, Part::DirectoryEntry],
@@ -39,21 +87,23 @@ pub(super) fn profile(release: &Release) -> Profile {
             shown_by: "bench/run cut: minio".to_owned(),
         }
     };
-    Profile {
-        port: 9_000,
-        metrics: Some((9_000, "/minio/v2/metrics/node".into())),
-        command: words("minio server /data --address :9000 --config-dir /tmp/minio"),
-        env,
-        secret_env: vec![
-            ("MINIO_ROOT_USER".into(), names::SECRET_ACCESS_KEY_ID),
-            (
-                "MINIO_ROOT_PASSWORD".into(),
-                names::SECRET_SECRET_ACCESS_KEY,
-            ),
-        ],
-        ready: Ready::Http("/minio/health/ready".into()),
-        durability,
-        caveats,
-        ..s3()
+    let Topology::Erasure { servers, parity } = *topology else {
+        return one;
+    };
+    // MinIO's write quorum: the data shards, and one more where they are but half.
+    let data = servers - parity;
+    let quorum = data + i32::from(data == parity);
+    let directory = if flushed {
+        "and their directory with every file system of the node (MINIO_FS_OSYNC)"
+    } else {
+        "but not the entry in their directory: a power cut of all can lose what was acknowledged last"
+    };
+    Durability {
+        copies: quorum,
+        text: format!(
+            "{servers} servers with one drive each, {data} data and {parity} parity shards: acknowledged when {quorum} of them have flushed their shard and its metadata, {directory}"
+        ),
+        shown_by: format!("{}, of one server", one.shown_by),
+        ..one
     }
 }

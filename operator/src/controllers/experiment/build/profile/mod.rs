@@ -10,7 +10,7 @@ mod versitygw;
 
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::Durability;
-use bakeoff_crds::spec::{Equipment, Product, Release, Resources};
+use bakeoff_crds::spec::{Equipment, Member, Product, Release, Resources};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -29,28 +29,51 @@ pub enum Ready {
 /// What differs between the programs that are provisioned.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The name of the port that is measured.
-    pub port_name: &'static str,
-    /// The port that is measured.
-    pub port: i32,
-    /// The scheme of its address.
+    /// The scheme of the address that is measured.
     pub scheme: &'static str,
     /// The region that requests to it are signed for.
     pub region: Words,
     /// The bucket or database that is measured.
     pub bucket: &'static str,
+    /// Settings that differ from the server's defaults.
+    pub settings: BTreeMap<String, String>,
+    /// What "acknowledged" means there.
+    pub durability: Durability,
+    /// What stands beside every figure of it.
+    pub caveats: Vec<Words>,
+    /// The pods that clients talk to.
+    pub pods: Pods,
+    /// The other sorts of pods, of a server whose roles are apart.
+    pub others: Vec<Pods>,
+}
+
+impl Profile {
+    /// All sorts of its pods; clients talk to the first.
+    pub fn all_pods(&self) -> impl Iterator<Item = &Pods> {
+        [&self.pods].into_iter().chain(&self.others)
+    }
+}
+
+/// One sort of the pods of a server, which are alike.
+#[derive(Clone, Debug)]
+pub struct Pods {
+    /// What they are to the server.
+    pub member: Member,
+    /// The name of the port that is asked.
+    pub port_name: &'static str,
+    /// The port that is asked: by clients, or by the other pods.
+    pub port: i32,
     /// The port and path of the Prometheus metrics, where it has them.
     pub metrics: Option<(i32, Words)>,
     /// What runs before the server, in the same image with the same volumes.
     pub prepare: Option<Vec<String>>,
-    /// The command line; the image's own where it is empty.
+    /// The command line; the image's own where it is empty. Of a server of several pods it may name the others: see
+    /// [`super::backend::names_of_others`].
     pub command: Vec<String>,
     /// Arguments after it.
     pub args: Vec<String>,
     /// A script of the shell that starts the command line, which are its arguments.
     pub starter: Option<&'static str>,
-    /// Settings that differ from the server's defaults.
-    pub settings: BTreeMap<String, String>,
     /// Environment variables in clear.
     pub env: Vec<(Words, Words)>,
     /// Environment variables from the credentials Secret: name and key.
@@ -61,16 +84,12 @@ pub struct Profile {
     pub user: i64,
     /// Where its volume is; none where it keeps nothing.
     pub data: Option<Words>,
-    /// CPU and memory, where they are not those of the equipment.
+    /// CPU and memory, where they are not a share of the equipment.
     pub resources: Option<Resources>,
     /// A file that it reads its settings from.
     pub file: Option<File>,
     /// What tells the running server a setting that no command line can, and keeps the pod from being ready before.
     pub setter: Option<Setter>,
-    /// What "acknowledged" means there.
-    pub durability: Durability,
-    /// What stands beside every figure of it.
-    pub caveats: Vec<Words>,
 }
 
 /// A file of settings. It is an annotation of the pod, which Kubernetes mounts as a file: no object of its own, and the manifest of the
@@ -104,20 +123,31 @@ fn known<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<(Words
         .collect()
 }
 
-/// A server of S3 with one volume, of which nothing else is known.
-fn s3() -> Profile {
+/// A server of S3 of which nothing else is known.
+fn s3(pods: Pods) -> Profile {
     Profile {
-        port_name: "s3",
-        port: 9_000,
         scheme: "http",
         region: "us-east-1".into(),
         bucket: "bakeoff",
+        settings: BTreeMap::new(),
+        durability: Durability::not_stated(),
+        caveats: Vec::new(),
+        pods,
+        others: Vec::new(),
+    }
+}
+
+/// Its pods, with a volume.
+fn s3_pods() -> Pods {
+    Pods {
+        member: Member::Server,
+        port_name: "s3",
+        port: 9_000,
         metrics: None,
         prepare: None,
         command: Vec::new(),
         args: Vec::new(),
         starter: None,
-        settings: BTreeMap::new(),
         env: Vec::new(),
         secret_env: Vec::new(),
         ready: Ready::Open,
@@ -126,8 +156,6 @@ fn s3() -> Profile {
         resources: None,
         file: None,
         setter: None,
-        durability: Durability::not_stated(),
-        caveats: Vec::new(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Postgres: how it is initialised, started and set. (Pure.)
 
-use super::{Profile, Ready, known, words};
+use super::{Pods, Profile, Ready, known, words};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Equipment, Release};
+use bakeoff_crds::spec::{Equipment, Member, Release};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.
@@ -68,18 +68,15 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         command.push(format!("{name}={value}"));
     }
     let durability = Durability::of_postgres(|name| settings.get(name).map(String::as_str));
-    Profile {
+    let pods = Pods {
+        member: Member::Server,
         port_name: "postgres",
         port: 5_432,
-        scheme: "postgres",
-        region: "us-east-1".into(),
-        bucket: DATABASE,
         metrics: None,
         prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
         command,
         args: Vec::new(),
         starter: Some(LOGGED),
-        settings,
         env: known([("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")]),
         secret_env: vec![
             ("BAKEOFF_USER".into(), names::SECRET_ACCESS_KEY_ID),
@@ -91,7 +88,15 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         resources: None,
         file: None,
         setter: None,
+    };
+    Profile {
+        scheme: "postgres",
+        region: "us-east-1".into(),
+        bucket: DATABASE,
+        settings,
         durability,
         caveats: Vec::new(),
+        pods,
+        others: Vec::new(),
     }
 }

@@ -1,10 +1,10 @@
 //! Redis, which keeps locks beside a backend. (Pure.)
 
-use super::{Profile, Ready, known, words};
+use super::{Pods, Profile, Ready, known, words};
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass};
 use bakeoff_crds::names;
-use bakeoff_crds::spec::Resources;
+use bakeoff_crds::spec::{Member, Resources};
 use std::collections::BTreeMap;
 
 /// Keeps locks beside a backend. In memory alone: a lock that outlives its server would be one more thing that
@@ -12,18 +12,15 @@ use std::collections::BTreeMap;
 pub(super) fn profile() -> Profile {
     let mut command = words("redis-server --port 6379 --dir /tmp --appendonly no --save");
     command.extend(["", "--requirepass", "$(BAKEOFF_PASSWORD)"].map(str::to_owned));
-    Profile {
+    let pods = Pods {
+        member: Member::Server,
         port_name: "redis",
         port: 6_379,
-        scheme: "redis",
-        region: "us-east-1".into(),
-        bucket: "",
         metrics: None,
         prepare: None,
         command,
         args: Vec::new(),
         starter: None,
-        settings: BTreeMap::new(),
         env: known([("HOME", "/tmp")]),
         secret_env: vec![("BAKEOFF_PASSWORD".into(), names::SECRET_SECRET_ACCESS_KEY)],
         ready: Ready::Open,
@@ -35,11 +32,19 @@ pub(super) fn profile() -> Profile {
         }),
         file: None,
         setter: None,
+    };
+    Profile {
+        scheme: "redis",
+        region: "us-east-1".into(),
+        bucket: "",
+        settings: BTreeMap::new(),
         durability: Durability {
             class: Some(DurabilityClass::Memory),
             text: "in memory: locks are lost with the server".to_owned(),
             ..Durability::default()
         },
         caveats: Vec::new(),
+        pods,
+        others: Vec::new(),
     }
 }

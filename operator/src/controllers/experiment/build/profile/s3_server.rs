@@ -1,6 +1,6 @@
 //! A server of S3 that a spec describes. (Pure.)
 
-use super::{Profile, Ready, Words, s3};
+use super::{Pods, Profile, Ready, Words, s3, s3_pods};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
@@ -17,9 +17,8 @@ pub(super) fn profile(release: &Release) -> Profile {
         )
     });
     let credentials = &declared.credentials;
-    Profile {
+    let pods = Pods {
         port: declared.port,
-        region: declared.region.clone().into(),
         metrics: declared
             .metrics
             .as_ref()
@@ -46,7 +45,12 @@ pub(super) fn profile(release: &Release) -> Profile {
         },
         user: declared.user,
         data: Some(declared.data_path.clone().into()),
+        ..s3_pods()
+    };
+    Profile {
+        region: declared.region.clone().into(),
         durability: Durability::as_its_owner_states(declared.durability),
+        pods,
         ..undescribed()
     }
 }
@@ -57,6 +61,6 @@ fn undescribed() -> Profile {
         caveats: vec![
             "its container is described by the experiment: Bakeoff knows nothing of the program, and tried none of what is stated of it".into(),
         ],
-        ..s3()
+        ..s3(s3_pods())
     }
 }

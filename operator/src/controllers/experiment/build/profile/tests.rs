@@ -1,12 +1,13 @@
 use super::*;
-use crate::controllers::experiment::build::{backend, frame};
+use crate::controllers::experiment::build::frame;
+use crate::controllers::experiment::build::tests::only_set;
 use crate::controllers::experiment::facts::strange_containers;
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::durability::DurabilityClass;
 use bakeoff_crds::spec::{Backend, Origin};
 use bakeoff_rules::catalogue::Catalogue;
-use bakeoff_rules::validate::{Remains, ServerName};
+use bakeoff_rules::validate::{Remains, Server, ServerName};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use serde_json::{Value, json};
 
@@ -42,9 +43,14 @@ fn template(stated: &Value) -> PodTemplateSpec {
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
     };
-    let profile = profile(&release(stated), &remains.spec.equipment);
-    let server = (ServerName::Backend("a"), "image:1");
-    let set = backend::stateful_set(&remains, server, &profile, &settings, &[]);
+    let release = release(stated);
+    let shares = release.topology.shares(&remains.spec.equipment);
+    let server = Server {
+        image: "image:1".to_owned(),
+        shares: shares.unwrap(),
+        release,
+    };
+    let set = only_set(&remains, (ServerName::Backend("a"), &server), &settings);
     set.spec.unwrap().template
 }
 
@@ -183,8 +189,11 @@ fn a_server_that_is_described_runs_as_it_is_described_and_promises_what_is_state
     );
     assert_eq!(pod.security_context.unwrap().run_as_user, Some(10_001));
     let profile = profile(&release(&stated), &Equipment::default());
-    assert_eq!((profile.port, profile.region.as_ref()), (9_123, "eu-1"));
-    assert_eq!(profile.metrics, Some((9_124, "/metrics".into())));
+    assert_eq!(
+        (profile.pods.port, profile.region.as_ref()),
+        (9_123, "eu-1")
+    );
+    assert_eq!(profile.pods.metrics, Some((9_124, "/metrics".into())));
     assert_eq!(profile.durability.class, Some(DurabilityClass::Flushed));
     assert_eq!(profile.durability.shown_by, "", "nobody tried it");
     assert!(profile.durability.text.contains("nobody tried"));

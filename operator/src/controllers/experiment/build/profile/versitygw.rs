@@ -1,20 +1,26 @@
 //! versitygw: a gateway before a folder. (Pure.)
 
-use super::{Profile, Ready, known, s3, words};
+use super::{Pods, Profile, Ready, known, s3, s3_pods, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 
 /// Metadata are extended attributes, so the file system of the volume has to have them.
 pub(super) fn profile() -> Profile {
-    Profile {
+    let pods = Pods {
         port: 7_070,
         command: words("versitygw --port :7070 --health /healthz posix /data"),
         env: known([("HOME", "/tmp")]),
         secret_env: vec![
             ("ROOT_ACCESS_KEY_ID".into(), names::SECRET_ACCESS_KEY_ID),
-            ("ROOT_SECRET_ACCESS_KEY".into(), names::SECRET_SECRET_ACCESS_KEY),
+            (
+                "ROOT_SECRET_ACCESS_KEY".into(),
+                names::SECRET_SECRET_ACCESS_KEY,
+            ),
         ],
         ready: Ready::Http("/healthz".into()),
+        ..s3_pods()
+    };
+    Profile {
         durability: Durability {
             class: Some(DurabilityClass::PageCache),
             flushed: Vec::new(),
@@ -26,6 +32,6 @@ pub(super) fn profile() -> Profile {
         caveats: vec![
             "versitygw has no metrics of its own that can be read: its memory and CPU time are not known".into(),
         ],
-        ..s3()
+        ..s3(pods)
     }
 }

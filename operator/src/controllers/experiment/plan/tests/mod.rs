@@ -8,14 +8,15 @@ use super::plan;
 use crate::act::Refused;
 use crate::action::{Action, Plan};
 use crate::children::Kind;
-use crate::controllers::experiment::build::{backend, jobs, profile::profile};
+use crate::controllers::experiment::build::backend::{self, Ground};
+use crate::controllers::experiment::build::{jobs, profile::profile};
 use crate::controllers::experiment::facts::{JobState, Observed, job_state};
 use crate::settings::{DefaultResults, Settings};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
-use bakeoff_crds::spec::SeaweedfsDurability;
+use bakeoff_crds::spec::{Resources, SeaweedfsDurability};
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::catalogue::Catalogue;
@@ -113,11 +114,31 @@ fn race(replicas: i32) -> Experiment {
     experiment
 }
 
+/// Servers of several pods each.
+fn of_several_pods(replicas: i32) -> Experiment {
+    let mut experiment = experiment(false, replicas);
+    experiment.spec.equipment.resources = Resources {
+        cpu: "2".into(),
+        memory: "4Gi".into(),
+    };
+    for backend in &mut experiment.spec.backends {
+        if let Some(minio) = &mut backend.minio {
+            minio.servers = 4;
+        }
+        if let Some(seaweedfs) = &mut backend.seaweedfs {
+            seaweedfs.volume_servers = 2;
+            seaweedfs.durability = SeaweedfsDurability::Flushed;
+        }
+    }
+    experiment
+}
+
 fn subject_of(number: u8, replicas: i32) -> Experiment {
     match number {
         0 => experiment(false, replicas),
         1 => experiment(true, replicas),
         2 => race(replicas),
+        3 => of_several_pods(replicas),
         _ => {
             let mut external = race(replicas);
             let backend = json!([{"name": "theirs", "postgresUrl": {"secretRef": {"name": "aws", "key": names::SECRET_ACCESS_KEY_ID}}}]);
@@ -427,7 +448,7 @@ fn pods_meet_the_restricted_standard_and_are_guaranteed() {
             seaweedfs.durability = SeaweedfsDurability::Flushed;
         }
     }
-    for experiment in [experiment(false, 2), race(2), durable] {
+    for experiment in [experiment(false, 2), race(2), durable, of_several_pods(2)] {
         restricted_and_guaranteed(&experiment);
     }
 }
@@ -444,8 +465,15 @@ fn restricted_and_guaranteed(experiment: &Experiment) {
     .collect::<Vec<_>>();
     for (name, server) in valid.servers() {
         let profile = profile(&server.release, &of.spec.equipment);
-        let set = backend::stateful_set(of, (name, &server.image), &profile, &settings(), &[]);
-        specs.push(set.spec.unwrap().template.spec.unwrap());
+        let ground = Ground {
+            settings: &settings(),
+            nodes: &[],
+        };
+        let sets = backend::stateful_sets(of, (name, server), &profile, ground);
+        specs.extend(
+            sets.into_iter()
+                .map(|set| set.spec.unwrap().template.spec.unwrap()),
+        );
     }
     for pod in specs {
         assert_eq!(pod.automount_service_account_token, Some(false));

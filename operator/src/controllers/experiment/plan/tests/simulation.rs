@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn every_experiment_ends_and_leaves_nothing(
         seed in any::<u64>(),
-        subject in 0_u8..4,
+        subject in 0_u8..5,
         replicas in 1_i32..3,
         failures in 0_u32..6,
         crashes in any::<bool>(),
@@ -142,7 +142,7 @@ proptest! {
     #[test]
     fn on_any_ground_every_experiment_ends_and_gives_its_pool_back(
         seed in any::<u64>(),
-        subject in 0_u8..4,
+        subject in 0_u8..5,
         kind in prop_oneof![
             Just(Kind::StatefulSet), Just(Kind::Job), Just(Kind::Service), Just(Kind::ConfigMap),
             Just(Kind::NetworkPolicy), Just(Kind::DisruptionBudget), Just(Kind::Secret),
@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn generators_that_nobody_hears_are_reported(
         seed in any::<u64>(),
-        subject in 0_u8..4,
+        subject in 0_u8..5,
         replicas in 1_i32..3,
         failures in 0_u32..3,
         at in 5_usize..60,

@@ -374,12 +374,17 @@ impl World {
             return;
         }
         // Kubernetes removes the pods.
-        let set = format!("{name}-0");
+        let of_set = |pod: &str| {
+            let index = pod
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('-'));
+            index.is_some_and(|index| index.parse::<u32>().is_ok())
+        };
         self.children.pods.retain(|pod| {
             let job = pod.labels().get("batch.kubernetes.io/job-name");
             match kind {
                 Kind::Job => job.is_none_or(|job| job != name),
-                Kind::StatefulSet => pod.name_any() != set,
+                Kind::StatefulSet => !of_set(&pod.name_any()),
                 _ => true,
             }
         });
@@ -398,8 +403,11 @@ impl World {
             }
         }
         let sets = self.children.stateful_sets.clone();
-        for set in sets {
-            let name = format!("{}-0", set.name_any());
+        let pods = sets.iter().flat_map(|set| {
+            let replicas = set.spec.as_ref().unwrap().replicas.unwrap();
+            (0..replicas).map(move |index| (format!("{}-{index}", set.name_any()), set))
+        });
+        for (name, set) in pods {
             if !self.children.pods.iter().any(|p| p.name_any() == name) {
                 let pod = serde_json::from_value(json!({
                     "metadata": {"name": name, "labels": set.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels,

@@ -1,0 +1,268 @@
+//! What is made of servers of several pods. (Tests.)
+
+use super::backend::{self, Ground};
+use super::profile::profile;
+use super::run_plan;
+use super::tests::settings_with;
+use crate::children::Children;
+use crate::controllers::experiment::facts::{Observed, servers_down};
+use bakeoff_crds::Experiment;
+use bakeoff_crds::names;
+use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn check(backend: &Value, cpu: &str, memory: &str) -> Result<Validated, Refusal> {
+    let experiment: Experiment = serde_json::from_value(json!({
+        "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment",
+        "metadata": {"name": "c", "namespace": "lab", "uid": "0123abcd-0000-4000-8000-000000000000"},
+        "spec": {
+            "backends": [backend],
+            "equipment": {"resources": {"cpu": cpu, "memory": memory}, "storage": {"size": "8Gi"}},
+            "workloads": [{"name": "put", "smallObjectPut": {"load": {"closed": {"concurrency": [1]}}}}],
+        },
+    }))
+    .unwrap();
+    let settings = settings_with([("minio.R1", "minio:1"), ("seaweedfs.4.48", "weed:1")]);
+    match validate::check(Remains::of(&experiment).unwrap(), settings.offer()) {
+        Known::Valid(valid) => Ok(valid),
+        Known::Refused(_, refusal) => Err(refusal),
+    }
+}
+
+fn minio() -> Value {
+    json!({"name": "m", "minio": {"version": "R1", "servers": 4}})
+}
+
+fn seaweedfs() -> Value {
+    json!({"name": "s", "seaweedfs": {"version": "4.48", "durability": "Flushed", "volumeServers": 3, "masters": 3, "replication": "001"}})
+}
+
+fn made(valid: &Validated) -> (Vec<StatefulSet>, Vec<Service>) {
+    let of = &valid.remains;
+    let settings = settings_with([]);
+    let (name, server) = valid.servers().next().unwrap();
+    let profile = profile(&server.release, &of.spec.equipment);
+    let ground = Ground {
+        settings: &settings,
+        nodes: &[],
+    };
+    (
+        backend::stateful_sets(of, (name, server), &profile, ground),
+        backend::services(of, (name, server), &profile),
+    )
+}
+
+/// The command line of each sort of pods, with what Kubernetes puts in for pod `index` of it.
+fn commands(sets: &[StatefulSet], index: i32) -> Vec<String> {
+    let commands = sets.iter().map(|set| {
+        let pod = set.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        let server = &pod.containers[0];
+        let mut line = server.command.as_ref().unwrap().join(" ");
+        for env in server.env.iter().flatten() {
+            let own = format!("{}-{index}", set.metadata.name.as_ref().unwrap());
+            let value = match env.name.as_str() {
+                "POD_IP" => "10.0.0.1",
+                "POD_NAME" => &own,
+                _ => env.value.as_deref().unwrap_or_default(),
+            };
+            line = line.replace(&format!("$({})", env.name), value);
+        }
+        assert!(!line.contains("$("), "{line}");
+        line
+    });
+    commands.collect()
+}
+
+#[test]
+fn servers_of_minio_know_each_other_by_names_and_share_the_equipment() {
+    let valid = check(&minio(), "2", "4Gi").unwrap();
+    let (sets, services) = made(&valid);
+    let [set] = &sets[..] else {
+        panic!("{} sets", sets.len())
+    };
+    let spec = set.spec.as_ref().unwrap();
+    assert_eq!(spec.replicas, Some(4));
+    assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
+    assert!(
+        commands(&sets, 0)[0].contains(
+            "minio server http://c-0123abcd-be-m-{0...3}.c-0123abcd-peers-m.lab.svc:9000/data "
+        ),
+        "{:?}",
+        commands(&sets, 0)
+    );
+    let claim = &spec.volume_claim_templates.as_ref().unwrap()[0];
+    let requests = claim.spec.as_ref().unwrap().resources.as_ref().unwrap();
+    assert_eq!(requests.requests.as_ref().unwrap()["storage"].0, "2048Mi");
+    let pod = spec.template.spec.as_ref().unwrap();
+    let limits = pod.containers[0]
+        .resources
+        .as_ref()
+        .unwrap()
+        .limits
+        .as_ref();
+    assert_eq!(limits.unwrap()["cpu"].0, "500m");
+    assert!(
+        pod.affinity.as_ref().unwrap().pod_anti_affinity.is_some(),
+        "they are spread"
+    );
+    // They find each other before they are ready, and clients find those alone that are.
+    let [clients, peers] = &services[..] else {
+        panic!("{} services", services.len())
+    };
+    let early = |service: &Service| service.spec.as_ref().unwrap().publish_not_ready_addresses;
+    assert_eq!((early(clients), early(peers)), (None, Some(true)));
+    assert_eq!(spec.service_name, peers.metadata.name);
+}
+
+#[test]
+fn each_role_of_seaweedfs_has_pods_of_its_own_and_clients_talk_to_the_filer_alone() {
+    let valid = check(&seaweedfs(), "3", "6Gi").unwrap();
+    let (sets, services) = made(&valid);
+    let names: Vec<_> = sets
+        .iter()
+        .map(|set| {
+            (
+                set.metadata.name.as_deref().unwrap(),
+                set.spec.as_ref().unwrap().replicas.unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("c-0123abcd-be-s", 1),
+            ("c-0123abcd-master-s", 3),
+            ("c-0123abcd-volume-s", 3)
+        ]
+    );
+    let masters = (0..3)
+        .map(|index| format!("c-0123abcd-master-s-{index}.c-0123abcd-peers-s.lab.svc:9333"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let lines = commands(&sets, 2);
+    assert!(
+        lines[0].contains(&format!("-master={masters} ")),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[1].contains(&format!("-peers={masters} ")),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[1].contains("-ip=c-0123abcd-master-s-2.c-0123abcd-peers-s.lab.svc "));
+    assert!(lines[1].contains("-defaultReplication=001 "));
+    assert!(
+        lines[2].contains(&format!("-master={masters} ")),
+        "{}",
+        lines[2]
+    );
+    // What sets the rule stands beside the filer; the index is made anew before each volume server.
+    let pod = |at: usize| {
+        sets[at]
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .spec
+            .as_ref()
+            .unwrap()
+    };
+    assert_eq!([0, 1, 2].map(|at| pod(at).containers.len()), [2, 1, 1]);
+    assert_eq!(
+        [0, 1, 2].map(|at| pod(at).init_containers.is_some()),
+        [false, false, true]
+    );
+    // The selectors of the sorts are disjoint, and that of the clients is the filer's.
+    let clients = services[0]
+        .spec
+        .as_ref()
+        .unwrap()
+        .selector
+        .as_ref()
+        .unwrap();
+    let takes = |at: usize| {
+        let template = &sets[at].spec.as_ref().unwrap().template;
+        let labels = template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+        clients
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    };
+    assert_eq!([0, 1, 2].map(takes), [true, false, false]);
+    for set in &sets {
+        let spec = set.spec.as_ref().unwrap();
+        assert_eq!(spec.service_name, services[1].metadata.name);
+    }
+}
+
+#[test]
+fn equipment_that_is_too_little_for_so_many_pods_is_refused() {
+    let refusal = check(&minio(), "1", "768Mi").unwrap_err();
+    assert_eq!(refusal.reason(), "EquipmentTooSmall");
+    let said = refusal.to_string();
+    assert!(
+        said.contains("backend m: split over 4 pods") && said.contains("192Mi"),
+        "{said}"
+    );
+}
+
+fn ready_pod(of: &Remains, name: &str, member: &str, node: &str) -> Arc<Pod> {
+    let mut labels: BTreeMap<String, String> = super::selector(of, super::Role::Backend);
+    labels.insert(names::LABEL_BACKEND.to_owned(), "m".to_owned());
+    labels.insert(names::LABEL_MEMBER.to_owned(), member.to_owned());
+    Arc::new(
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": node, "containers": [{"name": "server"}]},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:09Z"}],
+                "containerStatuses": [{"name": "server", "image": "i", "imageID": "i@sha256:1", "ready": true, "restartCount": 0}],
+            },
+        }))
+        .unwrap(),
+    )
+}
+
+#[test]
+fn a_server_is_ready_when_all_of_its_pods_are_and_the_plan_has_each() {
+    let valid = check(&minio(), "2", "4Gi").unwrap();
+    let of = &valid.remains;
+    let children = |pods: i32, nodes: i32| Children {
+        pods: (0..pods)
+            .map(|at| {
+                let name = format!("c-0123abcd-be-m-{at}");
+                ready_pod(of, &name, "server", &format!("n{}", at % nodes))
+            })
+            .collect(),
+        ..Children::default()
+    };
+    assert_eq!(servers_down(of, &children(3, 3)), ["m"]);
+    assert!(servers_down(of, &children(4, 3)).is_empty());
+    let plan = |nodes: i32| {
+        let observed = Observed {
+            children: children(4, nodes),
+            ..Observed::default()
+        };
+        let plan = run_plan::run_plan(&valid, &settings_with([]), &observed, Default::default(), 0);
+        plan.backends[0].clone()
+    };
+    let spread = plan(3);
+    assert_eq!((spread.pods.len(), spread.node.as_str()), (4, "n0, n1, n2"));
+    assert_eq!(
+        spread.pods[3].metrics_url.as_deref(),
+        Some("http://c-0123abcd-be-m-3.c-0123abcd-peers-m.lab.svc:9000/minio/v2/metrics/node")
+    );
+    assert_eq!(
+        (spread.metrics_url, spread.pods[3].node.as_str()),
+        (None, "n0")
+    );
+    assert_eq!(spread.bytes_stored_per_byte, Some(2.0));
+    assert_eq!(spread.time_to_ready_seconds, Some(9));
+    let said = |caveats: &[String]| caveats.iter().any(|caveat| caveat.contains("on one node"));
+    assert!(!said(&spread.caveats) && said(&plan(1).caveats));
+    assert_eq!(of.topology(ServerName::Backend("m")).pods(), 4);
+}
