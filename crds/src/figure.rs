@@ -145,6 +145,10 @@ names! {
         DetachMilliseconds = "detachMilliseconds",
         /// How long detaching and dropping the partition took.
         DropMilliseconds = "dropMilliseconds",
+        /// Operations of the window that failed from the fault on.
+        FailedDuring = "failedDuring",
+        /// How much later than it was due the fault was made.
+        FaultDelayMilliseconds = "faultDelayMilliseconds",
         /// Falls of the frozen age.
         Freezes = "freezes",
         /// Most transactions since the oldest row that is not frozen.
@@ -179,10 +183,18 @@ names! {
         NewPagePercent = "newPagePercent",
         /// The age of the oldest transaction that was seen.
         OldestTransactionMillis = "oldestTransactionMillis",
+        /// The longest time from the fault on in which no operation ended well.
+        OutageMilliseconds = "outageMilliseconds",
+        /// Acknowledged objects that were read again after it.
+        ReadBackObjects = "readBackObjects",
         /// 1 where the space was back within the window, else 0.
         ReclaimComplete = "reclaimComplete",
         /// From the start of the retention until the space was back.
         ReclaimMilliseconds = "reclaimMilliseconds",
+        /// 1 where all servers were back before the end of the wait for them, else 0.
+        Recovered = "recovered",
+        /// From the fault until all servers were ready again, as the operator saw it; where they were not, how long was waited.
+        RecoveryMilliseconds = "recoveryMilliseconds",
         /// Rows that the bulk delete removed.
         RowsDeleted = "rowsDeleted",
         /// Open runs that were moved out of the oldest range.
@@ -282,9 +294,12 @@ impl Figure {
             | Self::DeleteMilliseconds
             | Self::DetachMilliseconds
             | Self::DropMilliseconds
+            | Self::FaultDelayMilliseconds
             | Self::LongestLockWaitMilliseconds
             | Self::OldestTransactionMillis
-            | Self::ReclaimMilliseconds => Unit::Milliseconds,
+            | Self::OutageMilliseconds
+            | Self::ReclaimMilliseconds
+            | Self::RecoveryMilliseconds => Unit::Milliseconds,
             Self::AutovacuumLoggedSeconds
             | Self::AutovacuumLongestSeconds
             | Self::AutovacuumSeconds => Unit::Seconds,
@@ -294,6 +309,7 @@ impl Figure {
             | Self::Checkpoints
             | Self::DeleteStatements
             | Self::DetachFinalized
+            | Self::FailedDuring
             | Self::Freezes
             | Self::FrozenAgeMost
             | Self::HorizonAgeMost
@@ -303,7 +319,9 @@ impl Figure {
             | Self::LockWaitsPeak
             | Self::MicrosecondsPerRowDeleted
             | Self::MicrosecondsPerRowMoved
+            | Self::ReadBackObjects
             | Self::ReclaimComplete
+            | Self::Recovered
             | Self::RowsDeleted
             | Self::RowsMoved
             | Self::StrongestLock
@@ -326,7 +344,9 @@ impl Figure {
             | Self::IndexLeafDensityPercent
             | Self::InsertsDuring
             | Self::LockLooks
+            | Self::ReadBackObjects
             | Self::ReclaimComplete
+            | Self::Recovered
             | Self::Turnovers => Better::More,
             _ => Better::Less,
         }

@@ -55,6 +55,8 @@ pub const ANNOTATION_SETTINGS: &str = "bakeoff.dev/settings";
 pub const GENERATOR_PORT: i32 = 9090;
 /// The port on which what stands beside a server says that its setting is in force.
 pub const SETTER_PORT: i32 = 9091;
+/// The port on which what stands beside a server is told to kill it.
+pub const KILLER_PORT: i32 = 9092;
 
 /// The longest name of a child. A StatefulSet's stands before a dash and a hash of ten characters in a label of its pods, an
 /// Indexed Job's before a dash and an index in their host names, and neither may be longer than 63.

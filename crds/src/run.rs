@@ -397,6 +397,34 @@ pub struct Progress {
     /// When the first operation of the first window was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_operation: Option<Timestamp>,
+    /// The fault that is due, or was made and is not mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<WantedFault>,
+}
+
+/// A fault that a generator asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedFault {
+    /// What it is called: the trial and the attempt at it.
+    pub id: String,
+    /// The backend of which a server is to be killed.
+    pub backend: String,
+}
+
+/// What the operator says of a fault when it asks for the progress: the parameters of that request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultHeard {
+    /// The fault, see [`WantedFault::id`]; empty where none is spoken of.
+    #[serde(default)]
+    pub fault: String,
+    /// How long ago it was made, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_ago: Option<u64>,
+    /// How long ago all servers were ready again, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended_ago: Option<u64>,
 }
 
 /// Where a generator stands.

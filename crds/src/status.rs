@@ -39,6 +39,9 @@ pub struct ExperimentStatus {
     /// How far the trials are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressStatus>,
+    /// The fault that was made last. Written before it is made, so that an operator that is restarted in between kills no second server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultStatus>,
     /// The backends, as they were provisioned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<BackendStatus>,
@@ -76,6 +79,28 @@ pub struct EndingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub cleaned_up_time: Option<jiff::Timestamp>,
+}
+
+/// A server that is killed on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultStatus {
+    /// The trial and the attempt at it.
+    pub id: String,
+    /// The backend.
+    pub backend: String,
+    /// The pod.
+    pub pod: String,
+    /// Which one of that name: the one that takes its place is spared.
+    pub pod_uid: String,
+    /// When it was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
+    pub made_time: Option<jiff::Timestamp>,
+    /// When all pods of the backend were ready again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
+    pub mended_time: Option<jiff::Timestamp>,
 }
 
 /// How far the trials are.

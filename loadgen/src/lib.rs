@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod drivers;
 pub mod failure;
 pub mod instrument;
+pub mod killer;
 pub mod net;
 pub mod report;
 pub mod run;

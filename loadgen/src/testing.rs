@@ -77,6 +77,7 @@ pub fn first_trial(backend: Value, workload: Value, trials: Value, access: Acces
         generator: 0,
         generators: 1,
         rate: None,
+        faults: None,
         most_runs: u64::MAX,
         live: Arc::default(),
     };

@@ -40,6 +40,13 @@ pub enum Action {
     CreateSecret(Box<Secret>, Credentials),
     /// Delete a child; it is no error if it is gone.
     Delete(Kind, String),
+    /// Kill the pod of this name and uid, and no other.
+    Kill {
+        /// Its name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Put the finalizer on, or take it off.
     Finalizer(bool),
     /// Delete the owner itself: its time to live is over.
@@ -54,7 +61,7 @@ impl Action {
         match self {
             Self::Finalizer(true) => 0,
             Self::Apply(Child::StatefulSet(_) | Child::Job(_)) => 2,
-            Self::CreateSecret(..) | Self::Apply(_) | Self::Delete(..) => 1,
+            Self::CreateSecret(..) | Self::Apply(_) | Self::Delete(..) | Self::Kill { .. } => 1,
             Self::Finalizer(false) | Self::DeleteOwner => 3,
         }
     }
@@ -74,7 +81,7 @@ impl Action {
         match self {
             Self::Apply(child) => Some(child.key()),
             Self::CreateSecret(secret, _) => Some((Kind::Secret, secret.name_any())),
-            Self::Delete(..) | Self::Finalizer(_) | Self::DeleteOwner => None,
+            Self::Delete(..) | Self::Kill { .. } | Self::Finalizer(_) | Self::DeleteOwner => None,
         }
     }
 }

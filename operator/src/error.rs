@@ -103,7 +103,7 @@ pub fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// Whether the API server said that the object exists already.
+/// Whether the API server said that the object exists already, or is another one.
 #[must_use]
 pub fn exists_already(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)

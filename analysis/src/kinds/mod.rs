@@ -9,6 +9,7 @@ mod cold_read;
 mod consistency;
 mod head_row;
 mod retention;
+mod server_loss;
 mod small_object_put;
 mod soak;
 
@@ -164,6 +165,7 @@ pub fn of(kind: WorkloadKind) -> &'static Kind {
         WorkloadKind::HeadRow => &head_row::KIND,
         WorkloadKind::CasRace => &cas_race::KIND,
         WorkloadKind::Retention => &retention::KIND,
+        WorkloadKind::ServerLoss => &server_loss::KIND,
         WorkloadKind::Soak => &soak::KIND,
     }
 }

@@ -488,6 +488,31 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             load.completed = count;
             load.offered_per_second = level("ratePerSecond").unwrap();
         }
+        WorkloadKind::ServerLoss => {
+            let count = (level("ratePerSecond").unwrap_or(200.0) * 20.0) as i64;
+            for (name, share, median) in [
+                ("put", 1.0, 2_000.0),
+                ("putBefore", 0.5, 1_800.0),
+                ("putDuring", 0.3, 6_000.0),
+                ("putAfter", 0.2, 1_900.0),
+            ] {
+                let part = (count as f64 * share) as i64;
+                operations.insert(
+                    name.to_owned(),
+                    operation(&mut rng, part, median, behaviour.tail),
+                );
+            }
+            counters.insert(Counter::Puts, count);
+            checks.push(CheckRecord {
+                name: "lostWrites".to_owned(),
+                checked: count,
+                violations: behaviour.violations,
+                uncertain: 0,
+                examples: Vec::new(),
+            });
+            load.completed = count;
+            load.offered_per_second = level("ratePerSecond").unwrap_or(0.0);
+        }
     }
     load.planned = load.completed;
     load.achieved_per_second = load.completed as f64 / 20.0;

@@ -8,6 +8,7 @@ mod backend;
 mod cel;
 mod decision;
 mod equipment;
+mod fault;
 mod ground;
 mod load;
 mod pods;
@@ -20,6 +21,7 @@ mod workload;
 pub use backend::*;
 pub use decision::{Decision, DecisionRule, Objective};
 pub use equipment::{Equipment, Resources, Storage};
+pub use fault::{Fault, FaultTarget};
 pub use ground::Ground;
 pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use pods::{
@@ -75,6 +77,8 @@ pub const DEFAULT_SEED: i64 = 1;
 #[x_kube(validation = rules::races_are_short())]
 #[x_kube(validation = rules::races_share_one_lock_server())]
 #[x_kube(validation = rules::retention_has_one_generator())]
+#[x_kube(validation = rules::faults_have_a_server_to_take())]
+#[x_kube(validation = rules::faults_have_one_generator_and_time())]
 #[x_kube(validation = rules::a_soak_stands_alone())]
 #[x_kube(validation = rules::segments_fit_in_memory())]
 #[x_kube(validation = rules::autovacuum_is_set_in_one_place())]
@@ -169,6 +173,12 @@ pub struct ExperimentSpec {
 }
 
 impl ExperimentSpec {
+    /// The workloads in which a server is killed on purpose.
+    pub fn server_losses(&self) -> impl Iterator<Item = &Workload> {
+        let workloads = self.workloads.iter();
+        workloads.filter(|workload| workload.server_loss.is_some())
+    }
+
     /// The Redis server that keeps the locks of races, where a workload asks for one.
     #[must_use]
     pub fn redis_lock(&self) -> Option<&RedisLock> {

@@ -224,6 +224,30 @@ pub(super) fn retention_has_one_generator() -> Rule {
         .message("retention takes one generator: its phases are told apart by the process that acts; set generators.replicas to 1")
 }
 
+/// Between a fault and the end of its window there has to be time to see it and to recover, seconds.
+const LEAST_LOSS_WINDOW: i32 = 20;
+
+pub(super) fn faults_have_a_server_to_take() -> Rule {
+    let external: Vec<String> = backends()
+        .filter(|one| one.external)
+        .map(|one| format!("!has(b.{})", one.name))
+        .collect();
+    Rule::new(format!(
+        "self.workloads.all(w, !has(w.serverLoss)) || self.backends.all(b, {})",
+        external.join(" && ")
+    ))
+    .message("serverLoss kills a server that the experiment has provisioned: leave external backends out, or the workload")
+}
+
+pub(super) fn faults_have_one_generator_and_time() -> Rule {
+    Rule::new(format!(
+        "self.workloads.all(w, !has(w.serverLoss)) || (self.generators.replicas == 1 && self.trials.windowSeconds >= {LEAST_LOSS_WINDOW})"
+    ))
+    .message(&*format!(
+        "serverLoss takes one generator, as its phases are told apart by the process that sees them, and windows in which there is time to recover: set generators.replicas to 1 and trials.windowSeconds to {LEAST_LOSS_WINDOW} at least"
+    ))
+}
+
 pub(super) fn a_soak_stands_alone() -> Rule {
     Rule::new("self.workloads.all(w, !has(w.soak)) || (self.workloads.size() == 1 && self.backends.size() == 1 && self.generators.replicas == 1)")
         .message("a soak stands alone: its table lives on from segment to segment, so give it an experiment of its own with one backend and generators.replicas 1")

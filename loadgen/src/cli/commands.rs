@@ -11,6 +11,7 @@ use crate::drivers::postgres::null as null_postgres;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
 use crate::instrument::calibrate as node;
+use crate::killer;
 use crate::report as reporting;
 use crate::run::control::{self, Control, Follower};
 use crate::run::{self, Run, RunError};
@@ -304,6 +305,13 @@ pub async fn null_s3(listen: SocketAddr, body: usize, objects: usize, stall: Sta
 
 pub async fn set(setting: Setting, listen: SocketAddr) -> Ended {
     setter::keep(setting, listen)
+        .await
+        .map_err(|error| unavailable(listen, &error))?;
+    Ok((None, 0))
+}
+
+pub async fn kill(listen: SocketAddr) -> Ended {
+    killer::serve(listen)
         .await
         .map_err(|error| unavailable(listen, &error))?;
     Ok((None, 0))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::drivers::stall::Stall;
 use crate::setter::Setting;
-use bakeoff_crds::names::{GENERATOR_PORT, SETTER_PORT};
+use bakeoff_crds::names::{GENERATOR_PORT, KILLER_PORT, SETTER_PORT};
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -110,6 +110,12 @@ enum Command {
         settle_seconds: u64,
         /// The address of /readyz.
         #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], SETTER_PORT as u16)))]
+        listen: SocketAddr,
+    },
+    /// Kills the server in whose process namespace it stands, when it is asked at /kill. For pods of an experiment.
+    Kill {
+        /// The address of /kill.
+        #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], KILLER_PORT as u16)))]
         listen: SocketAddr,
     },
     /// Serves a null S3 target: answers at once and keeps nothing.
@@ -396,6 +402,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             };
             (None, commands::set(setting, listen).await)
         }
+        Command::Kill { listen } => (None, commands::kill(listen).await),
         Command::NullS3 {
             listen,
             body,

@@ -80,7 +80,13 @@ impl Run {
             None => Measured::default(),
         };
         let after = backend.access.driver().observe(&backend.resolved).await;
-        let usage = doubts.used(backend, before, after);
+        let usage = if measured.disturbed {
+            // Another process answers, as it was to.
+            let usage = |(before, after)| backend.access.driver().usage(&before, &after);
+            before.zip(after).and_then(usage)
+        } else {
+            doubts.used(backend, before, after)
+        };
         let failed = measured.whole.load.failed;
         doubts.credentials(backend, failed).await;
         let judgement = self.judged(&measured, doubts)?;
@@ -220,6 +226,7 @@ impl Run {
             generators: self.generators,
             rate,
             most_runs: u64::MAX,
+            faults: Some(&*self.control),
             live: self.control.live(),
         }
     }
@@ -263,6 +270,7 @@ impl Run {
             figures: part.figures.clone(),
             state: part.state.clone(),
             horizon: part.horizon.clone(),
+            disturbed: part.disturbed,
             files: self.raw(folder, &part).await?,
             ..Measured::default()
         };
@@ -371,6 +379,8 @@ pub(super) struct Measured {
     state: Option<bakeoff_crds::result::StateSeries>,
     horizon: Option<bakeoff_crds::result::HorizonHeld>,
     pub(super) missing: usize,
+    /// Whether a server was killed on purpose.
+    disturbed: bool,
     /// Why the histories of all could not be checked.
     failed: Option<String>,
 }

@@ -152,6 +152,7 @@ async fn measure(
         generators: run.generators,
         rate,
         most_runs: MAX_RUNS,
+        faults: None,
         live: Arc::default(),
     };
     match stoppable(workloads::run(&context, &Alone), run.stop.clone()).await? {

@@ -25,6 +25,11 @@ pub enum StandaloneError {
     /// An endpoint is named twice, or malformed.
     #[error("--endpoint {0}: give each its own name, as in minio=http://127.0.0.1:9000")]
     Endpoint(String),
+    /// Nobody can kill a server.
+    #[error(
+        "workload {0}: serverLoss needs a cluster, where the operator kills a server; leave the workload out"
+    )]
+    NoFaults(String),
     /// An address holds credentials, which would be printed and recorded.
     #[error(transparent)]
     Secret(#[from] address::HoldsSecret),
@@ -35,7 +40,7 @@ impl StandaloneError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::File { .. } => "WorkloadFileInvalid",
+            Self::File { .. } | Self::NoFaults(_) => "WorkloadFileInvalid",
             Self::Endpoint(_) | Self::Secret(_) => "EndpointInvalid",
         }
     }
@@ -173,6 +178,9 @@ pub fn plan(file: &str, text: &str, on: &Endpoints, out: &str) -> Result<RunPlan
     let backends = resolved(on, &uid)?;
     let names: Vec<&str> = backends.iter().map(|at| at.name.as_str()).collect();
     let spec = spec(file, text, &names)?;
+    if let Some(workload) = spec.server_losses().next() {
+        return Err(StandaloneError::NoFaults(workload.name.clone()));
+    }
     Ok(RunPlan {
         schema_version: RUN_SCHEMA.to_owned(),
         experiment: Identity {
@@ -222,6 +230,14 @@ mod tests {
 
     const WORKLOAD: &str = "workloads:\n- name: put\n  smallObjectPut:\n    objectSize: [4Ki]\n    \
                             load: {closed: {concurrency: [2]}}\ntrials: {blocks: 1}\n";
+
+    #[test]
+    fn a_loss_that_nobody_could_bring_about_is_refused() {
+        let text = WORKLOAD.replace("smallObjectPut", "serverLoss");
+        let refused = plan("w.yaml", &text, &endpoints(&["a=http://a:1"]), "out").unwrap_err();
+        assert_eq!(refused.reason(), "WorkloadFileInvalid");
+        assert!(refused.to_string().contains("workload put"), "{refused}");
+    }
 
     #[test]
     fn a_short_file_and_a_whole_experiment_are_both_understood() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::{ExperimentSpec, Load};
 
-use super::WorkloadError;
+use super::{FaultDesk, WorkloadError};
 use crate::drivers::access::Access;
 use crate::drivers::postgres::Connector;
 use crate::drivers::redis::LockServer;
@@ -37,6 +37,8 @@ pub struct Context<'a> {
     pub rate: Option<f64>,
     /// Open runs at most, whatever the trial has.
     pub most_runs: u64,
+    /// Who makes faults; nobody outside a cluster, and on a server that keeps nothing.
+    pub faults: Option<&'a dyn FaultDesk>,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
 }

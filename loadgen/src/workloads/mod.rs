@@ -8,6 +8,7 @@ pub mod cold_read;
 pub mod consistency;
 mod context;
 mod error;
+mod fault;
 mod gate;
 pub mod head_row;
 mod memory;
@@ -15,6 +16,7 @@ mod mover;
 mod part;
 pub mod retention;
 mod rows;
+pub mod server_loss;
 pub mod small_object_put;
 pub mod soak;
 mod trial;
@@ -27,6 +29,7 @@ use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
 
 pub use self::context::Context;
 pub use self::error::WorkloadError;
+pub use self::fault::{FaultDesk, FaultSeen};
 pub use self::gate::{Alone, Gate, Opening};
 pub use self::part::{Conclusion, Part, RawFile, Share};
 use crate::drivers::postgres::prerequisites::Needs;
@@ -80,6 +83,7 @@ fn of(spec: WorkloadSpec<'_>) -> &dyn Workload {
         WorkloadSpec::CasRace(spec) => spec,
         WorkloadSpec::Retention(spec) => spec,
         WorkloadSpec::Soak(spec) => spec,
+        WorkloadSpec::ServerLoss(spec) => spec,
     }
 }
 

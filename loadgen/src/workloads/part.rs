@@ -37,6 +37,8 @@ pub struct Part {
     pub start_skew: u64,
     /// CPU, throttling and memory.
     pub usage: Usage,
+    /// Whether a server was killed on purpose: that it began anew is no surprise.
+    pub disturbed: bool,
     /// Figures of the backend's state over the window, by name; of generator 0 only, so nothing is merged.
     pub figures: BTreeMap<Figure, f64>,
     /// How the backend's state went over the window, for charts; of generator 0 only as well.

@@ -12,8 +12,9 @@ use bytes::Buf as _;
 use super::body::Bodies;
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
+use crate::drivers::s3::conn::Dialer;
 use crate::drivers::s3::{Connection, Payload};
-use crate::failure::FailureClass;
+use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
@@ -21,7 +22,26 @@ use crate::instrument::record::{Operation, Recorder, Sample};
 
 const PUT: Operation = Operation::Put;
 
-struct Putter {
+/// Who is told how each PUT ended, beside the recorder.
+pub(super) trait Witness: 'static {
+    /// It was acknowledged: the object at this path bears this number.
+    fn acknowledged(&self, path: String, number: u64, sample: Sample);
+
+    /// It was not.
+    fn failed(&self, planned: u64, ended: u64, failure: &Failure);
+}
+
+/// Nobody is told.
+#[derive(Clone, Copy, Debug)]
+struct Nobody;
+
+impl Witness for Nobody {
+    fn acknowledged(&self, _path: String, _number: u64, _sample: Sample) {}
+
+    fn failed(&self, _planned: u64, _ended: u64, _failure: &Failure) {}
+}
+
+pub(super) struct Putter<T> {
     connection: Connection,
     recorder: Rc<RefCell<Recorder>>,
     bodies: Rc<Bodies>,
@@ -30,10 +50,18 @@ struct Putter {
     prefixes: u64,
     worker: usize,
     sequence: u64,
-    next: Option<(String, Payload)>,
+    next: Option<Next>,
+    witness: T,
 }
 
-impl Worker for Putter {
+/// An object that is to be put.
+struct Next {
+    path: String,
+    number: u64,
+    body: Payload,
+}
+
+impl<T: Witness> Worker for Putter<T> {
     fn prepare(&mut self) {
         if self.next.is_none() {
             let prefix = self.rng.below(self.prefixes);
@@ -44,10 +72,11 @@ impl Worker for Putter {
             // Worker and sequence together make the number unique in this generator.
             let number = ((self.worker as u64) << 40) | self.sequence;
             self.sequence += 1;
-            self.next = Some((
-                self.connection.target().object_path(&key),
-                self.bodies.body(number),
-            ));
+            self.next = Some(Next {
+                path: self.connection.target().object_path(&key),
+                number,
+                body: self.bodies.body(number),
+            });
         }
     }
 
@@ -57,7 +86,7 @@ impl Worker for Putter {
 
     async fn operate(&mut self, due: Due) -> bool {
         let planned = due.planned;
-        let Some((path, body)) = self.next.take() else {
+        let Some(Next { path, number, body }) = self.next.take() else {
             return true;
         };
         let bytes = body.remaining() as u64;
@@ -67,22 +96,22 @@ impl Worker for Putter {
         let mut recorder = self.recorder.borrow_mut();
         match result {
             Ok(_) => {
+                let sample = Sample {
+                    member: planned,
+                    planned,
+                    sent,
+                    ended,
+                    bytes,
+                    queued: due.queued,
+                };
                 recorder.count(Counter::Puts, planned, 1);
-                recorder.success(
-                    PUT,
-                    Sample {
-                        member: planned,
-                        planned,
-                        sent,
-                        ended,
-                        bytes,
-                        queued: due.queued,
-                    },
-                );
+                recorder.success(PUT, sample);
+                self.witness.acknowledged(path, number, sample);
                 true
             }
             Err(failure) => {
                 recorder.failure(PUT, planned, planned, ended, &failure);
+                self.witness.failed(planned, ended, &failure);
                 failure.class != FailureClass::Connect
             }
         }
@@ -99,6 +128,43 @@ impl Workload for SmallObjectPut {
     }
 }
 
+/// What the workers of a trial put, and where.
+pub(super) struct Putters<'a> {
+    pub context: &'a Context<'a>,
+    pub dialer: &'a Dialer,
+    pub bodies: Rc<Bodies>,
+    pub prefixes: i32,
+}
+
+impl Putters<'_> {
+    /// So many workers.
+    pub fn workers<T: Witness + Clone>(
+        &self,
+        count: usize,
+        ready: &Ready,
+        witness: &T,
+    ) -> Vec<Putter<T>> {
+        let context = self.context;
+        let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
+        let workers = (0..count).map(|worker| Putter {
+            connection: self.dialer.connection(),
+            recorder: Rc::clone(&ready.recorder),
+            bodies: Rc::clone(&self.bodies),
+            rng: SplitMix64::stream(
+                context.seed(),
+                &format!("{}/{worker}", context.label("keys")),
+            ),
+            base: Rc::clone(&base),
+            prefixes: u64::try_from(self.prefixes).unwrap_or(1).max(1),
+            worker,
+            sequence: 0,
+            next: None,
+            witness: witness.clone(),
+        });
+        workers.collect()
+    }
+}
+
 /// Runs the trial.
 ///
 /// # Errors
@@ -112,32 +178,20 @@ async fn run(
     let plan = context.plan(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;
-    let bodies = Rc::new(Bodies::new(
-        usize::try_from(size).unwrap_or(0),
-        context.seed(),
-    ));
-    let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
-    let workers = plan.workers();
+    let size = usize::try_from(size).unwrap_or(0);
     let load = Load {
         plan,
         kinds: &[PUT],
     };
     let prepare = |ready: &Ready| {
-        let workers = (0..workers).map(|worker| Putter {
-            connection: dialer.connection(),
-            recorder: Rc::clone(&ready.recorder),
-            bodies: Rc::clone(&bodies),
-            rng: SplitMix64::stream(
-                context.seed(),
-                &format!("{}/{worker}", context.label("keys")),
-            ),
-            base: Rc::clone(&base),
-            prefixes: u64::try_from(spec.prefixes).unwrap_or(1).max(1),
-            worker,
-            sequence: 0,
-            next: None,
-        });
-        (workers.collect(), std::future::ready(()))
+        let putters = Putters {
+            context,
+            dialer,
+            bodies: Rc::new(Bodies::new(size, context.seed())),
+            prefixes: spec.prefixes,
+        };
+        let workers = putters.workers(plan.workers(), ready, &Nobody);
+        (workers, std::future::ready(()))
     };
     let (part, ()) = measure(context, gate, load, prepare).await?;
     Ok(part)
@@ -148,7 +202,6 @@ mod tests {
     use super::*;
     use crate::credentials::Credentials;
     use crate::drivers::s3::Target;
-    use crate::drivers::s3::conn::Dialer;
     use crate::instrument::arrivals::Plan;
     use crate::instrument::clock::SECOND;
     use crate::instrument::drive::drive;
@@ -194,6 +247,7 @@ mod tests {
                     worker,
                     sequence: 0,
                     next: None,
+                    witness: Nobody,
                 })
                 .collect();
             let counts = drive(plan, timing, 1, "t", workers, &recorder, PUT)

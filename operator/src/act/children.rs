@@ -2,14 +2,18 @@
 
 use super::Writer;
 use crate::children::Object;
-use crate::error::{Error, api, is_missing};
+use crate::error::{Error, api, exists_already, is_missing};
 use bakeoff_crds::identity::Namespace;
 use bakeoff_crds::names;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
-use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+
+/// What a pod that is killed has to end, seconds. Not 0: then the next one of its name would be made before it has ended.
+const KILL_SECONDS: u32 = 1;
 
 impl Writer {
     pub(super) async fn apply<K: Object>(
@@ -26,6 +30,31 @@ impl Writer {
         {
             Ok(_) => Ok(()),
             Err(error) => Err(api(format!("apply {} {name}", K::kind(&())))(error)),
+        }
+    }
+
+    /// Ends a pod and has nobody wait for it: what stands beside its server kills that before Kubernetes asks it to stop. Another pod
+    /// of the name is left alone.
+    pub(super) async fn kill(
+        &self,
+        namespace: &Namespace,
+        pod: &str,
+        uid: &str,
+    ) -> Result<(), Error> {
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(KILL_SECONDS),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..Default::default()
+        };
+        let pods = self.api::<Pod>(namespace.as_str())?;
+        match pods.delete(pod, &parameters).await {
+            Ok(_) => Ok(()),
+            // It is gone, and perhaps another one is there.
+            Err(error) if is_missing(&error) || exists_already(&error) => Ok(()),
+            Err(error) => Err(api(format!("kill Pod {pod}"))(error)),
         }
     }
 

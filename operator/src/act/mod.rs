@@ -205,6 +205,7 @@ impl Writer {
                 kind.delete(&name, &there).await?;
                 self.memory().made.remove(&id.uid, kind, &name);
             }
+            Action::Kill { pod, uid } => self.kill(&id.namespace, &pod, &uid).await?,
             Action::Finalizer(on) => self.finalizer(owner, id, on).await?,
             Action::DeleteOwner => self.delete::<K>(&id.namespace, &id.name).await?,
         }

@@ -10,6 +10,7 @@ mod consistency;
 mod head_row;
 mod retention;
 mod rules;
+mod server_loss;
 mod small_object_put;
 mod soak;
 
@@ -19,6 +20,7 @@ pub use cold_read::{ColdRead, ReadMode};
 pub use consistency::{Consistency, KeyShape};
 pub use head_row::{HeadRow, SECONDS_PER_MONTH};
 pub use retention::{Retention, RetentionCleanup, RetentionMethod};
+pub use server_loss::ServerLoss;
 pub use small_object_put::SmallObjectPut;
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 
@@ -190,6 +192,8 @@ kinds! {
     retention: Retention,
     /// Soak: one head table over hours or days, in segments that follow each other.
     soak: Soak,
+    /// The loss of a server in the middle of a window, S3.
+    server_loss: ServerLoss,
 }
 
 impl Workload {

@@ -57,6 +57,12 @@ operations! {
     Operation = "operation",
     /// The write of an object.
     Put = "put",
+    /// One that was due after all servers were back.
+    PutAfter = "putAfter",
+    /// One that was due before the fault.
+    PutBefore = "putBefore",
+    /// One that was due from the fault until all servers were back.
+    PutDuring = "putDuring",
     /// The read of a run, be it objects or a row.
     Read = "read",
     /// A step of a run.

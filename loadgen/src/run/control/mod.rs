@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bakeoff_crds::run::{Progress, Stage};
+use bakeoff_crds::run::{FaultHeard, Progress, Stage, WantedFault};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::instrument::clock;
 use crate::instrument::record::LiveCounts;
 use crate::net;
+use crate::workloads::{FaultDesk, FaultSeen};
 pub use follow::{FollowError, Follower};
 
 mod follow;
@@ -58,6 +59,8 @@ struct Shared {
     step: Option<Step>,
     ready: BTreeSet<usize>,
     start_wall: Option<u64>,
+    /// The fault that was heard of last, and what is known of it.
+    fault: Option<(String, FaultSeen)>,
 }
 
 /// The state that the server shows.
@@ -122,6 +125,44 @@ impl Control {
             }
             tokio::time::sleep(TICK).await;
         }
+    }
+}
+
+impl FaultDesk for Control {
+    fn ask(&self, id: &str, backend: &str) {
+        self.update(|progress| {
+            progress.fault = Some(WantedFault {
+                id: id.to_owned(),
+                backend: backend.to_owned(),
+            });
+        });
+    }
+
+    fn seen(&self, id: &str) -> FaultSeen {
+        let shared = self.lock();
+        let heard = shared.fault.as_ref().filter(|(of, _)| of == id);
+        heard.map_or_else(FaultSeen::default, |(_, seen)| *seen)
+    }
+
+    fn withdraw(&self) {
+        self.update(|progress| progress.fault = None);
+    }
+}
+
+impl Control {
+    /// Takes note of what the operator says of a fault. It says how long ago something was: its clock is another one.
+    fn hear(&self, heard: &FaultHeard) {
+        let now = clock::now();
+        let at = |millis: Option<u64>| Some(now.saturating_sub(millis?.saturating_mul(1_000_000)));
+        let mut shared = self.lock();
+        let known = shared.fault.take().filter(|(id, _)| *id == heard.fault);
+        let known = known.map(|(_, seen)| seen).unwrap_or_default();
+        // The first word is the nearest to the instant.
+        let seen = FaultSeen {
+            made: known.made.or(at(heard.made_ago)),
+            mended: known.mended.or(at(heard.mended_ago)),
+        };
+        shared.fault = Some((heard.fault.clone(), seen));
     }
 }
 
@@ -214,7 +255,14 @@ fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route(
             "/progress",
-            get(|State(control): State<Arc<Control>>| async move { Json(control.progress()) }),
+            get(
+                |State(control): State<Arc<Control>>, Query(heard): Query<FaultHeard>| async move {
+                    if !heard.fault.is_empty() {
+                        control.hear(&heard);
+                    }
+                    Json(control.progress())
+                },
+            ),
         )
         .route("/metrics", get(metrics))
         .route(

@@ -3,6 +3,7 @@
 use super::build::{backend, jobs};
 use super::context::Context;
 use super::facts::{Observed, image_sizes, node_facts};
+use super::plan::heard;
 use crate::error::{Error, api};
 use bakeoff_crds::Experiment;
 use bakeoff_rules::pool::{Machines, Wanted};
@@ -50,7 +51,11 @@ pub async fn dereference(
     let measures =
         status.is_some_and(|status| status.start_time.is_some() && status.ending.is_none());
     let progress = if measures {
-        ctx.answers.latest(remains, &children, &ctx.wake)
+        let heard = heard(
+            status.and_then(|status| status.fault.as_ref()),
+            Timestamp::now(),
+        );
+        ctx.answers.latest(remains, &children, &heard, &ctx.wake)
     } else {
         None
     };

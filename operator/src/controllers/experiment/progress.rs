@@ -10,7 +10,7 @@ use crate::children::Children;
 use crate::remembered::Remembered;
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
-use bakeoff_crds::run::Progress;
+use bakeoff_crds::run::{FaultHeard, Progress};
 use bakeoff_rules::validate::Remains;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -81,6 +81,7 @@ impl Answers {
         &self,
         remains: &Remains,
         children: &Children,
+        heard: &FaultHeard,
         wake: &Wake<Watched>,
     ) -> Option<Progress> {
         let (pod, address) = generator(remains, children)?;
@@ -92,8 +93,9 @@ impl Answers {
         if due {
             let experiment = ObjectRef::new(&remains.id.name).within(remains.id.namespace.as_str());
             let (answers, wake) = (self.clone(), wake.clone());
+            let path = path(heard);
             tokio::spawn(async move {
-                match tokio::time::timeout(TIMEOUT, ask(&address)).await {
+                match tokio::time::timeout(TIMEOUT, ask(&address, &path)).await {
                     Ok(Ok(progress)) => {
                         if answers.keep_answer(&uid, &pod, progress) {
                             let _ = wake.unbounded_send(experiment);
@@ -128,7 +130,20 @@ fn generator(remains: &Remains, children: &Children) -> Option<(String, String)>
         .find_map(|pod| Some((pod.uid()?, pod.status.as_ref()?.pod_ip.clone()?)))
 }
 
-async fn ask(address: &str) -> anyhow::Result<Progress> {
+/// What is asked, and said of a fault by the way.
+fn path(heard: &FaultHeard) -> String {
+    if heard.fault.is_empty() {
+        return "/progress".to_owned();
+    }
+    let mut path = format!("/progress?fault={}", heard.fault);
+    let ago = [("madeAgo", heard.made_ago), ("mendedAgo", heard.mended_ago)];
+    for (name, millis) in ago {
+        path.extend(millis.map(|millis| format!("&{name}={millis}")));
+    }
+    path
+}
+
+async fn ask(address: &str, path: &str) -> anyhow::Result<Progress> {
     let authority = if address.contains(':') {
         format!("[{address}]:{}", names::GENERATOR_PORT)
     } else {
@@ -140,7 +155,7 @@ async fn ask(address: &str) -> anyhow::Result<Progress> {
     // Ends with this function, however that ends.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let request = hyper::Request::get("/progress")
+    let request = hyper::Request::get(path)
         .header("host", &authority)
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;

@@ -2,7 +2,7 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
-use super::frame::{PREPARATION, SERVER, SETTER, container_security};
+use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
 use super::profile::{File, Pods, Profile, Ready, Setter};
 use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::settings::Settings;
@@ -15,10 +15,11 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodSpec,
-    PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort, ServiceSpec, TCPSocketAction,
-    Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
+    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort,
+    ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -404,17 +405,65 @@ fn pod(
     let setter = profile.setter.map(|setter| beside(setter, settings));
     let serving = [container].into_iter().chain(setter).collect();
     let containers = (prepare.into_iter().collect(), serving);
-    PodSpec {
+    let pod = PodSpec {
         affinity: Some(affinity(of, (name, server), ground.nodes.len())),
         termination_grace_period_seconds: Some(5),
         volumes: Some(volumes),
         ..frame::pod(of, settings, profile.user, containers)
+    };
+    let may_be_killed = share.member == server.release.topology.expendable()
+        && of.spec.server_losses().next().is_some()
+        && name != ServerName::Lock;
+    if may_be_killed {
+        mortal(pod, settings)
+    } else {
+        pod
     }
 }
 
-/// What the container of a setter gets, beside the equipment of the server: it looks now and then, and does nothing else.
+/// The same pod, whose server is killed when the pod is stopped, before it is told to end.
+fn mortal(mut pod: PodSpec, settings: &Settings) -> PodSpec {
+    let servers = pod.containers.iter_mut();
+    for server in servers.filter(|container| container.name == SERVER) {
+        let get = HTTPGetAction {
+            path: Some("/kill".to_owned()),
+            port: IntOrString::Int(names::KILLER_PORT),
+            ..Default::default()
+        };
+        let before = LifecycleHandler {
+            http_get: Some(get),
+            ..Default::default()
+        };
+        server.lifecycle = Some(Lifecycle {
+            pre_stop: Some(before),
+            ..Default::default()
+        });
+    }
+    let arguments = vec!["kill".to_owned()];
+    pod.containers.push(helper(KILLER, arguments, settings));
+    // It has to see the processes of the server.
+    pod.share_process_namespace = Some(true);
+    pod
+}
+
+/// A container of ours that stands beside a server.
+fn helper(name: &str, arguments: Vec<String>, settings: &Settings) -> Container {
+    Container {
+        name: name.to_owned(),
+        image: Some(settings.loadgen_image.clone()),
+        image_pull_policy: pull_policy(settings),
+        args: Some(arguments),
+        resources: Some(guaranteed(&helper_resources())),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(container_security()),
+        ..Default::default()
+    }
+}
+
+/// What a container of ours beside a server gets, beside the equipment of the server: it looks now and then, or waits, and does nothing
+/// else.
 #[must_use]
-pub fn setter_resources() -> Resources {
+pub fn helper_resources() -> Resources {
     Resources {
         cpu: "20m".into(),
         memory: "32Mi".into(),
@@ -444,16 +493,9 @@ fn beside(setter: Setter, settings: &Settings) -> Container {
         ..Default::default()
     };
     Container {
-        name: SETTER.to_owned(),
-        image: Some(settings.loadgen_image.clone()),
-        image_pull_policy: pull_policy(settings),
-        args: Some(arguments.map(str::to_owned).into()),
-        resources: Some(guaranteed(&setter_resources())),
         startup_probe: Some(probe(1)),
         readiness_probe: Some(probe(10)),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        security_context: Some(container_security()),
-        ..Default::default()
+        ..helper(SETTER, arguments.map(str::to_owned).into(), settings)
     }
 }
 

@@ -99,8 +99,10 @@ pub const OWN_CONTAINERS: [&str; 2] = [SERVER, LOADGEN];
 pub const PREPARATION: &str = "prepare";
 /// The container that tells a running server what its command line cannot.
 pub const SETTER: &str = "setter";
+/// The container that kills the server beside it, in experiments that ask for that.
+pub const KILLER: &str = "killer";
 /// The containers of ours that stand beside the one that does the work.
-pub const BESIDE: [&str; 2] = [PREPARATION, SETTER];
+pub const BESIDE: [&str; 3] = [PREPARATION, SETTER, KILLER];
 
 /// A variable with what Kubernetes knows of the pod.
 #[must_use]

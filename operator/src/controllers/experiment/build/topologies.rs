@@ -199,6 +199,41 @@ fn each_role_of_seaweedfs_has_pods_of_its_own_and_clients_talk_to_the_filer_alon
     }
 }
 
+/// The containers of each sort of pods, and whether they see each other's processes.
+fn containers(valid: &Validated) -> Vec<(Vec<String>, bool)> {
+    let (sets, _) = made(valid);
+    let pods = sets
+        .into_iter()
+        .map(|set| set.spec.unwrap().template.spec.unwrap());
+    pods.map(|pod| {
+        let names = pod
+            .containers
+            .iter()
+            .map(|container| container.name.clone());
+        let hook = pod.containers[0].lifecycle.as_ref();
+        let asked = hook.is_some_and(|hook| hook.pre_stop.as_ref().unwrap().http_get.is_some());
+        assert_eq!(asked, pod.share_process_namespace == Some(true));
+        (names.collect(), asked)
+    })
+    .collect()
+}
+
+#[test]
+fn what_kills_a_server_stands_beside_it_in_experiments_that_ask_for_it_alone() {
+    let mut valid = check(&seaweedfs(), "3", "6Gi").unwrap();
+    assert!(containers(&valid).iter().all(|(_, mortal)| !mortal));
+    let loss = json!([{"name": "loss", "serverLoss": {"load": {"closed": {"concurrency": [1]}}}}]);
+    valid.remains.spec.workloads = serde_json::from_value(loss).unwrap();
+    let all = containers(&valid);
+    let mortal: Vec<bool> = all.iter().map(|(_, mortal)| *mortal).collect();
+    assert_eq!(
+        mortal,
+        [false, false, true],
+        "a filer and a master are not lost"
+    );
+    assert_eq!(all[2].0, ["server", "killer"]);
+}
+
 #[test]
 fn equipment_that_is_too_little_for_so_many_pods_is_refused() {
     let refusal = check(&minio(), "1", "768Mi").unwrap_err();

@@ -7,6 +7,7 @@
 mod before;
 mod draft;
 mod ending;
+mod faults;
 mod job;
 mod preparing;
 mod running;
@@ -17,6 +18,7 @@ use crate::settings::Settings;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::Known;
 use draft::Draft;
+pub use faults::heard;
 
 /// What is to be done about this experiment now.
 #[must_use]

@@ -6,7 +6,7 @@ use super::preparing::{
     Preparation, calibrated_nodes, end_calibrations, environment, first_trouble, not_ready,
     overdue, prepare,
 };
-use super::{Draft, ending};
+use super::{Draft, ending, faults};
 use crate::action::Plan;
 use crate::children::Kind;
 use crate::controllers::experiment::build::{Role, jobs, run_plan};
@@ -318,6 +318,10 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
         message = format!("{message}; not ready: {}", down.join(", "));
     }
     draft.stage(Truth::Unknown, reasons::RUNNING, &message);
+    let wanted = seen.fault.as_ref();
+    if wanted.is_some_and(|wanted| faults::see_to(&mut draft, wanted)) {
+        return draft.remember();
+    }
     draft.done()
 }
 

@@ -1,5 +1,6 @@
 //! What is planned: for single cases here, for random ones in `simulation`.
 
+mod faults;
 mod lost;
 mod simulation;
 mod world;
@@ -448,7 +449,16 @@ fn pods_meet_the_restricted_standard_and_are_guaranteed() {
             seaweedfs.durability = SeaweedfsDurability::Flushed;
         }
     }
-    for experiment in [experiment(false, 2), race(2), durable, of_several_pods(2)] {
+    let mut mortal = of_several_pods(1);
+    let loss = json!([{"name": "loss", "serverLoss": {"load": {"closed": {"concurrency": [1]}}}}]);
+    mortal.spec.workloads = serde_json::from_value(loss).unwrap();
+    for experiment in [
+        experiment(false, 2),
+        race(2),
+        durable,
+        of_several_pods(2),
+        mortal,
+    ] {
         restricted_and_guaranteed(&experiment);
     }
 }

@@ -13,6 +13,7 @@ use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::{
     Failure, NodeCalibration, NodeFacts, Outcome, Progress, RunPlan, Stage, Termination,
+    WantedFault,
 };
 use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
 use bakeoff_crds::{Experiment, ExperimentStatus};
@@ -67,6 +68,10 @@ pub(super) struct World {
     pub(super) ground: Ground,
     /// What it refuses, and since when, seconds of `uptime`.
     pub(super) refused: BTreeMap<(Kind, String), u64>,
+    /// The fault that the generators ask for.
+    pub(super) wanted: Option<WantedFault>,
+    /// The pods that were killed, each with the fault that stood in the status.
+    pub(super) killed: Vec<(String, String)>,
     pub(super) rng: SplitMix64,
     pub(super) gone: bool,
 }
@@ -101,6 +106,8 @@ impl World {
             failures_left: failures,
             ground: Ground::default(),
             refused: BTreeMap::new(),
+            wanted: None,
+            killed: Vec::new(),
             rng: SplitMix64::new(seed),
             gone: false,
         }
@@ -137,6 +144,7 @@ impl World {
             progress: (running && !self.ground.unheard).then(|| Progress {
                 stage: Stage::Measuring,
                 trials: self.counts(),
+                fault: self.wanted.clone(),
                 ..Default::default()
             }),
         }
@@ -237,6 +245,15 @@ impl World {
             Action::Delete(kind, name) => {
                 self.delete(kind, &name);
                 self.made.remove(&owner(), kind, &name);
+            }
+            Action::Kill { pod, uid } => {
+                let stands =
+                    |one: &Arc<Pod>| one.name_any() == pod && one.uid().as_deref() == Some(&uid);
+                if self.children.pods.iter().any(stands) {
+                    self.children.pods.retain(|one| !stands(one));
+                    let fault = self.status().fault.clone().unwrap();
+                    self.killed.push((fault.id, pod));
+                }
             }
             Action::Finalizer(on) => {
                 self.experiment.metadata.finalizers = on.then(|| vec![names::FINALIZER.to_owned()]);
@@ -410,7 +427,7 @@ impl World {
         for (name, set) in pods {
             if !self.children.pods.iter().any(|p| p.name_any() == name) {
                 let pod = serde_json::from_value(json!({
-                    "metadata": {"name": name, "labels": set.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels,
+                    "metadata": {"name": name, "uid": format!("{name}-{}", self.uptime), "labels": set.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels,
                         "creationTimestamp": self.now.to_string()},
                     "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": self.now.to_string()}]},
                 }));

@@ -1,0 +1,318 @@
+//! The loss of a server: small PUTs, and in the middle of the window a server is killed.
+//!
+//! The PUTs are those of `smallObjectPut`. They are recorded a second time by the phase in which they were due: before the fault, from it
+//! until all servers were back, and after that. When the fault was made is known only afterwards, so what is due around it is kept and
+//! told apart in the end. Whatever was acknowledged is read again when all servers are back.
+
+mod witness;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakeoff_analysis::vocabulary;
+use bakeoff_crds::figure::Figure;
+use bakeoff_crds::quantity::Quantity;
+use bakeoff_crds::result::CheckRecord;
+use bakeoff_crds::schedule::factor;
+use bakeoff_crds::spec::{Fault, ServerLoss};
+
+use self::witness::{Ended, Kept, Phases, Witnessed};
+use super::body::{Bodies, stamped};
+use super::small_object_put::Putters;
+use super::trial::{Load, Ready, measure};
+use super::{Context, FaultDesk, Gate, Null, Part, Working, Workload, WorkloadError};
+use crate::drivers::s3::conn::Dialer;
+use crate::failure::{Failure, FailureClass};
+use crate::instrument::clock::{self, SECOND};
+use crate::instrument::record::{Operation, Recorder};
+
+const PUT: Operation = Operation::Put;
+
+/// How often it is looked whether the fault was made and mended.
+const LOOK: Duration = Duration::from_millis(50);
+/// The fault has to be made so soon after it was due.
+const MOST_DELAY: u64 = 60 * SECOND;
+/// How long all servers have to come back.
+const MOST_RECOVERY: u64 = 180 * SECOND;
+/// Objects that are read again at once.
+const READERS: usize = 8;
+/// Reading them again takes no longer.
+const MOST_READING: Duration = Duration::from_secs(180);
+
+impl Workload for ServerLoss {
+    fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
+        Box::pin(run(context, self, gate))
+    }
+
+    fn null(&self) -> Option<Null> {
+        Some(Null::S3)
+    }
+}
+
+/// What came of the fault: instants of the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    due: u64,
+    made: u64,
+    /// When all servers were back; none where they were not within the wait for them.
+    mended: Option<u64>,
+    /// When it was last looked.
+    looked: u64,
+}
+
+/// Asks for the fault at its instant and waits until it is mended.
+async fn lose(desk: &dyn FaultDesk, id: &str, backend: &str, due: u64) -> Result<Loss, Failure> {
+    clock::sleep_until(due).await;
+    desk.ask(id, backend);
+    let late = || {
+        Failure::new(
+            FailureClass::Client,
+            "no server was killed in time: the operator did not hear that it was due, or may not delete pods".to_owned(),
+        )
+    };
+    let loss = loop {
+        tokio::time::sleep(LOOK).await;
+        let (seen, looked) = (desk.seen(id), clock::now());
+        let Some(made) = seen.made else {
+            if looked.saturating_sub(due) > MOST_DELAY {
+                break Err(late());
+            }
+            continue;
+        };
+        let waited = looked.saturating_sub(made);
+        if seen.mended.is_some() || waited > MOST_RECOVERY {
+            let mended = seen.mended;
+            break Ok(Loss {
+                due,
+                made,
+                mended,
+                looked,
+            });
+        }
+    };
+    desk.withdraw();
+    loss
+}
+
+/// Runs the trial.
+///
+/// # Errors
+/// When the trial does not fit the spec, nobody makes the fault, or recording or pacing fails.
+async fn run(
+    context: &Context<'_>,
+    spec: &ServerLoss,
+    gate: &dyn Gate,
+) -> Result<Part, WorkloadError> {
+    if context.generators != 1 {
+        return Err(WorkloadError::Spec("serverLoss takes one generator".into()));
+    }
+    let [fault] = spec.faults[..] else {
+        return Err(WorkloadError::Spec("serverLoss takes one fault".into()));
+    };
+    let dialer = context.access.s3()?;
+    let plan = context.plan(&spec.load)?;
+    let text = context.trial.cell.get(factor::OBJECT_SIZE);
+    let size = Quantity::from(text.map_or("", String::as_str)).units()?;
+    let size = usize::try_from(size).unwrap_or(0);
+    let load = Load {
+        plan,
+        kinds: &[PUT],
+    };
+    let witnessed = Rc::new(RefCell::new(Witnessed::default()));
+    let id = format!("{}/{}", context.trial.id, context.attempt);
+    let prepare = |ready: &Ready| {
+        let putters = Putters {
+            context,
+            dialer,
+            bodies: Rc::new(Bodies::new(size, context.seed())),
+            prefixes: spec.prefixes,
+        };
+        let workers = putters.workers(plan.workers(), ready, &witnessed);
+        let (id, window) = (id.as_str(), ready.window());
+        let beside = async move {
+            match context.faults {
+                Some(desk) => {
+                    Some(lose(desk, id, &context.trial.backend, due(&fault, window)).await)
+                }
+                // The null server loses nothing.
+                None => None,
+            }
+        };
+        (workers, beside)
+    };
+    let (mut part, loss) = measure(context, gate, load, prepare).await?;
+    let Some(loss) = loss.transpose()? else {
+        return Ok(part);
+    };
+    if loss.made >= part.window.1 {
+        let detail = format!(
+            "the server was killed {} s after the window had ended: lengthen trials.windowSeconds",
+            (loss.made - part.window.1) / SECOND
+        );
+        return Err(Failure::new(FailureClass::Client, detail).into());
+    }
+    let witnessed = witnessed.take();
+    let phases = Phases {
+        made: loss.made,
+        mended: loss.mended.unwrap_or(u64::MAX),
+    };
+    let read = read_back(dialer, &witnessed.kept, size).await;
+    part.figures = figures(&loss, &witnessed.ended, &read, part.window);
+    part.checks = vec![read];
+    part.recorded.operations.extend(by_phase(
+        phases,
+        &witnessed.ended,
+        part.window,
+        part.open_loop,
+    )?);
+    part.disturbed = true;
+    Ok(part)
+}
+
+/// When a fault is due in a window.
+fn due(fault: &Fault, (start, end): (u64, u64)) -> u64 {
+    let percent = u64::try_from(fault.at.clamp(0, 100)).unwrap_or(0);
+    start + (end - start) / 100 * percent
+}
+
+/// The operations of the window by the phase in which they were due.
+fn by_phase(
+    phases: Phases,
+    ended: &[Ended],
+    (start, end): (u64, u64),
+    open_loop: bool,
+) -> Result<BTreeMap<String, bakeoff_crds::result::OperationRecord>, WorkloadError> {
+    let mut recorder = Recorder::new(start, end, 0, open_loop, &Phases::KINDS, Arc::default())?;
+    for one in ended {
+        let kind = phases.of(one.planned());
+        match one {
+            Ended::Well(sample) => recorder.success(kind, *sample),
+            Ended::Badly {
+                planned,
+                ended,
+                failure,
+            } => {
+                recorder.failure(kind, *planned, *planned, *ended, failure);
+            }
+        }
+    }
+    Ok(recorder.finish()?.operations)
+}
+
+/// What the loss did. (Pure.)
+fn figures(
+    loss: &Loss,
+    ended: &[Ended],
+    read: &CheckRecord,
+    (_, closes): (u64, u64),
+) -> BTreeMap<Figure, f64> {
+    let millis = |nanos: u64| nanos as f64 / 1e6;
+    let mut well: Vec<u64> = ended
+        .iter()
+        .filter_map(|one| match one {
+            Ended::Well(sample) => Some(sample.ended),
+            Ended::Badly { .. } => None,
+        })
+        .filter(|ended| (loss.made..closes).contains(ended))
+        .collect();
+    well.sort_unstable();
+    // Also from the fault to the first of them, and from the last one to the end of the window.
+    let ends = [loss.made].into_iter().chain(well.iter().copied());
+    let nexts = well.iter().copied().chain([closes]);
+    let outage = ends
+        .zip(nexts)
+        .map(|(one, next)| next.saturating_sub(one))
+        .max();
+    let failed = ended.iter().filter(|one| match one {
+        Ended::Well(_) => false,
+        Ended::Badly { ended, .. } => *ended >= loss.made,
+    });
+    let recovered = loss.mended.unwrap_or(loss.looked).saturating_sub(loss.made);
+    BTreeMap::from([
+        (Figure::OutageMilliseconds, millis(outage.unwrap_or(0))),
+        (Figure::FailedDuring, failed.count() as f64),
+        (Figure::RecoveryMilliseconds, millis(recovered)),
+        (
+            Figure::Recovered,
+            f64::from(u8::from(loss.mended.is_some())),
+        ),
+        (Figure::ReadBackObjects, read.checked as f64),
+        (
+            Figure::FaultDelayMilliseconds,
+            millis(loss.made.saturating_sub(loss.due)),
+        ),
+    ])
+}
+
+/// What a read of an acknowledged object shows.
+enum Read {
+    Whole,
+    Lost(String),
+    Unknown,
+}
+
+async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
+    let mut connection = dialer.connection();
+    match connection.get(&kept.path).await {
+        Ok(reply) if reply.length != size as u64 => Read::Lost(format!(
+            "{} has {} bytes of {size}",
+            kept.path, reply.length
+        )),
+        // A body that is shorter than its stamp has none.
+        Ok(reply) if stamped(&reply.head).is_some_and(|number| number != kept.number) => {
+            Read::Lost(format!("{} holds another object", kept.path))
+        }
+        Ok(_) => Read::Whole,
+        Err(failure) if failure.class == FailureClass::NotFound => {
+            Read::Lost(format!("{} is gone", kept.path))
+        }
+        Err(_) => Read::Unknown,
+    }
+}
+
+/// Reads again what was acknowledged. What cannot be read in time is uncertain, and no loss.
+async fn read_back(
+    dialer: &Dialer,
+    kept: &std::collections::VecDeque<Kept>,
+    size: usize,
+) -> CheckRecord {
+    use futures::StreamExt as _;
+    let mut check = CheckRecord {
+        name: vocabulary::LOST_WRITES.to_owned(),
+        checked: 0,
+        violations: 0,
+        uncertain: 0,
+        examples: Vec::new(),
+    };
+    let reads = futures::stream::iter(kept).map(|kept| read_one(dialer, kept, size));
+    let mut reads = reads.buffer_unordered(READERS);
+    let reading = async {
+        while let Some(read) = reads.next().await {
+            check.checked += 1;
+            match read {
+                Read::Whole => {}
+                Read::Lost(what) => {
+                    check.violations += 1;
+                    if check.examples.len() < 5 {
+                        check.examples.push(what);
+                    }
+                }
+                Read::Unknown => check.uncertain += 1,
+            }
+        }
+    };
+    if tokio::time::timeout(MOST_READING, reading).await.is_err() {
+        tracing::warn!(
+            checked = check.checked,
+            of = kept.len(),
+            "reading again took too long"
+        );
+    }
+    check
+}
+
+#[cfg(test)]
+mod tests;
