@@ -372,6 +372,9 @@ pub struct Ending {
     /// Restarts of backend containers over the whole run, by backend.
     #[serde(default)]
     pub backend_restarts: BTreeMap<String, i32>,
+    /// The same by pod, of backends that have several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_restarts: BTreeMap<String, i32>,
     /// When the process of a backend that was restarted last began, by the clock of its node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub backend_last_starts: BTreeMap<String, Timestamp>,

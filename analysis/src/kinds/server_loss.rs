@@ -30,9 +30,8 @@ pub(super) static KIND: Kind = Kind {
             Column::of(Figure::RecoveryMilliseconds, "All back after"),
             Column::of(Figure::Recovered, "Back"),
             Column::of(Figure::ReadBackObjects, "Read again"),
-            Column::of(Figure::FaultDelayMilliseconds, "Late by"),
         ],
-        words: "A server was killed (SIGKILL) in the middle of each window: the longest time after it in which no PUT ended well, PUTs that failed from then on, how long until all servers were ready again (where they were not, how long was waited; back: 1 yes, 0 no), acknowledged objects that were read again after that, and how much later than planned the server was killed.",
+        words: "A server was killed (SIGKILL) in the middle of each window: the longest time after it in which no PUT ended well, PUTs that failed from then on, how long until all servers were ready again (where they were not, how long was waited; back: 1 yes, 0 no), and acknowledged objects that were read again after that; what they had lost is among the checks.",
     }),
     ..Kind::of("put")
 };

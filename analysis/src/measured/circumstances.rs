@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::capacity::{self, CapacityRecord};
-use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
-use bakeoff_crds::run::Manifest;
+use bakeoff_crds::result::{BackendUsage, InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::run::{Manifest, ResolvedBackend};
 use bakeoff_crds::schedule::Trial;
 use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_crds::status::TrialCounts;
@@ -13,7 +13,7 @@ use bakeoff_crds::status::TrialCounts;
 use super::cells::{add, micros, read, start};
 use super::{
     BackendSummary, CapacitySummary, Cause, CheckSummary, EnvironmentSummary, ExcludedTrial,
-    FlaggedTrial, GeneratorSummary, Interrupted, SummaryError,
+    FlaggedTrial, GeneratorSummary, Interrupted, PodSummary, SummaryError,
 };
 use crate::stats;
 
@@ -285,7 +285,7 @@ pub(super) fn generator(
 
 pub(super) fn backend_summary(
     manifest: &Manifest,
-    backend: &bakeoff_crds::run::ResolvedBackend,
+    backend: &ResolvedBackend,
     valid: &[&TrialRecord],
 ) -> BackendSummary {
     let own = valid
@@ -319,6 +319,8 @@ pub(super) fn backend_summary(
         image_id: backend.image_id.clone(),
         image_bytes: backend.image_bytes,
         durability: backend.durability.clone(),
+        pods: pods(backend, &usage, manifest),
+        bytes_stored_per_byte: backend.bytes_stored_per_byte,
         node: backend.node.clone(),
         time_to_ready_seconds: backend.time_to_ready_seconds,
         resident_bytes: usage.iter().map(|(usage, _)| usage.resident_bytes).max(),
@@ -334,6 +336,37 @@ pub(super) fn backend_summary(
         caveats,
         horizon,
     }
+}
+
+/// The pods of a backend with what each of them used.
+fn pods(
+    backend: &ResolvedBackend,
+    usage: &[(&BackendUsage, i64)],
+    manifest: &Manifest,
+) -> Vec<PodSummary> {
+    let restarts = |pod: &str| {
+        let ending = manifest.ending.as_ref();
+        let known = ending.and_then(|ending| ending.pod_restarts.get(pod).copied());
+        known.unwrap_or(0)
+    };
+    let each = backend.pods.iter().map(|pod| {
+        let of = || {
+            usage
+                .iter()
+                .filter_map(|(usage, _)| usage.pods.get(&pod.name))
+        };
+        PodSummary {
+            name: pod.name.clone(),
+            member: pod.member,
+            resources: pod.resources.clone(),
+            storage: pod.storage.clone(),
+            node: pod.node.clone(),
+            cpu_micros: of().next().map(|_| of().map(|pod| pod.cpu_micros).sum()),
+            resident_bytes: of().map(|pod| pod.resident_bytes).max(),
+            restarts: restarts(&pod.name),
+        }
+    });
+    each.collect()
 }
 
 pub(super) fn environment(manifest: &Manifest) -> EnvironmentSummary {

@@ -30,9 +30,10 @@ use std::collections::BTreeMap;
 
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::figure::{Counter, Figure};
+use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::result::{HorizonHeld, StateSeries};
 use bakeoff_crds::schedule::Cell;
-use bakeoff_crds::spec::{BackendKind, ResultClass, WorkloadKind};
+use bakeoff_crds::spec::{BackendKind, Member, Resources, ResultClass, WorkloadKind};
 use bakeoff_crds::status::TrialCounts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,7 +123,13 @@ pub struct BackendSummary {
     pub image_bytes: Option<i64>,
     /// What "acknowledged" means there.
     pub durability: Durability,
-    /// The node it ran on.
+    /// The pods of one that has several, and what each of them got and used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<PodSummary>,
+    /// Bytes that it stores for each byte of an object, where there are several copies or shards of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_stored_per_byte: Option<f64>,
+    /// The nodes it ran on.
     pub node: String,
     /// Seconds from the creation of its pod until it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,6 +152,31 @@ pub struct BackendSummary {
     /// What kept dead rows from being removed in valid trials, the oldest of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub horizon: Option<HorizonHeld>,
+}
+
+/// A pod of a backend that has several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSummary {
+    /// Its name.
+    pub name: String,
+    /// What it is to the backend.
+    pub member: Member,
+    /// Its share of CPU and memory.
+    pub resources: Resources,
+    /// Its share of the storage; absent where it keeps nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Quantity>,
+    /// The node it ran on before the first trial.
+    pub node: String,
+    /// CPU time over all valid trials, microseconds; unknown where it cannot be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_micros: Option<i64>,
+    /// Largest resident memory at the end of a trial, bytes; unknown where it cannot be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<i64>,
+    /// Restarts of its container over the whole run.
+    pub restarts: i32,
 }
 
 /// One entry of the spec's workloads.

@@ -382,6 +382,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Section {
         });
     section.tables.push(tables::operation(summary));
     section.tables.extend(tables::durability(summary));
+    section.tables.extend(tables::pods(summary));
     section.tables.extend(tables::nodes(input.manifest));
     section.list = summary
         .measured

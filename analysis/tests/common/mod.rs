@@ -239,6 +239,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
             reason: EndReason::Completed,
             message: "every trial is done".into(),
             backend_restarts: BTreeMap::new(),
+            pod_restarts: BTreeMap::new(),
             backend_last_starts: BTreeMap::new(),
             generator_failures: 0,
         }),

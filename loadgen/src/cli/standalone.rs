@@ -71,6 +71,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         reason: EndReason::Completed,
         message: "every trial has an outcome".to_owned(),
         backend_restarts: Default::default(),
+        pod_restarts: Default::default(),
         backend_last_starts: Default::default(),
         generator_failures: 0,
     };

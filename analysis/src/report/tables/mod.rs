@@ -10,7 +10,7 @@ mod trust;
 pub(super) use conformance::conformance;
 pub(super) use decision::{comparisons, inputs, objectives};
 pub(super) use latency::{capacities, percentiles};
-pub(super) use place::{durability, files, nodes, operation};
+pub(super) use place::{durability, files, nodes, operation, pods};
 pub(super) use race::races;
 pub(super) use trust::{checks, drift, excluded, flagged, generators};
 

@@ -63,6 +63,49 @@ pub(in super::super) fn operation(summary: &Summary) -> Table {
     table
 }
 
+/// The pods of backends that have several, and how the equipment is split over them; nothing where all have one.
+pub(in super::super) fn pods(summary: &Summary) -> Option<Table> {
+    let mut table = Table::new(
+        "The pods of each backend: its equipment, split by program",
+        &[
+            ("Pod", false),
+            ("CPU", true),
+            ("Memory", true),
+            ("Storage", true),
+            ("CPU time", true),
+            ("Memory used", true),
+            ("Restarts", true),
+            ("Node", false),
+        ],
+    );
+    for (b, backend) in summary.measured.backends.iter().enumerate() {
+        for (p, pod) in backend.pods.iter().enumerate() {
+            let at = |name: &str| format!("/backends/{b}/pods/{p}/{name}");
+            let index = pod.name.rsplit_once('-').map_or("", |(_, index)| index);
+            let name = format!("{} {} {index}", backend.name, pod.member.as_str());
+            let storage = pod.storage.as_ref().map(ToString::to_string);
+            table.rows.push(vec![
+                name.into(),
+                Datum::figure(pod.resources.cpu.to_string(), at("resources/cpu")),
+                Datum::figure(pod.resources.memory.to_string(), at("resources/memory")),
+                dash(storage, &at("storage")),
+                dash(
+                    pod.cpu_micros.map(|cpu| format::duration(cpu as f64)),
+                    &at("cpuMicros"),
+                ),
+                dash(pod.resident_bytes.map(format::bytes), &at("residentBytes")),
+                Datum::figure(pod.restarts.to_string(), at("restarts")),
+                pod.node.as_str().into(),
+            ]);
+        }
+    }
+    if table.rows.is_empty() {
+        return None;
+    }
+    drop_empty(&mut table);
+    Some(table)
+}
+
 /// What an acknowledgement of each backend promises; nothing where no backend states it.
 pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
     let mut table = Table::new(
@@ -72,6 +115,7 @@ pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
             ("Class", false),
             ("Flushed before the answer", false),
             ("Copies", true),
+            ("Bytes stored per byte", true),
             ("Shown by", false),
         ],
     );
@@ -90,6 +134,12 @@ pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
             class.into(),
             said.parts().into(),
             dash(copies, &at("copies")),
+            dash(
+                backend
+                    .bytes_stored_per_byte
+                    .map(|times| format!("{times:.1}")),
+                &format!("/backends/{index}/bytesStoredPerByte"),
+            ),
             said.shown_by.as_str().into(),
         ]);
     }

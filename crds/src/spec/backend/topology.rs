@@ -6,10 +6,13 @@
 
 use crate::quantity::{Quantity, QuantityError};
 use crate::spec::{Equipment, Resources};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A sort of pods of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Member {
     /// The server itself, or one of several that are alike.

@@ -61,6 +61,7 @@ fn load() -> impl Strategy<Value = serde_json::Value> {
 /// A workload of any kind: its member and its parameters.
 fn workload() -> impl Strategy<Value = (&'static str, serde_json::Value)> {
     let sizes = subsequence(vec!["1", "1Ki", "4Ki", "64Ki"], 1..4);
+    let lost = sizes.clone();
     let read = subsequence(vec!["ListPrefix", "StartAfter", "TokenPaging"], 1..4);
     let race = subsequence(
         vec!["Guarded", "Unguarded", "SelectThenUpdate", "LockOnly"],
@@ -70,6 +71,10 @@ fn workload() -> impl Strategy<Value = (&'static str, serde_json::Value)> {
     let held = subsequence(vec!["None", "WholeSegment"], 1..3);
     let profiles = subsequence(vec![json!({"name": "a"}), json!({"name": "b"})], 1..3);
     prop_oneof![
+        (lost, load()).prop_map(|(sizes, load)| (
+            "serverLoss",
+            json!({"objectSize": sizes, "load": load})
+        )),
         (sizes, load()).prop_map(|(sizes, load)| (
             "smallObjectPut",
             json!({"objectSize": sizes, "load": load})

@@ -14,6 +14,7 @@ use bakeoff_crds::run::{Ending, Outcome, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
 use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::validate::Known;
+use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 /// Attempts at writing the report: all its input is durable, so a second one may well succeed.
@@ -150,6 +151,12 @@ fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
             .iter()
             .map(|server| (server.as_str().to_owned(), restarts(server.as_str())))
             .collect::<BTreeMap<_, _>>(),
+        pod_restarts: servers
+            .iter()
+            .filter(|server| of.topology(**server).pods() > 1)
+            .flat_map(|server| children.pods_of_backend(server.as_str()))
+            .filter_map(|pod| Some((pod.name_any(), own_container(pod)?.restart_count)))
+            .collect(),
         generator_failures: i32::try_from(failed.count()).unwrap_or(i32::MAX),
     }
 }
