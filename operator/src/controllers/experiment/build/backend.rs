@@ -2,28 +2,22 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
-use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
-use super::profile::{File, Pods, Profile, Ready, Setter};
-use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
+use super::profile::{Pods, Profile};
+use super::{Role, metadata, selector, server_pod};
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;
-use bakeoff_crds::spec::{Member, Resources, Share};
+use bakeoff_crds::spec::{Member, Share};
 use bakeoff_rules::validate::{Remains, Server, ServerName};
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinity, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, Service, ServicePort,
-    ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
-    WeightedPodAffinityTerm,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, Service, ServicePort, ServiceSpec,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 /// The role part of the names of a server's children.
@@ -83,11 +77,15 @@ pub fn pod_endpoint(
 }
 
 /// The domain in which each pod of a server has its name.
-fn domain(of: &Remains, server: ServerName<'_>) -> String {
+pub(super) fn domain(of: &Remains, server: ServerName<'_>) -> String {
     format!("{}.{}.svc", others_name(of, server), of.id.namespace)
 }
 
-fn pod_labels(of: &Remains, server: ServerName<'_>, member: Member) -> BTreeMap<String, String> {
+pub(super) fn pod_labels(
+    of: &Remains,
+    server: ServerName<'_>,
+    member: Member,
+) -> BTreeMap<String, String> {
     let mut labels = super::labels(of, Role::Backend);
     labels.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
     labels.insert(names::LABEL_MEMBER.to_owned(), member.as_str().to_owned());
@@ -95,7 +93,7 @@ fn pod_labels(of: &Remains, server: ServerName<'_>, member: Member) -> BTreeMap<
 }
 
 /// The labels of all pods of a server.
-fn whole_selector(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
+pub(super) fn whole_selector(of: &Remains, server: ServerName<'_>) -> BTreeMap<String, String> {
     let mut selector = selector(of, Role::Backend);
     selector.insert(names::LABEL_BACKEND.to_owned(), server.as_str().to_owned());
     selector
@@ -229,7 +227,7 @@ fn stateful_set(
                 match_labels: Some(pod_selector(of, name, pods.member)),
                 match_expressions: None,
             },
-            template: template(of, (name, server), (pods, share), ground),
+            template: server_pod::template(of, (name, server), (pods, share), ground),
             volume_claim_templates: size.map(|size| vec![claim(size)]),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
@@ -240,321 +238,5 @@ fn stateful_set(
             ..Default::default()
         }),
         status: None,
-    }
-}
-
-/// What the command line of a pod may refer to beside `POD_IP`, of a server of several: its own name, the names of the StatefulSets, whose
-/// pods are called after them with an index, and the domain in which all of these names are.
-#[must_use]
-pub fn names_of_others(of: &Remains, (name, server): (ServerName<'_>, &Server)) -> Vec<EnvVar> {
-    let topology = &server.release.topology;
-    if topology.pods() == 1 {
-        return Vec::new();
-    }
-    let clear = |key: &str, value: String| EnvVar {
-        name: key.to_owned(),
-        value: Some(value),
-        value_from: None,
-    };
-    let members = topology.members().into_iter();
-    let sets = members.map(|(member, _)| {
-        let key = format!("{}S", member.as_str().to_uppercase());
-        clear(&key, set_name(of, name, member))
-    });
-    let mut all = vec![
-        frame::field("POD_NAME", "metadata.name"),
-        clear("DOMAIN", domain(of, name)),
-    ];
-    all.extend(sets);
-    all
-}
-
-/// The name of the volume with a file of settings.
-const FILE_VOLUME: &str = "settings";
-
-fn template(
-    of: &Remains,
-    (name, server): (ServerName<'_>, &Server),
-    (pods, share): (&Pods, &Share),
-    ground: Ground<'_>,
-) -> PodTemplateSpec {
-    let pod = pod(of, (name, server), (pods, share), ground);
-    let labels = pod_labels(of, name, pods.member);
-    let mut template = frame::template(of, ground.settings, labels, pod);
-    if let (Some(file), Some(metadata)) = (&pods.file, &mut template.metadata) {
-        let annotations = metadata.annotations.get_or_insert_default();
-        annotations.insert(names::ANNOTATION_SETTINGS.to_owned(), file.text.clone());
-    }
-    template
-}
-
-/// The annotation of the pod with a file's text, as that file.
-fn file_volume(file: &File) -> Volume {
-    Volume {
-        name: FILE_VOLUME.to_owned(),
-        downward_api: Some(DownwardAPIVolumeSource {
-            items: Some(vec![DownwardAPIVolumeFile {
-                path: file.name.to_owned(),
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: format!("metadata.annotations['{}']", names::ANNOTATION_SETTINGS),
-                    api_version: None,
-                }),
-                ..Default::default()
-            }]),
-            default_mode: None,
-        }),
-        ..Default::default()
-    }
-}
-
-fn pod(
-    of: &Remains,
-    (name, server): (ServerName<'_>, &Server),
-    (profile, share): (&Pods, &Share),
-    ground: Ground<'_>,
-) -> PodSpec {
-    let settings = ground.settings;
-    let secret = credentials_name(of, name);
-    let clear = profile.env.iter().map(|(name, value)| EnvVar {
-        name: name.to_string(),
-        value: Some(value.to_string()),
-        value_from: None,
-    });
-    let mut env = vec![frame::field("POD_IP", "status.podIP")];
-    env.extend(names_of_others(of, (name, server)));
-    env.extend(clear);
-    env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
-        name: name.to_string(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.clone(),
-                key: (*key).to_owned(),
-                optional: None,
-            }),
-            ..Default::default()
-        }),
-    }));
-    let port = IntOrString::Int(profile.port);
-    let (http_get, tcp_socket) = match &profile.ready {
-        Ready::Http(path) => {
-            let get = HTTPGetAction {
-                path: Some(path.to_string()),
-                port,
-                ..Default::default()
-            };
-            (Some(get), None)
-        }
-        Ready::Open => (None, Some(TCPSocketAction { host: None, port })),
-    };
-    let probe = |period, failures| Probe {
-        http_get: http_get.clone(),
-        tcp_socket: tcp_socket.clone(),
-        period_seconds: Some(period),
-        timeout_seconds: Some(3),
-        failure_threshold: Some(failures),
-        ..Default::default()
-    };
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(read_only),
-        ..Default::default()
-    };
-    let mut mounts = vec![mount("tmp", "/tmp", false)];
-    let mut volumes = vec![scratch()];
-    if let Some(file) = &profile.file {
-        mounts.push(mount(FILE_VOLUME, file.folder, true));
-        volumes.push(file_volume(file));
-    }
-    if let Some(path) = &profile.data {
-        mounts.push(mount("data", path, false));
-    }
-    let base = Container {
-        image: Some(server.image.clone()),
-        image_pull_policy: pull_policy(settings),
-        env: Some(env),
-        resources: Some(guaranteed(
-            profile.resources.as_ref().unwrap_or(&share.resources),
-        )),
-        // A server that refuses its settings says so on standard error, and the pod repeats it.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        security_context: Some(container_security()),
-        volume_mounts: Some(mounts),
-        ..Default::default()
-    };
-    let prepare = profile.prepare.as_ref().map(|command| Container {
-        name: PREPARATION.to_owned(),
-        command: Some(command.clone()),
-        ..base.clone()
-    });
-    let container = Container {
-        name: SERVER.to_owned(),
-        command: Some(started(profile)).filter(|command| !command.is_empty()),
-        args: Some(profile.args.clone()).filter(|args| !args.is_empty()),
-        ports: Some(vec![ContainerPort {
-            name: Some(profile.port_name.to_owned()),
-            container_port: profile.port,
-            ..Default::default()
-        }]),
-        // Frequent until it is ready, so that little time is lost; rare afterwards, so that nothing is disturbed.
-        startup_probe: Some(probe(1, 300)),
-        readiness_probe: Some(probe(10, 3)),
-        ..base
-    };
-    let setter = profile.setter.map(|setter| beside(setter, settings));
-    let serving = [container].into_iter().chain(setter).collect();
-    let containers = (prepare.into_iter().collect(), serving);
-    let pod = PodSpec {
-        affinity: Some(affinity(of, (name, server), ground.nodes.len())),
-        termination_grace_period_seconds: Some(5),
-        volumes: Some(volumes),
-        ..frame::pod(of, settings, profile.user, containers)
-    };
-    let may_be_killed = share.member == server.release.topology.expendable()
-        && of.spec.server_losses().next().is_some()
-        && name != ServerName::Lock;
-    if may_be_killed {
-        mortal(pod, settings)
-    } else {
-        pod
-    }
-}
-
-/// The same pod, whose server is killed when the pod is stopped, before it is told to end.
-fn mortal(mut pod: PodSpec, settings: &Settings) -> PodSpec {
-    let servers = pod.containers.iter_mut();
-    for server in servers.filter(|container| container.name == SERVER) {
-        let get = HTTPGetAction {
-            path: Some("/kill".to_owned()),
-            port: IntOrString::Int(names::KILLER_PORT),
-            ..Default::default()
-        };
-        let before = LifecycleHandler {
-            http_get: Some(get),
-            ..Default::default()
-        };
-        server.lifecycle = Some(Lifecycle {
-            pre_stop: Some(before),
-            ..Default::default()
-        });
-    }
-    let arguments = vec!["kill".to_owned()];
-    pod.containers.push(helper(KILLER, arguments, settings));
-    // It has to see the processes of the server.
-    pod.share_process_namespace = Some(true);
-    pod
-}
-
-/// A container of ours that stands beside a server.
-fn helper(name: &str, arguments: Vec<String>, settings: &Settings) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: Some(settings.loadgen_image.clone()),
-        image_pull_policy: pull_policy(settings),
-        args: Some(arguments),
-        resources: Some(guaranteed(&helper_resources())),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        security_context: Some(container_security()),
-        ..Default::default()
-    }
-}
-
-/// What a container of ours beside a server gets, beside the equipment of the server: it looks now and then, or waits, and does nothing
-/// else.
-#[must_use]
-pub fn helper_resources() -> Resources {
-    Resources {
-        cpu: "20m".into(),
-        memory: "32Mi".into(),
-    }
-}
-
-/// The container that sets what the running server takes by HTTP alone. The pod is not ready before it is in force.
-fn beside(setter: Setter, settings: &Settings) -> Container {
-    let arguments = [
-        "set",
-        "--url",
-        setter.url,
-        "--body",
-        setter.body,
-        "--settle-seconds",
-        &setter.settle_seconds.to_string(),
-    ];
-    let probe = |period| Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some("/readyz".to_owned()),
-            port: IntOrString::Int(names::SETTER_PORT),
-            ..Default::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(3),
-        failure_threshold: Some(300),
-        ..Default::default()
-    };
-    Container {
-        startup_probe: Some(probe(1)),
-        readiness_probe: Some(probe(10)),
-        ..helper(SETTER, arguments.map(str::to_owned).into(), settings)
-    }
-}
-
-/// The command line of a container, by way of the shell where it has a script. The shell takes its first argument for
-/// its own name.
-fn started(profile: &Pods) -> Vec<String> {
-    let mut command: Vec<String> = Vec::new();
-    if let Some(script) = profile.starter {
-        command.extend(["sh", "-c", script].map(str::to_owned));
-    }
-    command.extend(profile.command.iter().cloned());
-    command
-}
-
-/// Where the pods of a server go. Those of a server of several are spread over the nodes, as far as there are. One of a single pod goes
-/// on a node of its own where the pool has one for each server and one for the generators, else together with the other backends, so
-/// that they run on the same node.
-fn affinity(of: &Remains, (name, server): (ServerName<'_>, &Server), nodes: usize) -> Affinity {
-    let near = |labels| WeightedPodAffinityTerm {
-        weight: 100,
-        pod_affinity_term: on_same_host(labels),
-    };
-    let several = server.release.topology.pods() > 1;
-    let apart = if several {
-        Some(near(whole_selector(of, name)))
-    } else {
-        let enough = nodes > of.servers().len();
-        enough.then(|| near(selector(of, Role::Backend)))
-    };
-    match apart {
-        Some(term) => Affinity {
-            pod_anti_affinity: Some(PodAntiAffinity {
-                preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-        None => Affinity {
-            pod_affinity: Some(PodAffinity {
-                preferred_during_scheduling_ignored_during_execution: Some(vec![near(selector(
-                    of,
-                    Role::Backend,
-                ))]),
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-    }
-}
-
-/// Pods with these labels, by host.
-#[must_use]
-pub fn on_same_host(labels: BTreeMap<String, String>) -> PodAffinityTerm {
-    PodAffinityTerm {
-        label_selector: Some(LabelSelector {
-            match_labels: Some(labels),
-            match_expressions: None,
-        }),
-        topology_key: "kubernetes.io/hostname".to_owned(),
-        ..Default::default()
     }
 }

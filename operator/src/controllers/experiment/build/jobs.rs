@@ -3,8 +3,9 @@
 //! `backoffLimit: 0` and `restartPolicy: Never` everywhere: a retry is a new attempt that the schedule
 //! knows of, under a name of its own.
 
-use super::backend::{credentials_name, on_same_host};
+use super::backend::credentials_name;
 use super::frame::{LOADGEN, USER, container_security};
+use super::server_pod::on_same_host;
 use super::{Role, frame, guaranteed, labels, metadata, pull_policy, scratch, selector};
 use crate::children::Children;
 use crate::settings::Settings;

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod jobs;
 pub mod profile;
 pub mod run_plan;
+pub mod server_pod;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -35,20 +35,19 @@ pub(super) fn see_to(draft: &mut Draft<'_>, wanted: &WantedFault) -> bool {
     };
     let stands = |pod: &Arc<Pod>| pod.uid().as_deref() == Some(&fault.pod_uid);
     let children = &draft.observed.children;
-    let alive = children.pods.iter().find(|pod| stands(pod));
-    match alive {
-        Some(pod) if pod.metadata.deletion_timestamp.is_none() => {
-            draft.act(Action::Kill {
-                pod: fault.pod.clone(),
-                uid: fault.pod_uid.clone(),
-            });
-            return false;
-        }
-        // It is killed before it goes.
-        _ => {
-            fault.made_time.get_or_insert(now);
-        }
+    let alive = children.pods.iter().find(|pod| stands(pod)).cloned();
+    if let Some(pod) = &alive
+        && pod.metadata.deletion_timestamp.is_none()
+    {
+        let (pod, uid) = (fault.pod.clone(), fault.pod_uid.clone());
+        draft.act(Action::Kill { pod, uid });
+        // What is in flight then fails a moment later. Told anew for as long as it is not seen to be taken.
+        fault.made_time = Some(now);
+        draft.status.fault = Some(fault);
+        return false;
     }
+    // Somebody else may have been quicker.
+    fault.made_time.get_or_insert(now);
     let back = alive.is_none() && !servers_down(draft.remains, children).contains(&&*fault.backend);
     if back {
         fault.mended_time.get_or_insert(now);

@@ -68,7 +68,7 @@ pub struct Pods {
     /// What runs before the server, in the same image with the same volumes.
     pub prepare: Option<Vec<String>>,
     /// The command line; the image's own where it is empty. Of a server of several pods it may name the others: see
-    /// [`super::backend::names_of_others`].
+    /// [`super::server_pod::names_of_others`].
     pub command: Vec<String>,
     /// Arguments after it.
     pub args: Vec<String>,
