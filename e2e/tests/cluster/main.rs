@@ -13,3 +13,4 @@ mod refusals;
 mod run;
 mod store;
 mod stores;
+mod topologies;

@@ -1,0 +1,67 @@
+//! Servers of several pods, and the loss of one of them.
+
+use crate::store;
+use anyhow::{Context as _, ensure};
+use bakeoff_analysis::summary::Summary;
+use bakeoff_crds::figure::Figure;
+use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, SEAWEEDFS, kubectl, scenario};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// The uids of the pods of a backend that can be lost.
+async fn uids(lab: &Lab, backend: &str, member: &str) -> anyhow::Result<BTreeSet<String>> {
+    let labels = format!("bakeoff.dev/backend={backend},bakeoff.dev/member={member}");
+    let get = "get pods -o jsonpath={.items[*].metadata.uid} -l";
+    let mut arguments = vec!["-n", lab.namespace.as_str()];
+    arguments.extend(get.split(' '));
+    arguments.push(&labels);
+    let found = kubectl(&arguments).await?;
+    Ok(found.split_whitespace().map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn servers_of_several_pods_lose_one_and_nothing_that_they_acknowledged() -> anyhow::Result<()>
+{
+    scenario("loss", Needs::Pool, async |lab: &Lab| {
+        let fixture = Fixture::tiny("loss")
+            .set("/spec/backends", json!([
+                {"name": "minio", "minio": {"version": MINIO, "servers": 4}},
+                {"name": "seaweedfs", "seaweedfs": {"version": SEAWEEDFS, "volumeServers": 3, "replication": "001", "durability": "Flushed"}},
+            ]))
+            .set("/spec/equipment/resources", json!({"cpu": "700m", "memory": "2Gi"}))
+            .set("/spec/workloads", json!([{"name": "loss", "serverLoss": {
+                "load": {"open": {"ratePerSecond": [10]}}, "faults": [{"at": 20, "kill": "Server"}]}}]))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 30, "drainSeconds": 10}))
+            .set("/spec/objectives", json!([{"name": "nothing-lost", "expression": "loss.lostWrites == 0"}]))
+            .remove("/spec", "decision");
+        lab.apply(fixture.manifest()).await?;
+        lab.reaches("loss", "measuring", 240, |status| status.fault.is_some() || status.progress.as_ref()
+            .is_some_and(|progress| progress.first_operation_time.is_some())).await?;
+        let before = uids(lab, "minio", "server").await?.len();
+        ensure!(before >= 3, "four servers, of which one may be away: {before}");
+        let status = lab.ended("loss", "Completed", 480).await?;
+        let fault = status.fault.context("a server was killed")?;
+        ensure!(fault.mended_time > fault.made_time, "{fault:?}");
+        let folder = store::fetch(&lab.namespace, "loss").await?;
+        let summary: Summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        ensure!(summary.objectives.iter().all(|objective| objective.met), "{:?}", summary.objectives);
+        let pods: Vec<usize> = summary.measured.backends.iter().map(|backend| backend.pods.len()).collect();
+        ensure!(pods == [4, 5], "servers; filer, master and volume servers: {pods:?}");
+        for backend in &summary.measured.backends {
+            let used = backend.pods.iter().filter(|pod| pod.cpu_micros.is_some_and(|cpu| cpu > 0));
+            ensure!(used.count() == backend.pods.len(), "each pod is looked at: {:?}", backend.pods);
+        }
+        let [cell] = &summary.measured.workloads[0].cells[..] else { anyhow::bail!("several cells") };
+        for on in &cell.backends {
+            let figure = |figure: Figure| on.figures.get(&figure).map(|found| found.value);
+            ensure!(figure(Figure::Recovered) == Some(1.0), "{}: {:?}", on.backend, on.figures);
+            // A server that is killed and made anew takes its time.
+            ensure!(figure(Figure::RecoveryMilliseconds) > Some(1_000.0), "{:?}", on.figures);
+            ensure!(figure(Figure::ReadBackObjects) > Some(100.0), "{:?}", on.figures);
+        }
+        std::fs::remove_dir_all(&folder)?;
+        lab.delete("loss").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
