@@ -1,10 +1,13 @@
 //! All flags and environment variables, read once.
 
-use crate::settings::{DefaultResults, Settings};
+use crate::settings::{DefaultResults, Settings, cluster_domain};
 use anyhow::Context as _;
 use bakeoff_rules::catalogue::Catalogue;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+/// Where a pod is told of its resolver.
+const RESOLVER: &str = "/etc/resolv.conf";
 
 /// `operator run`
 #[derive(Debug, clap::Args)]
@@ -86,6 +89,8 @@ impl Config {
             pods: serde_json::from_str(&self.experiment_pods)
                 .context("EXPERIMENT_PODS cannot be read")?,
             kubernetes_version,
+            // Outside a cluster there is none.
+            cluster_domain: cluster_domain(&std::fs::read_to_string(RESOLVER).unwrap_or_default()),
         })
     }
 }

@@ -23,6 +23,8 @@ pub struct Settings {
     pub pods: PodDefaults,
     /// The version of the API server.
     pub kubernetes_version: String,
+    /// The domain of the cluster's names, for example `cluster.local`, where it is known.
+    pub cluster_domain: Option<String>,
 }
 
 impl Settings {
@@ -44,6 +46,17 @@ impl Settings {
             results_store: self.results.is_some(),
         }
     }
+}
+
+/// The domain of the cluster's names, by what a pod is told of its resolver (`/etc/resolv.conf`).
+#[must_use]
+pub fn cluster_domain(resolver: &str) -> Option<String> {
+    let lines = resolver.lines().map(str::split_whitespace);
+    let mut searched = lines
+        .filter_map(|mut words| (words.next() == Some("search")).then_some(words))
+        .flatten();
+    let domain = searched.find_map(|domain| domain.strip_prefix("svc."))?;
+    Some(domain.trim_end_matches('.').to_owned())
 }
 
 /// What the installation gives to all pods of experiments. The chart writes it as JSON.
@@ -83,3 +96,21 @@ pub struct DefaultResults {
 
 /// The version of the operator, as it stands in manifests and metrics.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_domain;
+
+    #[test]
+    fn the_domain_of_the_cluster_stands_among_what_is_searched() {
+        let of = |text: &str| cluster_domain(text);
+        let usual = "nameserver 10.0.0.10\nsearch lab.svc.cluster.local svc.cluster.local cluster.local example.com\noptions ndots:5\n";
+        assert_eq!(of(usual).as_deref(), Some("cluster.local"));
+        assert_eq!(
+            of("search a.svc.k8s.corp. svc.k8s.corp.").as_deref(),
+            Some("k8s.corp")
+        );
+        assert_eq!(of("search example.com\nnameserver 1.1.1.1\n"), None);
+        assert_eq!(of(""), None);
+    }
+}

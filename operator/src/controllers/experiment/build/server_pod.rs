@@ -19,9 +19,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 /// What the command line of a pod may refer to beside `POD_IP`, of a server of several: its own name, the names of the StatefulSets, whose
-/// pods are called after them with an index, and the domain in which all of these names are.
+/// pods are called after them with an index, and the domain in which all of these names are. With the cluster's own domain a pod knows
+/// itself by its name at once, from its hosts file; without, not before the name server has heard of it, and MinIO ends meanwhile.
 #[must_use]
-pub fn names_of_others(of: &Remains, (name, server): (ServerName<'_>, &Server)) -> Vec<EnvVar> {
+pub fn names_of_others(
+    of: &Remains,
+    (name, server): (ServerName<'_>, &Server),
+    settings: &Settings,
+) -> Vec<EnvVar> {
     let topology = &server.release.topology;
     if topology.pods() == 1 {
         return Vec::new();
@@ -36,9 +41,13 @@ pub fn names_of_others(of: &Remains, (name, server): (ServerName<'_>, &Server)) 
         let key = format!("{}S", member.as_str().to_uppercase());
         clear(&key, set_name(of, name, member))
     });
+    let mut whole_domain = domain(of, name);
+    if let Some(cluster) = &settings.cluster_domain {
+        whole_domain = format!("{whole_domain}.{cluster}");
+    }
     let mut all = vec![
         frame::field("POD_NAME", "metadata.name"),
-        clear("DOMAIN", domain(of, name)),
+        clear("DOMAIN", whole_domain),
     ];
     all.extend(sets);
     all
@@ -97,7 +106,7 @@ fn pod(
         value_from: None,
     });
     let mut env = vec![frame::field("POD_IP", "status.podIP")];
-    env.extend(names_of_others(of, (name, server)));
+    env.extend(names_of_others(of, (name, server), settings));
     env.extend(clear);
     env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
         name: name.to_string(),

@@ -36,6 +36,7 @@ pub fn settings_with<const N: usize>(images: [(&str, &str); N]) -> Settings {
         }),
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
+        cluster_domain: Some("cluster.local".to_owned()),
     }
 }
 

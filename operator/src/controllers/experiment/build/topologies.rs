@@ -89,7 +89,7 @@ fn servers_of_minio_know_each_other_by_names_and_share_the_equipment() {
     assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
     assert!(
         commands(&sets, 0)[0].contains(
-            "minio server http://c-0123abcd-be-m-{0...3}.c-0123abcd-peers-m.lab.svc:9000/data "
+            "minio server http://c-0123abcd-be-m-{0...3}.c-0123abcd-peers-m.lab.svc.cluster.local:9000/data "
         ),
         "{:?}",
         commands(&sets, 0)
@@ -140,7 +140,9 @@ fn each_role_of_seaweedfs_has_pods_of_its_own_and_clients_talk_to_the_filer_alon
         ]
     );
     let masters = (0..3)
-        .map(|index| format!("c-0123abcd-master-s-{index}.c-0123abcd-peers-s.lab.svc:9333"))
+        .map(|index| {
+            format!("c-0123abcd-master-s-{index}.c-0123abcd-peers-s.lab.svc.cluster.local:9333")
+        })
         .collect::<Vec<_>>()
         .join(",");
     let lines = commands(&sets, 2);
@@ -154,7 +156,9 @@ fn each_role_of_seaweedfs_has_pods_of_its_own_and_clients_talk_to_the_filer_alon
         "{}",
         lines[1]
     );
-    assert!(lines[1].contains("-ip=c-0123abcd-master-s-2.c-0123abcd-peers-s.lab.svc "));
+    assert!(
+        lines[1].contains("-ip=c-0123abcd-master-s-2.c-0123abcd-peers-s.lab.svc.cluster.local ")
+    );
     assert!(lines[1].contains("-defaultReplication=001 "));
     assert!(
         lines[2].contains(&format!("-master={masters} ")),

@@ -42,6 +42,7 @@ fn template(stated: &Value) -> PodTemplateSpec {
         results: None,
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
+        cluster_domain: Some("cluster.local".to_owned()),
     };
     let release = release(stated);
     let shares = release.topology.shares(&remains.spec.equipment);

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         }),
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
+        cluster_domain: Some("cluster.local".to_owned()),
     }
 }
 
