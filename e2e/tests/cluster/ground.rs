@@ -158,3 +158,32 @@ async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Res
     })
     .await
 }
+
+#[tokio::test]
+async fn a_backend_whose_pod_is_taken_away_is_lost_in_the_end() -> anyhow::Result<()> {
+    scenario("lost", Needs::Node, async |lab: &Lab| {
+        let limits = json!({"provisionSeconds": 90, "stopSeconds": 10, "tearDownSeconds": 60});
+        let fixture = Fixture::long("lost").set("/spec/limits", limits);
+        lab.apply(fixture.manifest()).await?;
+        let measures = |status: &bakeoff_crds::ExperimentStatus| {
+            let progress = status.progress.as_ref();
+            progress.is_some_and(|progress| progress.trials.done > 0)
+        };
+        lab.reaches("lost", "measuring", 240, measures).await?;
+        let scale = "scale statefulset --replicas=0 -l bakeoff.dev/backend=minio";
+        let mut arguments = vec!["-n", lab.namespace.as_str()];
+        arguments.extend(scale.split(' '));
+        kubectl(&arguments).await?;
+        let words = ["backend minio", "limits.provisionSeconds"];
+        let status = lab.ended("lost", "BackendLost", 400).await?;
+        let (_, message) = standing(&status);
+        ensure!(words.iter().all(|word| message.contains(word)), "{message}");
+        ensure!(
+            status.results.is_some(),
+            "what was measured before is reported"
+        );
+        lab.delete("lost").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
