@@ -12,6 +12,7 @@ use bakeoff_analysis::summary::summarise;
 use bakeoff_crds::conformance::{Answer, Check, ConformanceRecord};
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
+use std::collections::BTreeMap;
 
 fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
     pages_with(manifest, records, &[])
@@ -187,10 +188,97 @@ fn where_stores_differ_from_s3_stands_on_the_page() {
     assert!(markdown.contains("45 of 45 checks are kept."));
 }
 
+/// The cells of the rows of a backend in the tables of costs, by the heads of their columns.
+fn costs(markdown: &str, backend: &str) -> BTreeMap<String, String> {
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_matches('|');
+        let cells = inner.split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (_, after) = markdown.split_once("## What each costs to run").unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let mut found = BTreeMap::new();
+    let mut heads = Vec::new();
+    for row in section
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(cells)
+    {
+        if row[0] == "Backend" {
+            heads = row;
+        } else if row[0] == backend {
+            found.extend(heads.iter().cloned().zip(row));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_each_costs_to_run_stands_beside_what_it_promises() {
+    let (mut manifest, mut records) = common::phase1_c();
+    let asked = ["seaweedfs", "minio"].map(|name| {
+        common::conformance(name, &[("minio", Check::KeyAndChild, Answer::NotOffered)])
+    });
+    let (html, markdown) = pages_with(&manifest, &records, &asked);
+    keep("costs", &html, &markdown);
+    let minio = costs(&markdown, "minio");
+    let said = |column: &str| minio.get(column).map(String::as_str);
+    assert_eq!(said("Pods"), Some("1"));
+    assert_eq!(said("Memory"), Some("312 MiB"));
+    assert_eq!(said("Image size"), Some("93.8 MiB"));
+    assert_eq!(said("S3 checks kept"), Some("44 of 45"));
+    assert_eq!(said("Licence"), Some("AGPL-3.0"));
+    let by = "those who make minio (2026-11-28, its README)";
+    assert_eq!(said("Maintained by"), Some(by));
+    assert!(said("CPU, put").unwrap().ends_with("s"));
+    assert_eq!(costs(&markdown, "seaweedfs")["S3 checks kept"], "45 of 45");
+
+    // What one does not tell is a dash, and what nobody tells is no column.
+    manifest.plan.backends[0].upkeep = Default::default();
+    manifest.plan.backends[0].image_bytes = None;
+    let silent = manifest.plan.backends[0].name.clone();
+    for record in &mut records {
+        if record.trial.backend == silent {
+            record.backend = None;
+        }
+    }
+    let (_, markdown) = pages(&manifest, &records);
+    let row = costs(&markdown, &silent);
+    for column in ["Memory", "CPU, put", "Image size"] {
+        assert_eq!(row[column], "–", "{column}");
+    }
+    assert_eq!(
+        (&*row["Licence"], &*row["Maintained by"]),
+        ("not stated", "not stated")
+    );
+    assert!(!row.contains_key("S3 checks kept"));
+}
+
+#[test]
+fn costs_are_weighed_where_there_is_a_choice() {
+    let (mut manifest, records) = common::phase1_c();
+    manifest.plan.spec.decision = None;
+    assert!(!pages(&manifest, &records).1.contains("costs to run"));
+}
+
+#[test]
+fn a_manifest_of_an_earlier_version_says_nothing_of_licences_and_is_read() {
+    let (manifest, records) = common::phase1_c();
+    let mut old = serde_json::to_value(&manifest).unwrap();
+    for backend in old["plan"]["backends"].as_array_mut().unwrap() {
+        let upkeep = backend.as_object_mut().unwrap().remove("upkeep");
+        assert!(upkeep.is_some(), "it is written today");
+    }
+    let old: Manifest = serde_json::from_value(old).unwrap();
+    let row = costs(&pages(&old, &records).1, "minio");
+    assert_eq!((&*row["Licence"], &*row["Pods"]), ("not stated", "1"));
+}
+
 #[test]
 fn text_from_outside_cannot_become_markup() {
     let (mut manifest, mut records) = common::phase1_c();
     manifest.plan.backends[0].caveats = vec!["<script>alert(1)</script> | x".into()];
+    manifest.plan.backends[0].upkeep.licence = "<script>alert(2)</script> | x".into();
     records[0].checks = Vec::new();
     let (html, markdown) = pages(&manifest, &records);
     assert!(!html.contains("<script") && html.contains("&lt;script"));

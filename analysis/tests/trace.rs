@@ -111,11 +111,13 @@ fn scale(pointer: &str, unit: &str) -> f64 {
         _ if pointer.contains("/response/") => 1_000.0,
         _ if pointer.contains("/drift/") => 0.01,
         _ if leaf.ends_with("PerMille") => 10.0,
-        _ if leaf.to_lowercase().contains("micros") => match unit {
-            "s" => 1e6,
-            "ms" => 1e3,
-            _ => 1.0,
-        },
+        _ if leaf.to_lowercase().contains("micros") || pointer.contains("cpuMicros") => {
+            match unit {
+                "s" => 1e6,
+                "ms" => 1e3,
+                _ => 1.0,
+            }
+        }
         _ if leaf.ends_with("Bytes") => 1_024.0_f64.powi(bytes.map_or(0, |n| n as i32)),
         _ => 1.0,
     }
@@ -411,6 +413,19 @@ impl Raw<'_> {
                         .reduce(f64::max),
                     _ => None,
                 }
+            }
+            ["backends", index, "cpuMicrosPerOperationOf", workload] => {
+                let backend = self.backend(n(index));
+                let own = self.valid().into_iter();
+                let own =
+                    own.filter(|r| r.trial.backend == backend && r.trial.workload == *workload);
+                let cpu: i64 = own
+                    .clone()
+                    .filter_map(|r| r.backend.as_ref())
+                    .map(|usage| usage.cpu_micros)
+                    .sum();
+                let done: i64 = own.map(|r| r.load.completed).sum();
+                Some(cpu as f64 / done as f64)
             }
             ["decision", "inputs", index, "value"] => {
                 let input = &self.summary.decision.as_ref()?.inputs[n(index)];

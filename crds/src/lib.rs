@@ -19,6 +19,7 @@ pub mod run;
 pub mod schedule;
 pub mod spec;
 pub mod status;
+pub mod upkeep;
 
 pub use ending::EndReason;
 pub use spec::{Experiment, ExperimentSpec};

@@ -85,11 +85,11 @@ pub struct EndingStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FaultStatus {
-    /// The trial and the attempt at it.
+    /// The trial and the attempt at it: `TRIAL/ATTEMPT`.
     pub id: String,
-    /// The backend.
+    /// The backend that loses a server.
     pub backend: String,
-    /// The pod.
+    /// The name of the pod that is killed.
     pub pod: String,
     /// Which one of that name: the one that takes its place is spared.
     pub pod_uid: String,

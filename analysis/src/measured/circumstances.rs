@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::capacity::{self, CapacityRecord};
-use bakeoff_crds::result::{BackendUsage, InvalidCode, TrialRecord, Verdict};
+use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::{Manifest, ResolvedBackend};
 use bakeoff_crds::schedule::Trial;
 use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_crds::status::TrialCounts;
 
 use super::cells::{add, micros, read, start};
+use super::cost;
 use super::{
     BackendSummary, CapacitySummary, Cause, CheckSummary, EnvironmentSummary, ExcludedTrial,
     FlaggedTrial, GeneratorSummary, Interrupted, PodSummary, SummaryError,
@@ -300,16 +301,8 @@ pub(super) fn backend_summary(
             "dead rows could not be removed in {trials} trials, whatever the design: held back by {held}"
         )
     }));
-    let usage: Vec<_> = own
-        .filter_map(|record| {
-            record
-                .backend
-                .as_ref()
-                .map(|usage| (usage, record.load.completed))
-        })
-        .collect();
-    let cpu: i64 = usage.iter().map(|(usage, _)| usage.cpu_micros).sum();
-    let completed: i64 = usage.iter().map(|(_, completed)| completed).sum();
+    let own: Vec<&TrialRecord> = own.copied().collect();
+    let cost = cost::of(backend, &own);
     BackendSummary {
         name: backend.name.clone(),
         kind: backend.kind,
@@ -319,14 +312,16 @@ pub(super) fn backend_summary(
         image_id: backend.image_id.clone(),
         image_bytes: backend.image_bytes,
         durability: backend.durability.clone(),
-        pods: pods(backend, &usage, manifest),
+        pods: pods(backend, &own, manifest),
         bytes_stored_per_byte: backend.bytes_stored_per_byte,
+        upkeep: backend.upkeep.clone(),
+        pod_count: cost.pod_count,
         node: backend.node.clone(),
         time_to_ready_seconds: backend.time_to_ready_seconds,
-        resident_bytes: usage.iter().map(|(usage, _)| usage.resident_bytes).max(),
-        cpu_micros: (!usage.is_empty()).then_some(cpu),
-        cpu_micros_per_operation: (completed > 0)
-            .then(|| stats::round(cpu as f64 / completed as f64)),
+        resident_bytes: cost.resident_bytes,
+        cpu_micros: cost.cpu_micros,
+        cpu_micros_per_operation: cost.cpu_micros_per_operation,
+        cpu_micros_per_operation_of: cost.cpu_micros_per_operation_of,
         restarts: manifest
             .ending
             .as_ref()
@@ -339,11 +334,7 @@ pub(super) fn backend_summary(
 }
 
 /// The pods of a backend with what each of them used.
-fn pods(
-    backend: &ResolvedBackend,
-    usage: &[(&BackendUsage, i64)],
-    manifest: &Manifest,
-) -> Vec<PodSummary> {
+fn pods(backend: &ResolvedBackend, own: &[&TrialRecord], manifest: &Manifest) -> Vec<PodSummary> {
     let restarts = |pod: &str| {
         let ending = manifest.ending.as_ref();
         let known = ending.and_then(|ending| ending.pod_restarts.get(pod).copied());
@@ -351,9 +342,8 @@ fn pods(
     };
     let each = backend.pods.iter().map(|pod| {
         let of = || {
-            usage
-                .iter()
-                .filter_map(|(usage, _)| usage.pods.get(&pod.name))
+            let usage = own.iter().filter_map(|record| record.backend.as_ref());
+            usage.filter_map(|usage| usage.pods.get(&pod.name))
         };
         PodSummary {
             name: pod.name.clone(),

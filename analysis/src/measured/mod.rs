@@ -11,6 +11,7 @@ mod cells;
 mod circumstances;
 mod compared;
 mod conformance;
+mod cost;
 mod ending;
 mod looks;
 mod outside;
@@ -35,6 +36,7 @@ use bakeoff_crds::result::{HorizonHeld, StateSeries};
 use bakeoff_crds::schedule::Cell;
 use bakeoff_crds::spec::{BackendKind, Member, Resources, ResultClass, WorkloadKind};
 use bakeoff_crds::status::TrialCounts;
+use bakeoff_crds::upkeep::Upkeep;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +125,12 @@ pub struct BackendSummary {
     pub image_bytes: Option<i64>,
     /// What "acknowledged" means there.
     pub durability: Durability,
+    /// The licence and who maintains it, as far as anybody stated it.
+    #[serde(default, skip_serializing_if = "Upkeep::is_empty")]
+    pub upkeep: Upkeep,
+    /// Pods that it ran in; unknown of an external one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_count: Option<i32>,
     /// The pods of one that has several, and what each of them got and used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<PodSummary>,
@@ -143,6 +151,9 @@ pub struct BackendSummary {
     /// CPU time for each completed operation, microseconds, over the valid trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_micros_per_operation: Option<f64>,
+    /// The same by the name of the workload: what an operation is differs between them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cpu_micros_per_operation_of: BTreeMap<String, f64>,
     /// Restarts of its containers over the whole run.
     pub restarts: i32,
     /// Settings that differ from the server's defaults, and the command line.

@@ -3,8 +3,8 @@
 use super::input::ReportInput;
 use super::model::{Report, Verdict};
 use super::sections::{
-    comparison, conformance, correctness, decided_by, environment, facts, latency, repeat, scaling,
-    validity,
+    comparison, conformance, correctness, costs, decided_by, environment, facts, latency, repeat,
+    scaling, validity,
 };
 use super::state;
 
@@ -20,6 +20,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
     );
     let sections = [
         decided_by(summary),
+        costs(summary),
         comparison(summary),
         latency(summary),
         scaling(summary),

@@ -131,6 +131,22 @@ pub(super) fn decided_by(summary: &Summary) -> Section {
     section
 }
 
+/// What is weighed beside the figures that decided; nothing where there is nothing to choose between.
+pub(super) fn costs(summary: &Summary) -> Section {
+    let tables = tables::costs(summary);
+    if tables.is_empty() {
+        return Section::default();
+    }
+    Section {
+        heading: "What each costs to run".to_owned(),
+        intro: vec![
+            "Memory is the largest at the end of a trial, of all pods together; CPU time is that of the servers, over the valid trials. A dash: its metrics do not tell it, or it is not ours to look at. Licence and maintenance are facts of a day, and none of what is stated was tried.".to_owned(),
+        ],
+        tables,
+        ..Section::default()
+    }
+}
+
 pub(super) fn comparison(summary: &Summary) -> Section {
     let figures = charts::forests(summary);
     if figures.is_empty() {

@@ -15,7 +15,8 @@ use bakeoff_crds::result::*;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::*;
 use bakeoff_crds::schedule::{self, Trial};
-use bakeoff_crds::spec::{BackendKind, ExperimentSpec, WorkloadKind};
+use bakeoff_crds::spec::{Backend, BackendKind, ExperimentSpec, WorkloadKind};
+use bakeoff_crds::upkeep::Upkeep;
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
@@ -134,6 +135,24 @@ pub fn head_spec() -> ExperimentSpec {
     .unwrap()
 }
 
+/// As a profile says it of what is provisioned; of an external one nobody says anything.
+fn upkeep(backend: &Backend) -> Upkeep {
+    match backend.kind() {
+        Some(BackendKind::S3) => Upkeep::default(),
+        kind => Upkeep {
+            licence: if kind == Some(BackendKind::Minio) {
+                "AGPL-3.0"
+            } else {
+                "Apache-2.0"
+            }
+            .into(),
+            maintenance: format!("those who make {}", backend.name),
+            as_of: "2026-11-28".into(),
+            source: "its README".into(),
+        },
+    }
+}
+
 pub fn manifest(spec: &ExperimentSpec) -> Manifest {
     let node = |name: &str| NodeFacts {
         name: name.into(),
@@ -185,6 +204,7 @@ pub fn manifest(spec: &ExperimentSpec) -> Manifest {
                 shown_by: "a power cut".into(),
                 ..Durability::default()
             },
+            upkeep: upkeep(backend),
             settings: BTreeMap::from([("args".to_owned(), "server /data".to_owned())]),
             node: "bench-1".into(),
             time_to_ready_seconds: Some(if backend.kind() == Some(BackendKind::Minio) {

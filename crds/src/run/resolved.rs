@@ -3,6 +3,7 @@
 use crate::durability::Durability;
 use crate::quantity::Quantity;
 use crate::spec::{BackendKind, Member, Resources};
+use crate::upkeep::Upkeep;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,6 +63,9 @@ pub struct ResolvedBackend {
     /// What "acknowledged" means there.
     #[serde(deserialize_with = "crate::durability::recorded")]
     pub durability: Durability,
+    /// Its licence and who maintains it; absent of an external one and from plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Upkeep::is_empty")]
+    pub upkeep: Upkeep,
     /// Settings that differ from the server's defaults, and the command line.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,

@@ -161,6 +161,7 @@ pub fn resolved(on: &Endpoints, uid: &str) -> Result<Vec<ResolvedBackend>, Stand
             bytes_stored_per_byte: None,
             provisioned: on.create_bucket,
             durability: Durability::not_stated(),
+            upkeep: Default::default(),
             settings: Default::default(),
             node: String::new(),
             time_to_ready_seconds: None,

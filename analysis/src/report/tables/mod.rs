@@ -1,6 +1,7 @@
 //! The tables of the report. Each figure carries the place in `summary.json` that it was made of.
 
 mod conformance;
+mod cost;
 mod decision;
 mod latency;
 mod place;
@@ -8,6 +9,7 @@ mod race;
 mod trust;
 
 pub(super) use conformance::conformance;
+pub(super) use cost::costs;
 pub(super) use decision::{comparisons, inputs, objectives};
 pub(super) use latency::{capacities, percentiles};
 pub(super) use place::{durability, files, nodes, operation, pods};

@@ -65,6 +65,14 @@ pub struct S3ServerBackend {
     /// server that states nothing is taken for weaker than any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<DurabilityClass>,
+    /// The licence that it may be used under, for example `Apache-2.0`, as the report shows it. Default: not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^\S[^\r\n]*$"))]
+    pub licence: Option<String>,
+    /// Who maintains it, and its newest release, as the report shows it. Default: not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 300), regex(pattern = r"^\S[^\r\n]*$"))]
+    pub maintenance: Option<String>,
 }
 
 /// A variable of the environment.

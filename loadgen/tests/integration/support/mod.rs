@@ -260,6 +260,7 @@ fn resolved(name: &str, kind: BackendKind, endpoint: &str, bucket: &str) -> Reso
         bytes_stored_per_byte: None,
         provisioned: true,
         durability: Default::default(),
+        upkeep: Default::default(),
         settings: Default::default(),
         node: String::new(),
         time_to_ready_seconds: None,

@@ -16,6 +16,7 @@ use bakeoff_crds::run::{
     RunPlan, StoreTarget,
 };
 use bakeoff_crds::spec::{External, PostgresSslMode};
+use bakeoff_crds::upkeep::Upkeep;
 use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
@@ -140,6 +141,7 @@ fn resolve_server(
         provisioned: true,
         settings: told(&profile, several),
         durability: profile.durability,
+        upkeep: profile.upkeep,
         node: nodes.into_iter().collect::<Vec<_>>().join(", "),
         time_to_ready_seconds: ready.iter().filter_map(|pod| time_to_ready(pod)).max(),
         caveats,
@@ -243,6 +245,7 @@ fn resolve_external(of: &Remains, backend: &ValidBackend, external: &External) -
         bytes_stored_per_byte: None,
         provisioned: false,
         durability: Durability::default(),
+        upkeep: Upkeep::default(),
         settings: BTreeMap::new(),
         node: String::new(),
         time_to_ready_seconds: None,

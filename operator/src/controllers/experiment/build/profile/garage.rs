@@ -1,6 +1,6 @@
 //! Garage: one node, one copy. (Pure.)
 
-use super::{File, Pods, Profile, Ready, known, s3, s3_pods, words};
+use super::{File, Pods, Profile, Ready, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
@@ -88,6 +88,11 @@ pub(super) fn profile(release: &Release) -> Profile {
             ("metadata_fsync".to_owned(), flushed.to_string()),
         ]),
         durability,
+        upkeep: upkeep(
+            "AGPL-3.0",
+            "Deuxfleurs, an association; newest release 2.5.0",
+            "crates.io, garage",
+        ),
         caveats: vec![
             "Garage has no figures of its process among its metrics: its memory and CPU time are not known".into(),
         ],

@@ -1,6 +1,6 @@
 //! MinIO: one node with one drive, or several over which each object is erasure coded. (Pure.)
 
-use super::{Pods, Profile, Ready, Words, known, s3, s3_pods, words};
+use super::{Pods, Profile, Ready, Words, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Release, Topology};
@@ -62,6 +62,11 @@ pub(super) fn profile(release: &Release) -> Profile {
     };
     Profile {
         durability: durability(flushed, &release.topology),
+        upkeep: upkeep(
+            "AGPL-3.0",
+            "nobody, says its README since February 2026; newest commit of 2026-02-12, newest image RELEASE.2025-09-07",
+            "README of github.com/minio/minio",
+        ),
         caveats,
         ..s3(pods)
     }

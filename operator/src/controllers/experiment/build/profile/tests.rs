@@ -56,6 +56,42 @@ fn template(stated: &Value) -> PodTemplateSpec {
 }
 
 #[test]
+fn every_backend_says_its_licence_and_who_maintains_it() {
+    let equipment = Equipment::default();
+    for stated in [
+        json!({"name": "a", "minio": {"version": "R1"}}),
+        json!({"name": "a", "seaweedfs": {"version": "4.48"}}),
+        json!({"name": "a", "garage": {"version": "2.5.0"}}),
+        json!({"name": "a", "versitygw": {"version": "1.8.0"}}),
+        json!({"name": "a", "postgres": {"version": "18.4"}}),
+    ] {
+        let upkeep = profile(&release(&stated), &equipment).upkeep;
+        let all = [&upkeep.licence, &upkeep.maintenance, &upkeep.source];
+        assert!(all.iter().all(|text| !text.is_empty()), "{stated}");
+        assert!(
+            upkeep.as_of.parse::<jiff::civil::Date>().is_ok(),
+            "{stated}"
+        );
+    }
+    let described = |more: Value| {
+        let mut server = json!({"image": "i:1", "port": 9000, "credentials": {"accessKeyIdEnv": "A", "secretAccessKeyEnv": "B"}});
+        server
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().cloned().unwrap());
+        profile(
+            &release(&json!({"name": "a", "s3Server": server})),
+            &equipment,
+        )
+        .upkeep
+    };
+    assert!(described(json!({})).is_empty());
+    let own = described(json!({"licence": "MIT", "maintenance": "we ourselves"}));
+    assert_eq!((&*own.licence, &*own.source), ("MIT", "the experiment"));
+    assert_eq!(own.maintained(), "we ourselves (says the experiment)");
+}
+
+#[test]
 fn a_server_promises_what_its_backend_asks_for() {
     let of = |kind: &str, version: &str, durability: &str| json!({"name": "a", kind: {"version": version, "durability": durability}});
     for (stated, class) in [

@@ -1,6 +1,6 @@
 //! versitygw: a gateway before a folder. (Pure.)
 
-use super::{Pods, Profile, Ready, known, s3, s3_pods, words};
+use super::{Pods, Profile, Ready, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 
@@ -29,6 +29,11 @@ pub(super) fn profile() -> Profile {
             text: "one node, one copy: acknowledged from the page cache; it never flushes, and has no setting for it".to_owned(),
             shown_by: "bench/run cut: versitygw".to_owned(),
         },
+        upkeep: upkeep(
+            "Apache-2.0",
+            "Versity Software; newest release 1.8.0 of 2026-09-04",
+            "Go module github.com/versity/versitygw",
+        ),
         caveats: vec![
             "versitygw has no metrics of its own that can be read: its memory and CPU time are not known".into(),
         ],
