@@ -278,6 +278,7 @@ pub(crate) mod tests {
             page_size: 100,
             readers: 1,
             get_concurrency: 4,
+            gets: true,
         };
         let consistency = Consistency {
             writers: 1,

@@ -2,7 +2,7 @@
 //!
 //! The runs are written once for each backend and number of objects and serve all later blocks and
 //! modes. Kinds of operations: `read` (all of it, the planned one), `list` (all pages), `listPage`
-//! and `get`.
+//! and `get`; where nothing is to be got, a read is its listing.
 
 mod dataset;
 mod findings;
@@ -327,13 +327,17 @@ async fn run(
     let dataset = Rc::new(dataset);
 
     let findings = Rc::new(RefCell::new(Findings::default()));
-    let fan_out = usize::try_from(spec.get_concurrency)
-        .unwrap_or(1)
-        .min(objects)
-        .max(1);
+    let fan_out = match usize::try_from(spec.get_concurrency).unwrap_or(1) {
+        _ if !spec.gets => 0,
+        most => most.min(objects).max(1),
+    };
     let load = Load {
         plan,
-        kinds: &[READ, LIST, PAGE, GET],
+        kinds: if spec.gets {
+            &[READ, LIST, PAGE, GET]
+        } else {
+            &[READ, LIST, PAGE]
+        },
     };
     let prepare = |ready: &Ready| {
         let workers = (0..clients).map(|worker| Reader {

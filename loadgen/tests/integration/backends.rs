@@ -163,6 +163,34 @@ fn a_read_that_is_longer_than_the_window_is_measured() {
     });
 }
 
+/// Many objects are listed and not read, and are counted once: before each trial that would take as long as what is measured.
+#[test]
+fn a_run_of_many_objects_is_listed_alone_and_written_once() {
+    let minio = support::minio();
+    let many = "workloads:\n- {name: list, coldRead: {objectsPerRun: [10000], modes: [ListPrefix], objectSize: 1Ki, gets: false}}\n";
+    runtime().block_on(async {
+        let backend = support::backend("minio", &minio.endpoint, None).await;
+        let records = measured(many, vec![backend.clone()]).await;
+        let operations = &records[0].operations;
+        let count = |kind: &str| operations.get(kind).map_or(0, |operation| operation.count);
+        assert!(
+            count("read") > 0 && count("listPage") >= 10 * count("list"),
+            "{operations:?}"
+        );
+        assert_eq!(count("get"), 0);
+        assert_eq!(violations(&records), BTreeMap::new());
+        // What is lost afterwards is not written again: the trial finds it.
+        let at = &backend.resolved;
+        let client = store::client(&at.endpoint, &at.region, true, &support::credentials());
+        let lost = format!("{}d/list/10000/run-000/00004321", backend.prefix());
+        let delete = client.delete_object().bucket(&at.bucket).key(lost);
+        delete.send().await.unwrap();
+        let records = measured(many, vec![backend]).await;
+        let found = violations(&records);
+        assert!(found["listMisses"] > 0 && found.len() == 1, "{found:?}");
+    });
+}
+
 /// The negative control: a checker that never failed proves nothing.
 #[test]
 fn each_planted_fault_is_found_and_nothing_else_without_one() {

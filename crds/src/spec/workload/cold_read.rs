@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ColdRead {
-    /// Factor: objects (states) of one run, each level 1 to 100000. Default 10, 100, 1000, 5000.
+    /// Factor: objects (states) of one run, each level 1 to 1000000. Default 10, 100, 1000, 5000.
     #[serde(default = "default_objects_per_run")]
-    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 100_000)))]
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 1_000_000)))]
     #[x_kube(validation = cel::levels_differ("objectsPerRun"))]
     pub objects_per_run: Vec<i32>,
     /// Factor: how the keys are listed. Default ListPrefix and StartAfter.
@@ -40,6 +40,10 @@ pub struct ColdRead {
     #[serde(default = "default_fan_out")]
     #[schemars(range(min = 1, max = 256))]
     pub get_concurrency: i32,
+    /// Whether the objects are read once they are listed. Without it a read is the listing alone, as comparisons of listings have
+    /// it. Default true.
+    #[serde(default = "default_gets")]
+    pub gets: bool,
 }
 
 pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
@@ -76,6 +80,9 @@ fn default_readers() -> i32 {
 }
 fn default_fan_out() -> i32 {
     16
+}
+fn default_gets() -> bool {
+    true
 }
 
 /// How a cold read lists the keys of a run.
