@@ -109,7 +109,9 @@ impl Connection {
             self.sender = Some(sender);
             return Ok(());
         }
-        let opening = tokio::time::timeout(self.dialer.timeout(), self.dialer.open());
+        // Apart, as it is seldom: what opening keeps is large, and would be moved with every request.
+        let opening = Box::pin(self.dialer.open());
+        let opening = tokio::time::timeout(self.dialer.timeout(), opening);
         let sender = opening
             .await
             .map_err(|_| Failure::new(FailureClass::Timeout, "connect timed out"))??;
@@ -183,7 +185,7 @@ impl Connection {
         };
         match refused.take_message() {
             Some(unsent) if self.used.take().is_some() => {
-                *sender = self.dialer.open().await?;
+                *sender = Box::pin(self.dialer.open()).await?;
                 self.opened += 1;
                 sender.send_request(unsent).await.map_err(broken)
             }
