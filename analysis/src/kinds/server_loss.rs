@@ -4,13 +4,13 @@ use bakeoff_crds::figure::{Counter, Figure};
 
 use super::{Column, Kind, State};
 use crate::metric::Metric;
-use crate::vocabulary::LOST_WRITES;
+use crate::vocabulary::{LOST_WRITES, READ_AFTER_WRITE_MISSES};
 
 /// What there is to know of the kind.
 pub(super) static KIND: Kind = Kind {
     operations: &["put", "putBefore", "putDuring", "putAfter"],
     counters: &[Counter::Puts],
-    checks: &[LOST_WRITES],
+    checks: &[READ_AFTER_WRITE_MISSES, LOST_WRITES],
     figures: &[
         Figure::OutageMilliseconds,
         Figure::RecoveryMilliseconds,

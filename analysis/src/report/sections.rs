@@ -2,7 +2,7 @@
 
 use super::datum::Datum;
 use super::input::ReportInput;
-use super::model::Section;
+use super::model::{Section, Table};
 use super::{charts, tables};
 use crate::format;
 use crate::kinds;
@@ -131,14 +131,26 @@ pub(super) fn decided_by(summary: &Summary) -> Section {
     section
 }
 
+/// Among so many backends a team chooses by what they cost as well. Of two, the page has other room for it, in folds.
+const A_CHOICE: usize = 3;
+
 /// What is weighed beside the figures that decided; nothing where there is nothing to choose between.
 pub(super) fn costs(summary: &Summary) -> Section {
     let tables = tables::costs(summary);
     if tables.is_empty() {
         return Section::default();
     }
+    let heading = "What each costs to run".to_owned();
+    if summary.measured.backends.len() < A_CHOICE {
+        let tables = tables.into_iter().map(Table::folded).collect();
+        return Section {
+            heading,
+            tables,
+            ..Section::default()
+        };
+    }
     Section {
-        heading: "What each costs to run".to_owned(),
+        heading,
         intro: vec![
             "Memory is the largest at the end of a trial, of all pods together; CPU time is that of the servers, over the valid trials. A dash: its metrics do not tell it, or it is not ours to look at. Licence and maintenance are facts of a day, and none of what is stated was tried.".to_owned(),
         ],

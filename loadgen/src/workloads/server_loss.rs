@@ -7,7 +7,7 @@
 mod witness;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,10 @@ const MOST_RECOVERY: u64 = 180 * SECOND;
 const READERS: usize = 8;
 /// Reading them again takes no longer.
 const MOST_READING: Duration = Duration::from_secs(180);
+/// How long a store has to come to rest before what it does not show is called lost.
+const REST: Duration = Duration::from_secs(15);
+/// So many examples of what was missed are kept.
+const EXAMPLES: usize = 5;
 
 impl Workload for ServerLoss {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
@@ -160,8 +164,8 @@ async fn run(
         mended: loss.mended.unwrap_or(u64::MAX),
     };
     let read = read_back(dialer, &witnessed.kept, size).await;
-    part.figures = figures(&loss, &witnessed.ended, &read, part.window);
-    part.checks = vec![read];
+    part.figures = figures(&loss, &witnessed.ended, read[0].checked, part.window);
+    part.checks = read.into();
     part.recorded.operations.extend(by_phase(
         phases,
         &witnessed.ended,
@@ -206,7 +210,7 @@ fn by_phase(
 fn figures(
     loss: &Loss,
     ended: &[Ended],
-    read: &CheckRecord,
+    read: i64,
     (_, closes): (u64, u64),
 ) -> BTreeMap<Figure, f64> {
     let millis = |nanos: u64| nanos as f64 / 1e6;
@@ -239,7 +243,7 @@ fn figures(
             Figure::Recovered,
             f64::from(u8::from(loss.mended.is_some())),
         ),
-        (Figure::ReadBackObjects, read.checked as f64),
+        (Figure::ReadBackObjects, read as f64),
         (
             Figure::FaultDelayMilliseconds,
             millis(loss.made.saturating_sub(loss.due)),
@@ -250,68 +254,93 @@ fn figures(
 /// What a read of an acknowledged object shows.
 enum Read {
     Whole,
-    Lost(String),
+    Missed(String),
     Unknown,
 }
 
 async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
     let mut connection = dialer.connection();
     match connection.get(&kept.path).await {
-        Ok(reply) if reply.length != size as u64 => Read::Lost(format!(
+        Ok(reply) if reply.length != size as u64 => Read::Missed(format!(
             "{} has {} bytes of {size}",
             kept.path, reply.length
         )),
         // A body that is shorter than its stamp has none.
         Ok(reply) if stamped(&reply.head).is_some_and(|number| number != kept.number) => {
-            Read::Lost(format!("{} holds another object", kept.path))
+            Read::Missed(format!("{} holds another object", kept.path))
         }
         Ok(_) => Read::Whole,
         Err(failure) if failure.class == FailureClass::NotFound => {
-            Read::Lost(format!("{} is gone", kept.path))
+            Read::Missed(format!("{}: {failure}", kept.path))
         }
         Err(_) => Read::Unknown,
     }
 }
 
-/// Reads again what was acknowledged. What cannot be read in time is uncertain, and no loss.
-async fn read_back(
-    dialer: &Dialer,
-    kept: &std::collections::VecDeque<Kept>,
-    size: usize,
-) -> CheckRecord {
-    use futures::StreamExt as _;
-    let mut check = CheckRecord {
-        name: vocabulary::LOST_WRITES.to_owned(),
+fn check(name: &str) -> CheckRecord {
+    CheckRecord {
+        name: name.to_owned(),
         checked: 0,
         violations: 0,
         uncertain: 0,
         examples: Vec::new(),
-    };
-    let reads = futures::stream::iter(kept).map(|kept| read_one(dialer, kept, size));
-    let mut reads = reads.buffer_unordered(READERS);
+    }
+}
+
+/// Reads these objects; answers those that it missed, with what was found instead, as far as that was known in time.
+async fn read_all<'a>(
+    dialer: &Dialer,
+    kept: impl Iterator<Item = &'a Kept>,
+    size: usize,
+    check: &mut CheckRecord,
+) -> Vec<(&'a Kept, String)> {
+    use futures::StreamExt as _;
+    let mut missed = Vec::new();
+    let reads = kept.map(|kept| async move { (kept, read_one(dialer, kept, size).await) });
+    let mut reads = futures::stream::iter(reads).buffer_unordered(READERS);
     let reading = async {
-        while let Some(read) = reads.next().await {
+        while let Some((kept, read)) = reads.next().await {
             check.checked += 1;
             match read {
                 Read::Whole => {}
-                Read::Lost(what) => {
-                    check.violations += 1;
-                    if check.examples.len() < 5 {
-                        check.examples.push(what);
-                    }
-                }
+                Read::Missed(what) => missed.push((kept, what)),
                 Read::Unknown => check.uncertain += 1,
             }
         }
     };
     if tokio::time::timeout(MOST_READING, reading).await.is_err() {
-        tracing::warn!(
-            checked = check.checked,
-            of = kept.len(),
-            "reading again took too long"
-        );
+        tracing::warn!(checked = check.checked, "reading again took too long");
     }
-    check
+    missed
+}
+
+fn violated(check: &mut CheckRecord, missed: Vec<(&Kept, String)>) {
+    check.violations = i64::try_from(missed.len()).unwrap_or(i64::MAX);
+    let examples = missed.into_iter().map(|(_, what)| what).take(EXAMPLES);
+    check.examples.extend(examples);
+}
+
+/// Reads again what was acknowledged. What a read misses is read once more when all has come to rest: what it misses then is lost.
+async fn read_back(dialer: &Dialer, kept: &VecDeque<Kept>, size: usize) -> [CheckRecord; 2] {
+    let mut misses = check(vocabulary::READ_AFTER_WRITE_MISSES);
+    let missed = read_all(dialer, kept.iter(), size, &mut misses).await;
+    let mut lost = check(vocabulary::LOST_WRITES);
+    (lost.checked, lost.uncertain) = (misses.checked, misses.uncertain);
+    if !missed.is_empty() {
+        tracing::warn!(
+            missed = missed.len(),
+            example = missed[0].1,
+            "acknowledged objects are not found"
+        );
+        tokio::time::sleep(REST).await;
+        let again = missed.iter().map(|(kept, _)| *kept);
+        let mut second = check(vocabulary::LOST_WRITES);
+        let still = read_all(dialer, again, size, &mut second).await;
+        lost.uncertain += second.uncertain;
+        violated(&mut lost, still);
+    }
+    violated(&mut misses, missed);
+    [misses, lost]
 }
 
 #[cfg(test)]

@@ -21,16 +21,6 @@ fn badly(planned: u64, ended: u64) -> Ended {
     }
 }
 
-fn read(checked: i64) -> CheckRecord {
-    CheckRecord {
-        name: vocabulary::LOST_WRITES.to_owned(),
-        checked,
-        violations: 0,
-        uncertain: 0,
-        examples: Vec::new(),
-    }
-}
-
 const LOSS: Loss = Loss {
     due: 5 * SECOND,
     made: 6 * SECOND,
@@ -50,7 +40,7 @@ fn an_outage_is_the_longest_time_without_a_success_after_the_fault() {
         well(second(90), second(91)),
         badly(second(30), second(40)),
     ];
-    let figures = figures(&LOSS, &ended, &read(4), (0, 10 * SECOND));
+    let figures = figures(&LOSS, &ended, 4, (0, 10 * SECOND));
     assert_eq!(figures[&Figure::OutageMilliseconds], 2_400.0);
     assert_eq!(figures[&Figure::FailedDuring], 1.0);
     assert_eq!(figures[&Figure::RecoveryMilliseconds], 3_000.0);
@@ -66,7 +56,7 @@ fn an_outage_may_last_to_the_end_of_the_window_and_servers_may_stay_away() {
         looked: 186 * SECOND,
         ..LOSS
     };
-    let figures = figures(&loss, &[well(0, SECOND)], &read(1), (0, 10 * SECOND));
+    let figures = figures(&loss, &[well(0, SECOND)], 1, (0, 10 * SECOND));
     assert_eq!(figures[&Figure::OutageMilliseconds], 4_000.0);
     assert_eq!(figures[&Figure::Recovered], 0.0);
     assert_eq!(figures[&Figure::RecoveryMilliseconds], 180_000.0);
