@@ -41,8 +41,8 @@ pub(super) fn see_to(draft: &mut Draft<'_>, wanted: &WantedFault) -> bool {
     {
         let (pod, uid) = (fault.pod.clone(), fault.pod_uid.clone());
         draft.act(Action::Kill { pod, uid });
-        // What is in flight then fails a moment later. Told anew for as long as it is not seen to be taken.
-        fault.made_time = Some(now);
+        // When it was first asked for: what is in flight then fails later, and is not taken for a failure of before.
+        fault.made_time.get_or_insert(now);
         draft.status.fault = Some(fault);
         return false;
     }
