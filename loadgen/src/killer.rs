@@ -20,9 +20,7 @@ const SPARED: [&str; 2] = ["loadgen", "pause"];
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(listen: SocketAddr) -> std::io::Result<()> {
-    let listener = net::listen(listen)?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = net::listener(listen)?;
     let router = Router::new().route(
         "/kill",
         get(|| async {

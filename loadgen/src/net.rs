@@ -60,6 +60,16 @@ pub fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
+/// The same, for a server that runs on the runtime of the caller.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn listener(at: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    let listener = listen(at)?;
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
 /// Sends one request over a connection of its own; answers the status and the body.
 ///
 /// # Errors

@@ -71,9 +71,7 @@ impl Known {
 /// When the address cannot be listened on.
 pub async fn keep(setting: Setting, listen: SocketAddr) -> std::io::Result<()> {
     let in_force = Arc::new(AtomicBool::new(false));
-    let listener = net::listen(listen)?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = net::listener(listen)?;
     let answers = Arc::clone(&in_force);
     let ready = move || async move {
         if answers.load(Ordering::Relaxed) {
