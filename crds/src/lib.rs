@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod conformance;
 pub mod durability;
 pub mod ending;
+pub mod experiment_schedule;
 pub mod figure;
 pub mod identity;
 pub mod names;
@@ -22,6 +23,9 @@ pub mod status;
 pub mod upkeep;
 
 pub use ending::EndReason;
+pub use experiment_schedule::{
+    ExperimentSchedule, ExperimentScheduleSpec, ExperimentScheduleStatus,
+};
 pub use spec::{Experiment, ExperimentSpec};
 pub use status::ExperimentStatus;
 
@@ -33,7 +37,7 @@ use kube::CustomResourceExt;
 /// Every custom resource definition of the project, as the cluster is to see it.
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![Experiment::crd()];
+    let mut crds = vec![Experiment::crd(), ExperimentSchedule::crd()];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version
             .schema

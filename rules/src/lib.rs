@@ -2,6 +2,7 @@
 //! nodes are equal. Synchronous functions of data, without a client: whatever asks before a cluster does may use them.
 
 pub mod catalogue;
+pub mod cron;
 pub mod equality;
 pub mod pool;
 pub mod queue;
