@@ -9,6 +9,10 @@ pub const SUCCEEDED: &str = "Succeeded";
 pub const OBJECTIVES_MET: &str = "ObjectivesMet";
 /// Whether the nodes are equal as far as checked.
 pub const EQUALISED: &str = "Equalised";
+/// Whether a schedule can run: it can be read, and its template would be taken.
+pub const ACCEPTED: &str = "Accepted";
+/// Whether the last run of a schedule went to its end.
+pub const LAST_RUN_SUCCEEDED: &str = "LastRunSucceeded";
 /// kstatus: work is going on.
 pub const RECONCILING: &str = "Reconciling";
 /// kstatus: work cannot go on.
@@ -67,6 +71,22 @@ pub mod reasons {
     pub const LEFT_BEHIND: &str = "LeftBehind";
     /// Event: this version of the operator does not understand the object.
     pub const UNREADABLE: &str = "Unreadable";
+    /// A schedule runs.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// A schedule begins no more runs until its spec changes: too many failed in a row.
+    pub const FAILURES_STOPPED: &str = "FailuresStopped";
+    /// The template would be refused.
+    pub const INVALID_TEMPLATE: &str = "InvalidTemplate";
+    /// Event: a run has begun.
+    pub const RUN_STARTED: &str = "RunStarted";
+    /// Event: a run has ended.
+    pub const RUN_FINISHED: &str = "RunFinished";
+    /// Event: a tick began no run.
+    pub const RUN_SKIPPED: &str = "RunSkipped";
+    /// Event: a run did not start in time.
+    pub const RUN_MISSED: &str = "RunMissed";
+    /// Event: the API server refuses to make a run.
+    pub const RUN_REFUSED: &str = "RunRefused";
 }
 
 /// The status of a condition.

@@ -58,6 +58,15 @@ pub const SETTER_PORT: i32 = 9091;
 /// The port on which what stands beside a server is told to kill it.
 pub const KILLER_PORT: i32 = 9092;
 
+/// The name of the schedule that an Experiment is a run of.
+pub const LABEL_SCHEDULE: &str = "bakeoff.dev/schedule";
+/// When a run was due, as RFC 3339 in UTC.
+pub const ANNOTATION_SCHEDULED_FOR: &str = "bakeoff.dev/scheduled-for";
+/// What began a run: `Cron`, `Change` or `Manual`.
+pub const ANNOTATION_TRIGGER: &str = "bakeoff.dev/trigger";
+/// The hash of the template that a run was made from.
+pub const ANNOTATION_TEMPLATE: &str = "bakeoff.dev/template-hash";
+
 /// The longest name of a child. A StatefulSet's stands before a dash and a hash of ten characters in a label of its pods, an
 /// Indexed Job's before a dash and an index in their host names, and neither may be longer than 63.
 pub const MAX_NAME: usize = 52;

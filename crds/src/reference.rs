@@ -59,6 +59,9 @@ pub fn markdown(crd: &CustomResourceDefinition) -> String {
     out
 }
 
+/// What an Experiment is made from has a page of its own.
+const TEMPLATE: &str = ".template.spec";
+
 fn object(out: &mut String, path: &str, schema: &JSONSchemaProps) {
     let Some(properties) = &schema.properties else {
         return;
@@ -92,6 +95,12 @@ fn object(out: &mut String, path: &str, schema: &JSONSchemaProps) {
     for (name, field) in properties {
         let child = format!("{path}.{name}");
         match &field.items {
+            _ if child.ends_with(TEMPLATE) => {
+                let _ = writeln!(
+                    out,
+                    "## {child}\n\nAs [spec](experiment.md#spec) of an Experiment.\n"
+                );
+            }
             Some(JSONSchemaPropsOrArray::Schema(item)) => object(out, &format!("{child}[]"), item),
             _ => object(out, &child, field),
         }

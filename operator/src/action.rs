@@ -6,28 +6,39 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// What is to be done about an owner now, whose status is an `S`.
+/// The shortest wait between two looks.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// What is to be done about an owner now, whose status is an `S`, by actions of the sort `A`.
 #[derive(Clone, Debug)]
-pub struct Plan<S> {
+pub struct Plan<S, A = Action> {
     /// The status that is to stand.
     pub status: S,
     /// Whether the status carries a new fact (start, ending, …) that later actions depend on. It is then
     /// written against the version that was read, and nothing else is done before it stands.
     pub remember: bool,
     /// What is to be done to the cluster, as [`pass`] divides it.
-    pub actions: Vec<Action>,
+    pub actions: Vec<A>,
     /// What people are to be told.
     pub events: Vec<Note>,
     /// When to look again even if nothing changes.
     pub look_again_at: Option<Timestamp>,
 }
 
-impl<S> Plan<S> {
+impl<S, A> Plan<S, A> {
     /// Whether the status may not wait until the next time that statuses are written.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.remember || !self.events.is_empty()
+    }
+
+    /// How long to wait until the next look, if nothing changes.
+    #[must_use]
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.look_again_at?.duration_since(now);
+        Some(Duration::try_from(left).unwrap_or_default().max(SHORTEST))
     }
 }
 

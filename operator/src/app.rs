@@ -4,6 +4,7 @@ use crate::act::Writer;
 use crate::caches::{Caches, Wake};
 use crate::config::Config;
 use crate::controllers::experiment::{self, Context, Watched, facts};
+use crate::controllers::schedule;
 use crate::http::{self, Shown};
 use crate::lease::{self, Tenure};
 use crate::metrics::Metrics;
@@ -19,6 +20,8 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
@@ -144,28 +147,37 @@ struct Leader {
 }
 
 impl Leader {
-    /// Sees to experiments until it is told to stop.
+    /// Sees to experiments and schedules until it is told to stop.
     async fn lead(self, wake: Wake<Watched>, woken: UnboundedReceiver<ObjectRef<Watched>>) {
         tracing::info!("leading");
         self.shown.metrics.leading.set(1);
-        let stop = self.stop.clone();
-        let controller = Controller::new(self.api::<Watched>(), watcher::Config::default())
-            .with_config(controller::Config::default().concurrency(CONCURRENCY))
-            .graceful_shutdown_on(async move { stop.cancelled().await })
-            .reconcile_on(woken);
+        let (schedules, of_schedules) = futures::channel::mpsc::unbounded();
+        let controller = self.controller::<Watched>(woken);
         let experiments = controller.store();
+        let of_runs = self.controller::<schedule::Watched>(of_schedules);
         let seen = experiments.clone();
         let _ = self.shown.look.set(Box::new(move |metrics| {
             experiment::look(&seen, metrics);
         }));
+        let schedule = Arc::new(schedule::Context {
+            writer: self.writer(),
+            settings: self.settings.clone(),
+            experiments: experiments.clone(),
+            schedules: of_runs.store(),
+            metrics: self.shown.metrics.clone(),
+            answers: Default::default(),
+            templates: Default::default(),
+            troubles: Default::default(),
+        });
         let ctx = Arc::new(Context {
             writer: self.writer(),
             client: self.client,
             settings: self.settings,
             caches: self.caches,
-            experiments,
+            experiments: experiments.clone(),
             metrics: self.shown.metrics,
             wake,
+            schedules,
             seats: Default::default(),
             answers: Default::default(),
             warnings: Default::default(),
@@ -174,17 +186,38 @@ impl Leader {
             troubles: Default::default(),
         });
         let gone = ctx.clone();
-        controller
+        let running = controller
             .run(experiment::reconcile, experiment::on_error, ctx)
-            .for_each(move |result| {
-                match result {
-                    Err(controller::Error::ObjectNotFound(_)) => experiment::gone(&gone),
-                    Err(error) => tracing::debug!(%error, "reconcile"),
-                    Ok(_) => {}
-                }
-                std::future::ready(())
-            })
-            .await;
+            .for_each(|result| passed(result, || experiment::gone(&gone)));
+        let gone = schedule.clone();
+        let scheduling = async {
+            // A run that is not seen is taken for one that somebody has removed.
+            if experiments.wait_until_ready().await.is_ok() {
+                of_runs
+                    .run(schedule::reconcile, schedule::on_error, schedule)
+                    .for_each(|result| passed(result, || schedule::gone(&gone)))
+                    .await;
+            }
+        };
+        tokio::join!(running, scheduling);
+    }
+
+    /// What sees to the resources of a kind, woken by its own watch and by what else is told.
+    fn controller<W>(&self, woken: UnboundedReceiver<ObjectRef<W>>) -> Controller<W>
+    where
+        W: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let stop = self.stop.clone();
+        Controller::new(self.api::<W>(), watcher::Config::default())
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .graceful_shutdown_on(async move { stop.cancelled().await })
+            .reconcile_on(woken)
     }
 
     /// The resources of a kind, as far as this installation sees to them.
@@ -215,6 +248,19 @@ impl Leader {
             self.shown.metrics.status_writes.clone(),
         )
     }
+}
+
+/// What comes of a pass, for the log; what was named and is not there any more is told.
+fn passed<T, E: std::error::Error + 'static>(
+    result: Result<T, controller::Error<E, watcher::Error>>,
+    gone: impl FnOnce(),
+) -> std::future::Ready<()> {
+    match result {
+        Err(controller::Error::ObjectNotFound(_)) => gone(),
+        Err(error) => tracing::debug!(%error, "reconcile"),
+        Ok(_) => {}
+    }
+    std::future::ready(())
 }
 
 fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {

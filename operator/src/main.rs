@@ -14,8 +14,10 @@ mod made;
 mod metrics;
 mod owner;
 mod remembered;
+mod runs;
 mod settings;
 mod stored;
+mod troubles;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

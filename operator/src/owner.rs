@@ -3,6 +3,7 @@
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, names};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
@@ -22,7 +23,10 @@ impl Owner for Experiment {
 
 /// What a child says of its owner.
 #[must_use]
-pub fn reference<K: Owner>(id: &Identity) -> OwnerReference {
+pub fn reference<K>(id: &Identity) -> OwnerReference
+where
+    K: Resource<DynamicType = ()>,
+{
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
@@ -31,4 +35,19 @@ pub fn reference<K: Owner>(id: &Identity) -> OwnerReference {
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
+}
+
+/// The owner of the kind `K` that an object says it was made by, its name and uid.
+#[must_use]
+pub fn controller<K>(of: &ObjectMeta) -> Option<(&str, &str)>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let mut owners = of.owner_references.iter().flatten();
+    let owner = owners.find(|owner| {
+        owner.controller == Some(true)
+            && owner.kind == K::kind(&())
+            && owner.api_version == K::api_version(&())
+    })?;
+    Some((&owner.name, &owner.uid))
 }

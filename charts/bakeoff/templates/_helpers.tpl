@@ -89,12 +89,16 @@ capabilities: {drop: [ALL]}
 {{- define "bakeoff.rules" -}}
 - apiGroups: [bakeoff.dev]
   resources: [experiments]
-  verbs: [get, list, watch, patch, delete]
+  # A schedule makes its runs.
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [bakeoff.dev]
-  resources: [experiments/status]
+  resources: [experimentschedules]
+  verbs: [get, list, watch]
+- apiGroups: [bakeoff.dev]
+  resources: [experiments/status, experimentschedules/status]
   verbs: [get, patch]
 - apiGroups: [bakeoff.dev]
-  resources: [experiments/finalizers]
+  resources: [experiments/finalizers, experimentschedules/finalizers]
   verbs: [update]
 # By name only: it never lists Secrets.
 - apiGroups: [""]

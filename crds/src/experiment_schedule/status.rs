@@ -38,6 +38,9 @@ pub struct ExperimentScheduleStatus {
     /// The template for which a change was last answered, as a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_hash: Option<String>,
+    /// The generation of the spec that `templateHash` was last compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_generation: Option<i64>,
     /// The tick of the last run by the clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]

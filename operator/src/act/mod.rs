@@ -7,6 +7,7 @@ mod children;
 mod credentials;
 mod events;
 mod finalizer;
+mod runs;
 mod status;
 
 pub use status::Written;

@@ -2,12 +2,12 @@
 
 use super::Writer;
 use crate::error::{Error, api};
-use crate::owner::Owner;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
-use kube::ResourceExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::core::object::HasStatus;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -41,7 +41,11 @@ impl Writer {
         urgent: bool,
     ) -> Result<Written, Error>
     where
-        K: Owner + HasStatus + DeserializeOwned + Clone + Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + HasStatus
+            + DeserializeOwned
+            + Clone
+            + Debug,
         K::Status: Serialize + PartialEq + Default,
     {
         let stands = match owner.status() {

@@ -1,3 +1,4 @@
 //! One folder for each resource that the operator sees to.
 
 pub mod experiment;
+pub mod schedule;

@@ -5,13 +5,13 @@ use super::context::Context;
 use super::dereference::dereference;
 use super::plan::plan;
 use crate::act::{Acted, Written};
-use crate::action::{Note, Plan};
+use crate::action::Plan;
 use crate::error::Error;
 use crate::metrics::{Metrics, Reason};
-use crate::stored::{Stored, Unreadable};
+use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, SUCCEEDED, reasons};
-use bakeoff_crds::identity::{Identity, Uid};
-use bakeoff_crds::{Experiment, ExperimentStatus, names};
+use bakeoff_crds::identity::Identity;
+use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::{self, Remains};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -28,9 +28,12 @@ const REFUSED: Duration = Duration::from_secs(3);
 /// Something could not be read or written; it is tried again.
 pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
+    ctx.wake_schedule(&stored);
     let experiment = match &*stored {
         Stored::Read(experiment) => experiment,
-        Stored::Unreadable(object) => return Ok(unreadable(&stored, object, &ctx).await),
+        Stored::Unreadable(object) => {
+            return Ok(ctx.troubles.unreadable(&stored, object, &ctx.writer).await);
+        }
     };
     let remains = Remains::of(experiment).ok_or(Error::Incomplete)?;
     let id = remains.id.clone();
@@ -41,7 +44,7 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     if experiment.metadata.deletion_timestamp.is_some() && experiment.finalizers().is_empty() {
         ctx.forget(&id.uid);
     }
-    ctx.troubles.lock().remove(&id.uid);
+    ctx.troubles.over(&id.uid);
     ctx.metrics.reconciles.inc();
     ctx.metrics.duration.observe(begun.elapsed().as_secs_f64());
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
@@ -54,12 +57,7 @@ async fn act(
     plan: Plan<ExperimentStatus>,
     ctx: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let mut wait = plan.look_again_at.map(|at| {
-        let left = at.duration_since(jiff::Timestamp::now());
-        Duration::try_from(left)
-            .unwrap_or(Duration::ZERO)
-            .max(Duration::from_millis(100))
-    });
+    let mut wait = plan.wait(jiff::Timestamp::now());
     if let Written::In(left) = write_status(experiment, id, &plan, ctx).await? {
         wait = Some(wait.map_or(left, |wait| wait.min(left)));
     }
@@ -131,38 +129,6 @@ async fn write_status(
     Ok(written)
 }
 
-/// What this version cannot read it leaves alone, with all that belongs to it, and says so once for each version of it.
-async fn unreadable(stored: &Watched, object: &Unreadable, ctx: &Context) -> Action {
-    let meta = &object.metadata;
-    let (name, namespace) = (stored.name_any(), stored.namespace().unwrap_or_default());
-    let version = stored.resource_version().unwrap_or_default();
-    let uid = Uid::from(stored.uid().unwrap_or_default());
-    let told = std::mem::replace(
-        &mut ctx.troubles.lock().entry(uid).or_default().told,
-        version.clone(),
-    );
-    if told == version {
-        return Action::await_change();
-    }
-    tracing::error!(%name, %namespace, error = %object.error, "an experiment cannot be read");
-    let guarded = stored.finalizers().iter().any(|f| f == names::FINALIZER);
-    let blocked = if meta.deletion_timestamp.is_some() && guarded {
-        format!(
-            "; it is being deleted and stays until it can be read or loses the finalizer {}, which guards what is left outside the cluster",
-            names::FINALIZER
-        )
-    } else {
-        String::new()
-    };
-    let message = format!(
-        "this version of the operator cannot read it: {}; nothing is done about it, and what it holds it keeps: mend or delete it, or install the version that made it{blocked}",
-        object.error
-    );
-    let note = Note::new(true, reasons::UNREADABLE, &message);
-    ctx.writer.tell(stored, &[note]).await;
-    Action::await_change()
-}
-
 /// One that a wake named and that is not there any more: the last children of a deleted experiment woke it, and its pool
 /// may be free now.
 pub fn gone(ctx: &Context) {
@@ -171,26 +137,7 @@ pub fn gone(ctx: &Context) {
 
 /// Waits longer after each failure in a row; a lost race is tried again at once.
 pub fn on_error(stored: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Action {
-    let reason = error.reason().to_owned();
-    ctx.metrics.errors.get_or_create(&Reason { reason }).inc();
-    match error {
-        // The process ends in a moment, or the API server shows nothing that could be worked on.
-        Error::NotLeading | Error::Incomplete => return Action::await_change(),
-        Error::Conflict(_) | Error::PoolTaken(_) => {
-            tracing::debug!(%error, experiment = %stored.name_any(), "lost a race");
-            return Action::requeue(Duration::from_millis(250));
-        }
-        _ => {}
-    }
-    tracing::warn!(
-        %error, reason = error.reason(), experiment = %stored.name_any(),
-        namespace = stored.namespace().unwrap_or_default(), "reconcile failed"
-    );
-    let uid = Uid::from(stored.uid().unwrap_or_default());
-    let mut troubles = ctx.troubles.lock();
-    let failures = &mut troubles.entry(uid).or_default().failures;
-    *failures = failures.saturating_add(1);
-    Action::requeue(Duration::from_secs(1_u64 << (*failures).min(6)))
+    ctx.troubles.after(&*stored, error, &ctx.metrics)
 }
 
 /// Sets the metrics that are looked up: how many experiments stand where.

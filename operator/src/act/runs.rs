@@ -1,0 +1,121 @@
+//! Makes, ends and removes the experiments of an owner. (I/O.)
+
+use super::Writer;
+use crate::error::{Error, api, exists_already, is_missing};
+use crate::owner;
+use crate::runs::{Answer, RunAction};
+use bakeoff_crds::identity::Identity;
+use bakeoff_crds::{Experiment, names};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+impl Writer {
+    /// Makes a run of an owner of the kind `K`. What was made stays as it is: nobody writes its spec again.
+    ///
+    /// # Errors
+    /// The API server did not answer, or another replica may lead; it may be asked again.
+    pub async fn create_run<K>(&self, id: &Identity, run: &Experiment) -> Result<Answer, Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
+        let parameters = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            dry_run: false,
+        };
+        let name = run.name_any();
+        let error = match experiments.create(&parameters, run).await {
+            Ok(_) => return Ok(Answer::Made),
+            Err(error) => error,
+        };
+        if exists_already(&error) {
+            let there = experiments.get_metadata_opt(&name).await;
+            let there = there.map_err(api(format!("read Experiment {name}")))?;
+            return Ok(match there {
+                Some(there) if is_of::<K>(&there.metadata, id) => Answer::Made,
+                Some(_) => Answer::Taken,
+                // It is gone again: a later pass makes it.
+                None => Answer::Refused(format!("Experiment {name} was being removed")),
+            });
+        }
+        let error = api(format!("create Experiment {name}"))(error);
+        if error.is_refusal() {
+            Ok(Answer::Refused(error.to_string()))
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Whether the API server would take an experiment, by its schema, its rules and whatever else admits objects here; if not,
+    /// why.
+    ///
+    /// # Errors
+    /// It did not answer, or another replica may lead.
+    pub async fn would_take(
+        &self,
+        id: &Identity,
+        run: &Experiment,
+    ) -> Result<Result<(), String>, Error> {
+        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
+        let parameters = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            dry_run: true,
+        };
+        let Err(error) = experiments.create(&parameters, run).await else {
+            return Ok(Ok(()));
+        };
+        let error = api("try the template")(error);
+        if error.is_refusal() {
+            Ok(Err(error.to_string()))
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Ends or removes a run, and no other of its name.
+    ///
+    /// # Errors
+    /// The API server did not answer, or another replica may lead; it may be asked again.
+    pub async fn change_run(&self, id: &Identity, action: &RunAction) -> Result<(), Error> {
+        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
+        let (what, result) = match action {
+            RunAction::Create(_) => return Ok(()),
+            RunAction::Cancel { name, uid } => {
+                let patch = json!({"metadata": {"uid": uid}, "spec": {"cancel": true}});
+                let parameters = PatchParams {
+                    field_manager: Some(names::FIELD_MANAGER.to_owned()),
+                    ..Default::default()
+                };
+                let result = experiments
+                    .patch(name, &parameters, &Patch::Merge(&patch))
+                    .await;
+                (format!("cancel Experiment {name}"), result.map(|_| ()))
+            }
+            RunAction::Delete { name, uid } => {
+                let parameters = DeleteParams {
+                    propagation_policy: Some(PropagationPolicy::Background),
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: None,
+                    }),
+                    ..Default::default()
+                };
+                let result = experiments.delete(name, &parameters).await;
+                (format!("delete Experiment {name}"), result.map(|_| ()))
+            }
+        };
+        match result {
+            // It is gone, and perhaps another one is there.
+            Err(error) if !is_missing(&error) && !exists_already(&error) => Err(api(what)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_of<K>(there: &kube::core::ObjectMeta, id: &Identity) -> bool
+where
+    K: Resource<DynamicType = ()>,
+{
+    owner::controller::<K>(there).is_some_and(|(_, uid)| uid == id.uid.as_str())
+}

@@ -1,0 +1,506 @@
+//! The edges of schedules, each as a story of looks at a cluster; and simulated years.
+
+mod simulation;
+mod world;
+
+use super::Observed;
+use crate::runs::{Answer, RunAction};
+use crate::stored::Stored;
+use bakeoff_crds::conditions::{self, ACCEPTED, STALLED};
+use bakeoff_crds::experiment_schedule::{ConcurrencyPolicy, SkipReason};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use serde_json::json;
+use world::World;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A schedule that was made at noon of 1 March 2026.
+fn world(schedule: &str) -> World {
+    World::new(schedule, "Etc/UTC")
+}
+
+#[test]
+fn a_tick_begins_one_run_and_is_remembered() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    assert_eq!(
+        world.status().next_schedule_time,
+        Some(at("2026-03-02T02:00:00Z"))
+    );
+    assert!(
+        world.runs.is_empty(),
+        "ticks before it was made are none of its"
+    );
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603020200"]);
+    let run = &world.runs[0];
+    assert_eq!(run.labels()["bakeoff.dev/schedule"], "nightly");
+    assert_eq!(
+        run.annotations()["bakeoff.dev/scheduled-for"],
+        "2026-03-02T02:00:00Z"
+    );
+    assert_eq!(run.owner_references()[0].controller, Some(true));
+    world.look();
+    let status = world.status();
+    assert_eq!(status.last_tick_time, Some(at("2026-03-02T02:00:00Z")));
+    assert_eq!(
+        status.active_display.as_deref(),
+        Some("nightly-202603020200")
+    );
+    assert_eq!(status.counts.started, 1);
+    assert_eq!(status.next_schedule_time, Some(at("2026-03-03T02:00:00Z")));
+    world.end(0, "Completed");
+    world.look();
+    let status = world.status();
+    assert_eq!((status.counts.succeeded, status.active.len()), (1, 0));
+    assert_eq!(status.runs[0].end.as_str(), "Completed");
+    world.is_settled();
+}
+
+#[test]
+fn after_days_without_an_operator_one_tick_is_missed_and_nothing_is_caught_up() {
+    let mut world = world("0 * * * *");
+    world.look();
+    world.until("2026-03-04T11:59:00Z");
+    world.schedule.spec.starting_deadline_seconds = 600;
+    let events = world.look();
+    assert!(world.runs.is_empty());
+    let status = world.status();
+    assert_eq!((status.counts.missed, status.counts.started), (1, 0));
+    assert_eq!(status.last_skip.unwrap().time, at("2026-03-04T11:00:00Z"));
+    assert!(events[0].contains("(71 ticks have passed)"), "{events:?}");
+    world.until("2026-03-04T12:00:00Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603041200"]);
+}
+
+#[test]
+fn what_is_within_its_deadline_is_begun_late() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:59:59Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603020200"]);
+}
+
+#[test]
+fn a_run_that_outlasts_its_period_is_never_followed_back_to_back() {
+    let mut world = world("0 * * * *");
+    world.look();
+    for hour in ["13", "14", "15"] {
+        world.until(&format!("2026-03-01T{hour}:00:00Z"));
+        world.look();
+        world.look();
+    }
+    let status = world.status();
+    assert_eq!((world.runs.len(), status.counts.skipped), (1, 2));
+    assert_eq!(status.last_skip.unwrap().reason, SkipReason::Active);
+    world.until("2026-03-01T15:10:00Z");
+    world.end(0, "Completed");
+    world.look();
+    assert_eq!(world.runs.len(), 1, "what was skipped is skipped for good");
+    world.until("2026-03-01T16:00:00Z");
+    world.look();
+    assert_eq!(world.runs.len(), 2);
+}
+
+#[test]
+fn replace_cancels_and_waits() {
+    let mut world = world("0 * * * *");
+    world.schedule.spec.concurrency_policy = ConcurrencyPolicy::Replace;
+    world.look();
+    world.until("2026-03-01T13:00:00Z");
+    world.look();
+    world.begin(0);
+    world.until("2026-03-01T14:00:00Z");
+    world.look();
+    assert!(world.runs[0].spec.cancel);
+    assert_eq!(world.runs.len(), 1, "it waits for the other one's end");
+    world.end(0, "Cancelled");
+    world.look();
+    assert_eq!(world.names()[1], "nightly-202603011400");
+    // One that will not end costs the next tick its run, and no more.
+    world.begin(1);
+    world.until("2026-03-01T15:00:00Z");
+    world.look();
+    world.until("2026-03-01T16:00:01Z");
+    world.schedule.spec.starting_deadline_seconds = 3_000;
+    world.until("2026-03-01T15:50:01Z");
+    world.look();
+    assert_eq!(world.status().counts.missed, 1);
+}
+
+#[test]
+fn nothing_is_caught_up_after_suspension_or_an_edit() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.edit(|spec| spec.suspend = true);
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    assert_eq!(
+        world.status().last_skip.unwrap().reason,
+        SkipReason::Suspended
+    );
+    assert_eq!(world.status().next_schedule_time, None);
+    // The operator is down over the next tick, and over the end of the suspension.
+    world.until("2026-03-03T02:10:00Z");
+    world.edit(|spec| spec.suspend = false);
+    world.look();
+    assert!(world.runs.is_empty());
+    // By the new schedule it was due ten minutes ago.
+    world.edit(|spec| spec.schedule = Some("0 2 * * *".to_owned()));
+    world.edit(|spec| spec.schedule = Some("0 1 * * *".to_owned()));
+    world.look();
+    assert!(world.runs.is_empty());
+    world.until("2026-03-04T01:00:00Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603040100"]);
+}
+
+#[test]
+fn a_run_that_does_not_leave_the_queue_is_missed() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    world.look();
+    world.state(0, "Queued");
+    world.look();
+    world.until("2026-03-02T03:00:00Z");
+    world.look();
+    assert!(world.runs[0].spec.cancel);
+    world.end(0, "Cancelled");
+    let events = world.look();
+    let status = world.status();
+    assert_eq!((status.counts.missed, status.counts.failed), (1, 0));
+    assert!(events[0].contains("it was Queued until then"), "{events:?}");
+}
+
+#[test]
+fn a_person_who_cancels_or_removes_a_run_makes_no_failure() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    for (day, reason) in [("02", Some("Cancelled")), ("03", None)] {
+        world.until(&format!("2026-03-{day}T02:00:00Z"));
+        world.look();
+        world.look();
+        let last = world.runs.len() - 1;
+        world.begin(last);
+        match reason {
+            Some(reason) => world.end(last, reason),
+            None => drop(world.runs.remove(last)),
+        }
+        world.look();
+    }
+    let status = world.status();
+    assert_eq!((status.counts.started, status.counts.failed), (2, 0));
+    assert_eq!((status.active.len(), status.runs.len()), (0, 2));
+    world.is_settled();
+}
+
+#[test]
+fn failures_in_a_row_stop_it_until_the_spec_changes() {
+    let mut world = world("0 2 * * *");
+    world.schedule.spec.max_consecutive_failures = 2;
+    world.look();
+    for day in ["02", "03"] {
+        world.until(&format!("2026-03-{day}T02:00:00Z"));
+        world.look();
+        let last = world.runs.len() - 1;
+        world.begin(last);
+        world.end(last, "GeneratorFailed");
+        world.look();
+    }
+    assert_eq!(world.reason(ACCEPTED), "FailuresStopped");
+    assert_eq!(world.status().next_schedule_time, None);
+    world.until("2026-03-04T02:00:00Z");
+    world.look();
+    assert_eq!(
+        world.status().last_skip.unwrap().reason,
+        SkipReason::Failures
+    );
+    world.edit(|spec| spec.suspend = true);
+    world.look();
+    world.edit(|spec| spec.suspend = false);
+    world.look();
+    assert_eq!(world.reason(ACCEPTED), "Scheduled");
+    world.until("2026-03-05T02:00:00Z");
+    world.look();
+    assert_eq!(world.runs.len(), 3);
+}
+
+#[test]
+fn a_name_that_is_taken_costs_one_tick() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.foreign.insert("nightly-202603020200".to_owned());
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    world.look();
+    assert_eq!(
+        world.status().last_skip.unwrap().reason,
+        SkipReason::NameTaken
+    );
+    assert!(world.runs.is_empty());
+    world.until("2026-03-03T02:00:00Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603030200"]);
+}
+
+#[test]
+fn what_the_api_server_refuses_is_tried_until_the_deadline_and_then_missed_with_its_words() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    world.refuses = Some("exceeded quota: experiments".to_owned());
+    world.look();
+    world.look();
+    assert_eq!(
+        world.status().last_tick_time,
+        Some(at("2026-03-01T12:00:00Z"))
+    );
+    world.until("2026-03-02T03:00:01Z");
+    let events = world.look();
+    assert!(events[0].contains("exceeded quota"), "{events:?}");
+    assert_eq!(world.status().counts.missed, 1);
+}
+
+#[test]
+fn the_status_that_was_not_written_is_made_up_from_the_runs() {
+    let mut world = world("0 2 * * *");
+    world.schedule.spec.successful_history_limit = 0;
+    world.look();
+    let before = world.status();
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    world.look();
+    // Every write since was lost, and the run has ended meanwhile.
+    world.schedule.status = Some(before);
+    world.answers.clear();
+    world.begin(0);
+    world.end(0, "Completed");
+    let next = world.plan();
+    assert!(
+        !next
+            .actions
+            .iter()
+            .any(|action| matches!(action, RunAction::Create(_))),
+        "the tick has its run"
+    );
+    world.look();
+    assert_eq!(world.status().counts.succeeded, 1);
+    assert!(world.runs.is_empty(), "removed once the status knows of it");
+    world.look();
+    assert!(world.runs.is_empty());
+}
+
+#[test]
+fn a_clock_that_steps_back_gives_no_tick_a_second_answer() {
+    let mut world = world("0 * * * *");
+    world.look();
+    world.until("2026-03-01T13:00:00Z");
+    world.look();
+    world.look();
+    world.begin(0);
+    world.end(0, "Completed");
+    world.look();
+    world.now -= SignedDuration::from_mins(5);
+    world.look();
+    world.now += SignedDuration::from_mins(6);
+    world.look();
+    assert_eq!(world.runs.len(), 1);
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_stops_nothing_for_long() {
+    let mut world = world("0 * * * *");
+    world.look();
+    world.now += SignedDuration::from_hours(90 * 24);
+    world.schedule.spec.suspend = true;
+    world.look();
+    world.now -= SignedDuration::from_hours(90 * 24);
+    world.edit(|spec| spec.suspend = false);
+    world.look();
+    world.until("2026-03-01T13:00:00Z");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603011300"]);
+}
+
+#[test]
+fn the_template_runs_when_it_changes_and_when_it_is_first_seen() {
+    let mut world = world("0 2 * * *");
+    world.edit(|spec| {
+        spec.schedule = None;
+        spec.run_on_change = true;
+    });
+    world.look();
+    assert_eq!(world.names(), ["nightly-g2"]);
+    world.look();
+    world.begin(0);
+    // It changes while that one runs: one more run, of the last of both changes.
+    world.edit(|spec| spec.template.spec.seed = 7);
+    world.look();
+    world.edit(|spec| spec.template.spec.seed = 8);
+    world.look();
+    assert_eq!(world.runs.len(), 1);
+    world.end(0, "Completed");
+    world.look();
+    assert_eq!(world.names(), ["nightly-g2", "nightly-g4"]);
+    world.look();
+    world.end(1, "Completed");
+    // What is no change of the template begins nothing.
+    world.edit(|spec| spec.failed_history_limit = 4);
+    world.look();
+    world.look();
+    assert_eq!(world.runs.len(), 2);
+    // Under suspension it is answered, and not caught up.
+    world.edit(|spec| spec.suspend = true);
+    world.edit(|spec| spec.template.spec.seed = 9);
+    world.look();
+    world.edit(|spec| spec.suspend = false);
+    world.look();
+    world.look();
+    assert_eq!(world.runs.len(), 2);
+    assert_eq!(
+        world.status().last_skip.unwrap().reason,
+        SkipReason::Suspended
+    );
+    world.is_settled();
+}
+
+#[test]
+fn a_change_and_a_tick_at_once_begin_one_run() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    world.edit(|spec| {
+        spec.run_on_change = true;
+        spec.template.spec.seed = 7;
+    });
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603020200"]);
+    world.look();
+    world.end(0, "Completed");
+    world.look();
+    assert_eq!(world.names(), ["nightly-202603020200", "nightly-g2"]);
+}
+
+#[test]
+fn what_cannot_run_says_why_and_begins_nothing() {
+    for (schedule, zone, reason) in [
+        ("61 * * * *", "Etc/UTC", "InvalidSchedule"),
+        ("0 2 * * *", "Europe/Atlantis", "InvalidTimeZone"),
+        ("0 0 30 2 *", "Etc/UTC", "NeverDue"),
+    ] {
+        let mut world = World::new(schedule, zone);
+        let events = world.look();
+        assert_eq!(world.reason(ACCEPTED), reason);
+        assert_eq!(world.truth(STALLED), "True");
+        assert_eq!(events.len(), 1);
+        world.until("2026-03-05T00:00:00Z");
+        world.look();
+        assert!(world.runs.is_empty());
+        world.is_settled();
+    }
+    let mut world = world("0 2 * * *");
+    world.refused = Some("objective x: no such metric".to_owned());
+    world.look();
+    assert_eq!(world.reason(ACCEPTED), "InvalidTemplate");
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    assert!(world.runs.is_empty());
+    world.until("2026-03-02T03:00:01Z");
+    let events = world.look();
+    assert!(events[0].contains("was not accepted"), "{events:?}");
+    world.refused = None;
+    world.look();
+    assert_eq!(
+        (world.reason(ACCEPTED), world.truth(STALLED)),
+        ("Scheduled".into(), "False".into())
+    );
+}
+
+#[test]
+fn limits_keep_the_newest_and_the_status_tells_of_ten_more() {
+    let mut world = world("0 * * * *");
+    world.schedule.spec.successful_history_limit = 2;
+    world.schedule.spec.failed_history_limit = 1;
+    world.schedule.spec.max_consecutive_failures = 0;
+    world.look();
+    for hour in 0..30_i64 {
+        world.now = at("2026-03-01T13:00:00Z") + SignedDuration::from_hours(hour);
+        world.look();
+        world.look();
+        let last = world.runs.len() - 1;
+        world.begin(last);
+        world.end(
+            last,
+            if hour % 3 == 0 {
+                "BackendLost"
+            } else {
+                "Completed"
+            },
+        );
+        world.look();
+    }
+    world.look();
+    let kept = [
+        "nightly-202603021600",
+        "nightly-202603021700",
+        "nightly-202603021800",
+    ];
+    assert_eq!(world.names(), kept);
+    let status = world.status();
+    assert_eq!((status.counts.started, status.counts.failed), (30, 10));
+    assert_eq!(status.runs.len(), 10);
+    world.is_settled();
+}
+
+#[test]
+fn runs_in_parallel_are_bounded() {
+    let mut world = world("* * * * *");
+    world.schedule.spec.concurrency_policy = ConcurrencyPolicy::Allow;
+    world.look();
+    for _ in 0..15 {
+        world.now += SignedDuration::from_mins(1);
+        world.look();
+        world.look();
+    }
+    assert_eq!(world.runs.len(), 10);
+    assert_eq!(world.status().active_display.as_deref(), Some("10 runs"));
+}
+
+#[test]
+fn a_run_of_an_unknown_form_is_under_way_and_keeps_the_others_out() {
+    let raw = json!({"metadata": {"name": "nightly-m1", "uid": "u", "creationTimestamp": "2026-03-01T12:00:00Z"}, "spec": 3});
+    let stored: Stored<bakeoff_crds::Experiment> = serde_json::from_value(raw).unwrap();
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    let observed = Observed {
+        runs: vec![crate::runs::Run::of(&stored)],
+        ..world.observe()
+    };
+    let next = super::plan(&world.schedule, &world.id, &observed);
+    assert!(next.actions.is_empty());
+    assert_eq!(next.status.active[0].state, "Unreadable");
+    assert_eq!(next.status.last_skip.unwrap().reason, SkipReason::Active);
+}
+
+#[test]
+fn one_that_is_made_and_not_seen_yet_is_not_made_twice() {
+    let mut world = world("0 2 * * *");
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    let observed = Observed {
+        answers: [("nightly-202603020200".to_owned(), Answer::Made)].into(),
+        ..world.observe()
+    };
+    let next = super::plan(&world.schedule, &world.id, &observed);
+    assert!(next.actions.is_empty());
+    assert!(conditions::get(&next.status.conditions, ACCEPTED).is_some());
+}

@@ -1,0 +1,139 @@
+//! Experiments that another resource has made: what it sees of them, and what it does to them. (Pure.)
+
+use crate::stored::Stored;
+use bakeoff_crds::conditions::{self, OBJECTIVES_MET, SUCCEEDED, reasons};
+use bakeoff_crds::experiment_schedule::Trigger;
+use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::{EndReason, Experiment, names};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+/// What its owner sees of an experiment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// What began it.
+    pub trigger: Trigger,
+    /// When it was due.
+    pub scheduled_for: Timestamp,
+    /// The template that it was made from, as a hash.
+    pub template: Option<String>,
+    /// Where it stands, in the word of its condition `Succeeded`.
+    pub state: String,
+    /// Whether it has left the queue.
+    pub begun: bool,
+    /// Whether it was told to end.
+    pub cancelled: bool,
+    /// How it ended, once it is torn down.
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// Why.
+    pub reason: EndReason,
+    /// In words.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// What its rule concludes.
+    pub decision: Option<DecisionOutcome>,
+    /// Whether its objectives were met; none where it has none.
+    pub objectives_met: Option<bool>,
+    /// Its report.
+    pub report: Option<String>,
+}
+
+impl Run {
+    /// What is seen of an experiment as it is stored.
+    #[must_use]
+    pub fn of(stored: &Stored<Experiment>) -> Self {
+        let annotation = |key: &str| stored.annotations().get(key);
+        let made = stored.creation_timestamp().map(|time| time.0);
+        let due = annotation(names::ANNOTATION_SCHEDULED_FOR).and_then(|at| at.parse().ok());
+        let trigger = match annotation(names::ANNOTATION_TRIGGER).map(String::as_str) {
+            Some("Cron") => Trigger::Cron,
+            Some("Change") => Trigger::Change,
+            _ => Trigger::Manual,
+        };
+        let experiment = match stored {
+            Stored::Read(experiment) => Some(experiment),
+            Stored::Unreadable(_) => None,
+        };
+        let status = experiment.and_then(|experiment| experiment.status.as_ref());
+        let condition = status.and_then(|status| conditions::get(&status.conditions, SUCCEEDED));
+        let state = match (experiment, condition) {
+            (None, _) => reasons::UNREADABLE,
+            (Some(_), None) => reasons::PENDING,
+            (Some(_), Some(condition)) => &condition.reason,
+        };
+        Self {
+            name: stored.name_any(),
+            uid: stored.uid().unwrap_or_default(),
+            trigger,
+            scheduled_for: due.or(made).unwrap_or_default(),
+            template: annotation(names::ANNOTATION_TEMPLATE).cloned(),
+            state: state.to_owned(),
+            begun: status.is_some_and(|status| status.start_time.is_some()),
+            cancelled: experiment.is_some_and(|experiment| experiment.spec.cancel),
+            end: experiment.and_then(|experiment| end(experiment)),
+        }
+    }
+}
+
+fn end(experiment: &Experiment) -> Option<RunEnd> {
+    let status = experiment.status.as_ref()?;
+    let at = status.completion_time?;
+    let condition = conditions::get(&status.conditions, SUCCEEDED)?;
+    let objectives = conditions::get(&status.conditions, OBJECTIVES_MET);
+    let objectives = objectives.filter(|_| !status.objectives.is_empty());
+    let results = status.results.as_ref();
+    Some(RunEnd {
+        reason: EndReason::from(condition.reason.as_str()),
+        message: condition.message.clone(),
+        at,
+        decision: status.decision.as_ref().map(|decision| decision.outcome),
+        objectives_met: objectives.map(|condition| condition.status == "True"),
+        report: results.map(|results| format!("{}/{}", results.url, results.report)),
+    })
+}
+
+/// What is done to the runs of an owner.
+#[derive(Clone, Debug)]
+pub enum RunAction {
+    /// Make it, unless it is there.
+    Create(Box<Experiment>),
+    /// Tell the one of this name and uid to end.
+    Cancel {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove the one of this name and uid; its results stay.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// What the API server last said of a run that it was asked to make and that is not seen yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is there, and will be seen soon.
+    Made,
+    /// An Experiment of its name is there that another has made.
+    Taken,
+    /// It was refused, in these words.
+    Refused(String),
+}
+
+/// What is known of the runs that are not seen yet, by name.
+pub type Answers = BTreeMap<String, Answer>;
