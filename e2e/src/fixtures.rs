@@ -117,6 +117,25 @@ impl Fixture {
         Self::long(name).set("/spec/trials/blocks", json!(6))
     }
 
+    /// A schedule of the shortest experiment there is, which runs when it changes.
+    #[must_use]
+    pub fn schedule(name: &str) -> Self {
+        let run = Self::long("run").set("/spec/trials/blocks", json!(1));
+        Self(json!({
+            "apiVersion": "bakeoff.dev/v1alpha1",
+            "kind": "ExperimentSchedule",
+            "metadata": {"name": name},
+            "spec": {
+                "runOnChange": true,
+                "successfulHistoryLimit": 1,
+                "template": {
+                    "metadata": {"labels": {"team": "storage"}},
+                    "spec": run.0["spec"],
+                },
+            },
+        }))
+    }
+
     /// Puts a value at a JSON pointer; the last step may be new.
     #[must_use]
     pub fn set(mut self, pointer: &str, value: Value) -> Self {

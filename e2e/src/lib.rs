@@ -192,10 +192,13 @@ impl Lab {
             "-",
         ];
         let mut manifest = manifest.clone();
-        if let Some(nodes) = manifest.pointer_mut("/spec/equipment/nodeSelector")
-            && *nodes == ground::pool()
-        {
-            nodes.clone_from(&self.node_selector);
+        for spec in ["/spec", "/spec/template/spec"] {
+            let place = format!("{spec}/equipment/nodeSelector");
+            if let Some(nodes) = manifest.pointer_mut(&place)
+                && *nodes == ground::pool()
+            {
+                nodes.clone_from(&self.node_selector);
+            }
         }
         kubectl_with(&arguments, &manifest.to_string())
             .await

@@ -53,7 +53,7 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
     .await
 }
 
-async fn dry_run(lab: &Lab, manifest: &Value) -> anyhow::Result<String> {
+pub(crate) async fn dry_run(lab: &Lab, manifest: &Value) -> anyhow::Result<String> {
     let arguments = [
         "-n",
         &lab.namespace,

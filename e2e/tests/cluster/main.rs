@@ -11,6 +11,7 @@ mod placing;
 mod postgres;
 mod refusals;
 mod run;
+mod schedules;
 mod store;
 mod stores;
 mod topologies;
