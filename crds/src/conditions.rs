@@ -13,6 +13,10 @@ pub const EQUALISED: &str = "Equalised";
 pub const ACCEPTED: &str = "Accepted";
 /// Whether the last run of a schedule went to its end.
 pub const LAST_RUN_SUCCEEDED: &str = "LastRunSucceeded";
+/// Whether a plan waits for a person's decision.
+pub const WAITING: &str = "Waiting";
+/// Whether a template of a plan was changed after its phase had begun.
+pub const DRIFTED: &str = "Drifted";
 /// kstatus: work is going on.
 pub const RECONCILING: &str = "Reconciling";
 /// kstatus: work cannot go on.
@@ -75,6 +79,26 @@ pub mod reasons {
     pub const SCHEDULED: &str = "Scheduled";
     /// A schedule begins no more runs until its spec changes: too many failed in a row.
     pub const FAILURES_STOPPED: &str = "FailuresStopped";
+    /// All templates would be taken.
+    pub const TEMPLATES_TAKEN: &str = "TemplatesTaken";
+    /// A condition of a phase looks at one that does not come before it.
+    pub const INVALID_WHEN: &str = "InvalidWhen";
+    /// Event: a phase has begun.
+    pub const PHASE_STARTED: &str = "PhaseStarted";
+    /// Event: a phase is not run.
+    pub const PHASE_SKIPPED: &str = "PhaseSkipped";
+    /// Event: a phase has its outcome.
+    pub const PHASE_DECIDED: &str = "PhaseDecided";
+    /// Event: a person has to decide.
+    pub const APPROVAL_NEEDED: &str = "ApprovalNeeded";
+    /// Nobody has to decide anything.
+    pub const NOTHING_TO_DECIDE: &str = "NothingToDecide";
+    /// Templates were changed after their phase had begun.
+    pub const TEMPLATE_CHANGED: &str = "TemplateChanged";
+    /// Templates are as they were.
+    pub const UNCHANGED: &str = "Unchanged";
+    /// A phase failed, and that ends its plan.
+    pub const PHASE_FAILED: &str = "PhaseFailed";
     /// The template would be refused.
     pub const INVALID_TEMPLATE: &str = "InvalidTemplate";
     /// Event: a run has begun.

@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod conformance;
 pub mod durability;
 pub mod ending;
+pub mod experiment_plan;
 pub mod experiment_schedule;
 pub mod figure;
 pub mod identity;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod upkeep;
 
 pub use ending::EndReason;
+pub use experiment_plan::{ExperimentPlan, ExperimentPlanSpec, ExperimentPlanStatus};
 pub use experiment_schedule::{
     ExperimentSchedule, ExperimentScheduleSpec, ExperimentScheduleStatus,
 };
@@ -37,17 +39,51 @@ use kube::CustomResourceExt;
 /// Every custom resource definition of the project, as the cluster is to see it.
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![Experiment::crd(), ExperimentSchedule::crd()];
-    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
-        if let Some(schema) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-        {
-            unwrap_lines(schema);
+    let mut crds = vec![
+        Experiment::crd(),
+        ExperimentPlan::crd(),
+        ExperimentSchedule::crd(),
+    ];
+    for schema in crds.iter_mut().filter_map(root) {
+        unwrap_lines(schema);
+        if let Some(template) = at(schema, &["spec", "phases", "experiments", "template"]) {
+            without_rules(template);
         }
     }
     crds
+}
+
+fn root(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
+    let version = crd.spec.versions.first_mut()?;
+    version.schema.as_mut()?.open_api_v3_schema.as_mut()
+}
+
+/// The schema of a field, through lists.
+fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+    let Some((field, rest)) = path.split_first() else {
+        return Some(schema);
+    };
+    let field = schema.properties.as_mut()?.get_mut(*field)?;
+    if field.items.is_none() {
+        return at(field, rest);
+    }
+    match &mut field.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => at(item, rest),
+        _ => None,
+    }
+}
+
+/// Takes the CEL rules of a schema away, and those of all that is in it. Within a list within a list they would cost more than the
+/// API server allows; the operator has it try each template as an Experiment instead, before a plan begins.
+fn without_rules(schema: &mut JSONSchemaProps) {
+    schema.x_kubernetes_validations = None;
+    let properties = schema.properties.iter_mut();
+    properties
+        .flat_map(|all| all.values_mut())
+        .for_each(without_rules);
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        without_rules(item);
+    }
 }
 
 /// Joins the lines of each description: `kubectl explain` breaks lines itself.

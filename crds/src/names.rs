@@ -60,6 +60,10 @@ pub const KILLER_PORT: i32 = 9092;
 
 /// The name of the schedule that an Experiment is a run of.
 pub const LABEL_SCHEDULE: &str = "bakeoff.dev/schedule";
+/// The name of the plan that an Experiment belongs to.
+pub const LABEL_PLAN: &str = "bakeoff.dev/plan";
+/// The phase of the plan that an Experiment belongs to.
+pub const LABEL_PHASE: &str = "bakeoff.dev/phase";
 /// When a run was due, as RFC 3339 in UTC.
 pub const ANNOTATION_SCHEDULED_FOR: &str = "bakeoff.dev/scheduled-for";
 /// What began a run: `Cron`, `Change` or `Manual`.

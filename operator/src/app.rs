@@ -3,11 +3,12 @@
 use crate::act::Writer;
 use crate::caches::{Caches, Wake};
 use crate::config::Config;
-use crate::controllers::experiment::{self, Context, Watched, facts};
-use crate::controllers::schedule;
+use crate::controllers::experiment::{self, Context, Parents, Watched, facts};
+use crate::controllers::{phases, schedule};
 use crate::http::{self, Shown};
 use crate::lease::{self, Tenure};
 use crate::metrics::Metrics;
+use crate::runs::Maker;
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::names::FIELD_MANAGER;
@@ -17,7 +18,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -147,28 +148,37 @@ struct Leader {
 }
 
 impl Leader {
-    /// Sees to experiments and schedules until it is told to stop.
+    /// Sees to experiments, schedules and plans until it is told to stop.
     async fn lead(self, wake: Wake<Watched>, woken: UnboundedReceiver<ObjectRef<Watched>>) {
         tracing::info!("leading");
         self.shown.metrics.leading.set(1);
         let (schedules, of_schedules) = futures::channel::mpsc::unbounded();
+        let (plans, of_plans) = futures::channel::mpsc::unbounded();
         let controller = self.controller::<Watched>(woken);
         let experiments = controller.store();
-        let of_runs = self.controller::<schedule::Watched>(of_schedules);
+        let of_schedules = self.controller::<schedule::Watched>(of_schedules);
+        let of_plans = self.controller::<phases::Watched>(of_plans);
         let seen = experiments.clone();
         let _ = self.shown.look.set(Box::new(move |metrics| {
             experiment::look(&seen, metrics);
         }));
         let schedule = Arc::new(schedule::Context {
-            writer: self.writer(),
-            settings: self.settings.clone(),
-            experiments: experiments.clone(),
-            schedules: of_runs.store(),
+            maker: self.maker(&experiments),
+            schedules: of_schedules.store(),
             metrics: self.shown.metrics.clone(),
-            answers: Default::default(),
-            templates: Default::default(),
             troubles: Default::default(),
         });
+        let phase = Arc::new(phases::Context {
+            maker: self.maker(&experiments),
+            plans: of_plans.store(),
+            metrics: self.shown.metrics.clone(),
+            troubles: Default::default(),
+        });
+        let parents = Parents {
+            schedules,
+            plans,
+            all_plans: of_plans.store(),
+        };
         let ctx = Arc::new(Context {
             writer: self.writer(),
             client: self.client,
@@ -177,7 +187,7 @@ impl Leader {
             experiments: experiments.clone(),
             metrics: self.shown.metrics,
             wake,
-            schedules,
+            parents,
             seats: Default::default(),
             answers: Default::default(),
             warnings: Default::default(),
@@ -190,16 +200,20 @@ impl Leader {
             .run(experiment::reconcile, experiment::on_error, ctx)
             .for_each(|result| passed(result, || experiment::gone(&gone)));
         let gone = schedule.clone();
-        let scheduling = async {
+        let scheduling = of_schedules
+            .run(schedule::reconcile, schedule::on_error, schedule)
+            .for_each(|result| passed(result, || schedule::gone(&gone)));
+        let gone = phase.clone();
+        let planning = of_plans
+            .run(phases::reconcile, phases::on_error, phase)
+            .for_each(|result| passed(result, || phases::gone(&gone)));
+        let owners = async {
             // A run that is not seen is taken for one that somebody has removed.
             if experiments.wait_until_ready().await.is_ok() {
-                of_runs
-                    .run(schedule::reconcile, schedule::on_error, schedule)
-                    .for_each(|result| passed(result, || schedule::gone(&gone)))
-                    .await;
+                tokio::join!(scheduling, planning);
             }
         };
-        tokio::join!(running, scheduling);
+        tokio::join!(running, owners);
     }
 
     /// What sees to the resources of a kind, woken by its own watch and by what else is told.
@@ -229,6 +243,11 @@ impl Leader {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         }
+    }
+
+    /// What makes the runs of one controller's owners.
+    fn maker(&self, experiments: &Store<Watched>) -> Maker {
+        Maker::new(self.writer(), self.settings.clone(), experiments.clone())
     }
 
     /// A way to write for one controller: what it remembers is of that controller's owners alone.

@@ -89,16 +89,16 @@ capabilities: {drop: [ALL]}
 {{- define "bakeoff.rules" -}}
 - apiGroups: [bakeoff.dev]
   resources: [experiments]
-  # A schedule makes its runs.
+  # Schedules and plans make them.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [bakeoff.dev]
-  resources: [experimentschedules]
+  resources: [experimentplans, experimentschedules]
   verbs: [get, list, watch]
 - apiGroups: [bakeoff.dev]
-  resources: [experiments/status, experimentschedules/status]
+  resources: [experiments/status, experimentplans/status, experimentschedules/status]
   verbs: [get, patch]
 - apiGroups: [bakeoff.dev]
-  resources: [experiments/finalizers, experimentschedules/finalizers]
+  resources: [experiments/finalizers, experimentplans/finalizers, experimentschedules/finalizers]
   verbs: [update]
 # By name only: it never lists Secrets.
 - apiGroups: [""]

@@ -3,26 +3,25 @@
 use super::Watched;
 use super::admission::{Seat, Seats};
 use super::facts::{Since, ended_jobs, machine, servers_down};
+use super::parents::Parents;
 use super::progress::Answers;
 use super::warnings::Warnings;
 use crate::act::Writer;
 use crate::caches::{Caches, Wake};
 use crate::children::Children;
-use crate::controllers::schedule;
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::owner;
 use crate::remembered::Remembered;
 use crate::settings::Settings;
 use crate::stored::Stored;
 use crate::troubles::Troubles;
+use bakeoff_crds::Experiment;
 use bakeoff_crds::identity::Uid;
-use bakeoff_crds::{Experiment, ExperimentSchedule};
 use bakeoff_rules::pool::Machines;
 use bakeoff_rules::queue::{self, Claim, Pool};
 use bakeoff_rules::validate::Remains;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,20 +54,11 @@ pub struct Context {
     pub outages: Remembered<Since>,
     /// Who is in trouble for how long.
     pub troubles: Troubles,
-    /// Wakes the schedules that they are runs of.
-    pub schedules: Wake<schedule::Watched>,
+    /// Wakes what they are runs of.
+    pub parents: Parents,
 }
 
 impl Context {
-    /// Wakes the schedule that an experiment is a run of.
-    pub fn wake_schedule(&self, run: &Watched) {
-        if let Some((name, _)) = owner::controller::<ExperimentSchedule>(run.meta()) {
-            let namespace = run.namespace().unwrap_or_default();
-            let schedule = ObjectRef::new(name).within(&namespace);
-            let _ = self.schedules.unbounded_send(schedule);
-        }
-    }
-
     /// For how long the Jobs of an experiment are seen to have ended.
     pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
         let mut ends = self.ends.lock();

@@ -9,6 +9,7 @@ pub mod build;
 pub mod context;
 pub mod dereference;
 pub mod facts;
+mod parents;
 pub mod plan;
 pub mod progress;
 mod reconcile;
@@ -16,6 +17,7 @@ pub mod trouble;
 pub mod warnings;
 
 pub use context::Context;
+pub use parents::Parents;
 pub use reconcile::{gone, look, on_error, reconcile};
 
 use crate::stored::Stored;

@@ -28,7 +28,7 @@ const REFUSED: Duration = Duration::from_secs(3);
 /// Something could not be read or written; it is tried again.
 pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
-    ctx.wake_schedule(&stored);
+    ctx.parents.wake(&stored);
     let experiment = match &*stored {
         Stored::Read(experiment) => experiment,
         Stored::Unreadable(object) => {

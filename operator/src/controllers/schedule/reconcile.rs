@@ -3,15 +3,11 @@
 use super::plan::{Observed, plan};
 use super::{Context, Watched};
 use crate::act::Written;
-use crate::action::Note;
 use crate::error::Error;
-use crate::runs::{Answer, RunAction};
 use crate::stored::Stored;
 use bakeoff_crds::ExperimentSchedule;
-use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::identity::Identity;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
 
@@ -23,61 +19,39 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     let schedule = match &*stored {
         Stored::Read(schedule) => schedule,
         Stored::Unreadable(object) => {
-            return Ok(ctx.troubles.unreadable(&stored, object, &ctx.writer).await);
+            let writer = &ctx.maker.writer;
+            return Ok(ctx.troubles.unreadable(&stored, object, writer).await);
         }
     };
     let id = Identity::of(&schedule.metadata).ok_or(Error::Incomplete)?;
-    let runs = ctx.runs(&id);
+    let maker = &ctx.maker;
+    let runs = maker.runs::<ExperimentSchedule>(&id);
     let refused = if schedule.metadata.deletion_timestamp.is_none() {
-        ctx.refused(&id, &schedule.spec.template).await?
+        let template = &schedule.spec.template;
+        maker.refused::<ExperimentSchedule>(&id, template).await?
     } else {
         None
     };
     let observed = Observed {
         now: Timestamp::now(),
-        answers: ctx.answers(&id, &runs),
+        answers: maker.answers(&id, &runs),
         runs,
         refused,
     };
     let plan = plan(schedule, &id, &observed);
     let mut wait = plan.wait(Timestamp::now());
     // What is begun and removed follows from what the status says: nothing is done before it stands.
-    let written = ctx
+    let written = maker
         .writer
         .write_status(&**schedule, &id, &plan.status, plan.is_urgent())
         .await?;
     if let Written::In(left) = written {
         wait = Some(wait.map_or(left, |wait| wait.min(left)));
     }
-    ctx.writer.tell(&**schedule, &plan.events).await;
-    for action in plan.actions {
-        act(schedule, &id, action, &ctx).await?;
-    }
+    maker.writer.tell(&**schedule, &plan.events).await;
+    maker.act(&**schedule, &id, plan.actions).await?;
     ctx.troubles.over(&id.uid);
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
-}
-
-async fn act(
-    schedule: &ExperimentSchedule,
-    id: &Identity,
-    action: RunAction,
-    ctx: &Context,
-) -> Result<(), Error> {
-    let RunAction::Create(run) = action else {
-        return ctx.writer.change_run(id, &action).await;
-    };
-    let name = run.name_any();
-    let answer = ctx
-        .writer
-        .create_run::<ExperimentSchedule>(id, &run)
-        .await?;
-    let news = ctx.answered(&id.uid, name.clone(), answer.clone());
-    if let (true, Answer::Refused(why)) = (news, answer) {
-        let message = format!("{name} cannot be made and is tried again: {why}");
-        let note = Note::new(true, reasons::RUN_REFUSED, &message);
-        ctx.writer.tell(schedule, &[note]).await;
-    }
-    Ok(())
 }
 
 /// One that a wake named and that is not there any more.

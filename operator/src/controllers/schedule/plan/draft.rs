@@ -2,7 +2,7 @@
 
 use super::Observed;
 use crate::action::{Note, Plan};
-use crate::controllers::schedule::build::hash;
+use crate::runs::build::hash;
 use crate::runs::{Answer, Run, RunAction};
 use bakeoff_crds::conditions::{self, ACCEPTED, RECONCILING, STALLED, Truth, reasons};
 use bakeoff_crds::experiment_schedule::{

@@ -79,7 +79,7 @@ impl Draft<'_> {
             trigger: run.trigger,
             scheduled_for: run.scheduled_for,
             end: end.reason.clone(),
-            decision: end.decision,
+            decision: end.decision.as_ref().map(|decision| decision.outcome),
             objectives_met: end.objectives_met,
         });
         if end.report.is_some() {

@@ -1,9 +1,14 @@
-//! Experiments that another resource has made: what it sees of them, and what it does to them. (Pure.)
+//! Experiments that another resource has made: what it sees of them, and what it does to them. (Pure, but for `maker`.)
+
+pub mod build;
+mod maker;
+
+pub use maker::Maker;
 
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, OBJECTIVES_MET, SUCCEEDED, reasons};
 use bakeoff_crds::experiment_schedule::Trigger;
-use bakeoff_crds::status::DecisionOutcome;
+use bakeoff_crds::status::DecisionStatus;
 use bakeoff_crds::{EndReason, Experiment, names};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -42,7 +47,7 @@ pub struct RunEnd {
     /// When.
     pub at: Timestamp,
     /// What its rule concludes.
-    pub decision: Option<DecisionOutcome>,
+    pub decision: Option<DecisionStatus>,
     /// Whether its objectives were met; none where it has none.
     pub objectives_met: Option<bool>,
     /// Its report.
@@ -97,7 +102,7 @@ fn end(experiment: &Experiment) -> Option<RunEnd> {
         reason: EndReason::from(condition.reason.as_str()),
         message: condition.message.clone(),
         at,
-        decision: status.decision.as_ref().map(|decision| decision.outcome),
+        decision: status.decision.clone(),
         objectives_met: objectives.map(|condition| condition.status == "True"),
         report: results.map(|results| format!("{}/{}", results.url, results.report)),
     })

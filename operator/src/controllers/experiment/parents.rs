@@ -1,0 +1,51 @@
+//! What experiments are runs of: it is woken by whatever happens to them. (I/O.)
+
+use super::Watched;
+use crate::caches::Wake;
+use crate::controllers::{phases, schedule};
+use crate::owner;
+use crate::stored::Stored;
+use bakeoff_crds::{ExperimentPlan, ExperimentSchedule};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+/// The ways to what experiments are runs of.
+pub struct Parents {
+    /// Wakes schedules.
+    pub schedules: Wake<schedule::Watched>,
+    /// Wakes plans.
+    pub plans: Wake<phases::Watched>,
+    /// All plans: they name experiments that others have made.
+    pub all_plans: Store<phases::Watched>,
+}
+
+impl Parents {
+    /// Wakes the schedule or the plan that has made an experiment; of one that neither has, the plans that name it.
+    pub fn wake(&self, run: &Watched) {
+        let namespace = run.namespace().unwrap_or_default();
+        if let Some((name, _)) = owner::controller::<ExperimentSchedule>(run.meta()) {
+            let schedule = ObjectRef::new(name).within(&namespace);
+            let _ = self.schedules.unbounded_send(schedule);
+        } else if let Some((name, _)) = owner::controller::<ExperimentPlan>(run.meta()) {
+            let plan = ObjectRef::new(name).within(&namespace);
+            let _ = self.plans.unbounded_send(plan);
+        } else {
+            let name = run.name_any();
+            let naming = self.all_plans.state_filter(|plan| {
+                plan.meta().namespace.as_deref() == Some(&namespace) && names(plan, &name)
+            });
+            for plan in naming {
+                let _ = self.plans.unbounded_send(ObjectRef::from_obj(&*plan));
+            }
+        }
+    }
+}
+
+fn names(plan: &phases::Watched, experiment: &str) -> bool {
+    let Stored::Read(plan) = plan else {
+        return false;
+    };
+    let steps = plan.spec.phases.iter().flat_map(|phase| &phase.experiments);
+    let mut named = steps.filter_map(|step| step.r#ref.as_ref());
+    named.any(|named| named.name == experiment)
+}

@@ -1,0 +1,54 @@
+//! Whether a plan can run at all.
+
+use super::draft::Draft;
+use bakeoff_crds::conditions::{self, ACCEPTED, RECONCILING, STALLED, Truth, reasons};
+use std::collections::BTreeSet;
+
+impl Draft<'_> {
+    /// Whether it can run. What cannot says everything that is wrong with it at once, before anything is begun.
+    pub(super) fn accept(&mut self) -> bool {
+        let backwards = self.looks_forward();
+        if !backwards.is_empty() {
+            self.accepted_is(false, reasons::INVALID_WHEN, &backwards.join("; "));
+            return false;
+        }
+        if self.status.start_time.is_none() && !self.observed.refused.is_empty() {
+            let refused = self.observed.refused.join("; ");
+            let message =
+                format!("nothing is begun, because templates would be refused: {refused}");
+            self.accepted_is(false, reasons::INVALID_TEMPLATE, &message);
+            return false;
+        }
+        let message = "all templates would be taken";
+        self.accepted_is(true, reasons::TEMPLATES_TAKEN, message);
+        true
+    }
+
+    /// Conditions on phases that do not come before their own.
+    fn looks_forward(&self) -> Vec<String> {
+        let (mut before, mut wrong) = (BTreeSet::new(), Vec::new());
+        for phase in &self.spec.phases {
+            for when in &phase.when {
+                if !before.contains(&when.phase) {
+                    wrong.push(format!(
+                        "phase {} looks at {}, which does not come before it",
+                        phase.name, when.phase
+                    ));
+                }
+            }
+            before.insert(&phase.name);
+        }
+        wrong
+    }
+
+    fn accepted_is(&mut self, accepted: bool, reason: &str, message: &str) {
+        let before = conditions::get(&self.status.conditions, ACCEPTED);
+        let news = before.is_none_or(|before| before.reason != reason || before.message != message);
+        if news && !accepted {
+            self.tell(true, reason, message);
+        }
+        self.condition(ACCEPTED, Truth::from(accepted), reason, message);
+        self.condition(STALLED, Truth::from(!accepted), reason, message);
+        self.condition(RECONCILING, Truth::False, reason, message);
+    }
+}

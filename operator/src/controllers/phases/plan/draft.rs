@@ -1,0 +1,136 @@
+//! A plan in the making, of a plan.
+
+use super::Observed;
+use crate::action::{Note, Plan};
+use crate::runs::RunAction;
+use bakeoff_crds::conditions::{self, DRIFTED, SUCCEEDED, Truth, WAITING, reasons};
+use bakeoff_crds::experiment_plan::{
+    ExperimentPlan, ExperimentPlanSpec, ExperimentPlanStatus, PhaseOutcome, PhaseState,
+    PhaseStatus, PlanState,
+};
+use bakeoff_crds::identity::Identity;
+use jiff::{SignedDuration, Timestamp};
+
+/// A look at least so often.
+const LOOK: SignedDuration = SignedDuration::from_mins(10);
+
+/// A plan in the making.
+pub(super) struct Draft<'a> {
+    pub(super) id: &'a Identity,
+    pub(super) spec: &'a ExperimentPlanSpec,
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+    pub(super) generation: Option<i64>,
+    pub(super) status: ExperimentPlanStatus,
+    pub(super) actions: Vec<RunAction>,
+    events: Vec<Note>,
+    look_again_at: Timestamp,
+    remember: bool,
+    /// What a person has to decide.
+    pub(super) waits: Option<String>,
+    /// What was changed and may not be.
+    pub(super) drifted: Option<String>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(plan: &'a ExperimentPlan, id: &'a Identity, observed: &'a Observed) -> Self {
+        let now = observed.now;
+        let mut status = plan.status.clone().unwrap_or_default();
+        status.observed_generation = plan.metadata.generation;
+        Self {
+            id,
+            spec: &plan.spec,
+            observed,
+            now,
+            generation: plan.metadata.generation,
+            status,
+            actions: Vec::new(),
+            events: Vec::new(),
+            look_again_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
+            remember: false,
+            waits: None,
+            drifted: None,
+        }
+    }
+
+    /// The status of a phase; one that was not looked at yet has none.
+    pub(super) fn of(&self, phase: &str) -> Option<&PhaseStatus> {
+        self.status.phases.iter().find(|one| one.name == phase)
+    }
+
+    pub(super) fn set(&mut self, phase: PhaseStatus) {
+        let stands = self.status.phases.iter_mut();
+        match stands.into_iter().find(|one| one.name == phase.name) {
+            Some(one) => *one = phase,
+            None => self.status.phases.push(phase),
+        }
+    }
+
+    pub(super) fn condition(&mut self, type_: &str, truth: Truth, reason: &str, message: &str) {
+        let (generation, now) = (self.generation, self.now);
+        let conditions = &mut self.status.conditions;
+        conditions::set(conditions, type_, truth, reason, message, generation, now);
+    }
+
+    /// Sets the two conditions that most plans never see.
+    pub(super) fn side_conditions(&mut self) {
+        let waits = self.waits.take();
+        let reason = if waits.is_some() {
+            reasons::APPROVAL_NEEDED
+        } else {
+            reasons::NOTHING_TO_DECIDE
+        };
+        let message = waits.as_deref().unwrap_or("nobody has to decide anything");
+        self.condition(WAITING, Truth::from(waits.is_some()), reason, message);
+        let drifted = self.drifted.take();
+        let reason = if drifted.is_some() {
+            reasons::TEMPLATE_CHANGED
+        } else {
+            reasons::UNCHANGED
+        };
+        let message = drifted.as_deref().unwrap_or("what was begun is as it was");
+        self.condition(DRIFTED, Truth::from(drifted.is_some()), reason, message);
+    }
+
+    /// Where the plan stands while it goes on.
+    pub(super) fn stands(&mut self, state: PlanState, message: &str) {
+        self.status.state = state;
+        self.condition(SUCCEEDED, Truth::Unknown, state.as_str(), message);
+    }
+
+    pub(super) fn tell(&mut self, warning: bool, reason: &str, message: &str) {
+        self.events.push(Note::new(warning, reason, message));
+    }
+
+    pub(super) fn remember(&mut self) {
+        self.remember = true;
+    }
+
+    pub(super) fn look_again_in(&mut self, seconds: i64) {
+        let at = self.now.saturating_add(SignedDuration::from_secs(seconds));
+        self.look_again_by(at.unwrap_or(Timestamp::MAX));
+    }
+
+    pub(super) fn look_again_by(&mut self, at: Timestamp) {
+        self.look_again_at = self.look_again_at.min(at);
+    }
+
+    pub(super) fn done(mut self) -> Plan<ExperimentPlanStatus, RunAction> {
+        let phases = &self.status.phases;
+        let over = |phase: &&PhaseStatus| phase.state == PhaseState::Done;
+        let done = phases.iter().filter(over).count();
+        let ran = phases.iter().rev().filter_map(|phase| phase.outcome);
+        let outcome = ran
+            .into_iter()
+            .find(|outcome| *outcome != PhaseOutcome::Skipped);
+        self.status.outcome = outcome;
+        self.status.progress = Some(format!("{done}/{}", self.spec.phases.len()));
+        Plan {
+            status: self.status,
+            remember: self.remember,
+            actions: self.actions,
+            events: self.events,
+            look_again_at: Some(self.look_again_at),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How a plan ends.
+
+use super::draft::Draft;
+use crate::runs::{Answer, RunAction};
+use bakeoff_crds::conditions::{RECONCILING, STALLED, SUCCEEDED, Truth, reasons};
+use bakeoff_crds::experiment_plan::{Phase, PhaseOutcome, PhaseState, PlanState};
+use jiff::SignedDuration;
+
+/// One that ends is looked at again after this time, seconds, if nothing is heard.
+const AGAIN: i64 = 30;
+
+impl Draft<'_> {
+    /// Why it is to end before its time, if it is.
+    pub(super) fn why_it_ends(&mut self) -> Option<(&'static str, String)> {
+        if self.spec.cancel {
+            return Some(("Cancelled", "it was cancelled".to_owned()));
+        }
+        let (seconds, start) = (self.spec.active_deadline_seconds?, self.status.start_time?);
+        let deadline = start
+            .saturating_add(SignedDuration::from_secs(seconds))
+            .ok()?;
+        if self.now < deadline {
+            self.look_again_by(deadline);
+            return None;
+        }
+        let message =
+            format!("activeDeadlineSeconds ({seconds}) have passed since its first phase began");
+        Some(("DeadlineExceeded", message))
+    }
+
+    /// Cancels what is under way; it has ended when that has.
+    pub(super) fn end(&mut self, reason: &str, message: &str) {
+        // Those that were made a moment ago and are not seen yet come to be cancelled as well.
+        let answers = self.observed.answers.iter();
+        let made = answers.filter(|(_, answer)| **answer == Answer::Made);
+        let mut left: Vec<String> = made.map(|(name, _)| name.clone()).collect();
+        for run in self.observed.runs.iter().filter(|run| run.end.is_none()) {
+            left.push(run.name.clone());
+            if !run.cancelled {
+                self.actions.push(RunAction::Cancel {
+                    name: run.name.clone(),
+                    uid: run.uid.clone(),
+                });
+            }
+        }
+        if left.is_empty() {
+            for phase in &mut self.status.phases {
+                if phase.state != PhaseState::Done {
+                    phase.state = PhaseState::Done;
+                    phase.outcome = Some(PhaseOutcome::Failed);
+                    phase.reason = Some(format!("the plan was ended before: {message}"));
+                    phase.completion_time = Some(self.now);
+                }
+            }
+            self.over(PlanState::Cancelled, Truth::False, reason, message);
+        } else {
+            let waits = format!("{message}; {} has still to end", left.join(", "));
+            self.stands(PlanState::Ending, &waits);
+            self.look_again_in(AGAIN);
+        }
+    }
+
+    /// The outcome of a phase ends it. That a phase came to what it was to find out is no failure.
+    pub(super) fn stop(&mut self, phase: &Phase, outcome: PhaseOutcome) {
+        let message = format!(
+            "{} is {}, which ends the plan (stopOn)",
+            phase.name,
+            outcome.as_str()
+        );
+        if outcome == PhaseOutcome::Failed {
+            self.over(
+                PlanState::Stopped,
+                Truth::False,
+                reasons::PHASE_FAILED,
+                &message,
+            );
+        } else {
+            self.over(
+                PlanState::Stopped,
+                Truth::True,
+                PlanState::Stopped.as_str(),
+                &message,
+            );
+        }
+    }
+
+    pub(super) fn complete(&mut self) {
+        let phases = &self.status.phases;
+        let skipped = phases
+            .iter()
+            .filter(|phase| phase.outcome == Some(PhaseOutcome::Skipped));
+        let skipped = skipped.count();
+        let message = format!(
+            "{} phases were run and {skipped} skipped",
+            phases.len() - skipped
+        );
+        self.over(
+            PlanState::Completed,
+            Truth::True,
+            PlanState::Completed.as_str(),
+            &message,
+        );
+    }
+
+    fn over(&mut self, state: PlanState, truth: Truth, reason: &str, message: &str) {
+        self.status.state = state;
+        self.status.phase = None;
+        self.status.completion_time = Some(self.now);
+        self.condition(SUCCEEDED, truth, reason, message);
+        self.condition(RECONCILING, Truth::False, reason, message);
+        let stalled = Truth::from(reason == reasons::PHASE_FAILED);
+        self.condition(STALLED, stalled, reason, message);
+        self.tell(
+            truth == Truth::False && state != PlanState::Cancelled,
+            reason,
+            message,
+        );
+        self.remember();
+    }
+}
