@@ -136,6 +136,31 @@ impl Fixture {
         }))
     }
 
+    /// A plan of three short experiments: phases that run, one that is skipped on evidence, and one that a person decides.
+    #[must_use]
+    pub fn plan(name: &str) -> Self {
+        let run = |objective: &str| {
+            let run = Self::long("run").set("/spec/trials/blocks", json!(1)).set(
+                "/spec/objectives",
+                json!([{"name": "x", "expression": objective}]),
+            );
+            json!({"spec": run.0["spec"]})
+        };
+        let one = |name: &str, template: Value| json!([{"name": name, "template": template}]);
+        Self(json!({
+            "apiVersion": "bakeoff.dev/v1alpha1",
+            "kind": "ExperimentPlan",
+            "metadata": {"name": name},
+            "spec": {"phases": [
+                {"name": "p0", "question": "Is it there at all?", "experiments": one("a", run("put.operation.count > 0"))},
+                {"name": "p1", "question": "Is it worse?", "when": [{"phase": "p0", "outcome": ["NoGo"]}],
+                 "experiments": one("a", run("put.operation.count > 0"))},
+                {"name": "p2", "question": "Is it impossible?", "approval": "Always",
+                 "experiments": one("a", run("put.operation.count < 0"))},
+            ]},
+        }))
+    }
+
     /// Puts a value at a JSON pointer; the last step may be new.
     #[must_use]
     pub fn set(mut self, pointer: &str, value: Value) -> Self {

@@ -192,17 +192,27 @@ impl Lab {
             "-",
         ];
         let mut manifest = manifest.clone();
-        for spec in ["/spec", "/spec/template/spec"] {
-            let place = format!("{spec}/equipment/nodeSelector");
-            if let Some(nodes) = manifest.pointer_mut(&place)
-                && *nodes == ground::pool()
-            {
-                nodes.clone_from(&self.node_selector);
-            }
-        }
+        self.place(&mut manifest);
         kubectl_with(&arguments, &manifest.to_string())
             .await
             .map(drop)
+    }
+
+    /// Puts every experiment of a manifest that is for the pool on the nodes that are this scenario's own.
+    fn place(&self, manifest: &mut Value) {
+        match manifest {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    if key == "nodeSelector" && *value == ground::pool() {
+                        value.clone_from(&self.node_selector);
+                    } else {
+                        self.place(value);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.place(item)),
+            _ => {}
+        }
     }
 
     /// Changes the spec of an experiment.

@@ -1,7 +1,7 @@
 //! Every example is a manifest that the API knows to the last field, and that the operator would start.
 
 use bakeoff_crds::spec::{ExperimentSpec, Origin, Product, WorkloadKind};
-use bakeoff_crds::{Experiment, schedule};
+use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule, schedule};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -27,6 +27,16 @@ fn examples() -> Vec<(String, String)> {
     found
 }
 
+/// The experiments that all examples make, each with the name of its file.
+fn all_specs() -> anyhow::Result<Vec<(String, ExperimentSpec)>> {
+    let mut all = Vec::new();
+    for (name, text) in examples() {
+        let specs = specs(&text)?.into_iter();
+        all.extend(specs.map(|spec| (name.clone(), spec)));
+    }
+    Ok(all)
+}
+
 /// Every value that the file gives must come back from the typed spec: a misspelt field would not.
 fn lost(given: &serde_json::Value, kept: &serde_json::Value, path: &str) -> Vec<String> {
     use serde_json::Value::{Array, Object};
@@ -49,6 +59,50 @@ fn lost(given: &serde_json::Value, kept: &serde_json::Value, path: &str) -> Vec<
     }
 }
 
+/// The experiments that an example makes.
+fn specs(text: &str) -> anyhow::Result<Vec<ExperimentSpec>> {
+    let value: serde_json::Value = serde_saphyr::from_str(text)?;
+    Ok(match value["kind"].as_str() {
+        Some("ExperimentSchedule") => {
+            let schedule: ExperimentSchedule = serde_saphyr::from_str(text)?;
+            vec![schedule.spec.template.spec]
+        }
+        Some("ExperimentPlan") => {
+            let plan: ExperimentPlan = serde_saphyr::from_str(text)?;
+            let steps = plan
+                .spec
+                .phases
+                .into_iter()
+                .flat_map(|phase| phase.experiments);
+            let templates = steps.filter_map(|step| step.template);
+            templates.map(|template| template.spec).collect()
+        }
+        _ => {
+            let experiment: Experiment = serde_saphyr::from_str(text)?;
+            vec![experiment.spec]
+        }
+    })
+}
+
+/// What the typed API makes of an example.
+fn typed(text: &str) -> anyhow::Result<serde_json::Value> {
+    let value: serde_json::Value = serde_saphyr::from_str(text)?;
+    Ok(match value["kind"].as_str() {
+        Some("ExperimentSchedule") => {
+            let schedule: ExperimentSchedule = serde_saphyr::from_str(text)?;
+            serde_json::to_value(&schedule)
+        }
+        Some("ExperimentPlan") => {
+            let plan: ExperimentPlan = serde_saphyr::from_str(text)?;
+            serde_json::to_value(&plan)
+        }
+        _ => {
+            let experiment: Experiment = serde_saphyr::from_str(text)?;
+            serde_json::to_value(&experiment)
+        }
+    }?)
+}
+
 #[test]
 fn every_example_is_known_to_the_last_field() {
     let examples = examples();
@@ -60,9 +114,7 @@ fn every_example_is_known_to_the_last_field() {
     for (name, text) in examples {
         let given: serde_json::Value =
             serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let typed: Experiment =
-            serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let kept = serde_json::to_value(&typed).unwrap();
+        let kept = typed(&text).unwrap();
         assert_eq!(
             lost(&given["spec"], &kept["spec"], "spec"),
             Vec::<String>::new(),
@@ -70,7 +122,7 @@ fn every_example_is_known_to_the_last_field() {
         );
         assert_eq!(given["apiVersion"], kept["apiVersion"]);
         assert_eq!(
-            typed.metadata.name.as_deref(),
+            kept["metadata"]["name"].as_str(),
             Some(name.as_str()),
             "the name is the file's"
         );
@@ -79,16 +131,14 @@ fn every_example_is_known_to_the_last_field() {
 
 #[test]
 fn every_example_can_start() {
-    for (name, text) in examples() {
-        let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
-        let spec: &ExperimentSpec = &experiment.spec;
+    for (name, spec) in all_specs().unwrap() {
         assert!(spec.backends.iter().all(|b| b.member().is_some()), "{name}");
         assert!(
             spec.workloads.iter().all(|w| w.member().is_some()),
             "{name}"
         );
         for objective in &spec.objectives {
-            let compiled = bakeoff_analysis::objective::compile(&objective.expression, spec);
+            let compiled = bakeoff_analysis::objective::compile(&objective.expression, &spec);
             assert!(compiled.is_ok(), "{name}, {}: {compiled:?}", objective.name);
         }
     }
@@ -103,16 +153,15 @@ fn every_example_uses_versions_of_the_catalogue() {
         serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     };
     let files = [catalogue("values.yaml"), catalogue("values-local.yaml")];
-    for (name, text) in examples() {
-        let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
-        if let Some(lock) = experiment.spec.redis_lock() {
+    for (name, spec) in all_specs().unwrap() {
+        if let Some(lock) = spec.redis_lock() {
             let kind = Product::Redis.as_str();
             for values in &files {
                 let image = &values["catalogue"][kind][&*lock.version];
                 assert!(image.is_string(), "{name}: {}", lock.version);
             }
         }
-        for backend in &experiment.spec.backends {
+        for backend in &spec.backends {
             let Some(Origin::Provisioned(release)) = backend.origin() else {
                 continue;
             };
@@ -137,9 +186,10 @@ fn every_workload_has_an_example_and_the_trials_are_as_the_readme_says() {
     let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
     let mut kinds = BTreeSet::new();
     for (name, text) in examples() {
-        let experiment: Experiment = serde_saphyr::from_str(&text).unwrap();
-        kinds.extend(experiment.spec.workloads.iter().filter_map(|w| w.kind()));
-        let total = schedule::total(&experiment.spec);
+        let specs = specs(&text).unwrap();
+        let workloads = specs.iter().flat_map(|spec| &spec.workloads);
+        kinds.extend(workloads.filter_map(|w| w.kind()));
+        let total: usize = specs.iter().map(schedule::total).sum();
         let row = readme
             .lines()
             .find(|line| line.contains(&format!("({name}.yaml)")))

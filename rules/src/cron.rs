@@ -65,8 +65,7 @@ impl Cron {
                 schedule: schedule.to_owned(),
                 problem: said(&error),
             })?;
-        let zone =
-            TimeZone::get(time_zone).map_err(|_| CronRefusal::TimeZone(time_zone.to_owned()))?;
+        let zone = zone(time_zone)?;
         let cron = Self { pattern, zone };
         if cron.next(now).is_none() {
             return Err(CronRefusal::NeverDue(schedule.to_owned()));
@@ -106,6 +105,14 @@ impl Cron {
         };
         self.count(after, until, usize::MAX)
     }
+}
+
+/// The zone of this name.
+///
+/// # Errors
+/// There is none.
+pub fn zone(name: &str) -> Result<TimeZone, CronRefusal> {
+    TimeZone::get(name).map_err(|_| CronRefusal::TimeZone(name.to_owned()))
 }
 
 fn said(error: &CronError) -> String {

@@ -8,6 +8,7 @@ mod bad_specs;
 mod ground;
 mod lifecycle;
 mod placing;
+mod plans;
 mod postgres;
 mod refusals;
 mod run;

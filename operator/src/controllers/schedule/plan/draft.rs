@@ -9,7 +9,7 @@ use bakeoff_crds::experiment_schedule::{
     ExperimentSchedule, ExperimentScheduleSpec, ExperimentScheduleStatus, SkipReason, Skipped,
 };
 use bakeoff_crds::identity::Identity;
-use bakeoff_rules::cron::Cron;
+use bakeoff_rules::cron::{self, Cron};
 use jiff::{SignedDuration, Timestamp};
 
 /// A look at least so often: a clock may step, a machine may sleep.
@@ -118,11 +118,11 @@ impl<'a> Draft<'a> {
     /// Whether it can run, and by which clock. What cannot is said, and how to mend it.
     pub(super) fn accept(&mut self) -> Option<Cron> {
         let spec = self.spec;
-        let cron = spec
-            .schedule
-            .as_ref()
-            .map(|schedule| Cron::read(schedule, &spec.time_zone, self.now));
-        let cron = match cron.transpose() {
+        let cron = match &spec.schedule {
+            Some(schedule) => Cron::read(schedule, &spec.time_zone, self.now).map(Some),
+            None => cron::zone(&spec.time_zone).map(|_| None),
+        };
+        let cron = match cron {
             Ok(cron) => cron,
             Err(refusal) => {
                 self.accepted_is(Truth::False, refusal.reason(), &refusal.to_string());
