@@ -21,6 +21,7 @@ pub mod metric;
 pub mod objective;
 pub mod outcome;
 pub mod report;
+pub mod series;
 pub mod stats;
 pub mod summary;
 pub mod vocabulary;

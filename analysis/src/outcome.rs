@@ -113,6 +113,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
             .map(|(_, row)| row)
             .collect(),
         violations: summary.measured.violations(),
+        regression: None,
         index_sha256: index_sha256.to_owned(),
     }
 }
@@ -165,6 +166,10 @@ pub fn termination(outcome: &Outcome) -> Result<Termination, OutcomeError> {
         }
     }
     for longest in [800, 400, 200, 100] {
+        if let Some(regression) = &mut outcome.regression {
+            shorten(&mut regression.message, longest);
+            regression.differs.truncate(longest / 200);
+        }
         if let Some(decision) = &mut outcome.decision {
             shorten(&mut decision.reason, longest);
             shorten(&mut decision.consequence, longest);

@@ -25,6 +25,7 @@ fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
         summary: &summary,
         manifest,
         files: &[],
+        history: None,
         altered: &[],
     });
     report

@@ -42,6 +42,7 @@ fn pages_with(
         summary: &summary,
         manifest,
         files: &files.files,
+        history: None,
         altered: &[],
     };
     (report_html(&input), report_markdown(&input))

@@ -475,6 +475,7 @@ fn page(summary: &Summary, manifest: &Manifest) -> String {
         summary,
         manifest,
         files: &[],
+        history: None,
         altered: &[],
     })
 }

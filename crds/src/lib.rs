@@ -11,6 +11,7 @@ pub mod ending;
 pub mod experiment_plan;
 pub mod experiment_schedule;
 pub mod figure;
+pub mod history;
 pub mod identity;
 pub mod names;
 pub mod quantity;

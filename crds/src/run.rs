@@ -12,6 +12,7 @@ pub use progress::{FaultHeard, Progress, Stage, WantedFault};
 pub use resolved::{ResolvedBackend, ResolvedLock, ResolvedPod};
 
 use crate::ending::EndReason;
+use crate::history::RegressionStatus;
 use crate::identity::Identity;
 use crate::spec::ExperimentSpec;
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
@@ -314,6 +315,9 @@ pub struct Outcome {
     /// Violations found by correctness checks, by backend.
     #[serde(default)]
     pub violations: BTreeMap<String, i64>,
+    /// What it says of the history that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionStatus>,
     /// SHA-256 of `index.json`, hexadecimal.
     pub index_sha256: String,
 }

@@ -317,6 +317,7 @@ pub(crate) mod tests {
             },
             generators: Default::default(),
             validity: Default::default(),
+            series: None,
             objectives: vec![],
             decision: None,
             results: Default::default(),

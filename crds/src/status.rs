@@ -1,6 +1,7 @@
 //! The status of an Experiment: output for people and programs, never memory, always small.
 
 use crate::ending::EndReason;
+use crate::history::RegressionStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -51,6 +52,9 @@ pub struct ExperimentStatus {
     /// Each objective of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<ObjectiveStatus>,
+    /// What it says of the history that it belongs to (`spec.series`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionStatus>,
     /// The most important figures, at most 64; all are in the results store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headline: Vec<HeadlineRow>,

@@ -152,11 +152,11 @@ impl Fixture {
             "kind": "ExperimentPlan",
             "metadata": {"name": name},
             "spec": {"phases": [
-                {"name": "p0", "question": "Is it there at all?", "experiments": one("a", run("put.operation.count > 0"))},
+                {"name": "p0", "question": "Is it there at all?", "experiments": one("a", run("put.count > 0"))},
                 {"name": "p1", "question": "Is it worse?", "when": [{"phase": "p0", "outcome": ["NoGo"]}],
-                 "experiments": one("a", run("put.operation.count > 0"))},
+                 "experiments": one("a", run("put.count > 0"))},
                 {"name": "p2", "question": "Is it impossible?", "approval": "Always",
-                 "experiments": one("a", run("put.operation.count < 0"))},
+                 "experiments": one("a", run("put.count < 0"))},
             ]},
         }))
     }

@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod credentials;
 pub mod drivers;
 pub mod failure;
+pub mod history;
 pub mod instrument;
 pub mod killer;
 pub mod net;

@@ -14,6 +14,7 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule::{self, Trial};
 
+use crate::history::History;
 use crate::store::layout;
 use crate::store::{Store, StoreError};
 
@@ -218,7 +219,8 @@ impl Raw {
 
 /// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
 /// repetition gives the same files. A record that cannot be read counts as an attempt without an end, and is named; raw
-/// data that are not those of an earlier report are reported on with `force` alone.
+/// data that are not those of an earlier report are reported on with `force` alone. With a catalogue the run is held against
+/// the runs of its series there, and gets a record of its own.
 ///
 /// # Errors
 /// When the manifest is missing or unreadable, raw data were altered, or files cannot be written.
@@ -226,6 +228,7 @@ pub async fn report(
     store: &Store,
     ending: Option<Ending>,
     force: bool,
+    catalogue: Option<&Store>,
 ) -> Result<Reported, ReportError> {
     let bytes = store
         .get(layout::MANIFEST)
@@ -257,10 +260,22 @@ pub async fn report(
     entries.push(index::entry(layout::SUMMARY, &summary_bytes));
     store.put(layout::MANIFEST, manifest_bytes).await?;
     store.put(layout::SUMMARY, summary_bytes).await?;
+    let history = match catalogue {
+        Some(catalogue) => Some(History::of(catalogue, &manifest, &summary).await?),
+        None => None,
+    };
+    if let Some(trend) = history.as_ref().and_then(History::trend) {
+        entries.push(index::entry(layout::TREND, trend.as_bytes()));
+        store.put(layout::TREND, trend.into_bytes()).await?;
+    }
+    let verdict = history
+        .as_ref()
+        .and_then(|history| history.record.verdict.as_ref());
     let input = ReportInput {
         summary: &summary,
         manifest: &manifest,
         files: &entries,
+        history: verdict,
         altered: &altered,
     };
     let html = report_html(&input).into_bytes();
@@ -274,8 +289,13 @@ pub async fn report(
     let index = index::encode(&index::index(entries));
     let checksum = index::sha256(index.as_bytes());
     store.put(layout::INDEX, index.into_bytes()).await?;
+    let mut outcome = outcome::outcome(&summary, &checksum);
+    outcome.regression = verdict.cloned();
+    if let (Some(catalogue), Some(history)) = (catalogue, &history) {
+        history.write(catalogue).await?;
+    }
     Ok(Reported {
-        outcome: outcome::outcome(&summary, &checksum),
+        outcome,
         summary,
         markdown,
         damaged: raw.damaged,

@@ -65,7 +65,7 @@ async fn a_report_that_is_made_again_has_the_same_bytes() {
     ];
     let mut made = Vec::new();
     for _ in 0..2 {
-        let reported = report(&store, None, false).await.unwrap();
+        let reported = report(&store, None, false, None).await.unwrap();
         let mut bytes = vec![reported.markdown.into_bytes()];
         for file in files {
             bytes.push(store.get(file).await.unwrap().unwrap());
@@ -94,11 +94,11 @@ async fn a_report_that_is_made_again_has_the_same_bytes() {
         .await
         .unwrap();
     // It is not those data that the first report was made of.
-    let altered = report(&store, None, false).await.unwrap_err();
+    let altered = report(&store, None, false, None).await.unwrap_err();
     assert_eq!(altered.reason(), "RawDataAltered");
     assert!(altered.to_string().contains(name), "{altered}");
     assert!(store.get("report.html").await.unwrap().unwrap() == made[0][2]);
-    let forced = report(&store, None, true).await.unwrap();
+    let forced = report(&store, None, true, None).await.unwrap();
     assert!(forced.markdown.contains(&format!("{name} has changed")));
     assert!(store.get("report.html").await.unwrap().unwrap() != made[0][2]);
 }
@@ -108,13 +108,16 @@ async fn raw_data_that_are_gone_are_named_and_those_that_came_since_are_not() {
     let spec = sample::spec(6);
     let folder = tempfile::tempdir().unwrap();
     let made = store(folder.path(), &spec, 5).await;
-    report(&made, None, false).await.unwrap();
+    report(&made, None, false, None).await.unwrap();
     // The last block is measured, and the report made again.
     let all = store(folder.path(), &spec, 6).await;
-    report(&all, None, false).await.unwrap();
+    report(&all, None, false, None).await.unwrap();
     let name = "trials/b05-put-c00-minio/1/trial.json";
     std::fs::remove_file(folder.path().join(name)).unwrap();
-    let altered = report(&all, None, false).await.unwrap_err().to_string();
+    let altered = report(&all, None, false, None)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(altered.contains(&format!("{name} is missing")), "{altered}");
 }
 
@@ -131,7 +134,7 @@ async fn a_record_that_was_cut_off_is_named_and_the_rest_is_reported() {
             .await
             .unwrap();
         store.put(&name, damage.as_bytes().to_vec()).await.unwrap();
-        let reported = report(&store, None, false).await.unwrap();
+        let reported = report(&store, None, false, None).await.unwrap();
         assert!(
             reported.damaged.len() == 1 && reported.damaged[0].starts_with(&name),
             "{:?}",

@@ -126,6 +126,14 @@ pub enum ObjectiveError {
         /// What it yields.
         found: String,
     },
+    /// Does not yield a number.
+    #[error("{expression:?} yields {found}, not a number; name a figure, for example put.p99")]
+    NotNumber {
+        /// The expression.
+        expression: String,
+        /// What it yields.
+        found: String,
+    },
     /// Fails whatever the figures, for example because a function does not exist.
     #[error("{expression:?} cannot be evaluated: {message}")]
     Evaluation {
@@ -146,6 +154,7 @@ impl ObjectiveError {
             Self::Group { .. } => "ObjectiveGroup",
             Self::NoFigure { .. } => "ObjectiveNoFigure",
             Self::NotBoolean { .. } => "ObjectiveNotBoolean",
+            Self::NotNumber { .. } => "ObjectiveNotNumber",
             Self::Evaluation { .. } => "ObjectiveEvaluation",
         }
     }
@@ -157,6 +166,51 @@ impl ObjectiveError {
 /// When it is not CEL, names what the experiment does not measure (the known names are listed),
 /// names nothing at all, or does not yield a boolean.
 pub fn compile(expression: &str, spec: &ExperimentSpec) -> Result<Objective, ObjectiveError> {
+    let (objective, yields) = parse(expression, spec)?;
+    match yields {
+        Value::Bool(_) => Ok(objective),
+        other => Err(ObjectiveError::NotBoolean {
+            expression: expression.to_owned(),
+            found: format!("a value of type {}", other.type_of()),
+        }),
+    }
+}
+
+/// Whether an expression is a figure of what the experiment will measure.
+///
+/// # Errors
+/// As [`compile`], or when it does not yield a number.
+pub fn check_figure(expression: &str, spec: &ExperimentSpec) -> Result<(), ObjectiveError> {
+    let (_, yields) = parse(expression, spec)?;
+    match yields {
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => Ok(()),
+        other => Err(ObjectiveError::NotNumber {
+            expression: expression.to_owned(),
+            found: format!("a value of type {}", other.type_of()),
+        }),
+    }
+}
+
+/// A figure of what was measured; none where it is missing.
+#[must_use]
+pub fn figure(expression: &str, spec: &ExperimentSpec, measured: &Measured) -> Option<f64> {
+    let (objective, _) = parse(expression, spec).ok()?;
+    let tree = figures_tree(measured);
+    let known = |path: &Vec<String>| !matches!(find(&tree, path), None | Some(Node::Unknown(_)));
+    if !objective.paths.iter().all(known) {
+        return None;
+    }
+    let value = match run(&objective, &tree).ok()? {
+        Value::Int(value) => value as f64,
+        Value::UInt(value) => value as f64,
+        Value::Float(value) => value,
+        _ => return None,
+    };
+    value.is_finite().then_some(value)
+}
+
+/// Parses an expression, and what it yields of figures that are all 0.
+fn parse(expression: &str, spec: &ExperimentSpec) -> Result<(Objective, Value), ObjectiveError> {
     let text = || expression.to_owned();
     // The parser is a large piece of foreign code that reads user input: a panic in it must not
     // take the operator down.
@@ -186,17 +240,11 @@ pub fn compile(expression: &str, spec: &ExperimentSpec) -> Result<Objective, Obj
         program,
         paths,
     };
-    match run(&objective, &known) {
-        Ok(Value::Bool(_)) => Ok(objective),
-        Ok(other) => Err(ObjectiveError::NotBoolean {
-            expression: text(),
-            found: format!("a value of type {}", other.type_of()),
-        }),
-        Err(message) => Err(ObjectiveError::Evaluation {
-            expression: text(),
-            message,
-        }),
-    }
+    let yields = run(&objective, &known).map_err(|message| ObjectiveError::Evaluation {
+        expression: text(),
+        message,
+    })?;
+    Ok((objective, yields))
 }
 
 /// Evaluates an objective over a summary.

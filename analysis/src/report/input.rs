@@ -1,5 +1,6 @@
 //! What a report is made of.
 
+use bakeoff_crds::history::RegressionStatus;
 use bakeoff_crds::run::Manifest;
 
 use crate::index::Entry;
@@ -14,6 +15,8 @@ pub struct ReportInput<'a> {
     pub manifest: &'a Manifest,
     /// The files that the report links to, relative to its own place: raw data and `summary.json`.
     pub files: &'a [Entry],
+    /// What the run says of the history that it belongs to.
+    pub history: Option<&'a RegressionStatus>,
     /// Raw data that an earlier index lists otherwise, a sentence each.
     pub altered: &'a [String],
 }

@@ -16,6 +16,7 @@ mod sections;
 pub mod state;
 pub mod svg;
 mod tables;
+pub mod trend;
 
 pub use input::ReportInput;
 

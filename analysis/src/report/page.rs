@@ -6,7 +6,7 @@ use super::sections::{
     comparison, conformance, correctness, costs, decided_by, environment, facts, latency, repeat,
     scaling, validity,
 };
-use super::state;
+use super::{state, trend};
 
 /// Builds the report.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
     );
     let sections = [
         decided_by(summary),
+        trend::section(input.history),
         costs(summary),
         comparison(summary),
         latency(summary),

@@ -13,6 +13,7 @@ mod ground;
 mod load;
 mod pods;
 mod rules;
+mod series;
 mod sessions;
 mod trials;
 mod version;
@@ -27,6 +28,7 @@ pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use pods::{
     IdentityMode, Marks, PodIdentity, SecretName, TaintEffect, Toleration, TolerationOperator,
 };
+pub use series::{Better, Regression, RegressionMetric, Series};
 pub use sessions::bytes_of;
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use version::Version;
@@ -138,6 +140,10 @@ pub struct ExperimentSpec {
     /// The rule of the experiment plan that turns the summary into Go, NoGo or Inconclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+
+    /// The history of runs that this one belongs to. A schedule states it for the runs that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
 
     /// Where raw data, summaries and reports are kept. Empty: the chart's own results store.
     #[serde(default)]

@@ -10,6 +10,7 @@ use crate::drivers::address;
 use crate::drivers::postgres::null as null_postgres;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
+use crate::history;
 use crate::instrument::calibrate as node;
 use crate::killer;
 use crate::report as reporting;
@@ -209,9 +210,13 @@ pub async fn report(
     args: &StoreArgs,
     force: bool,
 ) -> Ended {
-    let store = match (plan, results) {
-        (Some(plan), _) => Store::open(&read::<RunPlan>(plan)?.results)?,
-        (None, Some(results)) => open(results, args)?,
+    let (store, catalogue) = match (plan, results) {
+        (Some(plan), _) => {
+            let plan: RunPlan = read(plan)?;
+            let catalogue = Store::open(&history::place(&plan.results, &plan))?;
+            (Store::open(&plan.results)?, Some(catalogue))
+        }
+        (None, Some(results)) => (open(results, args)?, None),
         (None, None) => {
             return Err(Failed::new(
                 "Usage",
@@ -221,7 +226,7 @@ pub async fn report(
         }
     };
     let ending: Option<Ending> = ending.map(read).transpose()?;
-    let reported = reporting::report(&store, ending, force).await?;
+    let reported = reporting::report(&store, ending, force, catalogue.as_ref()).await?;
     super::print(&reported.markdown);
     for damaged in &reported.damaged {
         tracing::warn!(

@@ -4,6 +4,7 @@ mod commands;
 mod conformance;
 mod fetch;
 mod standalone;
+mod trend;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -66,6 +67,19 @@ enum Command {
         store: StoreArgs,
         #[command(flatten)]
         termination: TerminationArgs,
+    },
+    /// Draws the history of a series: each watched figure over its runs.
+    Trend {
+        /// The folder of its records: s3://bucket/catalogue/v1/NAMESPACE/SERIES, or a folder.
+        catalogue: String,
+        /// The file to write.
+        #[arg(long, default_value = "trend.html")]
+        out: PathBuf,
+        /// Writes a table for other programs instead: time, run, and a column for each figure.
+        #[arg(long)]
+        csv: bool,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Removes the test objects of a run from external buckets.
     Cleanup {
@@ -380,6 +394,12 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             folder,
             store,
         } => (None, fetch::fetch(&results, &folder, &store).await),
+        Command::Trend {
+            catalogue,
+            out,
+            csv,
+            store,
+        } => (None, trend::trend(&catalogue, &out, csv, &store).await),
         Command::Compare {
             base,
             subject,

@@ -75,7 +75,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         backend_last_starts: Default::default(),
         generator_failures: 0,
     };
-    let reported = reporting::report(&store, Some(ending), false).await?;
+    let reported = reporting::report(&store, Some(ending), false, None).await?;
     let records = records.into_inner();
     super::print(&table(&records));
     super::print(&cost(&records));

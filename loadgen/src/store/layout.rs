@@ -5,9 +5,11 @@
 //! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
 //! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
+//! `catalogue/v1/<namespace>/<series>/` in the same bucket has one small record of each run that has ended.
 //! Of each S3 backend `conformance/<backend>.json` says what of S3 it keeps. Loads in shares of capacity have `capacity/` beside them, see the module of that name.
 
 use bakeoff_crds::capacity;
+use bakeoff_crds::history::RunRecord;
 use bakeoff_crds::schedule::Trial;
 
 /// What ran, where, on what.
@@ -22,6 +24,26 @@ pub const REPORT_HTML: &str = "report.html";
 pub const REPORT_MARKDOWN: &str = "report.md";
 /// Every other file with its checksum; written last.
 pub const INDEX: &str = "index.json";
+
+/// The history that the run belongs to, as a page.
+pub const TREND: &str = "trend.html";
+/// Where the records of all runs are, beside the folders of the runs themselves.
+pub const CATALOGUE: &str = "catalogue/v1";
+/// What stands in the place of a series where a run belongs to none.
+const NO_SERIES: &str = "_";
+
+/// The folder of the records of a series, in the bucket.
+#[must_use]
+pub fn catalogue(namespace: &str, series: Option<&str>) -> String {
+    format!("{CATALOGUE}/{namespace}/{}", series.unwrap_or(NO_SERIES))
+}
+
+/// The record of a run in its folder: in the order of the names runs have started.
+#[must_use]
+pub fn run_record(record: &RunRecord) -> String {
+    let start = record.started_at.strftime("%Y%m%dT%H%M%S%.3fZ");
+    format!("{start}-{}.json", record.experiment.uid)
+}
 
 /// Where the attempts are.
 pub const TRIALS: &str = "trials/";

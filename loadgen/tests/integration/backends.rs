@@ -345,7 +345,7 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
         assert_eq!(*offered.borrow(), [rate, rate]);
         assert_eq!((steps().count(), slow.steps.len()), (before, before));
 
-        let said = report(&store, None, false).await.unwrap();
+        let said = report(&store, None, false, None).await.unwrap();
         let sustained: Vec<_> = said
             .summary
             .measured
@@ -421,7 +421,7 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
         let counts = second.lead(&|_| ()).await.unwrap();
         assert_eq!((counts.planned, counts.done), (3, 3));
         // The report says that somebody wanted it so.
-        let said = report(&store, None, false)
+        let said = report(&store, None, false, None)
             .await
             .unwrap()
             .summary

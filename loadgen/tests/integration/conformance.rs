@@ -239,7 +239,7 @@ fn a_run_asks_once_and_its_report_says_what_was_found() {
     runtime().block_on(async {
         let record: ConformanceRecord = serde_json::from_slice(&written).unwrap();
         differs_in(&record, &MINIO);
-        let reported = report(&store, None, false).await.unwrap();
+        let reported = report(&store, None, false, None).await.unwrap();
         let index = store.get("index.json").await.unwrap().unwrap();
         assert!(String::from_utf8(index).unwrap().contains(name));
         assert!(reported.markdown.contains("a/b is not listed"));

@@ -154,6 +154,21 @@ fn validated(spec: &ExperimentSpec, offer: Offer<'_>) -> Result<Found, Refusal> 
             }
         })?;
     }
+    let regression = spec
+        .series
+        .as_ref()
+        .and_then(|series| series.regression.as_ref());
+    for metric in regression
+        .into_iter()
+        .flat_map(|regression| &regression.metrics)
+    {
+        bakeoff_analysis::objective::check_figure(&metric.expression, spec).map_err(|problem| {
+            Refusal::Metric {
+                name: metric.name.clone(),
+                problem: problem.to_string(),
+            }
+        })?;
+    }
     decision(spec)?;
     if spec.results.s3.is_none() && !offer.results_store {
         return Err(Refusal::NoResultsStore);

@@ -32,6 +32,14 @@ pub enum Refusal {
         /// What is wrong and how to mend it.
         problem: String,
     },
+    /// A figure of the series is none.
+    #[error("metric {name} of series.regression: {problem}")]
+    Metric {
+        /// The metric.
+        name: String,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
     /// A Secret is missing.
     #[error("Secret {secret} does not exist in the experiment's namespace: {}", create(.secret, .keys))]
     SecretMissing {
@@ -168,6 +176,7 @@ impl Refusal {
             Self::UnknownVersion { .. } => "UnknownVersion",
             Self::ImageNotAllowed { .. } => "ImageNotAllowed",
             Self::Objective { .. } => "InvalidObjective",
+            Self::Metric { .. } => "InvalidMetric",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
             Self::NoResultsStore => "NoResultsStore",

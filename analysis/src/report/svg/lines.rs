@@ -45,6 +45,8 @@ pub struct Axis {
 pub enum Scale {
     /// Even steps, from 0.
     Linear,
+    /// Even steps over the extent of the values, wherever 0 is: for the course of one figure.
+    Fitted,
     /// Even factors.
     Log,
     /// Shares from 0 to 1 by the number of nines: HDR's percentile axis, `1 / (1 - q)` on a logarithm.
@@ -177,6 +179,14 @@ impl Range {
                 low: 0.0,
                 high: if high > 0.0 { high * 1.08 } else { 1.0 },
             },
+            Scale::Fitted => {
+                let room = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-9);
+                Self {
+                    scale,
+                    low: low - room,
+                    high: high + room,
+                }
+            }
             // At least a factor of three, so that noise does not fill the chart.
             Scale::Log => {
                 let room = (3.0_f64.ln() - (high / low).ln()).max(0.2) / 2.0;
@@ -196,7 +206,7 @@ impl Range {
 
     fn place(&self, value: f64) -> f64 {
         match self.scale {
-            Scale::Linear => value,
+            Scale::Linear | Scale::Fitted => value,
             Scale::Log => value.max(1e-12).ln(),
             Scale::Nines => -(1.0 - value).max(1e-9).ln(),
         }
@@ -230,6 +240,15 @@ impl Range {
                 let step = nice_step(self.high / 4.0);
                 (0..=10)
                     .map(|index| f64::from(index) * step)
+                    .take_while(|value| *value <= self.high)
+                    .map(|value| (value, short(value)))
+                    .collect()
+            }
+            Scale::Fitted => {
+                let step = nice_step((self.high - self.low) / 4.0);
+                let first = (self.low / step).ceil();
+                (0..=10)
+                    .map(|index| (first + f64::from(index)) * step)
                     .take_while(|value| *value <= self.high)
                     .map(|value| (value, short(value)))
                     .collect()

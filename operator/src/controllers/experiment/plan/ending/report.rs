@@ -188,6 +188,7 @@ fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
         index_sha256: outcome.index_sha256,
     });
     draft.status.decision = outcome.decision;
+    draft.status.regression = outcome.regression;
     draft.status.objectives = outcome.objectives;
     draft.status.headline = outcome.headline;
     draft.status.headline.truncate(MAX_HEADLINE);

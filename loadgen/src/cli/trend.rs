@@ -1,0 +1,43 @@
+//! `loadgen trend`: the history of a series as a page or a table.
+
+use std::path::Path;
+
+use bakeoff_analysis::report::trend;
+
+use super::commands::open;
+use super::{Ended, Failed, StoreArgs};
+use crate::history;
+use crate::store::layout;
+
+/// Draws the records of a folder.
+pub async fn trend(catalogue: &str, out: &Path, as_csv: bool, args: &StoreArgs) -> Ended {
+    let store = open(catalogue, args)?;
+    let records = history::read(&store).await?;
+    // What is watched is what the newest run watched.
+    let found = records
+        .iter()
+        .rev()
+        .find_map(|record| Some((record.series.as_ref()?, record.regression.as_ref()?)));
+    let Some((name, regression)) = found else {
+        let folder = layout::catalogue("NAMESPACE", Some("SERIES"));
+        let message = format!(
+            "{catalogue} has no runs of a series whose figures are watched: name the folder of its records, s3://BUCKET/{folder}"
+        );
+        return Err(Failed::new("NoHistory", message, false));
+    };
+    let text = if as_csv {
+        trend::csv(regression, &records)
+    } else {
+        trend::trend_html(name, regression, &records)
+    };
+    std::fs::write(out, text).map_err(|error| {
+        let message = format!("{}: {error}", out.display());
+        Failed::new("FileUnwritable", message, false)
+    })?;
+    super::print(&format!(
+        "{} runs of {name}: {}",
+        records.len(),
+        out.display()
+    ));
+    Ok((None, 0))
+}
