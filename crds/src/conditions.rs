@@ -13,6 +13,8 @@ pub const EQUALISED: &str = "Equalised";
 pub const ACCEPTED: &str = "Accepted";
 /// Whether the last run of a schedule went to its end.
 pub const LAST_RUN_SUCCEEDED: &str = "LastRunSucceeded";
+/// Whether the history of a schedule got worse.
+pub const REGRESSED: &str = "Regressed";
 /// Whether a plan waits for a person's decision.
 pub const WAITING: &str = "Waiting";
 /// Whether a template of a plan was changed after its phase had begun.
@@ -83,6 +85,10 @@ pub mod reasons {
     pub const TEMPLATES_TAKEN: &str = "TemplatesTaken";
     /// A condition of a phase looks at one that does not come before it.
     pub const INVALID_WHEN: &str = "InvalidWhen";
+    /// Event: a run is worse than all before it.
+    pub const REGRESSION_SUSPECTED: &str = "RegressionSuspected";
+    /// Further runs confirm that it got worse.
+    pub const REGRESSION_CONFIRMED: &str = "RegressionConfirmed";
     /// Event: a phase has begun.
     pub const PHASE_STARTED: &str = "PhaseStarted";
     /// Event: a phase is not run.

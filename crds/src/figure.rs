@@ -24,11 +24,13 @@ pub enum Unit {
 }
 
 /// Which way a figure is better: objectives read the worst over cells and backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Better {
-    /// A larger one.
+    /// A larger one: rates, density.
+    #[serde(rename = "Higher")]
     More,
-    /// A smaller one.
+    /// A smaller one: latencies, dead rows.
+    #[serde(rename = "Lower")]
     Less,
 }
 

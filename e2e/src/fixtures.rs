@@ -128,6 +128,9 @@ impl Fixture {
             "spec": {
                 "runOnChange": true,
                 "successfulHistoryLimit": 1,
+                "regression": {"metrics": [
+                    {"name": "rate", "expression": "put.perSecond", "better": "Higher", "minChangePercent": 20},
+                ]},
                 "template": {
                     "metadata": {"labels": {"team": "storage"}},
                     "spec": run.0["spec"],

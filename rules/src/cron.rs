@@ -9,6 +9,11 @@ use croner::{Cron as Pattern, errors::CronError};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+/// So many ticks are counted out.
+const MOST_COUNTED: usize = 10_000;
+/// The minutes of a leap year.
+const EACH_MINUTE: i32 = 366 * 24 * 60;
+
 /// A schedule in its zone.
 #[derive(Clone, Debug)]
 pub struct Cron {
@@ -96,14 +101,16 @@ impl Cron {
         ticks.take_while(|tick| *tick <= until).take(most).count()
     }
 
-    /// How many ticks the year after this instant has, leap day included.
+    /// How many ticks the year after this instant has, leap day included; at least 1. What comes by the minute is not counted out:
+    /// beyond [`MOST_COUNTED`] it is as if each minute had one.
     #[must_use]
-    pub fn in_a_year(&self, after: Timestamp) -> usize {
+    pub fn in_a_year(&self, after: Timestamp) -> i32 {
         let year = SignedDuration::from_hours(366 * 24);
-        let Ok(until) = after.checked_add(year) else {
-            return 0;
-        };
-        self.count(after, until, usize::MAX)
+        let until = after.checked_add(year).unwrap_or(Timestamp::MAX);
+        match self.count(after, until, MOST_COUNTED) {
+            MOST_COUNTED => EACH_MINUTE,
+            ticks => i32::try_from(ticks).unwrap_or(EACH_MINUTE).max(1),
+        }
     }
 }
 
@@ -229,7 +236,8 @@ mod tests {
         assert_eq!(cron("0 2 * * *", "Etc/UTC").in_a_year(now), 366);
         assert_eq!(cron("@hourly", "Etc/UTC").in_a_year(now), 366 * 24);
         assert_eq!(cron("0 3 * * 1", "Europe/Berlin").in_a_year(now), 52);
-        assert_eq!(cron("0 0 29 2 *", "Etc/UTC").in_a_year(now), 0);
+        assert_eq!(cron("0 0 29 2 *", "Etc/UTC").in_a_year(now), 1);
+        assert_eq!(cron("* * * * *", "Etc/UTC").in_a_year(now), 527_040);
         let most = cron("* * * * *", "Etc/UTC");
         assert_eq!(most.count(now, at("2026-02-01T00:00:00Z"), 100), 100);
     }

@@ -1,7 +1,8 @@
 //! A history of runs as a page: each watched figure over the runs, in the style of the report.
 
+use bakeoff_crds::figure::Better;
 use bakeoff_crds::history::{RegressionState, RegressionStatus, RunRecord};
-use bakeoff_crds::spec::{Better, Regression, RegressionMetric};
+use bakeoff_crds::spec::{Regression, RegressionMetric};
 
 use super::datum::Datum;
 use super::html;
@@ -177,8 +178,8 @@ fn course(metric: &RegressionMetric, runs: &[&RunRecord], records: &[RunRecord])
         }
     }
     let better = match metric.better {
-        Better::Lower => "less is better",
-        Better::Higher => "more is better",
+        Better::Less => "less is better",
+        Better::More => "more is better",
     };
     let text = match (points.last(), edge(f64::min), edge(f64::max)) {
         (Some(now), Some(low), Some(high)) => format!(

@@ -2,8 +2,9 @@
 
 use super::{machine, rank};
 use bakeoff_crds::EndReason;
+use bakeoff_crds::figure::Better;
 use bakeoff_crds::history::{RegressionState, RegressionStatus, RunRecord};
-use bakeoff_crds::spec::{Better, Regression, RegressionMetric, Series};
+use bakeoff_crds::spec::{Regression, RegressionMetric, Series};
 
 /// Fewer runs are no baseline, whatever the arithmetic says.
 const FEWEST: usize = 5;
@@ -418,8 +419,8 @@ fn is_whole(record: &RunRecord) -> bool {
 
 fn is_worse(better: Better, x: f64, than: f64) -> bool {
     match better {
-        Better::Lower => x > than,
-        Better::Higher => x < than,
+        Better::Less => x > than,
+        Better::More => x < than,
     }
 }
 

@@ -9,7 +9,7 @@ pub use status::{
 };
 
 use crate::ExperimentSpec;
-use crate::spec::Marks;
+use crate::spec::{Marks, Regression};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,12 +42,14 @@ pub const MOST_ACTIVE: usize = 10;
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastScheduleTime", description = "The tick of the last run by the clock"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime", description = "When the next run is due"),
     printcolumn(name = "Last-Run", type_ = "string", json_path = ".status.conditions[?(@.type==\"LastRunSucceeded\")].reason", description = "How the last run ended"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.regression.state", description = "What the last run says of the history"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Time-Zone", type_ = "string", json_path = ".spec.timeZone", description = "The zone of the schedule", priority = 1),
     printcolumn(name = "Report", type_ = "string", json_path = ".status.lastReport", description = "The report of the last run that wrote one", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].message", description = "What happens now, or what is wrong", priority = 1)
 )]
 #[x_kube(validation = rules::something_begins_a_run())]
+#[x_kube(validation = rules::confirmations_run_alone())]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentScheduleSpec {
     /// When runs are due: five fields (minute, hour, day of the month, month, day of the week) as in cron, or `@yearly`,
@@ -101,6 +103,10 @@ pub struct ExperimentScheduleSpec {
 
     /// What is run. A change is about future runs only.
     pub template: ExperimentTemplate,
+
+    /// What in the history of the runs counts as a regression. Empty: the history is kept, and nothing is concluded from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<Regression>,
 }
 
 /// What a run that is due does about one that is under way.
@@ -125,6 +131,7 @@ pub struct ExperimentTemplate {
     /// The specification of each run.
     #[x_kube(validation = rules::runs_are_not_ended_by_the_template())]
     #[x_kube(validation = rules::history_limits_remove_runs())]
+    #[x_kube(validation = rules::the_schedule_states_the_series())]
     pub spec: ExperimentSpec,
 }
 

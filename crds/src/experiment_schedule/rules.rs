@@ -30,6 +30,17 @@ pub(super) fn history_limits_remove_runs() -> Rule {
     )
 }
 
+pub(super) fn the_schedule_states_the_series() -> Rule {
+    Rule::new("!has(self.series)")
+        .message("a template of a schedule has no series: the schedule states it, with what stands in regression")
+}
+
+pub(super) fn confirmations_run_alone() -> Rule {
+    Rule::new("!has(self.regression) || self.regression.confirmRuns == 0 || self.concurrencyPolicy != 'Allow'").message(
+        "runs that confirm a regression go one after the other: with regression.confirmRuns above 0 concurrencyPolicy is Forbid or Replace",
+    )
+}
+
 /// A tool that finds its objects by such a mark would take the runs for its own and prune them.
 pub(super) fn not_of_a_gitops_tool() -> Rule {
     let marks = [

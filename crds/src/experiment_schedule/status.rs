@@ -2,6 +2,7 @@
 //! and in the runs themselves, of which either is repaired from the other.
 
 use crate::ending::EndReason;
+use crate::history::{RegressionState, RegressionStatus};
 use crate::status::DecisionOutcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -20,7 +21,7 @@ pub struct ExperimentScheduleStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`: the schedule can run. `LastRunSucceeded`: the last run went to its end. `Reconciling` and `Stalled` follow
+    /// `Accepted`: the schedule can run. `LastRunSucceeded`: the last run went to its end. `Regressed`: the history got worse. `Reconciling` and `Stalled` follow
     /// kstatus; a run under way changes neither.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -71,6 +72,9 @@ pub struct ExperimentScheduleStatus {
     /// Runs that have ended, the newest first: the last ten, and all whose Experiments are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<EndedRun>,
+    /// What the last run says of the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionStatus>,
     /// The report of the last run that wrote one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_report: Option<String>,
@@ -88,6 +92,8 @@ pub enum Trigger {
     Change,
     /// A person.
     Manual,
+    /// A run before it, that is to be confirmed.
+    Confirmation,
 }
 
 impl Trigger {
@@ -98,6 +104,7 @@ impl Trigger {
             Self::Cron => "Cron",
             Self::Change => "Change",
             Self::Manual => "Manual",
+            Self::Confirmation => "Confirmation",
         }
     }
 }
@@ -138,6 +145,9 @@ pub struct EndedRun {
     /// Whether its objectives were met; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objectives_met: Option<bool>,
+    /// What it says of the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<RegressionState>,
 }
 
 /// What became of ticks and runs.
@@ -150,6 +160,9 @@ pub struct RunCounts {
     pub succeeded: i64,
     /// Runs that did not, and that nobody cancelled.
     pub failed: i64,
+    /// Runs that were begun to confirm another.
+    #[serde(default)]
+    pub confirmations: i64,
     /// Ticks that began none, for a reason in the spec or in another run.
     pub skipped: i64,
     /// Ticks whose run did not start in time.

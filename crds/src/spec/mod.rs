@@ -28,7 +28,7 @@ pub use load::{Arrivals, CapacityLoad, ClosedLoad, Load, OpenLoad};
 pub use pods::{
     IdentityMode, Marks, PodIdentity, SecretName, TaintEffect, Toleration, TolerationOperator,
 };
-pub use series::{Better, Regression, RegressionMetric, Series};
+pub use series::{Regression, RegressionMetric, Series};
 pub use sessions::bytes_of;
 pub use trials::{EarlyStop, Generators, Trials, Validity};
 pub use version::Version;

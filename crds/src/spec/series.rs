@@ -1,7 +1,7 @@
 //! Runs of one experiment as a history, and what in it counts as a regression.
 
+use crate::figure::Better;
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The history that an experiment is a run of. A schedule fills it in; whoever makes Experiments by other means states it.
@@ -77,15 +77,6 @@ pub struct RegressionMetric {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_change: Option<f64>,
-}
-
-/// Which way a figure is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Better {
-    /// The less.
-    Lower,
-    /// The more.
-    Higher,
 }
 
 fn default_looks() -> i32 {

@@ -4,6 +4,7 @@ use crate::admission::dry_run;
 use anyhow::{Context as _, ensure};
 use bakeoff_crds::conditions::{self, ACCEPTED, LAST_RUN_SUCCEEDED};
 use bakeoff_crds::experiment_schedule::Trigger;
+use bakeoff_crds::history::RegressionState;
 use bakeoff_crds::names::LABEL_SCHEDULE;
 use bakeoff_crds::{ExperimentSchedule, ExperimentScheduleStatus};
 use bakeoff_e2e::{Fixture, Lab, Needs, SYSTEM, kubectl, scenario};
@@ -71,6 +72,10 @@ async fn a_schedule_runs_when_its_template_changes_and_by_the_clock() -> anyhow:
             "{status:?}"
         );
         ensure!(status.last_report.is_some(), "{status:?}");
+        // It belongs to a history now, which is too short to say anything.
+        let verdict = status.regression.clone().context("no verdict")?;
+        ensure!(verdict.state == RegressionState::Baselining, "{verdict:?}");
+        ensure!(verdict.message.starts_with("0 of "), "{verdict:?}");
         let run = lab.experiments().get("soak-g1").await?;
         ensure!(
             run.labels()
@@ -203,6 +208,21 @@ async fn a_schedule_that_is_wrong_is_refused_with_the_mend() -> anyhow::Result<(
                 "/spec/template/metadata",
                 json!({"annotations": {"bakeoff.dev/trigger": "Cron"}}),
                 "Bakeoff's own",
+            ),
+            (
+                "/spec/template/spec/series",
+                json!({"name": "x"}),
+                "the schedule states it",
+            ),
+            (
+                "/spec/regression/metrics/0/minChange",
+                json!(1.0),
+                "either minChangePercent",
+            ),
+            (
+                "/spec/concurrencyPolicy",
+                json!("Allow"),
+                "one after the other",
             ),
             ("/spec/template/spec/backends", json!([]), "at least 1"),
             (

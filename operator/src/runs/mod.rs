@@ -8,6 +8,7 @@ pub use maker::Maker;
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, OBJECTIVES_MET, SUCCEEDED, reasons};
 use bakeoff_crds::experiment_schedule::Trigger;
+use bakeoff_crds::history::RegressionStatus;
 use bakeoff_crds::status::DecisionStatus;
 use bakeoff_crds::{EndReason, Experiment, names};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 /// What its owner sees of an experiment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Its name.
     pub name: String,
@@ -38,7 +39,7 @@ pub struct Run {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunEnd {
     /// Why.
     pub reason: EndReason,
@@ -50,6 +51,8 @@ pub struct RunEnd {
     pub decision: Option<DecisionStatus>,
     /// Whether its objectives were met; none where it has none.
     pub objectives_met: Option<bool>,
+    /// What it says of the history that it belongs to.
+    pub regression: Option<RegressionStatus>,
     /// Its report.
     pub report: Option<String>,
 }
@@ -64,6 +67,7 @@ impl Run {
         let trigger = match annotation(names::ANNOTATION_TRIGGER).map(String::as_str) {
             Some("Cron") => Trigger::Cron,
             Some("Change") => Trigger::Change,
+            Some("Confirmation") => Trigger::Confirmation,
             _ => Trigger::Manual,
         };
         let experiment = match stored {
@@ -103,6 +107,7 @@ fn end(experiment: &Experiment) -> Option<RunEnd> {
         message: condition.message.clone(),
         at,
         decision: status.decision.clone(),
+        regression: status.regression.clone(),
         objectives_met: objectives.map(|condition| condition.status == "True"),
         report: results.map(|results| format!("{}/{}", results.url, results.report)),
     })

@@ -1,7 +1,7 @@
 //! One pass over one schedule, from what is stored to what is done. (I/O.)
 
 use super::plan::{Observed, plan};
-use super::{Context, Watched};
+use super::{Context, Watched, build};
 use crate::act::Written;
 use crate::error::Error;
 use crate::stored::Stored;
@@ -27,8 +27,8 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     let maker = &ctx.maker;
     let runs = maker.runs::<ExperimentSchedule>(&id);
     let refused = if schedule.metadata.deletion_timestamp.is_none() {
-        let template = &schedule.spec.template;
-        maker.refused::<ExperimentSchedule>(&id, template).await?
+        let template = build::tried(&id, &schedule.spec);
+        maker.refused::<ExperimentSchedule>(&id, &template).await?
     } else {
         None
     };

@@ -12,6 +12,8 @@ use bakeoff_crds::identity::Identity;
 use bakeoff_rules::cron::{self, Cron};
 use jiff::{SignedDuration, Timestamp};
 
+/// What runs when it changes is taken to do so once a day.
+const DAYS: i32 = 365;
 /// A look at least so often: a clock may step, a machine may sleep.
 const LOOK: SignedDuration = SignedDuration::from_mins(10);
 /// A tick that is so far ahead of the clock was answered by a clock that went wrong.
@@ -35,6 +37,8 @@ pub(super) struct Draft<'a> {
     remember: bool,
     /// Whether it can run.
     pub(super) accepted: bool,
+    /// Its clock.
+    cron: Option<Cron>,
 }
 
 impl<'a> Draft<'a> {
@@ -60,6 +64,7 @@ impl<'a> Draft<'a> {
             look_again_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
             remember: false,
             accepted: false,
+            cron: None,
         };
         draft.begin();
         draft
@@ -102,6 +107,12 @@ impl<'a> Draft<'a> {
         due.saturating_add(seconds).unwrap_or(Timestamp::MAX)
     }
 
+    /// How many runs a year are looked at.
+    pub(super) fn looks(&self) -> i32 {
+        let cron = self.cron.as_ref();
+        cron.map_or(DAYS, |cron| cron.in_a_year(self.now))
+    }
+
     /// Runs that are under way, those among them that were made and are not seen yet, and those that this pass makes.
     pub(super) fn active(&self) -> usize {
         let answers = self.observed.answers.values();
@@ -135,6 +146,7 @@ impl<'a> Draft<'a> {
             return cron;
         }
         self.accepted = true;
+        self.cron.clone_from(&cron);
         let (reason, message) = if self.is_stopped() {
             let message = format!(
                 "{} runs in a row failed, and no more is begun: mend the template, or set suspend and take it back, which begins anew",

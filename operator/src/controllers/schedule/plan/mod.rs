@@ -6,6 +6,7 @@
 
 mod draft;
 mod history;
+mod regression;
 mod taking;
 mod tick;
 
@@ -40,6 +41,7 @@ pub fn plan(
     draft.take_in_runs();
     if schedule.metadata.deletion_timestamp.is_none() {
         let cron = draft.accept();
+        draft.confirm();
         draft.answer_ticks(cron.as_ref());
         draft.answer_change();
         draft.end_what_waits_too_long();

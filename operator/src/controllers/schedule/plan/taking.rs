@@ -44,6 +44,9 @@ impl Draft<'_> {
             status.last_schedule_time = status.last_schedule_time.max(Some(run.scheduled_for));
             status.last_tick_time = status.last_tick_time.max(Some(run.scheduled_for));
         }
+        if run.trigger == Trigger::Confirmation {
+            self.status.counts.confirmations += 1;
+        }
         if run.trigger == Trigger::Change && run.template.is_some() {
             self.status.template_hash.clone_from(&run.template);
         }
@@ -81,6 +84,7 @@ impl Draft<'_> {
             end: end.reason.clone(),
             decision: end.decision.as_ref().map(|decision| decision.outcome),
             objectives_met: end.objectives_met,
+            verdict: end.regression.as_ref().map(|regression| regression.state),
         });
         if end.report.is_some() {
             self.status.last_report.clone_from(&end.report);
@@ -103,6 +107,9 @@ impl Draft<'_> {
         } else if !cancelled {
             self.status.counts.failed += 1;
             self.status.consecutive_failures += 1;
+        }
+        if let Some(regression) = &end.regression {
+            self.regression_is(run, regression);
         }
         let message = format!("{}: {}", run.name, end.message);
         self.condition(
@@ -133,6 +140,7 @@ impl Draft<'_> {
                 end: EndReason::Cancelled,
                 decision: None,
                 objectives_met: None,
+                verdict: None,
             });
         }
     }

@@ -60,7 +60,7 @@ impl Draft<'_> {
                 format!("no run was begun within {seconds} s{why}"),
             ))
         } else {
-            self.begin_run(Cause::Tick(due), answer.as_ref())
+            self.begin_run(&Cause::Tick(due), answer.as_ref())
         };
         let Some((reason, message)) = found else {
             let deadline = self.deadline(due);
@@ -107,11 +107,15 @@ impl Draft<'_> {
             return;
         }
         // One that is in the way is waited for: a change is answered by a run, whenever that can be.
-        let _ = self.begin_run(cause, answer.as_ref());
+        let _ = self.begin_run(&cause, answer.as_ref());
     }
 
     /// Makes a run if that can be; the answer where the tick has one already.
-    fn begin_run(&mut self, cause: Cause, answer: Option<&Answer>) -> Option<(SkipReason, String)> {
+    pub(super) fn begin_run(
+        &mut self,
+        cause: &Cause,
+        answer: Option<&Answer>,
+    ) -> Option<(SkipReason, String)> {
         if !self.accepted {
             return None;
         }
@@ -120,7 +124,7 @@ impl Draft<'_> {
         }
         match self.way() {
             Way::Free => {
-                let run = build::run(self.id, &self.spec.template, cause);
+                let run = build::run(self.id, self.spec, self.looks(), cause);
                 self.actions.push(RunAction::Create(Box::new(run)));
                 // It is seen in a moment; if not, or if it is refused, it is asked for again.
                 self.look_again_in(AGAIN);

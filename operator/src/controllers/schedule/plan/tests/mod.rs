@@ -6,7 +6,7 @@ mod world;
 use super::Observed;
 use crate::runs::{Answer, RunAction};
 use crate::stored::Stored;
-use bakeoff_crds::conditions::{self, ACCEPTED, STALLED};
+use bakeoff_crds::conditions::{self, ACCEPTED, REGRESSED, STALLED};
 use bakeoff_crds::experiment_schedule::{ConcurrencyPolicy, SkipReason};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -503,4 +503,83 @@ fn one_that_is_made_and_not_seen_yet_is_not_made_twice() {
     let next = super::plan(&world.schedule, &world.id, &observed);
     assert!(next.actions.is_empty());
     assert!(conditions::get(&next.status.conditions, ACCEPTED).is_some());
+}
+
+#[test]
+fn what_is_suspected_is_confirmed_by_further_runs_before_anything_else() {
+    let mut world = world("0 2 * * *");
+    world.edit(|spec| {
+        spec.regression = Some(
+            serde_json::from_value(json!({"confirmRuns": 2, "metrics": [
+                {"name": "p99", "expression": "c.p99", "better": "Lower", "minChangePercent": 10}]}))
+            .unwrap(),
+        );
+    });
+    world.look();
+    world.until("2026-03-02T02:00:00Z");
+    world.look();
+    let series = world.runs[0].spec.series.clone().unwrap();
+    assert_eq!(
+        (series.name.as_str(), series.looks_per_year, series.confirms),
+        ("nightly", 366, None)
+    );
+    world.look();
+    world.says(0, "Suspect");
+    let events = world.look();
+    assert!(
+        events
+            .iter()
+            .any(|text| text.contains("202603020200: it says Suspect")),
+        "{events:?}"
+    );
+    assert_eq!(world.truth(REGRESSED), "Unknown");
+    assert_eq!(world.names()[1], "nightly-202603020200-c1");
+    let confirms = world.runs[1].spec.series.clone().unwrap().confirms;
+    assert_eq!(confirms.as_deref(), Some("nightly-202603020200"));
+    world.look();
+    world.says(1, "Suspect");
+    world.until("2026-03-03T02:00:00Z");
+    world.look();
+    assert_eq!(world.names()[2], "nightly-202603020200-c2");
+    assert_eq!(
+        world.status().last_skip.unwrap().reason,
+        SkipReason::Active,
+        "the tick waits for nothing"
+    );
+    world.look();
+    world.says(2, "Regressed");
+    let events = world.look();
+    assert_eq!(
+        events
+            .iter()
+            .filter(|text| text.contains("it says Regressed"))
+            .count(),
+        1,
+        "{events:?}"
+    );
+    let truth = (world.truth(REGRESSED), world.reason(REGRESSED));
+    assert_eq!(truth, ("True".into(), "RegressionConfirmed".into()));
+    assert_eq!(
+        world.truth(STALLED),
+        "False",
+        "a regression is no failure of the schedule"
+    );
+    assert_eq!(world.status().counts.confirmations, 2);
+    world.is_settled();
+    // It is told once, and until it has recovered it stands.
+    world.until("2026-03-04T02:00:00Z");
+    world.look();
+    world.look();
+    world.says(3, "NotComparable");
+    world.look();
+    assert_eq!(world.truth(REGRESSED), "True");
+    world.until("2026-03-05T02:00:00Z");
+    world.look();
+    world.look();
+    world.says(4, "Recovered");
+    world.look();
+    assert_eq!(
+        (world.truth(REGRESSED), world.runs.len()),
+        ("False".into(), 5)
+    );
 }
