@@ -7,11 +7,15 @@ mod common;
 
 use bakeoff_analysis::index;
 use bakeoff_analysis::measured::RunData;
+use bakeoff_analysis::report::trend::{csv, trend_html};
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
+use bakeoff_analysis::series::judge;
 use bakeoff_analysis::summary::summarise;
 use bakeoff_crds::conformance::{Answer, Check, ConformanceRecord};
+use bakeoff_crds::history::{RegressionState, RunRecord};
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
+use bakeoff_crds::spec::Series;
 use std::collections::BTreeMap;
 
 fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
@@ -284,4 +288,87 @@ fn text_from_outside_cannot_become_markup() {
     let (html, markdown) = pages(&manifest, &records);
     assert!(!html.contains("<script") && html.contains("&lt;script"));
     assert!(!markdown.contains("<script"));
+}
+
+/// A history in which a setting costs a third for some runs, confirmed as a schedule has it confirmed.
+fn history(runs: i64) -> (Series, Vec<RunRecord>) {
+    let metric = |name: &str, better: &str| serde_json::json!({"name": name, "expression": format!("put.{name}"), "better": better, "minChangePercent": 10});
+    let series: Series = serde_json::from_value(serde_json::json!({
+        "name": "nightly", "regression": {"metrics": [metric("p99", "Lower"), metric("perSecond", "Higher")]},
+    }))
+    .unwrap();
+    let mut rng = bakeoff_crds::rng::SplitMix64::new(7);
+    let mut records: Vec<RunRecord> = Vec::new();
+    let mut add = |number: i64, confirmation: i64| {
+        let slow = if (runs / 2..runs * 3 / 4).contains(&number) {
+            1.4
+        } else {
+            1.0
+        };
+        let noise = 1.0 + rng.below(60) as f64 / 1_000.0;
+        let name = format!("nightly-{number:04}");
+        let confirms = (confirmation > 0).then(|| name.clone());
+        let naptime = if slow > 1.0 { "60s" } else { "1s" };
+        let record = serde_json::json!({
+            "schemaVersion": "catalogue.bakeoff.dev/v1",
+            "experiment": {"namespace": "lab", "uid": format!("{number}-{confirmation}"),
+                "name": if confirmation > 0 { format!("{name}-c{confirmation}") } else { name }},
+            "series": "nightly", "confirms": confirms,
+            "startedAt": jiff::Timestamp::from_second(1_790_000_000 + number * 86_400 + confirmation * 600).unwrap(),
+            "end": "Completed", "class": "Relative", "design": "d", "results": "lab/x",
+            "facts": {"autovacuum_naptime of postgres": naptime, "the kernel": if number < runs / 4 { "6.1.0" } else { "6.1.1" }},
+            "regression": series.regression,
+            "values": {"put.p99": 12_000.0 * slow * noise, "put.perSecond": 900.0 / slow / noise},
+        });
+        let mut record: RunRecord = serde_json::from_value(record).unwrap();
+        record.verdict = judge(&series, &records, &record);
+        let state = record.verdict.as_ref().map(|verdict| verdict.state);
+        records.push(record);
+        state
+    };
+    for number in 0..runs {
+        let mut state = add(number, 0);
+        for confirmation in 1..=3 {
+            if state != Some(RegressionState::Suspect) {
+                break;
+            }
+            state = add(number, confirmation);
+        }
+    }
+    (series, records)
+}
+
+#[test]
+fn a_history_is_a_page_with_its_alarms_and_what_changed() {
+    for (name, runs) in [("trend", 60), ("trend-long", 1_000)] {
+        let (series, records) = history(runs);
+        let regression = series.regression.unwrap();
+        let html = trend_html("lab/nightly", &regression, &records);
+        keep(name, &html, "");
+        assert!(!html.contains("<script") && !html.contains("NaN"), "{name}");
+        let told = |state| {
+            records
+                .iter()
+                .any(|record| record.verdict.as_ref().unwrap().state == state)
+        };
+        assert!(
+            told(RegressionState::Regressed) && told(RegressionState::Recovered),
+            "{name}"
+        );
+        assert!(
+            html.contains("autovacuum_naptime of postgres from 1s to 60s"),
+            "{name}"
+        );
+        assert!(
+            html.contains(">R<") && html.contains(">V<") && html.contains(">M<"),
+            "{name}"
+        );
+        let table = csv(&regression, &records);
+        assert_eq!(table.lines().next(), Some("time,run,p99,perSecond"));
+        assert_eq!(
+            table.lines().count(),
+            usize::try_from(runs).unwrap() + 1,
+            "without confirmations"
+        );
+    }
 }

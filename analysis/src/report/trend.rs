@@ -9,6 +9,7 @@ use super::html;
 use super::model::{Figure, Report, Section, Table};
 use super::svg::{Axis, Chart, Events, Lines, Scale, Series};
 use crate::format;
+use crate::series::held_against;
 
 /// More runs than these are drawn as a line alone.
 const MARKED: usize = 120;
@@ -131,7 +132,7 @@ fn courses(regression: &Regression, runs: &[&RunRecord], records: &[RunRecord]) 
     let figures = regression
         .metrics
         .iter()
-        .map(|metric| course(metric, runs, records));
+        .map(|metric| course(regression, metric, runs, records));
     Section {
         heading: "The course of each figure".to_owned(),
         intro: vec![
@@ -145,35 +146,42 @@ fn courses(regression: &Regression, runs: &[&RunRecord], records: &[RunRecord]) 
     }
 }
 
-fn course(metric: &RegressionMetric, runs: &[&RunRecord], records: &[RunRecord]) -> Figure {
+fn course(
+    regression: &Regression,
+    metric: &RegressionMetric,
+    runs: &[&RunRecord],
+    records: &[RunRecord],
+) -> Figure {
     let place = |at: usize| (at + 1) as f64;
     let points: Vec<(f64, f64)> = runs
         .iter()
         .enumerate()
         .filter_map(|(at, record)| Some((place(at), *record.values.get(&metric.expression)?)))
         .collect();
-    let last = records
+    let held = runs
+        .last()
+        .map(|last| held_against(regression, records, last));
+    let held = held.unwrap_or_default();
+    let band: Vec<f64> = held
         .iter()
-        .rev()
-        .find_map(|record| record.verdict.as_ref());
-    let held = last.map_or(0, |verdict| {
-        usize::try_from(verdict.baseline_runs).unwrap_or_default()
+        .filter_map(|record| record.values.get(&metric.expression).copied())
+        .collect();
+    let edge = |pick: fn(f64, f64) -> f64| band.iter().copied().reduce(pick);
+    let first = held.first().and_then(|first| {
+        let mut all = runs.iter();
+        all.position(|run| run.experiment.uid == first.experiment.uid)
     });
-    // Those before the last one.
-    let before = points.split_last().map_or(&[][..], |(_, before)| before);
-    let band = &before[before.len().saturating_sub(held)..];
-    let edge = |pick: fn(f64, f64) -> f64| band.iter().map(|point| point.1).reduce(pick);
     let mut series = vec![Series {
         name: metric.name.clone(),
         style: 0,
         points: points.clone(),
     }];
-    if let (Some(first), Some(end)) = (band.first(), points.last()) {
+    if let (Some(first), Some(end)) = (first, points.last()) {
         for value in [edge(f64::min), edge(f64::max)].into_iter().flatten() {
             series.push(Series {
                 name: "baseline".to_owned(),
                 style: 1,
-                points: vec![(first.0, value), (end.0, value)],
+                points: vec![(place(first), value), (end.0, value)],
             });
         }
     }
@@ -239,12 +247,16 @@ fn events(runs: &[&RunRecord], records: &[RunRecord]) -> Vec<Events> {
         let pairs = runs.windows(2).enumerate();
         pairs
             .filter(|(_, pair)| differs(pair))
-            .map(|(at, _)| (at + 2) as f64)
+            .map(|(at, _)| at as f64 + 1.5)
             .collect()
     };
+    let regressed = told(RegressionState::Regressed);
+    let mut suspected = told(RegressionState::Suspect);
+    // What was confirmed was suspected before.
+    suspected.retain(|at| !regressed.contains(at));
     let all = [
-        ('S', told(RegressionState::Suspect)),
-        ('R', told(RegressionState::Regressed)),
+        ('S', suspected),
+        ('R', regressed),
         ('O', told(RegressionState::Recovered)),
         ('V', changed(false)),
         ('M', changed(true)),

@@ -16,29 +16,24 @@ const MOST_DIFFERENCES: usize = 6;
 #[must_use]
 pub fn judge(series: &Series, records: &[RunRecord], run: &RunRecord) -> Option<RegressionStatus> {
     let spec = series.regression.as_ref()?;
-    let mut history: Vec<&RunRecord> = records
-        .iter()
-        .filter(|record| record.experiment.uid != run.experiment.uid)
-        .filter(|record| record.started_at < run.started_at && record.design == run.design)
-        .filter(|record| spec.since.is_none_or(|since| record.started_at >= since))
-        .collect();
-    history
-        .sort_by(|a, b| (a.started_at, &a.experiment.uid).cmp(&(b.started_at, &b.experiment.uid)));
-    let alpha = alpha(spec, series.looks_per_year);
-    let after = usize::try_from(spec.confirm_runs).unwrap_or_default() + 1;
-    let needed = rank::needed(after, alpha).map(|needed| needed.max(FEWEST));
-    let judge = Judge {
-        spec,
-        alpha,
-        needed: needed.map_or(i32::MAX, |needed| i32::try_from(needed).unwrap_or(i32::MAX)),
-        after,
-        history,
-        run,
-    };
+    let judge = Judge::new(spec, series.looks_per_year, records, run);
     Some(match &run.confirms {
         Some(name) => judge.confirmation(name),
         None => judge.regular(),
     })
+}
+
+/// The runs that a run is held against: while an alarm stands, those before it.
+#[must_use]
+pub fn held_against<'a>(
+    spec: &'a Regression,
+    records: &'a [RunRecord],
+    run: &'a RunRecord,
+) -> Vec<&'a RunRecord> {
+    // How many looks there are matters to the verdict alone.
+    let judge = Judge::new(spec, 1, records, run);
+    let alarm = judge.alarm();
+    judge.baseline(alarm.map_or(run.started_at, |alarm| alarm.trigger.started_at))
 }
 
 /// The false alarms of a year, shared among metrics and looks.
@@ -67,6 +62,29 @@ struct Alarm<'a> {
 }
 
 impl<'a> Judge<'a> {
+    fn new(spec: &'a Regression, looks: i32, records: &'a [RunRecord], run: &'a RunRecord) -> Self {
+        let mut history: Vec<&RunRecord> = records
+            .iter()
+            .filter(|record| record.experiment.uid != run.experiment.uid)
+            .filter(|record| record.started_at < run.started_at && record.design == run.design)
+            .filter(|record| spec.since.is_none_or(|since| record.started_at >= since))
+            .collect();
+        history.sort_by(|a, b| {
+            (a.started_at, &a.experiment.uid).cmp(&(b.started_at, &b.experiment.uid))
+        });
+        let alpha = alpha(spec, looks);
+        let after = usize::try_from(spec.confirm_runs).unwrap_or_default() + 1;
+        let needed = rank::needed(after, alpha).map(|needed| needed.max(FEWEST));
+        Self {
+            spec,
+            alpha,
+            needed: needed.map_or(i32::MAX, |needed| i32::try_from(needed).unwrap_or(i32::MAX)),
+            after,
+            history,
+            run,
+        }
+    }
+
     fn status(&self, state: RegressionState, message: String, baseline: usize) -> RegressionStatus {
         RegressionStatus {
             state,

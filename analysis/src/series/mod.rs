@@ -16,7 +16,7 @@ mod machine;
 pub mod rank;
 pub mod record;
 
-pub use judge::judge;
+pub use judge::{held_against, judge};
 
 #[cfg(test)]
 mod tests;
