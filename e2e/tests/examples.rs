@@ -1,6 +1,6 @@
 //! Every example is a manifest that the API knows to the last field, and that the operator would start.
 
-use bakeoff_crds::spec::{ExperimentSpec, Origin, Product, WorkloadKind};
+use bakeoff_crds::spec::{ExperimentSpec, Origin, Product, Series, WorkloadKind};
 use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule, schedule};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -65,7 +65,14 @@ fn specs(text: &str) -> anyhow::Result<Vec<ExperimentSpec>> {
     Ok(match value["kind"].as_str() {
         Some("ExperimentSchedule") => {
             let schedule: ExperimentSchedule = serde_saphyr::from_str(text)?;
-            vec![schedule.spec.template.spec]
+            let mut spec = schedule.spec.template.spec;
+            spec.series = Some(Series {
+                name: "x".to_owned(),
+                confirms: None,
+                looks_per_year: 365,
+                regression: schedule.spec.regression,
+            });
+            vec![spec]
         }
         Some("ExperimentPlan") => {
             let plan: ExperimentPlan = serde_saphyr::from_str(text)?;
@@ -140,6 +147,12 @@ fn every_example_can_start() {
         for objective in &spec.objectives {
             let compiled = bakeoff_analysis::objective::compile(&objective.expression, &spec);
             assert!(compiled.is_ok(), "{name}, {}: {compiled:?}", objective.name);
+        }
+        let series = spec.series.as_ref();
+        let regression = series.and_then(|series| series.regression.as_ref());
+        for metric in regression.into_iter().flat_map(|one| &one.metrics) {
+            let figure = bakeoff_analysis::objective::check_figure(&metric.expression, &spec);
+            assert!(figure.is_ok(), "{name}, {}: {figure:?}", metric.name);
         }
     }
 }
