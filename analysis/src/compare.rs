@@ -4,7 +4,10 @@
 //! separates two runs (another day, another machine) is not randomised as the order inside a block
 //! is, so a difference is one between the runs, whatever caused it.
 
+mod courses;
 mod design;
+
+pub use courses::CourseRow;
 
 use std::fmt::Write as _;
 
@@ -32,6 +35,9 @@ pub struct RunComparison {
     pub subject: String,
     /// What is compared, and how.
     pub rows: Vec<RunRow>,
+    /// Figures of soaks, course beside course: nothing is tested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub courses: Vec<CourseRow>,
     /// How the load differed, where they were compared all the same: then no figure says anything of the backends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlike: Vec<String>,
@@ -77,7 +83,7 @@ pub enum CompareError {
     LoadDiffers(Vec<String>),
     /// The runs measured nothing alike.
     #[error(
-        "the runs have no cell in common that both measured: base has {base}; subject has {subject} (the segments of a soak are one course and are not compared)"
+        "the runs have no cell in common that both measured: base has {base}; subject has {subject}"
     )]
     NothingInCommon {
         /// The workloads of the base.
@@ -148,14 +154,15 @@ pub fn compare(base: &Measured, subject: &Measured) -> Result<RunComparison, Com
         });
     }
     let mut rows = Vec::new();
-    for (workload, old, new) in common_cells(base, subject) {
+    for (workload, old, new) in common_cells(base, subject, false) {
         for after in &new.backends {
             if let Some(before) = old.on(&after.backend) {
                 rows.extend(rows_of(workload, new, before, after));
             }
         }
     }
-    if rows.is_empty() {
+    let courses = courses::rows(base, subject);
+    if rows.is_empty() && courses.is_empty() {
         return Err(CompareError::NothingInCommon {
             base: workloads(base),
             subject: workloads(subject),
@@ -166,6 +173,7 @@ pub fn compare(base: &Measured, subject: &Measured) -> Result<RunComparison, Com
         base: base.experiment.clone(),
         subject: subject.experiment.clone(),
         rows,
+        courses,
         unlike: Vec::new(),
         remarks: remarks(base, subject),
     })
@@ -174,11 +182,13 @@ pub fn compare(base: &Measured, subject: &Measured) -> Result<RunComparison, Com
 fn common_cells<'a>(
     base: &'a Measured,
     subject: &'a Measured,
+    in_segments: bool,
 ) -> Vec<(&'a str, &'a CellSummary, &'a CellSummary)> {
     let mut common = Vec::new();
     // Segments are no independent blocks: nothing is tested over them.
-    let blocks = |one: &&crate::measured::WorkloadSummary| !one.kind.traits().in_segments;
-    for new in subject.workloads.iter().filter(blocks) {
+    let wanted =
+        |one: &&crate::measured::WorkloadSummary| one.kind.traits().in_segments == in_segments;
+    for new in subject.workloads.iter().filter(wanted) {
         let same = |old: &&crate::measured::WorkloadSummary| {
             old.name == new.name && old.kind == new.kind && old.open_load == new.open_load
         };
@@ -307,7 +317,8 @@ fn remarks(base: &Measured, subject: &Measured) -> Vec<String> {
             .map(|workload| workload.cells.len())
             .sum::<usize>()
     };
-    let common = common_cells(base, subject).len();
+    let common = [false, true].map(|courses| common_cells(base, subject, courses).len());
+    let common: usize = common.iter().sum();
     for (name, count) in [("base", cells(base)), ("subject", cells(subject))] {
         if count > common {
             remarks.push(format!("{} cells are only in the {name}.", count - common));
@@ -338,19 +349,25 @@ pub fn markdown(comparison: &RunComparison) -> String {
     let differs = |row: &RunRow| row.comparison.adjusted_p <= ALPHA;
     let (shown, same): (Vec<&RunRow>, Vec<&RunRow>) =
         comparison.rows.iter().partition(|row| differs(row));
-    let _ = writeln!(
-        text,
-        "{} of {} figures differ after Holm over all of them; they come first. A ratio is the first run's figure over the \
+    if !comparison.rows.is_empty() {
+        let _ = writeln!(
+            text,
+            "{} of {} figures differ after Holm over all of them; they come first. A ratio is the first run's figure over the \
          second's.\n",
-        shown.len(),
-        comparison.rows.len()
-    );
+            shown.len(),
+            comparison.rows.len()
+        );
+    }
     if let Some(reach) = reach(&comparison.rows) {
         let _ = writeln!(text, "{reach}\n");
     }
     for remark in &comparison.remarks {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "- {remark}");
+    }
+    if comparison.rows.is_empty() {
+        text.push_str(&courses::markdown(&comparison.courses));
+        return text;
     }
     if !comparison.remarks.is_empty() {
         text.push('\n');
@@ -386,6 +403,7 @@ pub fn markdown(comparison: &RunComparison) -> String {
             row.comparison.finding.describe("subject", "base"),
         );
     }
+    text.push_str(&courses::markdown(&comparison.courses));
     text
 }
 

@@ -203,3 +203,54 @@ fn what_surrounded_the_runs_is_remarked_on() {
         );
     }
 }
+
+fn soak(behaviour: sample::Behaviour, dead: f64) -> Measured {
+    let spec: bakeoff_crds::ExperimentSpec = serde_json::from_value(serde_json::json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "long", "soak": {"ratePerSecond": 500}}],
+        "trials": {"blocks": 6}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let mut records = sample::records(&spec, |_| behaviour);
+    for record in &mut records {
+        let figure = bakeoff_crds::figure::Figure::DeadMeanPercent;
+        record.figures = [(figure, dead + f64::from(record.trial.block))].into();
+    }
+    measure(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+        capacities: &[],
+        conformance: &[],
+    })
+    .unwrap()
+}
+
+#[test]
+fn soaks_are_set_beside_each_other_and_nothing_is_tested() {
+    let (base, subject) = (soak(PLAIN, 2.0), soak(QUICK, 7.0));
+    let compared = compare(&base, &subject).unwrap();
+    assert!(compared.rows.is_empty(), "no paired blocks");
+    let of = |figure: &str| {
+        let found = compared.courses.iter().find(|row| row.figure == figure);
+        found.map(|row| (row.base, row.subject))
+    };
+    assert_eq!(
+        of("deadMeanPercent"),
+        Some((4.5, 9.5)),
+        "means over the course"
+    );
+    let (slow, quick) = of("transition p99 µs").unwrap();
+    assert!(quick < slow, "{quick} and {slow}");
+    let text = markdown(&compared);
+    assert!(text.contains("no variance between runs"), "{text}");
+    assert!(
+        text.contains("| deadMeanPercent | 4.50 | 9.50 | +111.1 % |"),
+        "{text}"
+    );
+    assert!(!text.contains("after Holm"), "nothing was tested");
+    let same = compare(&base, &base).unwrap();
+    assert!(same.courses.iter().all(|row| row.base == row.subject));
+    assert!(same.remarks.is_empty(), "{:?}", same.remarks);
+}
