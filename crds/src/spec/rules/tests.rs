@@ -187,6 +187,7 @@ fn all_but_the_mutable_fields_are_frozen() {
         "decision",
         "environment",
         "objectives",
+        "series",
         "ttlSecondsAfterFinished",
     ];
     assert_eq!(optional, expected);
