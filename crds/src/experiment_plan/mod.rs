@@ -132,7 +132,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentRef {
-    /// Its name.
+    /// The name of the Experiment.
     #[schemars(length(min = 1, max = 52))]
     pub name: String,
 }
@@ -196,7 +196,7 @@ pub struct PlanDecision {
     pub phase: String,
     /// `Run` or `Skip` decide whether it is run; `Go` or `NoGo` how its outcome is taken.
     pub action: DecisionAction,
-    /// Why.
+    /// Why it was decided so.
     #[schemars(length(min = 3, max = 500))]
     pub reason: String,
     /// Who decided.

@@ -133,7 +133,7 @@ pub enum PhaseState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseStatus {
-    /// Its name.
+    /// The name in the spec.
     pub name: String,
     /// Where it stands.
     pub state: PhaseState,

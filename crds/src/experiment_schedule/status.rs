@@ -115,7 +115,7 @@ impl Trigger {
 pub struct ActiveRun {
     /// The name of the Experiment.
     pub name: String,
-    /// Its uid.
+    /// The uid of the Experiment.
     pub uid: String,
     /// What began it.
     pub trigger: Trigger,
@@ -173,10 +173,10 @@ pub struct RunCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Skipped {
-    /// The tick.
+    /// When it was due.
     #[schemars(with = "Time")]
     pub time: jiff::Timestamp,
-    /// Why.
+    /// Why it began none.
     pub reason: SkipReason,
 }
 
