@@ -164,13 +164,13 @@ impl Leader {
         }));
         let schedule = Arc::new(schedule::Context {
             maker: self.maker(&experiments),
-            schedules: of_schedules.store(),
+            owners: of_schedules.store(),
             metrics: self.shown.metrics.clone(),
             troubles: Default::default(),
         });
         let phase = Arc::new(phases::Context {
             maker: self.maker(&experiments),
-            plans: of_plans.store(),
+            owners: of_plans.store(),
             metrics: self.shown.metrics.clone(),
             troubles: Default::default(),
         });
@@ -202,11 +202,11 @@ impl Leader {
         let gone = schedule.clone();
         let scheduling = of_schedules
             .run(schedule::reconcile, schedule::on_error, schedule)
-            .for_each(|result| passed(result, || schedule::gone(&gone)));
+            .for_each(|result| passed(result, || gone.forget_deleted()));
         let gone = phase.clone();
         let planning = of_plans
             .run(phases::reconcile, phases::on_error, phase)
-            .for_each(|result| passed(result, || phases::gone(&gone)));
+            .for_each(|result| passed(result, || gone.forget_deleted()));
         let owners = async {
             // A run that is not seen is taken for one that somebody has removed.
             if experiments.wait_until_ready().await.is_ok() {

@@ -295,7 +295,8 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Whether it is again as it was, after an alarm: the newest runs lie within what was before it.
+    /// Whether it is again as it was, after an alarm: each of the newest runs lies within what was before it, or is not worse than the
+    /// median of that by what matters.
     fn since_alarm(&self, alarm: &Alarm<'_>) -> RegressionStatus {
         let baseline = self.baseline(alarm.trigger.started_at);
         let metric = self
@@ -320,7 +321,11 @@ impl<'a> Judge<'a> {
             .copied()
             .reduce(|a, b| if is_worse(metric.better, a, b) { a } else { b });
         let after = values(metric, &newest);
-        let within = |x: &f64| worst.is_none_or(|worst| !is_worse(metric.better, *x, worst));
+        let middle = median(&before);
+        let within = |x: &f64| {
+            worst.is_none_or(|worst| !is_worse(metric.better, *x, worst))
+                || !changes(metric, middle, *x)
+        };
         if newest.len() == self.after && after.len() == self.after && after.iter().all(within) {
             let message = format!(
                 "the last {} runs are within what was before {}",

@@ -319,6 +319,18 @@ fn a_regression_is_told_once_confirmed_named_and_recovers() {
 }
 
 #[test]
+fn what_is_a_little_worse_than_all_before_has_recovered() {
+    let mut list = vec![100.0; 15];
+    list.extend([150.0; 4]);
+    // Below 1 % of the median, and above all of the baseline.
+    list.extend([100.9; 4]);
+    let told = story(list);
+    let states: Vec<RegressionState> = told.iter().map(|status| status.state).collect();
+    assert_eq!(states[15], RegressionState::Regressed);
+    assert!(states.contains(&RegressionState::Recovered), "{states:?}");
+}
+
+#[test]
 fn what_confirmations_refute_stays_in_the_history() {
     let mut list = vec![100.0; 14];
     list.extend([150.0, 100.0, 100.0, 100.0]);

@@ -1,8 +1,10 @@
-//! Experiments that another resource has made: what it sees of them, and what it does to them. (Pure, but for `maker`.)
+//! Experiments that another resource has made: what it sees of them, and what it does to them. (Pure, but for `context` and `maker`.)
 
 pub mod build;
+mod context;
 mod maker;
 
+pub use context::Context;
 pub use maker::Maker;
 
 use crate::stored::Stored;

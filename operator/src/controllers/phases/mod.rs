@@ -4,15 +4,17 @@
 //! 3. *act*: the status first, on which what follows depends, then the runs (a client is required).
 
 mod build;
-mod context;
 mod plan;
 mod reconcile;
 
-pub use context::Context;
-pub use reconcile::{gone, on_error, reconcile};
+pub use reconcile::{on_error, reconcile};
 
+use crate::runs;
 use crate::stored::Stored;
 use bakeoff_crds::ExperimentPlan;
 
 /// A plan as it is watched.
 pub type Watched = Stored<ExperimentPlan>;
+
+/// What a reconcile holds on to.
+pub type Context = runs::Context<ExperimentPlan>;

@@ -2,7 +2,6 @@
 
 use super::plan::{Observed, plan};
 use super::{Context, Watched};
-use crate::act::Written;
 use crate::error::Error;
 use crate::stored::Stored;
 use bakeoff_crds::ExperimentPlan;
@@ -26,21 +25,9 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
         }
     };
     let id = Identity::of(&owner.metadata).ok_or(Error::Incomplete)?;
-    let maker = &ctx.maker;
     let observed = observe(owner, &id, &ctx).await?;
     let plan = plan(owner, &id, &observed);
-    let mut wait = plan.wait(Timestamp::now());
-    let written = maker
-        .writer
-        .write_status(&**owner, &id, &plan.status, plan.is_urgent())
-        .await?;
-    if let Written::In(left) = written {
-        wait = Some(wait.map_or(left, |wait| wait.min(left)));
-    }
-    maker.writer.tell(&**owner, &plan.events).await;
-    maker.act(&**owner, &id, plan.actions).await?;
-    ctx.troubles.over(&id.uid);
-    Ok(wait.map_or_else(Action::await_change, Action::requeue))
+    ctx.carry_out(owner, &id, plan).await
 }
 
 /// Everything that a decision about this plan needs. Templates are tried until the plan has begun.
@@ -80,11 +67,6 @@ async fn observe(owner: &ExperimentPlan, id: &Identity, ctx: &Context) -> Result
         named,
         refused,
     })
-}
-
-/// One that a wake named and that is not there any more.
-pub fn gone(ctx: &Context) {
-    ctx.forget_deleted();
 }
 
 /// Waits longer after each failure in a row; a lost race is tried again at once.

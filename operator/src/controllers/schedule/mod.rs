@@ -4,15 +4,17 @@
 //! 3. *act*: the status first, which is memory, then the runs (a client is required).
 
 mod build;
-mod context;
 mod plan;
 mod reconcile;
 
-pub use context::Context;
-pub use reconcile::{gone, on_error, reconcile};
+pub use reconcile::{on_error, reconcile};
 
+use crate::runs;
 use crate::stored::Stored;
 use bakeoff_crds::ExperimentSchedule;
 
 /// A schedule as it is watched.
 pub type Watched = Stored<ExperimentSchedule>;
+
+/// What a reconcile holds on to.
+pub type Context = runs::Context<ExperimentSchedule>;

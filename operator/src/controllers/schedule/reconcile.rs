@@ -2,7 +2,6 @@
 
 use super::plan::{Observed, plan};
 use super::{Context, Watched, build};
-use crate::act::Written;
 use crate::error::Error;
 use crate::stored::Stored;
 use bakeoff_crds::ExperimentSchedule;
@@ -39,24 +38,7 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
         refused,
     };
     let plan = plan(schedule, &id, &observed);
-    let mut wait = plan.wait(Timestamp::now());
-    // What is begun and removed follows from what the status says: nothing is done before it stands.
-    let written = maker
-        .writer
-        .write_status(&**schedule, &id, &plan.status, plan.is_urgent())
-        .await?;
-    if let Written::In(left) = written {
-        wait = Some(wait.map_or(left, |wait| wait.min(left)));
-    }
-    maker.writer.tell(&**schedule, &plan.events).await;
-    maker.act(&**schedule, &id, plan.actions).await?;
-    ctx.troubles.over(&id.uid);
-    Ok(wait.map_or_else(Action::await_change, Action::requeue))
-}
-
-/// One that a wake named and that is not there any more.
-pub fn gone(ctx: &Context) {
-    ctx.forget_deleted();
+    ctx.carry_out(schedule, &id, plan).await
 }
 
 /// Waits longer after each failure in a row; a lost race is tried again at once.
