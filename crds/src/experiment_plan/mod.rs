@@ -9,6 +9,7 @@ pub use status::{
 };
 
 use crate::experiment_schedule::ExperimentTemplate;
+use crate::spec::rules::names_are_unique;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub const MAX_NAME: usize = 22;
 pub struct ExperimentPlanSpec {
     /// The phases, 1 to 16, in the order in which they run: one at a time.
     #[schemars(length(min = 1, max = 16))]
-    #[x_kube(validation = rules::names_are_unique("phase"))]
+    #[x_kube(validation = names_are_unique("phase"))]
     pub phases: Vec<Phase>,
 
     /// What people have decided: whether a phase is run, and how it is taken. Up to 32; none is taken back.
@@ -91,7 +92,7 @@ pub struct Phase {
     pub undecided: Undecided,
     /// The experiments, 1 to 8.
     #[schemars(length(min = 1, max = 8))]
-    #[x_kube(validation = rules::names_are_unique("experiment"))]
+    #[x_kube(validation = names_are_unique("experiment"))]
     pub experiments: Vec<Step>,
     /// `Serial` (default): one after the other; `Parallel`: all at once, and on the same nodes the queue puts them in order.
     #[serde(default)]

@@ -2,11 +2,6 @@
 
 use kube::core::Rule;
 
-pub(super) fn names_are_unique(what: &str) -> Rule {
-    Rule::new("self.all(a, self.exists_one(b, a.name == b.name))")
-        .message(&*format!("{what} names must be unique"))
-}
-
 /// That it comes before its own phase is too dear a rule for the API server, and is said by a condition.
 pub(super) fn conditions_name_what_there_is() -> Rule {
     Rule::new(

@@ -12,7 +12,7 @@ mod fault;
 mod ground;
 mod load;
 mod pods;
-mod rules;
+pub(crate) mod rules;
 mod series;
 mod sessions;
 mod trials;

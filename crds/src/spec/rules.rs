@@ -28,7 +28,7 @@ fn backends() -> impl Iterator<Item = &'static BackendTraits> {
     backend::TRAITS.iter().copied()
 }
 
-pub(super) fn names_are_unique(what: &str) -> Rule {
+pub(crate) fn names_are_unique(what: &str) -> Rule {
     Rule::new("self.all(a, self.exists_one(b, a.name == b.name))")
         .message(&*format!("{what} names must be unique"))
 }

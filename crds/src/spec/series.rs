@@ -1,5 +1,6 @@
 //! Runs of one experiment as a history, and what in it counts as a regression.
 
+use super::rules;
 use crate::figure::Better;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct Series {
 pub struct Regression {
     /// The figures that are watched, 1 to 8: each shares in the false alarms, so watch what you would act on.
     #[schemars(length(min = 1, max = 8))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.name == b.name))").message("metric names must be unique"))]
+    #[x_kube(validation = rules::names_are_unique("metric"))]
     pub metrics: Vec<RegressionMetric>,
     /// How many comparable runs a new one is compared with, the newest. 5 to 60, default 20: more make it harder to be worse
     /// than all of them.
