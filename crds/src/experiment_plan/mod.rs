@@ -14,9 +14,6 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a plan: the names of its runs are built from it.
-pub const MAX_NAME: usize = 22;
-
 /// Runs experiments phase by phase. Each phase answers a question; whether it is run at all may depend on the outcomes of
 /// earlier ones. That a phase ends in NoGo is a result and no failure.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,10 +14,6 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a schedule: the names of its runs are built from it.
-pub const MAX_NAME: usize = 36;
-/// How many finished runs of either sort are kept at most.
-pub const MOST_HISTORY: usize = 30;
 /// How many runs may be under way at once with `concurrencyPolicy: Allow`.
 pub const MOST_ACTIVE: usize = 10;
 
