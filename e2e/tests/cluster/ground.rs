@@ -4,15 +4,13 @@ use anyhow::ensure;
 use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, kubectl, kubectl_with, scenario, standing};
 use serde_json::{Value, json};
 
-/// Limits that a test can wait for.
-fn limits() -> Value {
-    json!({"startSeconds": 15, "stopSeconds": 10, "reportSeconds": 10, "tearDownSeconds": 10})
+fn short(name: &str) -> Fixture {
+    Fixture::short(name).set("/spec/trials/blocks", json!(2))
 }
 
-fn short(name: &str) -> Fixture {
-    Fixture::short(name)
-        .set("/spec/trials/blocks", json!(2))
-        .set("/spec/limits", limits())
+/// With the one limit that the test waits for: whatever else takes its time on a busy machine may.
+fn limited(name: &str, limit: Value) -> Fixture {
+    short(name).set("/spec/limits", limit)
 }
 
 /// Waits until it has ended as this, with these words in the message; nothing is left.
@@ -35,7 +33,7 @@ async fn a_quota_that_lets_the_backend_in_and_not_the_generator_is_named() -> an
             "spec": {"hard": {"requests.cpu": "900m"}}});
         lab.apply(&quota).await?;
         // What the quota says comes by way of an event, which a slow machine has later than the limits of the others.
-        let fixture = short("quota").set("/spec/limits/startSeconds", json!(60));
+        let fixture = limited("quota", json!({"startSeconds": 60}));
         lab.apply(fixture.manifest()).await?;
         let status = lab.reason("quota", "FailedCreate", 120).await?;
         let (_, message) = standing(&status);
@@ -85,7 +83,8 @@ where
 async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result<()> {
     scenario("policy", Needs::Node, async |lab: &Lab| {
         without_jobs(lab, "generator", async || {
-            lab.apply(short("generator").manifest()).await?;
+            let fixture = limited("generator", json!({"startSeconds": 30}));
+            lab.apply(fixture.manifest()).await?;
             let status = lab.reason("generator", "ChildRefused", 120).await?;
             let (_, message) = standing(&status);
             ensure!(message.contains("no Job without a team"), "{message}");
@@ -94,7 +93,8 @@ async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result
         })
         .await?;
         without_jobs(lab, "report", async || {
-            lab.apply(short("report").manifest()).await?;
+            let fixture = limited("report", json!({"reportSeconds": 10}));
+            lab.apply(fixture.manifest()).await?;
             let words = ["no Job without a team", "loadgen report"];
             ends(lab, "report", "ReportFailed", &words).await
         })
@@ -126,7 +126,8 @@ async fn the_longest_names_run() -> anyhow::Result<()> {
 async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Result<()> {
     scenario("held", Needs::Node, async |lab: &Lab| {
         let ns = lab.namespace.as_str();
-        lab.apply(short("held").manifest()).await?;
+        let fixture = limited("held", json!({"tearDownSeconds": 10}));
+        lab.apply(fixture.manifest()).await?;
         lab.reason("held", "Running", 120).await?;
         let claims = ["-n", ns, "get", "pvc", "-o", "name"];
         let claim = kubectl(&claims).await?.trim().to_owned();
@@ -162,7 +163,7 @@ async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Res
 #[tokio::test]
 async fn a_backend_whose_pod_is_taken_away_is_lost_in_the_end() -> anyhow::Result<()> {
     scenario("lost", Needs::Node, async |lab: &Lab| {
-        let limits = json!({"provisionSeconds": 90, "stopSeconds": 10, "tearDownSeconds": 60});
+        let limits = json!({"provisionSeconds": 150, "stopSeconds": 10});
         let fixture = Fixture::long("lost").set("/spec/limits", limits);
         lab.apply(fixture.manifest()).await?;
         let measures = |status: &bakeoff_crds::ExperimentStatus| {

@@ -326,8 +326,9 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
             serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
         };
         let (fast, slow) = (read("put-c00-fast.json"), read("put-c00-slow.json"));
+        // What comes above the 100 a second waits: (r / 100 - 1) of three seconds at the end, which is the objective at 133.
         assert!(
-            slow.sustained_per_second >= 25.0 && slow.sustained_per_second <= 105.0,
+            slow.sustained_per_second >= 25.0 && slow.sustained_per_second < 134.0,
             "{slow:?}"
         );
         assert!(fast.sustained_per_second >= slow.sustained_per_second);
