@@ -115,6 +115,8 @@ pub mod reasons {
     pub const RUN_SKIPPED: &str = "RunSkipped";
     /// Event: a run did not start in time.
     pub const RUN_MISSED: &str = "RunMissed";
+    /// Event: somebody who was to be told could not be told.
+    pub const NOTIFICATION_FAILED: &str = "NotificationFailed";
     /// Event: the API server refuses to make a run.
     pub const RUN_REFUSED: &str = "RunRefused";
 }

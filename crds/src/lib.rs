@@ -14,6 +14,7 @@ pub mod figure;
 pub mod history;
 pub mod identity;
 pub mod names;
+pub mod notify;
 pub mod quantity;
 pub mod reference;
 pub mod result;
@@ -33,7 +34,7 @@ pub use spec::{Experiment, ExperimentSpec};
 pub use status::ExperimentStatus;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 
@@ -47,11 +48,19 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
     ];
     for schema in crds.iter_mut().filter_map(root) {
         unwrap_lines(schema);
+        unread(schema);
         if let Some(template) = at(schema, &["spec", "phases", "experiments", "template"]) {
             without_rules(template);
         }
     }
     crds
+}
+
+/// Gives what nobody has looked at yet a status that says so: without one, tools that follow kstatus take it for done.
+fn unread(schema: &mut JSONSchemaProps) {
+    if let Some(status) = at(schema, &["status"]) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
 }
 
 fn root(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {

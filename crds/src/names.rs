@@ -12,7 +12,7 @@ pub const ANNOTATION_SKIP_CLEANUP: &str = "bakeoff.dev/skip-external-cleanup";
 pub const LABEL_EXPERIMENT_UID: &str = "bakeoff.dev/experiment-uid";
 /// The name of the Experiment that a child belongs to.
 pub const LABEL_EXPERIMENT: &str = "bakeoff.dev/experiment";
-/// What a child is for: `backend`, `generator`, `calibration`, `report` or `cleanup`.
+/// What a child is for: `backend`, `generator`, `calibration`, `report`, `cleanup` or `notice`.
 pub const LABEL_ROLE: &str = "bakeoff.dev/role";
 /// The backend that a child belongs to.
 pub const LABEL_BACKEND: &str = "bakeoff.dev/backend";
@@ -20,9 +20,13 @@ pub const LABEL_BACKEND: &str = "bakeoff.dev/backend";
 pub const LABEL_MEMBER: &str = "bakeoff.dev/member";
 
 /// The labels of pods that are Bakeoff's own: by them it finds what it made.
-pub const POD_LABELS: [&str; 9] = [
+pub const POD_LABELS: [&str; 13] = [
     LABEL_EXPERIMENT,
     LABEL_EXPERIMENT_UID,
+    LABEL_SCHEDULE,
+    LABEL_SCHEDULE_UID,
+    LABEL_PLAN,
+    LABEL_PLAN_UID,
     LABEL_ROLE,
     LABEL_BACKEND,
     LABEL_MEMBER,
@@ -62,6 +66,10 @@ pub const KILLER_PORT: i32 = 9092;
 pub const LABEL_SCHEDULE: &str = "bakeoff.dev/schedule";
 /// The name of the plan that an Experiment belongs to.
 pub const LABEL_PLAN: &str = "bakeoff.dev/plan";
+/// The uid of the plan that a Job belongs to.
+pub const LABEL_PLAN_UID: &str = "bakeoff.dev/plan-uid";
+/// The uid of the schedule that a Job belongs to.
+pub const LABEL_SCHEDULE_UID: &str = "bakeoff.dev/schedule-uid";
 /// The phase of the plan that an Experiment belongs to.
 pub const LABEL_PHASE: &str = "bakeoff.dev/phase";
 /// When a run was due, as RFC 3339 in UTC.

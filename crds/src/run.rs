@@ -14,6 +14,7 @@ pub use resolved::{ResolvedBackend, ResolvedLock, ResolvedPod};
 use crate::ending::EndReason;
 use crate::history::RegressionStatus;
 use crate::identity::Identity;
+use crate::notify::{Notice, NotifyFormat};
 use crate::spec::ExperimentSpec;
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
 use jiff::Timestamp;
@@ -69,6 +70,27 @@ pub struct StoreTarget {
     /// The file of that folder with the authorities that are trusted beside those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_key: Option<String>,
+}
+
+/// A message that a Job sends for a schedule or a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoticeTask {
+    /// The kind of the resource that it is about.
+    pub kind: String,
+    /// Which resource.
+    pub owner: Identity,
+    /// What is told, and of which occasion.
+    pub notice: Notice,
+    /// The form.
+    pub format: NotifyFormat,
+    /// The folder with the receiver's address.
+    pub credentials_dir: String,
+    /// The file of that folder with the address.
+    pub url_key: String,
+    /// The file of that folder with the shared secret that messages are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac_key: Option<String>,
 }
 
 impl StoreTarget {

@@ -17,7 +17,7 @@ pub const MAX_STATUS_BYTES: usize = 65_536;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status is about; -1 until it was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Succeeded`: it ran to its end. `ObjectivesMet`: the figures pass. `Equalised`: the nodes are equal as

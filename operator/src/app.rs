@@ -1,7 +1,7 @@
 //! Wiring: client, caches, lease, controllers, HTTP. (I/O.)
 
 use crate::act::Writer;
-use crate::caches::{Caches, Wake};
+use crate::caches::{Caches, Wake, Waker};
 use crate::config::Config;
 use crate::controllers::experiment::{self, Context, Parents, Watched, facts};
 use crate::controllers::{phases, schedule};
@@ -10,8 +10,8 @@ use crate::lease::{self, Tenure};
 use crate::metrics::Metrics;
 use crate::runs::Maker;
 use crate::settings::Settings;
-use bakeoff_crds::Experiment;
 use bakeoff_crds::names::FIELD_MANAGER;
+use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule};
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use k8s_openapi::NamespaceResourceScope;
@@ -53,12 +53,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = tokio::spawn(http::serve(listener, shown.clone(), stop.clone()));
     let mut lease = Candidate::new(&client, &config);
 
-    let (wake, woken) = futures::channel::mpsc::unbounded();
+    let bells = Bells::default();
     let repositories = settings.repositories();
-    let (caches, watches) = Caches::start::<Experiment, Watched>(
+    let wakers = vec![
+        Waker::of::<Experiment, _>(&bells.experiments.wake),
+        Waker::of::<ExperimentSchedule, _>(&bells.schedules.wake),
+        Waker::of::<ExperimentPlan, _>(&bells.plans.wake),
+    ];
+    let (caches, watches) = Caches::start(
         &client,
         config.watched_namespace(),
-        &wake,
+        wakers,
         &lease.leading,
         move |node| facts::trim(node, &repositories),
     );
@@ -74,7 +79,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         client,
         config,
         settings,
-        caches,
+        caches: Arc::new(caches),
         shown,
         tenure: lease.tenure.clone(),
         stop: stop.clone(),
@@ -83,7 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let lost = tokio::select! {
         // The guard that `wait_for` returns locks the channel: it must not live while the lease is renewed.
         _ = async { leading.wait_for(|leads| *leads).await.is_ok() } => tokio::select! {
-            () = leader.lead(wake, woken) => false,
+            () = leader.lead(bells) => false,
             _ = &mut lease.held => true,
         },
         () = stop.cancelled() => false,
@@ -99,6 +104,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     anyhow::ensure!(!lost, "the lease was lost");
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How the resources of a kind are woken.
+struct Bell<W: Resource<DynamicType = ()>> {
+    wake: Wake<W>,
+    woken: UnboundedReceiver<ObjectRef<W>>,
+}
+
+impl<W: Resource<DynamicType = ()>> Default for Bell<W> {
+    fn default() -> Self {
+        let (wake, woken) = futures::channel::mpsc::unbounded();
+        Self { wake, woken }
+    }
+}
+
+/// Those of all kinds.
+#[derive(Default)]
+struct Bells {
+    experiments: Bell<Watched>,
+    schedules: Bell<schedule::Watched>,
+    plans: Bell<phases::Watched>,
 }
 
 /// A replica that leads or would like to.
@@ -141,7 +167,7 @@ struct Leader {
     client: Client,
     config: Config,
     settings: Settings,
-    caches: Caches,
+    caches: Arc<Caches>,
     shown: Shown,
     tenure: Tenure,
     stop: CancellationToken,
@@ -149,15 +175,13 @@ struct Leader {
 
 impl Leader {
     /// Sees to experiments, schedules and plans until it is told to stop.
-    async fn lead(self, wake: Wake<Watched>, woken: UnboundedReceiver<ObjectRef<Watched>>) {
+    async fn lead(self, bells: Bells) {
         tracing::info!("leading");
         self.shown.metrics.leading.set(1);
-        let (schedules, of_schedules) = futures::channel::mpsc::unbounded();
-        let (plans, of_plans) = futures::channel::mpsc::unbounded();
-        let controller = self.controller::<Watched>(woken);
+        let controller = self.controller::<Watched>(bells.experiments.woken);
         let experiments = controller.store();
-        let of_schedules = self.controller::<schedule::Watched>(of_schedules);
-        let of_plans = self.controller::<phases::Watched>(of_plans);
+        let of_schedules = self.controller::<schedule::Watched>(bells.schedules.woken);
+        let of_plans = self.controller::<phases::Watched>(bells.plans.woken);
         let seen = experiments.clone();
         let _ = self.shown.look.set(Box::new(move |metrics| {
             experiment::look(&seen, metrics);
@@ -175,8 +199,8 @@ impl Leader {
             troubles: Default::default(),
         });
         let parents = Parents {
-            schedules,
-            plans,
+            schedules: bells.schedules.wake,
+            plans: bells.plans.wake,
             all_plans: of_plans.store(),
         };
         let ctx = Arc::new(Context {
@@ -186,7 +210,7 @@ impl Leader {
             caches: self.caches,
             experiments: experiments.clone(),
             metrics: self.shown.metrics,
-            wake,
+            wake: bells.experiments.wake,
             parents,
             seats: Default::default(),
             answers: Default::default(),
@@ -247,7 +271,12 @@ impl Leader {
 
     /// What makes the runs of one controller's owners.
     fn maker(&self, experiments: &Store<Watched>) -> Maker {
-        Maker::new(self.writer(), self.settings.clone(), experiments.clone())
+        Maker::new(
+            self.writer(),
+            self.settings.clone(),
+            experiments.clone(),
+            self.caches.clone(),
+        )
     }
 
     /// A way to write for one controller: what it remembers is of that controller's owners alone.

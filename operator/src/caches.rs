@@ -19,10 +19,34 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Wakes an owner; the controller watches it as `W`.
 pub type Wake<W> = UnboundedSender<ObjectRef<W>>;
+
+/// Wakes the owners of one kind of the children that carry its labels.
+pub struct Waker {
+    label: &'static str,
+    wake: Box<dyn Fn(&str, &str) + Send + Sync>,
+}
+
+impl Waker {
+    /// That of the owners of the kind `K`, which are watched as `W`.
+    pub fn of<K, W>(wake: &Wake<W>) -> Self
+    where
+        K: Owner,
+        W: Resource<DynamicType = ()> + 'static,
+    {
+        let wake = wake.clone();
+        Self {
+            label: K::NAME,
+            wake: Box::new(move |name, namespace| {
+                let _ = wake.unbounded_send(ObjectRef::new(name).within(namespace));
+            }),
+        }
+    }
+}
 
 /// The caches.
 pub struct Caches {
@@ -33,28 +57,19 @@ pub struct Caches {
 
 impl Caches {
     /// Starts the watches. Of nodes is kept what `trim` leaves. The futures run until the process ends.
-    pub fn start<K, W>(
+    pub fn start(
         client: &Client,
         namespace: Option<&str>,
-        wake: &Wake<W>,
+        wakers: Vec<Waker>,
         leading: &watch::Receiver<bool>,
         trim: impl Fn(&mut Node) + Send + 'static,
-    ) -> (Self, Vec<BoxFuture<'static, ()>>)
-    where
-        K: Owner + 'static,
-        W: Resource<DynamicType = ()> + 'static,
-    {
-        let (wake, leading) = (wake.clone(), leading.clone());
+    ) -> (Self, Vec<BoxFuture<'static, ()>>) {
         let mut start = Start {
             client,
             namespace,
             tasks: Vec::new(),
-            on_event: move |name: &str, namespace: &str| {
-                if *leading.borrow() {
-                    let _ = wake.unbounded_send(ObjectRef::new(name).within(namespace));
-                }
-            },
-            label: K::NAME,
+            wakers: wakers.into(),
+            leading: leading.clone(),
         };
         let stores = Stores::start(&mut start);
         let nodes = Api::all(client.clone());
@@ -102,15 +117,15 @@ impl Caches {
 }
 
 /// Begins one watch after the other.
-struct Start<'a, F> {
+struct Start<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
-    label: &'static str,
-    on_event: F,
+    wakers: Arc<[Waker]>,
+    leading: watch::Receiver<bool>,
     tasks: Vec<BoxFuture<'static, ()>>,
 }
 
-impl<F: Fn(&str, &str) + Clone + Send + 'static> Watch for Start<'_, F> {
+impl Watch for Start<'_> {
     fn watch<K: Object>(&mut self) -> Store<K> {
         let api = match self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -118,18 +133,23 @@ impl<F: Fn(&str, &str) + Clone + Send + 'static> Watch for Start<'_, F> {
         };
         let ours = format!("app.kubernetes.io/managed-by={}", names::FIELD_MANAGER);
         let config = watcher::Config::default().labels(&ours);
-        let (label, on_event) = (self.label, self.on_event.clone());
+        let (wakers, leading) = (self.wakers.clone(), self.leading.clone());
         cache(
             api,
             config,
             &mut self.tasks,
             |_| {},
             move |object: &K| {
-                if let (Some(name), Some(namespace)) = (
-                    object.labels().get(label),
-                    object.meta().namespace.as_deref(),
-                ) {
-                    on_event(name, namespace);
+                let Some(namespace) = object.meta().namespace.as_deref() else {
+                    return;
+                };
+                if !*leading.borrow() {
+                    return;
+                }
+                for waker in &*wakers {
+                    if let Some(name) = object.labels().get(waker.label) {
+                        (waker.wake)(name, namespace);
+                    }
                 }
             },
         )

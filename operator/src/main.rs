@@ -7,6 +7,7 @@ mod caches;
 mod children;
 mod config;
 mod controllers;
+mod errands;
 mod error;
 mod http;
 mod lease;

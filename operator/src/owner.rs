@@ -1,7 +1,7 @@
 //! Resources that have children of the operator's making. (Pure.)
 
 use bakeoff_crds::identity::Identity;
-use bakeoff_crds::{Experiment, names};
+use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule, names};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -19,6 +19,16 @@ pub trait Owner: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
 impl Owner for Experiment {
     const NAME: &'static str = names::LABEL_EXPERIMENT;
     const UID: &'static str = names::LABEL_EXPERIMENT_UID;
+}
+
+impl Owner for ExperimentSchedule {
+    const NAME: &'static str = names::LABEL_SCHEDULE;
+    const UID: &'static str = names::LABEL_SCHEDULE_UID;
+}
+
+impl Owner for ExperimentPlan {
+    const NAME: &'static str = names::LABEL_PLAN;
+    const UID: &'static str = names::LABEL_PLAN_UID;
 }
 
 /// What a child says of its owner.

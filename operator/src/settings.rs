@@ -114,3 +114,31 @@ mod tests {
         assert_eq!(of(""), None);
     }
 }
+
+/// An installation as the tests have it.
+#[cfg(test)]
+#[must_use]
+pub fn sample() -> Settings {
+    Settings {
+        catalogue: Catalogue::new([
+            ("minio.R1".to_owned(), "minio:R1".to_owned()),
+            ("seaweedfs.4.48".to_owned(), "weed:4.48".to_owned()),
+            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
+            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
+        ]),
+        loadgen_image: "loadgen:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        namespace: "bakeoff-system".to_owned(),
+        results: Some(DefaultResults {
+            endpoint: "http://results:8333".to_owned(),
+            region: "us-east-1".to_owned(),
+            bucket: "results".to_owned(),
+            path_style: true,
+            secret: "results".to_owned(),
+            ca_key: None,
+        }),
+        pods: Default::default(),
+        kubernetes_version: "v1.35.4".to_owned(),
+        cluster_domain: Some("cluster.local".to_owned()),
+    }
+}

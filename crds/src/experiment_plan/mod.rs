@@ -1,14 +1,17 @@
 //! The `ExperimentPlan` resource: experiments in phases, of which the later ones run only on evidence from the earlier.
 
+mod report;
 mod rules;
 mod status;
 
+pub use report::{PLAN_REPORT_SCHEMA, PlanReport, ReportedPhase};
 pub use status::{
-    ExperimentPlanStatus, MAX_STATUS_BYTES, PhaseOutcome, PhaseState, PhaseStatus, PlanState,
-    StepStatus,
+    ExperimentPlanStatus, MAX_STATUS_BYTES, PhaseOutcome, PhaseState, PhaseStatus,
+    PlanReportStatus, PlanState, StepStatus,
 };
 
 use crate::experiment_schedule::ExperimentTemplate;
+use crate::notify::Notify;
 use crate::spec::rules::names_are_unique;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -34,6 +37,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress", description = "Phases done of phases planned"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "The outcome of the last phase that ran"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Report", type_ = "string", json_path = ".status.report.url", description = "The report of the plan", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Succeeded\")].message", description = "What happens now, or what went wrong", priority = 1)
 )]
 #[x_kube(validation = rules::conditions_name_what_there_is())]
@@ -64,6 +68,12 @@ pub struct ExperimentPlanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 315_360_000))]
     pub active_deadline_seconds: Option<i64>,
+
+    /// Whom the plan tells of what happens, up to 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(validation = names_are_unique("receiver"))]
+    pub notify: Vec<Notify>,
 }
 
 /// One question, and the experiments that answer it.

@@ -1,5 +1,6 @@
 //! The status of a plan. What later phases depend on stands here before anything is done about it.
 
+use crate::notify::Notice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -12,7 +13,7 @@ pub const MAX_STATUS_BYTES: usize = 65_536;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentPlanStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status is about; -1 until it was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Accepted`: it can run. `Succeeded`: it went to its end. `Waiting`: a person has to decide something. `Drifted`: a
@@ -43,6 +44,32 @@ pub struct ExperimentPlanStatus {
     /// Each phase that was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseStatus>,
+    /// Its report, as far as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<PlanReportStatus>,
+    /// Messages that have still to be sent, the oldest first; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    /// How many messages there were.
+    #[serde(default)]
+    pub notices_made: i64,
+}
+
+/// The report of a plan, which is written again after each phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReportStatus {
+    /// Where it is; nothing until it was written once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How many phases had their outcome when it was last seen to.
+    pub phases: i32,
+    /// Whether the plan had come to its end by then.
+    #[serde(default)]
+    pub whole: bool,
+    /// Why it was not written the last time; nothing where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// Where a plan stands.
@@ -55,6 +82,8 @@ pub enum PlanState {
     Running,
     /// A person has to decide something.
     Waiting,
+    /// The report is written.
+    Reporting,
     /// No further experiment is begun.
     Suspended,
     /// What is under way is ended.
@@ -75,6 +104,7 @@ impl PlanState {
             Self::Pending => "Pending",
             Self::Running => "Running",
             Self::Waiting => "Waiting",
+            Self::Reporting => "Reporting",
             Self::Suspended => "Suspended",
             Self::Ending => "Ending",
             Self::Completed => "Completed",

@@ -9,6 +9,8 @@ pub use status::{
 };
 
 use crate::ExperimentSpec;
+use crate::notify::Notify;
+use crate::spec::rules::names_are_unique;
 use crate::spec::{Marks, Regression};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -103,6 +105,12 @@ pub struct ExperimentScheduleSpec {
     /// What in the history of the runs counts as a regression. Empty: the history is kept, and nothing is concluded from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regression: Option<Regression>,
+
+    /// Whom the schedule tells of what happens, up to 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(validation = names_are_unique("receiver"))]
+    pub notify: Vec<Notify>,
 }
 
 /// What a run that is due does about one that is under way.

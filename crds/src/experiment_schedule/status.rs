@@ -3,6 +3,7 @@
 
 use crate::ending::EndReason;
 use crate::history::{RegressionState, RegressionStatus};
+use crate::notify::Notice;
 use crate::status::DecisionOutcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -18,7 +19,7 @@ pub const TOLD_RUNS: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentScheduleStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status is about; -1 until it was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the schedule can run. `LastRunSucceeded`: the last run went to its end. `Regressed`: the history got worse. `Reconciling` and `Stalled` follow
@@ -78,6 +79,12 @@ pub struct ExperimentScheduleStatus {
     /// The report of the last run that wrote one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_report: Option<String>,
+    /// Messages that have still to be sent, the oldest first; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    /// How many messages there were.
+    #[serde(default)]
+    pub notices_made: i64,
 }
 
 /// What begins a run.

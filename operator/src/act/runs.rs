@@ -3,7 +3,7 @@
 use super::Writer;
 use crate::error::{Error, api, exists_already, is_missing};
 use crate::owner;
-use crate::runs::{Answer, RunAction};
+use crate::runs::Answer;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, names};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -73,43 +73,47 @@ impl Writer {
         }
     }
 
-    /// Ends or removes a run, and no other of its name.
+    /// Tells a run to end, and no other of its name.
     ///
     /// # Errors
     /// The API server did not answer, or another replica may lead; it may be asked again.
-    pub async fn change_run(&self, id: &Identity, action: &RunAction) -> Result<(), Error> {
-        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
-        let (what, result) = match action {
-            RunAction::Create(_) => return Ok(()),
-            RunAction::Cancel { name, uid } => {
-                let patch = json!({"metadata": {"uid": uid}, "spec": {"cancel": true}});
-                let parameters = PatchParams {
-                    field_manager: Some(names::FIELD_MANAGER.to_owned()),
-                    ..Default::default()
-                };
-                let result = experiments
-                    .patch(name, &parameters, &Patch::Merge(&patch))
-                    .await;
-                (format!("cancel Experiment {name}"), result.map(|_| ()))
-            }
-            RunAction::Delete { name, uid } => {
-                let parameters = DeleteParams {
-                    propagation_policy: Some(PropagationPolicy::Background),
-                    preconditions: Some(Preconditions {
-                        uid: Some(uid.clone()),
-                        resource_version: None,
-                    }),
-                    ..Default::default()
-                };
-                let result = experiments.delete(name, &parameters).await;
-                (format!("delete Experiment {name}"), result.map(|_| ()))
-            }
+    pub async fn cancel_run(&self, id: &Identity, name: &str, uid: &str) -> Result<(), Error> {
+        let patch = json!({"metadata": {"uid": uid}, "spec": {"cancel": true}});
+        let parameters = PatchParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..Default::default()
         };
-        match result {
-            // It is gone, and perhaps another one is there.
-            Err(error) if !is_missing(&error) && !exists_already(&error) => Err(api(what)(error)),
-            _ => Ok(()),
-        }
+        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
+        let result = experiments
+            .patch(name, &parameters, &Patch::Merge(&patch))
+            .await;
+        or_gone(result, || format!("cancel Experiment {name}"))
+    }
+
+    /// Removes a run, and no other of its name.
+    ///
+    /// # Errors
+    /// The API server did not answer, or another replica may lead; it may be asked again.
+    pub async fn delete_run(&self, id: &Identity, name: &str, uid: &str) -> Result<(), Error> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..Default::default()
+        };
+        let experiments = self.api::<Experiment>(id.namespace.as_str())?;
+        let result = experiments.delete(name, &parameters).await;
+        or_gone(result, || format!("delete Experiment {name}"))
+    }
+}
+
+/// What is gone, and perhaps has another one in its place, is no error.
+fn or_gone<T>(result: Result<T, kube::Error>, what: impl Fn() -> String) -> Result<(), Error> {
+    match result {
+        Err(error) if !is_missing(&error) && !exists_already(&error) => Err(api(what())(error)),
+        _ => Ok(()),
     }
 }
 

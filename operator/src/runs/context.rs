@@ -1,15 +1,15 @@
 //! What a reconcile of an owner of experiments holds on to, and how a plan for it is carried out. (I/O.)
 
 use super::{Maker, RunAction};
-use crate::act::Written;
+use crate::act::{Acted, Written};
 use crate::action::Plan;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 use crate::stored::Stored;
 use crate::troubles::Troubles;
 use bakeoff_crds::identity::{Identity, Uid};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
@@ -19,6 +19,12 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// When what was left of a pass is gone on with.
+const SOON: Duration = Duration::from_millis(100);
+/// When what the API server refuses is asked for again.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// What a reconcile of a `K` holds on to.
 pub struct Context<K>
@@ -37,12 +43,7 @@ where
 
 impl<K> Context<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + HasStatus
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + 'static,
+    K: Owner + HasStatus + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::Status: Serialize + PartialEq + Default,
 {
     /// Does what a plan asks for: the status first, because what follows depends on it, then the runs.
@@ -63,7 +64,12 @@ where
             wait = Some(wait.map_or(left, |wait| wait.min(left)));
         }
         writer.tell(owner, &plan.events).await;
-        self.maker.act(owner, id, plan.actions).await?;
+        let again = match self.maker.act(owner, id, plan.actions).await? {
+            Acted::All => None,
+            Acted::More => Some(SOON),
+            Acted::Refused => Some(REFUSED),
+        };
+        wait = [wait, again].into_iter().flatten().min();
         self.troubles.over(&id.uid);
         Ok(wait.map_or_else(Action::await_change, Action::requeue))
     }

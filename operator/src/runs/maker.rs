@@ -1,11 +1,13 @@
 //! Makes and ends the experiments of owners, and remembers what was said of that. (I/O.)
 
 use super::{Answer, Answers, Run, RunAction, build};
-use crate::act::Writer;
+use crate::act::{Acted, Writer};
 use crate::action::Note;
+use crate::caches::Caches;
 use crate::controllers::experiment;
+use crate::errands::Seen;
 use crate::error::Error;
-use crate::owner;
+use crate::owner::{self, Owner};
 use crate::remembered::Remembered;
 use crate::settings::Settings;
 use bakeoff_crds::conditions::reasons;
@@ -14,7 +16,10 @@ use bakeoff_crds::identity::{Identity, Namespace, Uid};
 use bakeoff_rules::validate::{self, Known, Remains};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A run that was made and is not seen for so long is made again.
@@ -28,6 +33,7 @@ pub struct Maker {
     pub writer: Writer,
     settings: Settings,
     experiments: Store<experiment::Watched>,
+    caches: Arc<Caches>,
     /// What was said of runs that were asked for, by name.
     answers: Remembered<BTreeMap<String, (Answer, Instant)>>,
     /// What was said of templates, by their hash.
@@ -41,11 +47,13 @@ impl Maker {
         writer: Writer,
         settings: Settings,
         experiments: Store<experiment::Watched>,
+        caches: Arc<Caches>,
     ) -> Self {
         Self {
             writer,
             settings,
             experiments,
+            caches,
             answers: Remembered::default(),
             templates: Remembered::default(),
         }
@@ -63,6 +71,23 @@ impl Maker {
                     .is_some_and(|(_, uid)| uid == id.uid.as_str())
         });
         runs.iter().map(|run| Run::of(run)).collect()
+    }
+
+    /// The installation.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What there is of the errands of an owner.
+    #[must_use]
+    pub fn errands<K: Owner>(&self, id: &Identity) -> Seen {
+        let children = self.caches.children::<K>(id);
+        Seen {
+            made: self.writer.unseen(&id.uid, &children),
+            refused: self.writer.refused(&id.uid),
+            children,
+        }
     }
 
     /// An experiment that somebody else has made.
@@ -128,7 +153,8 @@ impl Maker {
         Ok(refused)
     }
 
-    /// Does what a plan asks for. What the API server refuses is said once, and remembered for the next plan.
+    /// Does what a plan asks for; whether something is left for the next pass. What the API server refuses is said once, and
+    /// remembered for the next plan.
     ///
     /// # Errors
     /// The API server did not answer, or another replica may lead; all of it may be done again.
@@ -137,14 +163,26 @@ impl Maker {
         owner: &K,
         id: &Identity,
         actions: Vec<RunAction>,
-    ) -> Result<(), Error>
+    ) -> Result<Acted, Error>
     where
-        K: Resource<DynamicType = ()>,
+        K: Owner + DeserializeOwned + Clone + Debug + Send + Sync,
     {
+        let mut errands = Vec::new();
         for action in actions {
-            let RunAction::Create(run) = action else {
-                self.writer.change_run(id, &action).await?;
-                continue;
+            let run = match action {
+                RunAction::Create(run) => run,
+                RunAction::Errand(action) => {
+                    errands.push(action);
+                    continue;
+                }
+                RunAction::Cancel { name, uid } => {
+                    self.writer.cancel_run(id, &name, &uid).await?;
+                    continue;
+                }
+                RunAction::Delete { name, uid } => {
+                    self.writer.delete_run(id, &name, &uid).await?;
+                    continue;
+                }
             };
             let name = run.name_any();
             let answer = self.writer.create_run::<K>(id, &run).await?;
@@ -155,7 +193,7 @@ impl Maker {
                 self.writer.tell(owner, &[note]).await;
             }
         }
-        Ok(())
+        self.writer.act(owner, id, errands).await
     }
 
     /// Remembers what was said of a run; whether that is news.

@@ -7,6 +7,7 @@ mod maker;
 pub use context::Context;
 pub use maker::Maker;
 
+use crate::action::Action;
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, OBJECTIVES_MET, SUCCEEDED, reasons};
 use bakeoff_crds::experiment_schedule::Trigger;
@@ -134,6 +135,8 @@ pub enum RunAction {
         /// Its uid.
         uid: String,
     },
+    /// Something about the errands of the owner.
+    Errand(Action),
 }
 
 /// What the API server last said of a run that it was asked to make and that is not seen yet.

@@ -35,7 +35,7 @@ pub struct Context {
     /// The configuration of the installation.
     pub settings: Settings,
     /// Children and nodes.
-    pub caches: Caches,
+    pub caches: Arc<Caches>,
     /// All experiments.
     pub experiments: Store<Watched>,
     /// Counts.

@@ -26,7 +26,7 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     };
     let id = Identity::of(&owner.metadata).ok_or(Error::Incomplete)?;
     let observed = observe(owner, &id, &ctx).await?;
-    let plan = plan(owner, &id, &observed);
+    let plan = plan(owner, &id, &observed, ctx.maker.settings());
     ctx.carry_out(owner, &id, plan).await
 }
 
@@ -63,6 +63,7 @@ async fn observe(owner: &ExperimentPlan, id: &Identity, ctx: &Context) -> Result
     Ok(Observed {
         now: Timestamp::now(),
         answers: maker.answers(id, &runs),
+        errands: maker.errands::<ExperimentPlan>(id),
         runs,
         named,
         refused,

@@ -34,10 +34,11 @@ pub async fn reconcile(stored: Arc<Watched>, ctx: Arc<Context>) -> Result<Action
     let observed = Observed {
         now: Timestamp::now(),
         answers: maker.answers(&id, &runs),
+        errands: maker.errands::<ExperimentSchedule>(&id),
         runs,
         refused,
     };
-    let plan = plan(schedule, &id, &observed);
+    let plan = plan(schedule, &id, &observed, maker.settings());
     ctx.carry_out(schedule, &id, plan).await
 }
 

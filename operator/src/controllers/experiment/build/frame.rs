@@ -2,8 +2,7 @@
 //! disturbing them. (Pure.)
 
 use crate::settings::Settings;
-use bakeoff_crds::spec::{IdentityMode, Marks, Toleration};
-use bakeoff_rules::validate::Remains;
+use bakeoff_crds::spec::{Equipment, IdentityMode, Marks, Toleration};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
     PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
@@ -36,12 +35,11 @@ const LABELS: [(&str, &str); 3] = [
 /// its own is set on what comes out.
 #[must_use]
 pub fn pod(
-    of: &Remains,
+    equipment: &Equipment,
     settings: &Settings,
     user: i64,
     (init_containers, containers): (Vec<Container>, Vec<Container>),
 ) -> PodSpec {
-    let equipment = &of.spec.equipment;
     let own = equipment.image_pull_secrets.iter().map(|s| &s.name);
     let mut secrets: Vec<&String> = settings.pods.image_pull_secrets.iter().collect();
     for name in own {
@@ -64,15 +62,20 @@ pub fn pod(
         image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        security_context: Some(pod_security(identity(of, settings), user)),
+        security_context: Some(pod_security(identity(equipment, settings), user)),
         ..Default::default()
     }
 }
 
 /// A template with this pod. Labels by which it is found come before those of the user.
 #[must_use]
-pub fn template(of: &Remains, settings: &Settings, ours: Marks, pod: PodSpec) -> PodTemplateSpec {
-    let (chart, equipment) = (&settings.pods, &of.spec.equipment);
+pub fn template(
+    equipment: &Equipment,
+    settings: &Settings,
+    ours: Marks,
+    pod: PodSpec,
+) -> PodTemplateSpec {
+    let chart = &settings.pods;
     let mut labels = marks(&LABELS, &chart.labels, &equipment.pod_labels);
     labels.extend(ours);
     PodTemplateSpec {
@@ -142,8 +145,8 @@ fn toleration(toleration: &Toleration) -> PodToleration {
     }
 }
 
-fn identity(of: &Remains, settings: &Settings) -> IdentityMode {
-    let own = of.spec.equipment.security_context;
+fn identity(equipment: &Equipment, settings: &Settings) -> IdentityMode {
+    let own = equipment.security_context;
     own.map_or(settings.pods.identity, |own| own.mode)
 }
 

@@ -6,12 +6,12 @@
 use super::backend::credentials_name;
 use super::frame::{LOADGEN, USER, container_security};
 use super::server_pod::on_same_host;
-use super::{Role, frame, guaranteed, labels, metadata, pull_policy, scratch, selector};
+use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::children::Children;
 use crate::settings::Settings;
 use bakeoff_analysis::index::sha256;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{External, PostgresUrlBackend, Resources};
+use bakeoff_crds::spec::{Equipment, External, PostgresUrlBackend, Resources};
 use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
@@ -20,13 +20,15 @@ use k8s_openapi::api::core::v1::{
     ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Service, ServicePort, ServiceSpec,
     Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
 /// Where credentials are mounted, one folder for each backend and one for the results store.
 pub const CREDENTIALS: &str = "/etc/bakeoff/credentials";
 /// The folder of the results store among them. No backend can be called so: the name has a dot.
 pub const RESULTS_FOLDER: &str = "results.store";
-const PLAN: &str = "/etc/bakeoff/plan";
+/// Where it is mounted what a Job is to do.
+pub const PLAN: &str = "/etc/bakeoff/plan";
 /// The run plan in its ConfigMap.
 pub const PLAN_FILE: &str = "plan.json";
 /// How the experiment ends, for the report, beside it.
@@ -93,7 +95,31 @@ pub fn generator_service(of: &Remains) -> Service {
     }
 }
 
-struct Shape<'a> {
+/// A Job of the load generator, whoever has it done.
+pub struct Shape {
+    /// Its name and labels, and whose it is.
+    pub metadata: ObjectMeta,
+    /// What it is told.
+    pub arguments: Vec<String>,
+    /// What each of its pods gets.
+    pub resources: Resources,
+    /// How many pods there are.
+    pub replicas: i32,
+    /// How long a pod has to end, seconds.
+    pub grace_seconds: i64,
+    /// What is mounted below [`PLAN`] and [`CREDENTIALS`]; the volumes have no names yet.
+    pub mounts: Option<Mounts>,
+}
+
+/// What a Job reads.
+pub struct Mounts {
+    /// The ConfigMap with what it is to do.
+    pub plan: String,
+    /// Secrets, by folder.
+    pub credentials: BTreeMap<String, Volume>,
+}
+
+struct Own<'a> {
     name: String,
     role: Role,
     arguments: Vec<String>,
@@ -117,7 +143,7 @@ pub fn run(of: &Remains, settings: &Settings, attempt: i32) -> Job {
     let mut job = job(
         of,
         settings,
-        Shape {
+        Own {
             name,
             role: Role::Generator,
             arguments: [
@@ -160,7 +186,7 @@ pub fn calibrate(of: &Remains, settings: &Settings, node: &str) -> Job {
     job(
         of,
         settings,
-        Shape {
+        Own {
             name: calibration_name(of, node),
             role: Role::Calibration,
             arguments: ["calibrate", "--directory", "/tmp"]
@@ -181,7 +207,7 @@ pub fn report(of: &Remains, settings: &Settings, attempt: i32) -> Job {
     job(
         of,
         settings,
-        Shape {
+        Own {
             name: report_name(of, attempt),
             role: Role::Report,
             arguments: [
@@ -208,7 +234,7 @@ pub fn cleanup(of: &Remains, settings: &Settings) -> Job {
     job(
         of,
         settings,
-        Shape {
+        Own {
             name: cleanup_name(of),
             role: Role::Cleanup,
             arguments: ["cleanup", "--plan", &format!("{PLAN}/{PLAN_FILE}")]
@@ -226,22 +252,45 @@ pub fn cleanup(of: &Remains, settings: &Settings) -> Job {
     )
 }
 
-fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
+fn job(of: &Remains, settings: &Settings, own: Own<'_>) -> Job {
+    let mounts = own.plan.then(|| Mounts {
+        plan: plan_name(&own.name),
+        credentials: credential_folders(of),
+    });
+    let shape = Shape {
+        metadata: metadata(of, own.name, own.role),
+        arguments: own.arguments,
+        resources: own.resources,
+        replicas: own.replicas,
+        grace_seconds: own.grace_seconds,
+        mounts,
+    };
+    let mut job = of_loadgen(&of.spec.equipment, settings, shape);
+    let spec = job.spec.as_mut();
+    if let Some(pod) = spec.and_then(|spec| spec.template.spec.as_mut()) {
+        pod.affinity = own.node.map(on_node);
+    }
+    job
+}
+
+/// A Job of the load generator on this equipment. Its pods have its labels.
+#[must_use]
+pub fn of_loadgen(equipment: &Equipment, settings: &Settings, shape: Shape) -> Job {
     let mut arguments = shape.arguments;
     arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
     let mut volumes = vec![scratch()];
     let mut mounts = vec![mount("tmp", "/tmp", false)];
-    if shape.plan {
+    if let Some(read) = shape.mounts {
         volumes.push(Volume {
             name: "plan".to_owned(),
             config_map: Some(ConfigMapVolumeSource {
-                name: plan_name(&shape.name),
+                name: read.plan,
                 ..Default::default()
             }),
             ..Default::default()
         });
         mounts.push(mount("plan", PLAN, true));
-        for (position, (folder, source)) in credential_folders(of).into_iter().enumerate() {
+        for (position, (folder, source)) in read.credentials.into_iter().enumerate() {
             let name = format!("credentials-{position}");
             mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
             volumes.push(Volume { name, ..source });
@@ -263,21 +312,20 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
         ..Default::default()
     };
     let pod = PodSpec {
-        affinity: shape.node.map(on_node),
         restart_policy: Some("Never".to_owned()),
         termination_grace_period_seconds: Some(shape.grace_seconds),
         volumes: Some(volumes),
-        ..frame::pod(of, settings, USER, (Vec::new(), vec![container]))
+        ..frame::pod(equipment, settings, USER, (Vec::new(), vec![container]))
     };
-    let labels = labels(of, shape.role);
+    let labels = shape.metadata.labels.clone().unwrap_or_default();
     Job {
-        metadata: metadata(of, shape.name, shape.role),
+        metadata: shape.metadata,
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(shape.replicas),
             parallelism: Some(shape.replicas),
             backoff_limit: Some(0),
-            template: frame::template(of, settings, labels, pod),
+            template: frame::template(equipment, settings, labels, pod),
             ..Default::default()
         }),
         status: None,
@@ -287,12 +335,6 @@ fn job(of: &Remains, settings: &Settings, shape: Shape<'_>) -> Job {
 /// The Secrets that are mounted into generators, by folder; the volumes have no names yet.
 #[must_use]
 pub fn credential_folders(of: &Remains) -> BTreeMap<String, Volume> {
-    let whole = |secret: String| {
-        in_volume(SecretVolumeSource {
-            secret_name: Some(secret),
-            ..Default::default()
-        })
-    };
     let mut folders: BTreeMap<String, Volume> = BTreeMap::new();
     for server in of.servers() {
         let source = whole(credentials_name(of, server));
@@ -307,6 +349,15 @@ pub fn credential_folders(of: &Remains) -> BTreeMap<String, Volume> {
     }
     folders.insert(RESULTS_FOLDER.to_owned(), whole(results_secret(of)));
     folders
+}
+
+/// The whole of a Secret as a volume, which has no name yet.
+#[must_use]
+pub fn whole(secret: String) -> Volume {
+    in_volume(SecretVolumeSource {
+        secret_name: Some(secret),
+        ..Default::default()
+    })
 }
 
 /// The URL and the authorities alone, under names that do not depend on the user's: what else the Secret holds is

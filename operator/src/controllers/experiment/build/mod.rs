@@ -40,6 +40,8 @@ pub enum Role {
     Report,
     /// Removes test objects from external buckets.
     Cleanup,
+    /// Tells somebody of what happened.
+    Notice,
 }
 
 impl Role {
@@ -52,6 +54,7 @@ impl Role {
             Self::Calibration => "calibration",
             Self::Report => "report",
             Self::Cleanup => "cleanup",
+            Self::Notice => "notice",
         }
     }
 }

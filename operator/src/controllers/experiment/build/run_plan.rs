@@ -15,7 +15,7 @@ use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, ResolvedPod,
     RunPlan, StoreTarget,
 };
-use bakeoff_crds::spec::{External, PostgresSslMode};
+use bakeoff_crds::spec::{External, PostgresSslMode, Results};
 use bakeoff_crds::upkeep::Upkeep;
 use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -302,13 +302,19 @@ fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLoc
 /// Where results go.
 #[must_use]
 pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
+    store_at(&of.spec.results, settings, of.id.prefix())
+}
+
+/// A folder of a results store.
+#[must_use]
+pub fn store_at(results: &Results, settings: &Settings, prefix: String) -> StoreTarget {
     let credentials_dir = format!("{CREDENTIALS}/{RESULTS_FOLDER}");
-    match (&of.spec.results.s3, &settings.results) {
+    match (&results.s3, &settings.results) {
         (Some(s3), _) => StoreTarget {
             endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
             region: s3.region.clone(),
             bucket: s3.bucket.clone(),
-            prefix: of.id.prefix(),
+            prefix,
             path_style: s3.path_style,
             credentials_dir,
             ca_key: s3.ca_key.clone(),
@@ -326,7 +332,7 @@ pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
                 .as_ref()
                 .map(|own| own.bucket.clone())
                 .unwrap_or_default(),
-            prefix: of.id.prefix(),
+            prefix,
             path_style: own.as_ref().is_none_or(|own| own.path_style),
             credentials_dir,
             ca_key: own.as_ref().and_then(|own| own.ca_key.clone()),

@@ -65,7 +65,7 @@ pub(super) fn template(
 ) -> PodTemplateSpec {
     let pod = pod(of, (name, server), (pods, share), ground);
     let labels = pod_labels(of, name, pods.member);
-    let mut template = frame::template(of, ground.settings, labels, pod);
+    let mut template = frame::template(&of.spec.equipment, ground.settings, labels, pod);
     if let (Some(file), Some(metadata)) = (&pods.file, &mut template.metadata) {
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(names::ANNOTATION_SETTINGS.to_owned(), file.text.clone());
@@ -194,7 +194,7 @@ fn pod(
         affinity: Some(affinity(of, (name, server), ground.nodes.len())),
         termination_grace_period_seconds: Some(5),
         volumes: Some(volumes),
-        ..frame::pod(of, settings, profile.user, containers)
+        ..frame::pod(&of.spec.equipment, settings, profile.user, containers)
     };
     let may_be_killed = share.member == server.release.topology.expendable()
         && of.spec.server_losses().next().is_some()

@@ -123,15 +123,15 @@ impl<'a> Draft<'a> {
         self.stage_event = stood
             .is_none_or(|stood| stood.reason != reason)
             .then(|| Note::new(warning, reason, message));
-        let failed = succeeded == Truth::False;
         self.condition(conditions::SUCCEEDED, succeeded, reason, message);
-        self.condition(
-            conditions::RECONCILING,
-            (succeeded == Truth::Unknown).into(),
-            reason,
-            message,
-        );
-        self.condition(conditions::STALLED, failed.into(), reason, message);
+        // As a Job has it: what waits for its turn or runs is as it is to be, and nobody's deployment waits for its end.
+        let waits = matches!(reason, reasons::QUEUED | reasons::SUSPENDED);
+        let begun = self.status.start_time.is_some();
+        let reconciling = succeeded == Truth::Unknown && !waits && !begun;
+        self.condition(conditions::RECONCILING, reconciling.into(), reason, message);
+        let wanted = reason == EndReason::Cancelled.as_str();
+        let stalled = succeeded == Truth::False && !wanted;
+        self.condition(conditions::STALLED, stalled.into(), reason, message);
     }
 
     pub fn note(&mut self, warning: bool, reason: &str, message: &str) {

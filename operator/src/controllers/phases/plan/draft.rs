@@ -2,13 +2,16 @@
 
 use super::Observed;
 use crate::action::{Note, Plan};
+use crate::errands::notices::Notices;
 use crate::runs::RunAction;
+use crate::settings::Settings;
 use bakeoff_crds::conditions::{self, DRIFTED, SUCCEEDED, Truth, WAITING, reasons};
 use bakeoff_crds::experiment_plan::{
     ExperimentPlan, ExperimentPlanSpec, ExperimentPlanStatus, PhaseOutcome, PhaseState,
     PhaseStatus, PlanState,
 };
 use bakeoff_crds::identity::Identity;
+use bakeoff_crds::notify::Occasion;
 use jiff::{SignedDuration, Timestamp};
 
 /// A look at least so often.
@@ -19,13 +22,14 @@ pub(super) struct Draft<'a> {
     pub(super) id: &'a Identity,
     pub(super) spec: &'a ExperimentPlanSpec,
     pub(super) observed: &'a Observed,
+    pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
     pub(super) generation: Option<i64>,
     pub(super) status: ExperimentPlanStatus,
     pub(super) actions: Vec<RunAction>,
     events: Vec<Note>,
     look_again_at: Timestamp,
-    remember: bool,
+    pub(super) remember: bool,
     /// What a person has to decide.
     pub(super) waits: Option<String>,
     /// What was changed and may not be.
@@ -33,7 +37,12 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(plan: &'a ExperimentPlan, id: &'a Identity, observed: &'a Observed) -> Self {
+    pub(super) fn new(
+        plan: &'a ExperimentPlan,
+        id: &'a Identity,
+        observed: &'a Observed,
+        settings: &'a Settings,
+    ) -> Self {
         let now = observed.now;
         let mut status = plan.status.clone().unwrap_or_default();
         status.observed_generation = plan.metadata.generation;
@@ -41,6 +50,7 @@ impl<'a> Draft<'a> {
             id,
             spec: &plan.spec,
             observed,
+            settings,
             now,
             generation: plan.metadata.generation,
             status,
@@ -100,6 +110,40 @@ impl<'a> Draft<'a> {
 
     pub(super) fn tell(&mut self, warning: bool, reason: &str, message: &str) {
         self.events.push(Note::new(warning, reason, message));
+    }
+
+    /// Tells those who want to hear of such an occasion, beside the event.
+    pub(super) fn notify(&mut self, occasion: Occasion, message: &str) {
+        let mut notices = Notices {
+            pending: &mut self.status.notices,
+            made: &mut self.status.notices_made,
+        };
+        let given_up = notices.of(&self.spec.notify, occasion, message, self.now);
+        self.events.extend(given_up);
+        self.remember = true;
+    }
+
+    /// Sees to the messages that wait to be sent.
+    pub(super) fn send_notices(&mut self) {
+        let equipment = self.equipment();
+        let mut notices = Notices {
+            pending: &mut self.status.notices,
+            made: &mut self.status.notices_made,
+        };
+        let sent = notices.send::<ExperimentPlan>(
+            self.id,
+            (&self.spec.notify, &equipment),
+            &self.observed.errands,
+            self.settings,
+            self.now,
+        );
+        self.actions
+            .extend(sent.actions.into_iter().map(RunAction::Errand));
+        self.events.extend(sent.notes);
+        self.remember |= sent.changed;
+        if let Some(at) = sent.look_again_at {
+            self.look_again_by(at);
+        }
     }
 
     pub(super) fn remember(&mut self) {

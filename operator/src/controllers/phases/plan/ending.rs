@@ -1,9 +1,12 @@
 //! How a plan ends.
 
 use super::draft::Draft;
+use super::report::End;
 use crate::runs::{Answer, RunAction};
+use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{RECONCILING, STALLED, SUCCEEDED, Truth, reasons};
 use bakeoff_crds::experiment_plan::{Phase, PhaseOutcome, PhaseState, PlanState};
+use bakeoff_crds::notify::Occasion;
 use jiff::SignedDuration;
 
 /// One that ends is looked at again after this time, seconds, if nothing is heard.
@@ -11,9 +14,9 @@ const AGAIN: i64 = 30;
 
 impl Draft<'_> {
     /// Why it is to end before its time, if it is.
-    pub(super) fn why_it_ends(&mut self) -> Option<(&'static str, String)> {
+    pub(super) fn why_it_ends(&mut self) -> Option<(EndReason, String)> {
         if self.spec.cancel {
-            return Some(("Cancelled", "it was cancelled".to_owned()));
+            return Some((EndReason::Cancelled, "it was cancelled".to_owned()));
         }
         let (seconds, start) = (self.spec.active_deadline_seconds?, self.status.start_time?);
         let deadline = start
@@ -25,11 +28,11 @@ impl Draft<'_> {
         }
         let message =
             format!("activeDeadlineSeconds ({seconds}) have passed since its first phase began");
-        Some(("DeadlineExceeded", message))
+        Some((EndReason::DeadlineExceeded, message))
     }
 
     /// Cancels what is under way; it has ended when that has.
-    pub(super) fn end(&mut self, reason: &str, message: &str) {
+    pub(super) fn end(&mut self, reason: &EndReason, message: &str) {
         // Those that were made a moment ago and are not seen yet come to be cancelled as well.
         let answers = self.observed.answers.iter();
         let made = answers.filter(|(_, answer)| **answer == Answer::Made);
@@ -46,13 +49,14 @@ impl Draft<'_> {
         if left.is_empty() {
             for phase in &mut self.status.phases {
                 if phase.state != PhaseState::Done {
+                    self.remember = true;
                     phase.state = PhaseState::Done;
                     phase.outcome = Some(PhaseOutcome::Failed);
                     phase.reason = Some(format!("the plan was ended before: {message}"));
                     phase.completion_time = Some(self.now);
                 }
             }
-            self.over(PlanState::Cancelled, Truth::False, reason, message);
+            self.over(PlanState::Cancelled, Truth::False, reason.as_str(), message);
         } else {
             let waits = format!("{message}; {} has still to end", left.join(", "));
             self.stands(PlanState::Ending, &waits);
@@ -103,18 +107,26 @@ impl Draft<'_> {
     }
 
     fn over(&mut self, state: PlanState, truth: Truth, reason: &str, message: &str) {
+        if !self.is_reported(Some(End { state, message })) {
+            return;
+        }
         self.status.state = state;
         self.status.phase = None;
         self.status.completion_time = Some(self.now);
         self.condition(SUCCEEDED, truth, reason, message);
         self.condition(RECONCILING, Truth::False, reason, message);
-        let stalled = Truth::from(reason == reasons::PHASE_FAILED);
+        let wanted = reason == EndReason::Cancelled.as_str();
+        let stalled = Truth::from(truth == Truth::False && !wanted);
         self.condition(STALLED, stalled, reason, message);
         self.tell(
             truth == Truth::False && state != PlanState::Cancelled,
             reason,
             message,
         );
+        if reason == reasons::PHASE_FAILED {
+            self.notify(Occasion::Failed, message);
+        }
+        self.notify(Occasion::Ended, message);
         self.remember();
     }
 }

@@ -9,9 +9,12 @@ mod draft;
 mod ending;
 mod gate;
 mod phase;
+mod report;
 
 use crate::action::Plan;
+use crate::errands::Seen;
 use crate::runs::{Answers, Run, RunAction};
+use crate::settings::Settings;
 use bakeoff_crds::experiment_plan::{ExperimentPlan, ExperimentPlanStatus};
 use bakeoff_crds::identity::Identity;
 use draft::Draft;
@@ -31,6 +34,8 @@ pub struct Observed {
     pub answers: Answers,
     /// Which templates would be refused, and why.
     pub refused: Vec<String>,
+    /// What there is of its errands.
+    pub errands: Seen,
 }
 
 /// What is to be done about this plan now.
@@ -39,14 +44,21 @@ pub fn plan(
     plan: &ExperimentPlan,
     id: &Identity,
     observed: &Observed,
+    settings: &Settings,
 ) -> Plan<ExperimentPlanStatus, RunAction> {
-    let mut draft = Draft::new(plan, id, observed);
-    let over = draft.status.completion_time.is_some();
-    if over || plan.metadata.deletion_timestamp.is_some() {
+    let mut draft = Draft::new(plan, id, observed, settings);
+    if plan.metadata.deletion_timestamp.is_some() {
+        return draft.done();
+    }
+    draft.send_notices();
+    if draft.status.completion_time.is_some() {
+        if draft.status.notices.is_empty() {
+            draft.clear_errands();
+        }
         return draft.done();
     }
     if let Some((reason, message)) = draft.why_it_ends() {
-        draft.end(reason, &message);
+        draft.end(&reason, &message);
     } else if draft.accept() {
         draft.advance();
     }

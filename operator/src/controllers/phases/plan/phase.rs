@@ -10,6 +10,7 @@ use bakeoff_crds::experiment_plan::{
     Approval, DecisionAction, Order, Phase, PhaseOutcome, PhaseState, PhaseStatus, PlanState, Step,
     StepStatus,
 };
+use bakeoff_crds::notify::Occasion;
 use bakeoff_crds::status::DecisionOutcome;
 
 /// What was made is looked for again after this time, seconds, and what was refused is tried again.
@@ -54,6 +55,9 @@ impl Draft<'_> {
         if status.start_time.is_none() {
             match self.gate(phase) {
                 Gate::Run(reason) => {
+                    if !self.is_reported(None) {
+                        return Way::Barred;
+                    }
                     if self.spec.suspend {
                         self.stands(
                             PlanState::Suspended,
@@ -74,6 +78,9 @@ impl Draft<'_> {
                     return Way::Free;
                 }
                 Gate::Wait(reason) => {
+                    if !self.is_reported(None) {
+                        return Way::Barred;
+                    }
                     let message = format!(
                         "whether {} is run has to be decided, because {reason}: add {{phase: {}, action: Run or Skip, reason, by}} to spec.decisions",
                         phase.name, phase.name
@@ -313,6 +320,7 @@ impl Draft<'_> {
             reasons::PHASE_DECIDED,
             &message,
         );
+        self.notify(Occasion::PhaseDecided, &message);
         self.finish(status, outcome);
         Way::Free
     }
@@ -331,6 +339,7 @@ impl Draft<'_> {
             .is_some_and(|before| before.state == state && before.reason.is_some());
         if !told {
             self.tell(true, reasons::APPROVAL_NEEDED, message);
+            self.notify(Occasion::ApprovalNeeded, message);
             self.remember();
         }
         status.state = state;

@@ -2,13 +2,16 @@
 
 use super::Observed;
 use crate::action::{Note, Plan};
+use crate::errands::notices::Notices;
 use crate::runs::build::hash;
 use crate::runs::{Answer, Run, RunAction};
+use crate::settings::Settings;
 use bakeoff_crds::conditions::{self, ACCEPTED, RECONCILING, STALLED, Truth, reasons};
 use bakeoff_crds::experiment_schedule::{
     ExperimentSchedule, ExperimentScheduleSpec, ExperimentScheduleStatus, SkipReason, Skipped,
 };
 use bakeoff_crds::identity::Identity;
+use bakeoff_crds::notify::Occasion;
 use bakeoff_rules::cron::{self, Cron};
 use jiff::{SignedDuration, Timestamp};
 
@@ -173,6 +176,9 @@ impl<'a> Draft<'a> {
         let warns = truth == Truth::False || reason == reasons::FAILURES_STOPPED;
         if news && warns {
             self.tell(true, reason, message);
+            if reason == reasons::FAILURES_STOPPED {
+                self.notify(Occasion::Failed, message);
+            }
         }
         self.condition(ACCEPTED, truth, reason, message);
         let stalled = Truth::from(truth == Truth::False);
@@ -188,6 +194,42 @@ impl<'a> Draft<'a> {
 
     pub(super) fn tell(&mut self, warning: bool, reason: &str, message: &str) {
         self.events.push(Note::new(warning, reason, message));
+    }
+
+    /// Tells those who want to hear of such an occasion, beside the event.
+    pub(super) fn notify(&mut self, occasion: Occasion, message: &str) {
+        let (spec, now) = (self.spec, self.now);
+        let given_up = self.notices().of(&spec.notify, occasion, message, now);
+        self.events.extend(given_up);
+        self.remember();
+    }
+
+    /// Sees to the messages that wait to be sent, and removes what they have left.
+    pub(super) fn send_notices(&mut self, settings: &Settings) {
+        let (spec, errands) = (self.spec, &self.observed.errands);
+        let equipment = &spec.template.spec.equipment;
+        let (id, now) = (self.id, self.now);
+        let to = (spec.notify.as_slice(), equipment);
+        let mut notices = self.notices();
+        let sent = notices.send::<ExperimentSchedule>(id, to, errands, settings, now);
+        let mut actions = sent.actions;
+        if self.status.notices.is_empty() && actions.is_empty() {
+            actions = errands.clear();
+        }
+        self.actions
+            .extend(actions.into_iter().map(RunAction::Errand));
+        self.events.extend(sent.notes);
+        self.remember |= sent.changed;
+        if let Some(at) = sent.look_again_at {
+            self.look_again_by(at);
+        }
+    }
+
+    fn notices(&mut self) -> Notices<'_> {
+        Notices {
+            pending: &mut self.status.notices,
+            made: &mut self.status.notices_made,
+        }
     }
 
     /// The status carries an answer that must stand before anything follows from it.
@@ -219,6 +261,9 @@ impl<'a> Draft<'a> {
         };
         self.status.last_skip = Some(Skipped { time: at, reason });
         self.tell(warning, event, message);
+        if reason == SkipReason::Missed {
+            self.notify(Occasion::Missed, message);
+        }
         self.remember();
     }
 

@@ -11,7 +11,9 @@ mod taking;
 mod tick;
 
 use crate::action::Plan;
+use crate::errands::Seen;
 use crate::runs::{Answers, Run, RunAction};
+use crate::settings::Settings;
 use bakeoff_crds::experiment_schedule::{ExperimentSchedule, ExperimentScheduleStatus};
 use bakeoff_crds::identity::Identity;
 use draft::Draft;
@@ -28,6 +30,8 @@ pub struct Observed {
     pub answers: Answers,
     /// Why its template would be refused, if it would.
     pub refused: Option<String>,
+    /// What there is of its errands.
+    pub errands: Seen,
 }
 
 /// What is to be done about this schedule now.
@@ -36,6 +40,7 @@ pub fn plan(
     schedule: &ExperimentSchedule,
     id: &Identity,
     observed: &Observed,
+    settings: &Settings,
 ) -> Plan<ExperimentScheduleStatus, RunAction> {
     let mut draft = Draft::new(schedule, id, observed);
     draft.take_in_runs();
@@ -47,6 +52,7 @@ pub fn plan(
         draft.end_what_waits_too_long();
         draft.remove_history();
         draft.look_ahead(cron.as_ref());
+        draft.send_notices(settings);
     }
     draft.done()
 }

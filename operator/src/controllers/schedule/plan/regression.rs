@@ -6,6 +6,7 @@ use crate::runs::Run;
 use bakeoff_crds::conditions::{REGRESSED, Truth, reasons};
 use bakeoff_crds::experiment_schedule::Trigger;
 use bakeoff_crds::history::{RegressionState, RegressionStatus};
+use bakeoff_crds::notify::Occasion;
 
 impl Draft<'_> {
     /// Takes in what a run says of the history; what is news is told.
@@ -23,11 +24,17 @@ impl Draft<'_> {
         let message = format!("{}: {}", run.name, found.message);
         if before != Some(found.state) {
             match found.state {
-                RegressionState::Regressed => self.tell(true, reason, &message),
+                RegressionState::Regressed => {
+                    self.tell(true, reason, &message);
+                    self.notify(Occasion::Regressed, &message);
+                }
                 RegressionState::Suspect => {
                     self.tell(false, reasons::REGRESSION_SUSPECTED, &message)
                 }
-                RegressionState::Recovered => self.tell(false, reason, &message),
+                RegressionState::Recovered => {
+                    self.tell(false, reason, &message);
+                    self.notify(Occasion::Recovered, &message);
+                }
                 _ => {}
             }
         }

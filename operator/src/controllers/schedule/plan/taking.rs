@@ -5,6 +5,7 @@ use crate::runs::{Run, RunEnd};
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{LAST_RUN_SUCCEEDED, Truth, reasons};
 use bakeoff_crds::experiment_schedule::{ActiveRun, EndedRun, SkipReason, TOLD_RUNS, Trigger};
+use bakeoff_crds::notify::Occasion;
 
 impl Draft<'_> {
     /// Takes every run in once: as begun when it is first seen, as ended when it is seen to have ended.
@@ -120,6 +121,9 @@ impl Draft<'_> {
         );
         let told = format!("{} ended as {}: {}", run.name, end.reason, end.message);
         self.tell(!succeeded && !cancelled, reasons::RUN_FINISHED, &told);
+        if !succeeded && !cancelled {
+            self.notify(Occasion::Failed, &told);
+        }
     }
 
     /// Runs that were under way and are there no more: somebody has removed them.

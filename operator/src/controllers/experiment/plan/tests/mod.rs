@@ -12,7 +12,7 @@ use crate::children::Kind;
 use crate::controllers::experiment::build::backend::{self, Ground};
 use crate::controllers::experiment::build::{jobs, profile::profile};
 use crate::controllers::experiment::facts::{JobState, Observed, job_state};
-use crate::settings::{DefaultResults, Settings};
+use crate::settings::{Settings, sample as settings};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
@@ -20,7 +20,6 @@ use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::spec::{Resources, SeaweedfsDurability};
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
-use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::queue::Pool;
 use bakeoff_rules::validate::{self, Absent, Known, Remains, Validated};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -28,31 +27,6 @@ use kube::ResourceExt;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use world::World;
-
-fn settings() -> Settings {
-    Settings {
-        catalogue: Catalogue::new([
-            ("minio.R1".to_owned(), "minio:R1".to_owned()),
-            ("seaweedfs.4.48".to_owned(), "weed:4.48".to_owned()),
-            ("postgres.18.4".to_owned(), "postgres:18.4".to_owned()),
-            ("redis.7.0.15".to_owned(), "redis:7.0.15".to_owned()),
-        ]),
-        loadgen_image: "loadgen:1".to_owned(),
-        pull_policy: "IfNotPresent".to_owned(),
-        namespace: "bakeoff-system".to_owned(),
-        results: Some(DefaultResults {
-            endpoint: "http://results:8333".to_owned(),
-            region: "us-east-1".to_owned(),
-            bucket: "results".to_owned(),
-            path_style: true,
-            secret: "results".to_owned(),
-            ca_key: None,
-        }),
-        pods: Default::default(),
-        kubernetes_version: "v1.35.4".to_owned(),
-        cluster_domain: Some("cluster.local".to_owned()),
-    }
-}
 
 fn known(experiment: &Experiment, settings: &Settings) -> Known {
     validate::check(Remains::of(experiment).unwrap(), settings.offer())

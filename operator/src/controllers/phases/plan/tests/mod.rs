@@ -3,6 +3,7 @@
 mod simulation;
 mod world;
 
+use crate::errands::ground::Comes;
 use bakeoff_crds::conditions::{ACCEPTED, DRIFTED, STALLED, SUCCEEDED, WAITING};
 use bakeoff_crds::experiment_plan::{PhaseOutcome, PhaseState, PlanState};
 use serde_json::json;
@@ -296,7 +297,9 @@ fn cancel_and_deadline_end_what_is_under_way_first() {
             (world.status().state, world.reason(SUCCEEDED).as_str()),
             (PlanState::Cancelled, reason)
         );
-        assert_eq!(world.truth(STALLED), "False");
+        // What somebody wanted has not failed.
+        let stalled = if deadline { "True" } else { "False" };
+        assert_eq!(world.truth(STALLED), stalled);
     }
 }
 
@@ -345,4 +348,113 @@ fn a_status_of_the_largest_plan_is_bounded() {
     }
     world.settle();
     assert_eq!(world.status().state, PlanState::Completed);
+}
+
+#[test]
+fn the_report_is_written_after_each_phase_and_the_next_one_waits_for_it() {
+    let mut world = seed();
+    world.settle();
+    world.end("ladder-phase0-a0", "Completed", Some("Go"));
+    world.settle();
+    world.ground.comes = Comes::Hangs;
+    world.end("ladder-phase0-a2", "Completed", None);
+    world.look();
+    world.look();
+    world.look();
+    assert_eq!(world.status().state, PlanState::Reporting);
+    assert_eq!(world.names().len(), 2, "nothing measures beside it");
+    assert_eq!(world.ground.secrets.len(), 1);
+    let told = &world.ground.told.values().next().unwrap().clone();
+    assert_eq!(told["results"]["prefix"], "plans/lab/ladder/0");
+    assert_eq!(
+        told["phases"][0]["status"]["experiments"][0]["outcome"],
+        "Go"
+    );
+    assert_eq!(told["phases"][1]["status"]["outcome"], "Skipped");
+    // It is given up after its time, and the plan goes on.
+    world.now += jiff::SignedDuration::from_secs(301);
+    let told = world.settle();
+    assert!(
+        told.iter()
+            .any(|event| event.contains("it took longer than 300 s")),
+        "{told:?}"
+    );
+    let report = world.status().report.unwrap();
+    assert_eq!((report.url, report.phases), (None, 2));
+    assert_eq!(world.names().len(), 3);
+    // The last one tells how it ended.
+    world.ground.comes = Comes::Done;
+    world.end("ladder-phase3-x", "Completed", Some("NoGo"));
+    world.settle();
+    let report = world.status().report.unwrap();
+    assert_eq!(
+        report.url.as_deref(),
+        Some("s3://results/plans/lab/ladder/0/report.html")
+    );
+    assert!(report.whole && report.failure.is_none());
+    let last = world
+        .ground
+        .told
+        .values()
+        .find(|told| told["state"] == "Completed");
+    assert!(
+        last.unwrap()["message"]
+            .as_str()
+            .unwrap()
+            .contains("2 phases were run")
+    );
+    world.settle();
+    assert!(world.ground.is_clean(), "{:?}", world.ground);
+}
+
+#[test]
+fn a_namespace_that_takes_no_jobs_does_not_hold_the_plan() {
+    let mut world = seed();
+    world.settle();
+    world.end("ladder-phase0-a0", "Completed", Some("Go"));
+    world.settle();
+    world.end("ladder-phase0-a2", "Completed", None);
+    let refused = crate::act::Refused {
+        message: "no Job without a team".to_owned(),
+        since: std::time::Duration::from_secs(61),
+        for_good: false,
+    };
+    world
+        .ground
+        .seen
+        .refused
+        .insert((crate::children::Kind::Job, "x".to_owned()), refused);
+    let told = world.settle();
+    assert!(
+        told.iter()
+            .any(|event| event.contains("no Job without a team")),
+        "{told:?}"
+    );
+    assert_eq!(world.names().len(), 3);
+}
+
+#[test]
+fn people_are_told_of_outcomes_and_of_what_they_have_to_decide() {
+    let mut world = seed();
+    world.spec().phases[0].approval = bakeoff_crds::experiment_plan::Approval::Always;
+    world.spec().notify = vec![
+        serde_json::from_value(json!({"name": "team", "secretRef": {"name": "hook"}, "on": ["ApprovalNeeded", "Ended"], "format": "Slack"})).unwrap(),
+    ];
+    world.settle();
+    world.end("ladder-phase0-a0", "Completed", Some("Go"));
+    world.settle();
+    world.end("ladder-phase0-a2", "Completed", None);
+    world.settle();
+    world.spec().cancel = true;
+    world.settle();
+    let notices = world
+        .ground
+        .told
+        .values()
+        .filter(|told| told.get("notice").is_some());
+    let occasions: Vec<_> = notices
+        .map(|told| told["notice"]["occasion"].clone())
+        .collect();
+    assert_eq!(occasions, ["ApprovalNeeded", "Ended"]);
+    assert!(world.ground.is_clean(), "{:?}", world.ground);
 }

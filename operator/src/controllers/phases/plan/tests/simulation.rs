@@ -1,6 +1,7 @@
 //! Random plans whose operator dies between any two actions, sees runs late, and whose people decide, suspend and cancel.
 
 use super::world::World;
+use crate::errands::ground::Comes;
 use crate::runs::Answer;
 use bakeoff_crds::experiment_plan::{PhaseOutcome, PhaseState};
 use bakeoff_crds::rng::SplitMix64;
@@ -43,6 +44,7 @@ proptest! {
         let mut rng = SplitMix64::new(seed);
         let mut world = random(&mut rng);
         let mut hidden: Vec<String> = Vec::new();
+        world.ground.comes = [Comes::Done, Comes::Failed, Comes::Hangs][usize::try_from(rng.below(3)).unwrap()];
         let mut outcomes = std::collections::BTreeMap::new();
         for round in 0..400 {
             world.now += SignedDuration::from_secs(i64::try_from(rng.below(100)).unwrap());
@@ -81,7 +83,7 @@ proptest! {
             if crashes && rng.below(8) == 0 {
                 continue;
             }
-            let next = super::super::plan(&world.plan, &world.id, &observed);
+            let next = world.next_of(&observed);
             world.write(next.status);
             for action in next.actions {
                 if crashes && rng.below(6) == 0 {
@@ -92,6 +94,9 @@ proptest! {
                 if world.names().len() > before && rng.below(2) == 0 {
                     hidden.extend(world.names().last().cloned());
                 }
+            }
+            if rng.below(2) == 0 {
+                world.ground.work();
             }
             // An outcome stands once it stands.
             for phase in world.status().phases {
@@ -114,6 +119,11 @@ proptest! {
             let made = world.ever.iter().any(|name| name.starts_with(&format!("ladder-{}-", phase.name)));
             prop_assert!(!made, "{} was run", phase.name);
         }
+        for _ in 0..10 {
+            world.look();
+        }
+        prop_assert!(world.ground.is_clean(), "{:?}", world.ground);
+        prop_assert!(world.status().report.is_none_or(|report| report.whole));
         let again = world.next();
         prop_assert!(again.actions.is_empty() && again.events.is_empty());
         prop_assert_eq!(Some(again.status), world.plan.status);

@@ -2,7 +2,9 @@
 
 use super::super::{Observed, plan};
 use crate::action::Plan;
+use crate::errands::ground::Ground;
 use crate::runs::{Answer, Answers, Run, RunAction};
+use crate::settings::{Settings, sample};
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, SUCCEEDED, Truth};
 use bakeoff_crds::experiment_plan::{
@@ -28,6 +30,9 @@ pub(super) struct World {
     pub(super) refused: Vec<String>,
     /// All names that were ever made.
     pub(super) ever: BTreeSet<String>,
+    /// Where its own Jobs are.
+    pub(super) ground: Ground,
+    settings: Settings,
 }
 
 fn template() -> Value {
@@ -62,6 +67,8 @@ impl World {
             answers: Answers::new(),
             refused: Vec::new(),
             ever: BTreeSet::new(),
+            ground: Ground::default(),
+            settings: sample(),
         }
     }
 
@@ -108,11 +115,16 @@ impl World {
                 .collect(),
             answers,
             refused: self.refused.clone(),
+            errands: self.ground.seen.clone(),
         }
     }
 
     pub(super) fn next(&self) -> Plan<ExperimentPlanStatus, RunAction> {
-        plan(&self.plan, &self.id, &self.observe())
+        self.next_of(&self.observe())
+    }
+
+    pub(super) fn next_of(&self, observed: &Observed) -> Plan<ExperimentPlanStatus, RunAction> {
+        plan(&self.plan, &self.id, observed, &self.settings)
     }
 
     /// One pass; what people are told.
@@ -123,6 +135,7 @@ impl World {
         for action in next.actions {
             self.act(action);
         }
+        self.ground.work();
         next.events.into_iter().map(|note| note.message).collect()
     }
 
@@ -167,6 +180,7 @@ impl World {
                 }
             }
             RunAction::Delete { name, .. } => panic!("{name} is removed"),
+            RunAction::Errand(action) => self.ground.act(action, self.now),
         }
     }
 

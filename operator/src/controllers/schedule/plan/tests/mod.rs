@@ -485,7 +485,7 @@ fn a_run_of_an_unknown_form_is_under_way_and_keeps_the_others_out() {
         runs: vec![crate::runs::Run::of(&stored)],
         ..world.observe()
     };
-    let next = super::plan(&world.schedule, &world.id, &observed);
+    let next = world.plan_of(&observed);
     assert!(next.actions.is_empty());
     assert_eq!(next.status.active[0].state, "Unreadable");
     assert_eq!(next.status.last_skip.unwrap().reason, SkipReason::Active);
@@ -500,7 +500,7 @@ fn one_that_is_made_and_not_seen_yet_is_not_made_twice() {
         answers: [("nightly-202603020200".to_owned(), Answer::Made)].into(),
         ..world.observe()
     };
-    let next = super::plan(&world.schedule, &world.id, &observed);
+    let next = world.plan_of(&observed);
     assert!(next.actions.is_empty());
     assert!(conditions::get(&next.status.conditions, ACCEPTED).is_some());
 }
@@ -581,5 +581,78 @@ fn what_is_suspected_is_confirmed_by_further_runs_before_anything_else() {
     assert_eq!(
         (world.truth(REGRESSED), world.runs.len()),
         ("False".into(), 5)
+    );
+}
+
+#[test]
+fn who_wants_to_hear_of_a_regression_is_told_once_and_in_order() {
+    let mut world = World::new("0 3 * * *", "Etc/UTC");
+    let receiver = |name: &str, on: serde_json::Value| {
+        serde_json::from_value(json!({"name": name, "secretRef": {"name": "hook"}, "on": on}))
+            .unwrap()
+    };
+    world.edit(|spec| {
+        spec.notify = vec![
+            receiver("team", json!(["Regressed", "Recovered"])),
+            receiver("boss", json!(["Failed"])),
+        ];
+    });
+    world.until("2026-03-02T03:00:00Z");
+    world.look();
+    world.says(0, "Regressed");
+    for _ in 0..4 {
+        world.look();
+    }
+    let told: Vec<_> = world.ground.told.values().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["notice"]["occasion"], "Regressed");
+    assert_eq!(told[0]["notice"]["to"], "team");
+    assert!(world.status().notices.is_empty() && world.ground.is_clean());
+    // One that fails is given up with an event, and the next one is sent.
+    world.ground.comes = crate::errands::ground::Comes::Failed;
+    world.until("2026-03-03T03:00:00Z");
+    world.look();
+    world.begin(1);
+    world.end(1, "BackendLost");
+    let mut events = world.look();
+    for _ in 0..4 {
+        events.extend(world.look());
+    }
+    assert!(
+        events
+            .iter()
+            .any(|event| event.starts_with("boss was not told of Failed")),
+        "{events:?}"
+    );
+    assert!(world.status().notices.is_empty() && world.ground.is_clean());
+}
+
+#[test]
+fn messages_that_nobody_takes_are_bounded() {
+    let mut world = World::new("* * * * *", "Etc/UTC");
+    world.edit(|spec| {
+        spec.max_consecutive_failures = 0;
+        spec.notify = vec![
+            serde_json::from_value(
+                json!({"name": "team", "secretRef": {"name": "hook"}, "on": ["Failed"]}),
+            )
+            .unwrap(),
+        ];
+    });
+    world.ground.comes = crate::errands::ground::Comes::Hangs;
+    let mut events = Vec::new();
+    for minute in 1..30 {
+        world.until(&format!("2026-03-01T12:{minute:02}:00Z"));
+        events.extend(world.look());
+        let last = world.runs.len() - 1;
+        world.begin(last);
+        world.end(last, "BackendLost");
+    }
+    assert!(world.status().notices.len() <= bakeoff_crds::notify::MOST_NOTICES);
+    assert!(
+        events
+            .iter()
+            .any(|event| event.contains("it took longer than 180 s")),
+        "{events:?}"
     );
 }

@@ -48,7 +48,7 @@ impl Year {
         if crashes && self.chance(10) {
             return;
         }
-        let plan = super::super::plan(&self.world.schedule, &self.world.id, &observed);
+        let plan = self.world.plan_of(&observed);
         self.world.write(plan.status);
         for action in plan.actions {
             if crashes && self.chance(15) {

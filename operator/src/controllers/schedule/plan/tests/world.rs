@@ -3,7 +3,9 @@
 use super::super::{Observed, plan};
 use super::at;
 use crate::action::Plan;
+use crate::errands::ground::Ground;
 use crate::runs::{Answer, Answers, Run, RunAction};
+use crate::settings::{Settings, sample};
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, SUCCEEDED, Truth};
 use bakeoff_crds::experiment_schedule::{ExperimentScheduleStatus, MAX_STATUS_BYTES};
@@ -31,6 +33,9 @@ pub(super) struct World {
     pub(super) refused: Option<String>,
     /// All names that were ever made.
     pub(super) ever: BTreeSet<String>,
+    /// Where its own Jobs are.
+    pub(super) ground: Ground,
+    settings: Settings,
 }
 
 impl World {
@@ -54,6 +59,8 @@ impl World {
             refuses: None,
             refused: None,
             ever: BTreeSet::new(),
+            ground: Ground::default(),
+            settings: sample(),
         }
     }
 
@@ -100,11 +107,16 @@ impl World {
             runs,
             answers,
             refused: self.refused.clone(),
+            errands: self.ground.seen.clone(),
         }
     }
 
     pub(super) fn plan(&self) -> Plan<ExperimentScheduleStatus, RunAction> {
-        plan(&self.schedule, &self.id, &self.observe())
+        self.plan_of(&self.observe())
+    }
+
+    pub(super) fn plan_of(&self, observed: &Observed) -> Plan<ExperimentScheduleStatus, RunAction> {
+        plan(&self.schedule, &self.id, observed, &self.settings)
     }
 
     /// One pass; what people are told.
@@ -116,6 +128,7 @@ impl World {
         for action in plan.actions {
             self.act(action);
         }
+        self.ground.work();
         plan.events.into_iter().map(|note| note.message).collect()
     }
 
@@ -154,6 +167,7 @@ impl World {
                 }
             }
             RunAction::Delete { name, .. } => self.runs.retain(|run| run.name_any() != name),
+            RunAction::Errand(action) => self.ground.act(action, self.now),
         }
     }
 

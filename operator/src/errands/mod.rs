@@ -1,0 +1,109 @@
+//! Small Jobs that a schedule or a plan has done for it in its own namespace: its report is written, somebody is told.
+//! (Pure.)
+//!
+//! The operator itself has no client of stores or receivers: whatever leaves the cluster leaves from the namespace of whoever
+//! asked for it, with the Secrets of that namespace.
+
+pub mod build;
+#[cfg(test)]
+pub mod ground;
+pub mod notices;
+
+use crate::act::Refused;
+use crate::action::Action;
+use crate::children::{Child, Children, Kind};
+use crate::controllers::experiment::facts::{JobState, container_end, job_state, termination};
+use crate::controllers::experiment::trouble;
+use bakeoff_crds::run::Termination;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What the API server refuses for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is there of the errands of an owner.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Jobs, their pods, and what they read.
+    pub children: Children,
+    /// What was made and no watch has shown yet.
+    pub made: BTreeSet<(Kind, String)>,
+    /// What the API server refuses.
+    pub refused: BTreeMap<(Kind, String), Refused>,
+}
+
+/// How far an errand is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Nobody was sent.
+    Absent,
+    /// It is under way, up to this instant.
+    Works(Timestamp),
+    /// It is done.
+    Done,
+    /// It could not be done, and why.
+    Failed(String),
+}
+
+impl Seen {
+    /// How far the errand of this name is, which may take so many seconds.
+    #[must_use]
+    pub fn errand(&self, name: &str, now: Timestamp, seconds: i64) -> Errand {
+        let given_up = |refused: &&Refused| refused.for_good || refused.since >= PATIENCE;
+        if let Some(refused) = self.refused.values().find(given_up) {
+            return Errand::Failed(format!("the API server refuses: {}", refused.message));
+        }
+        let job = self.children.job(name);
+        match job_state(job) {
+            JobState::Absent if self.made.contains(&(Kind::Job, name.to_owned())) => {
+                let soon = now.saturating_add(SignedDuration::from_secs(1));
+                Errand::Works(soon.unwrap_or(now))
+            }
+            JobState::Absent => Errand::Absent,
+            JobState::Active => {
+                let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
+                let made = made.map_or(now, |time| time.0);
+                let until = made.saturating_add(SignedDuration::from_secs(seconds));
+                let until = until.unwrap_or(Timestamp::MAX);
+                if now < until {
+                    return Errand::Works(until);
+                }
+                let pods = self.children.pods_of_job(name);
+                let trouble = pods.filter_map(|pod| trouble::of_pod(pod, now, 0)).next();
+                let why = trouble.map_or_else(String::new, |why| format!(": {}", why.message));
+                Errand::Failed(format!("it took longer than {seconds} s{why}"))
+            }
+            JobState::Succeeded => Errand::Done,
+            JobState::Failed(cause) => {
+                let said = self.children.pods_of_job(name).find_map(|pod| {
+                    let reported = match termination(pod) {
+                        Some(Termination::Failed(failure)) => Some(failure.message),
+                        _ => None,
+                    };
+                    reported.or_else(|| container_end(pod))
+                });
+                Errand::Failed(said.unwrap_or(cause))
+            }
+        }
+    }
+
+    /// What makes these, as far as they are not there.
+    pub fn ensure(&self, children: impl IntoIterator<Item = Child>) -> Vec<Action> {
+        let absent = |child: &Child| {
+            let (kind, name) = child.key();
+            !self.children.has(kind, &name) && !self.made.contains(&(kind, name))
+        };
+        let absent = children.into_iter().filter(absent);
+        absent.map(Action::Apply).collect()
+    }
+
+    /// What removes all that is left.
+    #[must_use]
+    pub fn clear(&self) -> Vec<Action> {
+        let standing = self.children.standing().into_iter();
+        standing
+            .map(|(kind, name)| Action::Delete(kind, name))
+            .collect()
+    }
+}
