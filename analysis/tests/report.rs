@@ -7,15 +7,17 @@ mod common;
 
 use bakeoff_analysis::index;
 use bakeoff_analysis::measured::RunData;
+use bakeoff_analysis::report::plan::{Found, plan_html, plan_markdown};
 use bakeoff_analysis::report::trend::{csv, trend_html};
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::series::judge;
-use bakeoff_analysis::summary::summarise;
+use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::conformance::{Answer, Check, ConformanceRecord};
+use bakeoff_crds::experiment_plan::{PlanReport, PlanState};
 use bakeoff_crds::history::{RegressionState, RunRecord};
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
-use bakeoff_crds::spec::Series;
+use bakeoff_crds::spec::{ResultClass, Series};
 use std::collections::BTreeMap;
 
 fn pages(manifest: &Manifest, records: &[TrialRecord]) -> (String, String) {
@@ -371,4 +373,99 @@ fn a_history_is_a_page_with_its_alarms_and_what_changed() {
             "without confirmations"
         );
     }
+}
+
+fn summary_of(manifest: &Manifest, records: &[TrialRecord]) -> Box<Summary> {
+    let data = RunData {
+        manifest,
+        records,
+        interrupted: &[],
+        capacities: &[],
+        conformance: &[],
+    };
+    Box::new(summarise(&data).unwrap())
+}
+
+/// The plan of the seed: a phase that is run, one that is skipped on evidence, one of another class, one that nobody looked at.
+fn ladder() -> (PlanReport, Found) {
+    let step = |phase: &str, name: &str, outcome: &str, consequence: &str| {
+        serde_json::json!({
+            "name": name, "experiment": format!("seed-{phase}-{name}"), "uid": name, "attempt": 1, "outcome": outcome,
+            "reason": format!("SmallObjectBackend is {outcome} by its rule"), "consequence": consequence,
+            "report": format!("s3://results/lab/seed-{phase}-{name}/{name}/report.html"),
+        })
+    };
+    let plan = serde_json::json!({
+        "schemaVersion": "plan-report.bakeoff.dev/v1",
+        "plan": {"namespace": "lab", "name": "seed", "uid": "0"}, "startTime": "2026-03-01T12:00:00Z",
+        "state": "Completed", "message": "3 phases were run and 1 skipped",
+        "phases": [
+            {"name": "phase0", "question": "Does the simple schema hold, and is the compare-and-swap correct?", "status": {
+                "name": "phase0", "state": "Done", "outcome": "Go", "reason": "a0: SimpleSchema is Go", "experiments": [
+                    step("phase0", "a0", "Go", "The head table stays as it is."), step("phase0", "a2", "Go", "Optimistic writes are enough.")]}},
+            {"name": "phase1", "question": "Which store takes small objects?", "status": {
+                "name": "phase1", "state": "Done", "outcome": "NoGo", "reason": "decided by kim: the licence (the experiments say Go)",
+                "experiments": [step("phase1", "c", "Go", "SeaweedFS becomes the default.")]}},
+            {"name": "phase2", "question": "Does dropping partitions earn its complexity?",
+             "when": [{"phase": "phase0", "experiment": "a0", "outcome": ["NoGo"]}], "status": {
+                "name": "phase2", "state": "Done", "outcome": "Skipped", "reason": "phase0/a0 is Go, and not NoGo"}},
+            {"name": "phase3", "question": "When is one primary not enough?", "status": {
+                "name": "phase3", "state": "Done", "outcome": "Go", "reason": "x: it holds", "experiments": [step("phase3", "x", "Go", "")]}},
+        ],
+        "decisions": [{"phase": "phase1", "action": "NoGo", "reason": "the licence", "by": "kim"}],
+        "results": {"endpoint": "", "region": "", "bucket": "results", "prefix": "plans/lab/seed/0", "pathStyle": true, "credentialsDir": ""},
+    });
+    let (go, records) = common::phase1_c();
+    let head = common::head_spec();
+    let head_manifest = common::manifest(&head);
+    let head_records = common::records(&head, |_| common::QUICK);
+    let mut absolute = summary_of(&head_manifest, &head_records);
+    absolute.measured.result_class = ResultClass::Absolute;
+    let found = BTreeMap::from([
+        (
+            "seed-phase0-a0".to_owned(),
+            Ok(summary_of(&head_manifest, &head_records)),
+        ),
+        (
+            "seed-phase0-a2".to_owned(),
+            Err("summary.json is gone".to_owned()),
+        ),
+        ("seed-phase1-c".to_owned(), Ok(summary_of(&go, &records))),
+        ("seed-phase3-x".to_owned(), Ok(absolute)),
+    ]);
+    (serde_json::from_value(plan).unwrap(), found)
+}
+
+#[test]
+fn a_plan_is_a_ladder_and_then_a_page_for_each_phase() {
+    let (plan, found) = ladder();
+    let (html, markdown) = (plan_html(&plan, &found), plan_markdown(&plan, &found));
+    keep("plan", &html, &markdown);
+    assert!(!html.contains("<script") && !html.contains("NaN"));
+    for text in [
+        "phase0/a0 is Go, and not NoGo",
+        "decided by kim: the licence (the experiments say Go)",
+        "The head table stays as it is. Optimistic writes are enough.",
+        "Its figures are not here: summary.json is gone.",
+        "Run only if phase0/a0 is NoGo; where that cannot be told a person decides.",
+    ] {
+        assert!(html.contains(text), "{text} is not on the page");
+        assert!(markdown.contains(text), "{text} is not in the text");
+    }
+    // The two classes never share a table, nor a section.
+    let sections: Vec<&str> = html.split("<section").skip(1).collect();
+    let mixed = |section: &&&str| section.contains(">Relative<") && section.contains(">Absolute<");
+    assert_eq!(sections.iter().filter(mixed).count(), 0);
+    let tagged = |class: &str| html.contains(&format!("<span class=\"tag\">{class}</span>"));
+    assert!(tagged("Relative") && tagged("Absolute"));
+    assert_eq!(html, plan_html(&plan, &found), "the same bytes each time");
+
+    // One that is under way shows what there is.
+    let mut young = plan.clone();
+    young.state = PlanState::Running;
+    young.message.clear();
+    young.phases[2].status = None;
+    young.phases[3].status = None;
+    let html = plan_html(&young, &found);
+    assert!(html.contains("what 2 of 4 phases came to") && html.contains("not yet"));
 }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod conformance;
 pub mod credentials;
 pub mod drivers;
+pub mod errands;
 pub mod failure;
 pub mod history;
 pub mod instrument;

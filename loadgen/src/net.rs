@@ -1,4 +1,4 @@
-//! One-off HTTP requests outside the measured path: metrics of backends and the start barrier.
+//! One-off HTTP requests outside the measured path: metrics of backends, the start barrier, messages to people.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Why a request had no answer.
@@ -92,51 +94,94 @@ pub async fn send(
     body: Bytes,
     timeout: Duration,
 ) -> Result<(u16, Bytes), NetError> {
-    tokio::time::timeout(timeout, exchange(method, url, body))
+    tokio::time::timeout(timeout, exchange(method, url, &[], body))
         .await
         .map_err(|_| NetError::Timeout(url.to_owned()))?
 }
 
-async fn exchange(method: http::Method, url: &str, body: Bytes) -> Result<(u16, Bytes), NetError> {
+/// Posts a body, over TLS where the URL says so; answers the status.
+///
+/// # Errors
+/// When there is no whole answer within `timeout`. What they say may hold the URL.
+pub async fn post(
+    url: &str,
+    headers: &[(&str, String)],
+    body: Bytes,
+    timeout: Duration,
+) -> Result<u16, NetError> {
+    let exchange = exchange(http::Method::POST, url, headers, body);
+    let answer = tokio::time::timeout(timeout, exchange)
+        .await
+        .map_err(|_| NetError::Timeout(url.to_owned()))?;
+    Ok(answer?.0)
+}
+
+async fn exchange(
+    method: http::Method,
+    url: &str,
+    headers: &[(&str, String)],
+    body: Bytes,
+) -> Result<(u16, Bytes), NetError> {
     let invalid = || NetError::Url(url.to_owned());
     let uri: http::Uri = url.parse().map_err(|_| invalid())?;
-    if uri.scheme_str() != Some("http") {
-        return Err(invalid());
-    }
+    let encrypted = match uri.scheme_str() {
+        Some("http") => false,
+        // Metrics and barriers are inside the cluster; only messages leave it.
+        Some("https") if method == http::Method::POST => true,
+        _ => return Err(invalid()),
+    };
     let host = uri.host().ok_or_else(invalid)?.to_owned();
-    let authority = uri.authority().ok_or_else(invalid)?.to_string();
+    let authority = uri.authority().ok_or_else(invalid)?;
+    // What stands before the host is nobody's business.
+    let authority = authority
+        .as_str()
+        .rsplit('@')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let broken = |detail: &dyn std::fmt::Display| NetError::Transport {
         url: url.to_owned(),
         detail: detail.to_string(),
     };
-    let tcp = TcpStream::connect((unbracketed(&host), uri.port_u16().unwrap_or(80)))
-        .await
-        .map_err(|error| broken(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
-        .await
-        .map_err(|error| broken(&error))?;
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
     let path = uri
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
-    let request = http::Request::builder()
+    let mut request = http::Request::builder()
         .method(method)
         .uri(path)
-        .header(http::header::HOST, authority)
+        .header(http::header::HOST, authority);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let request = request
         .body(Full::new(body))
         .map_err(|error| broken(&error))?;
-    let response = sender
-        .send_request(request)
+    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let tcp = TcpStream::connect((unbracketed(&host), port))
         .await
         .map_err(|error| broken(&error))?;
+    let answer = if encrypted {
+        let tls = crate::trust::client(None).map_err(|detail| broken(&detail))?;
+        let name = ServerName::try_from(unbracketed(&host).to_owned()).map_err(|_| invalid())?;
+        let socket = tls.connect(name, tcp).await;
+        ask(socket.map_err(|error| broken(&error))?, request).await
+    } else {
+        ask(tcp, request).await
+    };
+    answer.map_err(|error| broken(&error))
+}
+
+async fn ask<S>(socket: S, request: http::Request<Full<Bytes>>) -> hyper::Result<(u16, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| broken(&error))?
-        .to_bytes();
+    let body = response.into_body().collect().await?.to_bytes();
     Ok((status, body))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, InvalidMessage, RootCertStore};
+use rustls::{CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 use crate::failure::Remedy;
 
@@ -73,6 +74,22 @@ pub fn roots(more: Option<&Authorities>) -> Result<RootCertStore, String> {
         ));
     }
     Ok(roots)
+}
+
+/// What opens encrypted connections to whoever one of these vouches for.
+///
+/// # Errors
+/// In words, when nobody is trusted.
+pub fn client(more: Option<&Authorities>) -> Result<TlsConnector, String> {
+    let roots = roots(more)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// What a user has to change after a handshake failed; `None` where another try may end otherwise.

@@ -12,7 +12,6 @@ const STYLE: &str = include_str!("style.css");
 /// The page.
 #[must_use]
 pub fn render(report: &Report) -> String {
-    let class = report.class.to_string();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -30,22 +29,28 @@ pub fn render(report: &Report) -> String {
                     header {
                         div.top {
                             span { "Bakeoff · " (report.name) " · " (day(&report.started_at)) }
-                            span.tag { (class) " result" }
+                            @if let Some(class) = report.class { span.tag { (class) " result" } }
                         }
                         h1 { (report.question) }
                         @if let Some(verdict) = &report.decision { (decision(verdict)) }
                         dl.facts {
                             @for (name, value) in &report.facts { div { dt { (name) } dd data-from=[from(value)] { (value.text) } } }
                         }
-                        p.note { (class_text(report.class)) }
+                        @if let Some(class) = report.class { p.note { (class_text(class)) } }
                     }
-                    @for (number, part) in report.sections.iter().enumerate() { (section(part, number, &class)) }
+                    @for (number, part) in report.sections.iter().enumerate() { (section(part, number, &class_of(part, report))) }
                     footer { (report.footer) }
                 }
             }
         }
     }
     .into_string()
+}
+
+/// What tables and charts of a section are marked with.
+fn class_of(section: &Section, report: &Report) -> String {
+    let class = section.class.or(report.class);
+    class.map_or_else(String::new, |class| class.to_string())
 }
 
 /// The date and minute of an RFC 3339 instant, for people.
@@ -74,7 +79,7 @@ fn decision(verdict: &Verdict) -> Markup {
 
 fn section(section: &Section, number: usize, class: &str) -> Markup {
     html! {
-        section {
+        section class=[section.begins_a_page.then_some("sheet")] {
             h2 { (section.heading) }
             @for text in &section.intro { p.note { (text) } }
             @if !section.figures.is_empty() {

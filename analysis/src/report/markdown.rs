@@ -13,10 +13,12 @@ pub fn render(report: &Report) -> String {
     if let Some(verdict) = &report.decision {
         let _ = writeln!(
             text,
-            "**{}** ({}, {} result). {}\n",
+            "**{}** ({}{}). {}\n",
             verdict.outcome.as_str(),
             verdict.rule,
-            report.class,
+            report
+                .class
+                .map_or_else(String::new, |class| format!(", {class} result")),
             line(&verdict.reason)
         );
         let _ = writeln!(
@@ -37,9 +39,13 @@ pub fn render(report: &Report) -> String {
         report.started_at,
         facts.join(" · ")
     );
-    let _ = writeln!(text, "*{}*\n", class_text(report.class));
+    if let Some(class) = report.class {
+        let _ = writeln!(text, "*{}*\n", class_text(class));
+    }
     for part in &report.sections {
-        section(&mut text, part, &report.class.to_string());
+        let class = part.class.or(report.class);
+        let class = class.map_or_else(String::new, |class| class.to_string());
+        section(&mut text, part, &class);
     }
     let _ = writeln!(text, "---\n{}", line(&report.footer));
     text

@@ -12,6 +12,7 @@ pub mod model;
 pub mod page;
 #[cfg(test)]
 mod palette;
+pub mod plan;
 mod sections;
 pub mod state;
 pub mod svg;

@@ -13,8 +13,8 @@ pub struct Report {
     pub name: String,
     /// When the run started.
     pub started_at: String,
-    /// The class of every figure on the page.
-    pub class: ResultClass,
+    /// The class of every figure on the page; none where its sections have classes of their own.
+    pub class: Option<ResultClass>,
     /// The question, which is the title.
     pub question: String,
     /// The answer; absent when the experiment asked for none.
@@ -45,6 +45,10 @@ pub struct Verdict {
 pub struct Section {
     /// The heading.
     pub heading: String,
+    /// The class of its figures, where that is not the page's.
+    pub class: Option<ResultClass>,
+    /// Whether it begins a sheet of paper.
+    pub begins_a_page: bool,
     /// A sentence that says how to read what follows.
     pub intro: Vec<String>,
     /// Charts, side by side.

@@ -35,7 +35,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
     Report {
         name,
         started_at: summary.measured.started_at.clone(),
-        class: summary.measured.result_class,
+        class: Some(summary.measured.result_class),
         question,
         decision: summary.decision.as_ref().map(|decision| Verdict {
             outcome: decision.outcome,

@@ -105,7 +105,7 @@ fn page(name: &str, regression: &Regression, records: &[RunRecord]) -> Report {
     Report {
         name: name.to_owned(),
         started_at: last.map_or_else(String::new, |record| record.started_at.to_string()),
-        class: last.map(|record| record.class).unwrap_or_default(),
+        class: Some(last.map(|record| record.class).unwrap_or_default()),
         question: told.map_or_else(
             || format!("Has {name} got worse?"),
             |verdict| format!("Has {name} got worse? {}", word(verdict.state)),

@@ -225,6 +225,19 @@ pub enum DecisionAction {
     NoGo,
 }
 
+impl DecisionAction {
+    /// The word in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "Run",
+            Self::Skip => "Skip",
+            Self::Go => "Go",
+            Self::NoGo => "NoGo",
+        }
+    }
+}
+
 fn default_retries() -> i32 {
     1
 }

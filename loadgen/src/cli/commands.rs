@@ -10,6 +10,7 @@ use crate::drivers::address;
 use crate::drivers::postgres::null as null_postgres;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
+use crate::errands::{notify as notifying, plan_report as plan_reporting};
 use crate::history;
 use crate::instrument::calibrate as node;
 use crate::killer;
@@ -30,6 +31,9 @@ use super::{Ended, Failed, RunArgs, StoreArgs, UNVERIFIED};
 
 /// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The pause after the first try to send a message.
+const NOTIFY_PAUSE: Duration = Duration::from_secs(1);
 
 impl From<RunError> for Failed {
     fn from(error: RunError) -> Self {
@@ -132,6 +136,19 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         .await?;
         Ok((Some(Termination::Ran(TrialCounts::default())), 0))
     }
+}
+
+/// Writes the report of a plan.
+pub async fn plan_report(plan: &Path) -> Ended {
+    plan_reporting::write(&read(plan)?).await?;
+    Ok((None, 0))
+}
+
+/// Sends a message.
+pub async fn notify(task: &Path) -> Ended {
+    let sent = notifying::send(&read(task)?, NOTIFY_PAUSE).await;
+    sent.map_err(|error| Failed::new(error.reason(), error.to_string(), error.retryable()))?;
+    Ok((None, 0))
 }
 
 pub fn calibrate(directory: &Path) -> Ended {

@@ -89,6 +89,22 @@ enum Command {
         #[command(flatten)]
         termination: TerminationArgs,
     },
+    /// Writes the report of a plan from the summaries of its experiments.
+    PlanReport {
+        /// The plan as it went, which says where the results are.
+        #[arg(long)]
+        plan: PathBuf,
+        #[command(flatten)]
+        termination: TerminationArgs,
+    },
+    /// Tells somebody of what happened, by HTTP.
+    Notify {
+        /// What is told, and to whom.
+        #[arg(long)]
+        plan: PathBuf,
+        #[command(flatten)]
+        termination: TerminationArgs,
+    },
     /// Copies the results of a run into a folder and verifies them against their index: what is missing, differs or is
     /// not listed is named and not copied, and the exit code is 5 then, as it is without an index.
     Fetch {
@@ -388,6 +404,13 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
         }
         Command::Cleanup { plan, termination } => {
             (termination.termination_log, commands::cleanup(&plan).await)
+        }
+        Command::PlanReport { plan, termination } => (
+            termination.termination_log,
+            commands::plan_report(&plan).await,
+        ),
+        Command::Notify { plan, termination } => {
+            (termination.termination_log, commands::notify(&plan).await)
         }
         Command::Fetch {
             results,

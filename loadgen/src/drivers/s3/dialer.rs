@@ -65,23 +65,13 @@ impl Dialer {
     }
 
     fn tls(target: &Target) -> Result<(TlsConnector, ServerName<'static>), TargetError> {
-        let roots = trust::roots(target.credentials.authorities.as_ref())
+        let client = trust::client(target.credentials.authorities.as_ref())
             .map_err(|detail| TargetError::Trust { detail })?;
-        let unusable = |error: rustls::Error| TargetError::Trust {
-            detail: error.to_string(),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let name =
             ServerName::try_from(target.host.clone()).map_err(|_| TargetError::Endpoint {
                 endpoint: target.host.clone(),
             })?;
-        Ok((TlsConnector::from(Arc::new(config)), name))
+        Ok((client, name))
     }
 
     /// The bucket that connections talk to.
