@@ -182,9 +182,12 @@ impl Leader {
         let experiments = controller.store();
         let of_schedules = self.controller::<schedule::Watched>(bells.schedules.woken);
         let of_plans = self.controller::<phases::Watched>(bells.plans.woken);
-        let seen = experiments.clone();
+        let seen = (experiments.clone(), of_schedules.store(), of_plans.store());
         let _ = self.shown.look.set(Box::new(move |metrics| {
-            experiment::look(&seen, metrics);
+            experiment::look(&seen.0, metrics);
+            let (schedules, plans) = (seen.1.state(), seen.2.state());
+            metrics.schedules(schedules.iter().filter_map(|stored| stored.read()));
+            metrics.plans(plans.iter().filter_map(|stored| stored.read()));
         }));
         let schedule = Arc::new(schedule::Context {
             maker: self.maker(&experiments),

@@ -28,8 +28,11 @@ pub type Wake<W> = UnboundedSender<ObjectRef<W>>;
 /// Wakes the owners of one kind of the children that carry its labels.
 pub struct Waker {
     label: &'static str,
-    wake: Box<dyn Fn(&str, &str) + Send + Sync>,
+    ring: Ring,
 }
+
+/// Wakes the owner of this name in this namespace.
+type Ring = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 impl Waker {
     /// That of the owners of the kind `K`, which are watched as `W`.
@@ -41,7 +44,7 @@ impl Waker {
         let wake = wake.clone();
         Self {
             label: K::NAME,
-            wake: Box::new(move |name, namespace| {
+            ring: Box::new(move |name, namespace| {
                 let _ = wake.unbounded_send(ObjectRef::new(name).within(namespace));
             }),
         }
@@ -148,7 +151,7 @@ impl Watch for Start<'_> {
                 }
                 for waker in &*wakers {
                     if let Some(name) = object.labels().get(waker.label) {
-                        (waker.wake)(name, namespace);
+                        (waker.ring)(name, namespace);
                     }
                 }
             },

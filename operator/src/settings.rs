@@ -97,24 +97,6 @@ pub struct DefaultResults {
 /// The version of the operator, as it stands in manifests and metrics.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-#[cfg(test)]
-mod tests {
-    use super::cluster_domain;
-
-    #[test]
-    fn the_domain_of_the_cluster_stands_among_what_is_searched() {
-        let of = |text: &str| cluster_domain(text);
-        let usual = "nameserver 10.0.0.10\nsearch lab.svc.cluster.local svc.cluster.local cluster.local example.com\noptions ndots:5\n";
-        assert_eq!(of(usual).as_deref(), Some("cluster.local"));
-        assert_eq!(
-            of("search a.svc.k8s.corp. svc.k8s.corp.").as_deref(),
-            Some("k8s.corp")
-        );
-        assert_eq!(of("search example.com\nnameserver 1.1.1.1\n"), None);
-        assert_eq!(of(""), None);
-    }
-}
-
 /// An installation as the tests have it.
 #[cfg(test)]
 #[must_use]
@@ -140,5 +122,23 @@ pub fn sample() -> Settings {
         pods: Default::default(),
         kubernetes_version: "v1.35.4".to_owned(),
         cluster_domain: Some("cluster.local".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_domain;
+
+    #[test]
+    fn the_domain_of_the_cluster_stands_among_what_is_searched() {
+        let of = |text: &str| cluster_domain(text);
+        let usual = "nameserver 10.0.0.10\nsearch lab.svc.cluster.local svc.cluster.local cluster.local example.com\noptions ndots:5\n";
+        assert_eq!(of(usual).as_deref(), Some("cluster.local"));
+        assert_eq!(
+            of("search a.svc.k8s.corp. svc.k8s.corp.").as_deref(),
+            Some("k8s.corp")
+        );
+        assert_eq!(of("search example.com\nnameserver 1.1.1.1\n"), None);
+        assert_eq!(of(""), None);
     }
 }

@@ -31,6 +31,17 @@ pub struct Unreadable {
     pub raw: Value,
 }
 
+impl<K> Stored<K> {
+    /// The object, where it was understood.
+    #[must_use]
+    pub fn read(&self) -> Option<&K> {
+        match self {
+            Self::Read(object) => Some(object),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Value::deserialize(deserializer)?;

@@ -1,6 +1,7 @@
 //! Plans: phase by phase, on evidence, with a person in between, while the operator dies.
 
 use crate::admission::dry_run;
+use crate::store;
 use anyhow::{Context as _, ensure};
 use bakeoff_crds::conditions::{self, ACCEPTED, SUCCEEDED};
 use bakeoff_crds::experiment_plan::{PhaseOutcome, PlanState};
@@ -51,19 +52,25 @@ async fn runs(lab: &Lab, of: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// Deletes a plan; nothing of it stays.
-async fn delete(lab: &Lab, name: &str) -> anyhow::Result<()> {
+async fn delete(lab: &Lab, name: &str, own: &[&str]) -> anyhow::Result<()> {
     plans(lab).delete(name, &DeleteParams::default()).await?;
     lab.until("the removal of all runs", 180, async || {
         Ok(runs(lab, name).await?.is_empty())
     })
     .await?;
-    lab.nothing_left(&[]).await
+    lab.nothing_left(own).await
 }
 
 #[tokio::test]
 async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
     scenario("plan", Needs::Node, async |lab: &Lab| {
-        lab.apply(Fixture::plan("ladder").manifest()).await?;
+        // A receiver that is there and takes no messages: what it answers is told, and the plan goes on.
+        let url = format!("{}/hook", store::endpoint());
+        let hook = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"url": url, "key": "secret"}});
+        lab.apply(&hook).await?;
+        let receiver = json!([{"name": "team", "secretRef": {"name": "hook", "hmacKey": "key"}, "on": ["ApprovalNeeded"]}]);
+        let ladder = Fixture::plan("ladder").set("/spec/notify", receiver);
+        lab.apply(ladder.manifest()).await?;
         reaches(lab, "ladder", "running", 60, |status| status.start_time.is_some()).await?;
         lab.kill(SYSTEM, "app.kubernetes.io/name=bakeoff").await?;
         let waits = |status: &ExperimentPlanStatus| status.state == PlanState::Waiting;
@@ -83,19 +90,33 @@ async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
 
         let decision = json!({"phase": "p2", "action": "NoGo", "reason": "as the objective says", "by": "kim"});
         patch(lab, "ladder", json!({"decisions": [decision]})).await?;
-        let status = reaches(lab, "ladder", "at its end", 60, |status| status.completion_time.is_some()).await?;
+        let status = reaches(lab, "ladder", "at its end", 120, |status| status.completion_time.is_some()).await?;
         ensure!(status.outcome == Some(PhaseOutcome::NoGo), "{status:?}");
         ensure!(status.state == PlanState::Completed, "{status:?}");
         let succeeded = conditions::get(&status.conditions, SUCCEEDED).context("no condition")?;
         ensure!(succeeded.status == "True", "NoGo is a result: {succeeded:?}");
         ensure!(status.phases[2].experiments[0].report.is_some(), "{status:?}");
-        delete(lab, "ladder").await?;
+        let report = status.report.context("no report")?;
+        let url = report.url.context("the report was not written")?;
+        ensure!(report.whole && report.phases == 3 && report.failure.is_none(), "{url}");
+        let page = store::read(&url).await?;
+        for text in ["ladder: what its phases came to", "p0 is Go, and not NoGo", "decided by kim", ">p2/a<"] {
+            ensure!(page.contains(text), "{text:?} is not on the page of the plan");
+        }
+        lab.until("the word of what the receiver answers", 60, async || {
+            let events = kubectl(&["-n", &lab.namespace, "get", "events", "--field-selector=reason=NotificationFailed"]).await?;
+            Ok(events.contains("team was not told of ApprovalNeeded") && events.contains("answers 403"))
+        })
+        .await?;
+        // What its Jobs needed is gone while the plan is still there; the experiments are kept.
+        lab.nothing_left(&["secret/hook"]).await?;
+        delete(lab, "ladder", &["secret/hook"]).await?;
 
         // Deleted in the middle of a phase.
         lab.apply(Fixture::plan("short").manifest()).await?;
         lab.until("its first run", 60, async || Ok(!runs(lab, "short").await?.is_empty()))
             .await?;
-        delete(lab, "short").await
+        delete(lab, "short", &["secret/hook"]).await
     })
     .await
 }
@@ -179,7 +200,7 @@ async fn a_plan_that_is_wrong_begins_nothing() -> anyhow::Result<()> {
         );
         ensure!(accepted.message.contains("environment"), "{accepted:?}");
         ensure!(runs(lab, "late").await?.is_empty());
-        delete(lab, "late").await
+        delete(lab, "late", &[]).await
     })
     .await
 }

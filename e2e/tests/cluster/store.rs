@@ -74,6 +74,12 @@ pub async fn count(bucket: &str) -> anyhow::Result<u64> {
     files.with_context(|| format!("the store lists {bucket} as: {text}"))
 }
 
+/// The text of an object, by its address `s3://BUCKET/KEY`.
+pub async fn read(url: &str) -> anyhow::Result<String> {
+    let path = url.strip_prefix("s3://").context("no s3:// address")?;
+    shell(&format!("fs.cat /buckets/{path}\n")).await
+}
+
 /// Fetches the results of an experiment as the README says: `dev/demo fetch`.
 pub async fn fetch(namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("bakeoff-{namespace}-{name}"));

@@ -144,10 +144,7 @@ pub fn on_error(stored: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Actio
 pub fn look(experiments: &Store<Watched>, metrics: &Metrics) {
     let experiments = experiments.state();
     metrics.standing(experiments.iter().map(|stored| {
-        let Stored::Read(experiment) = &**stored else {
-            return None;
-        };
-        let status = experiment.status.as_ref();
+        let status = stored.read()?.status.as_ref();
         let condition = status.and_then(|status| conditions::get(&status.conditions, SUCCEEDED));
         Some(condition.map_or(reasons::PENDING, |condition| condition.reason.as_str()))
     }));

@@ -1,7 +1,10 @@
-//! The operator's own metrics. Labels are constant words, never names of objects.
+//! The operator's own metrics. Labels are constant words; names of objects have only those of schedules and plans.
+
+mod owners;
 
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::reasons;
+use owners::Owners;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -56,6 +59,7 @@ pub struct Metrics {
     pub unreadable: Gauge,
     /// Whether this replica leads.
     pub leading: Gauge,
+    owners: Owners,
     registry: Registry,
 }
 
@@ -130,6 +134,8 @@ impl Metrics {
             unreadable.clone(),
         );
         registry.register("leading", "1 while this replica leads", leading.clone());
+        let owners = Owners::default();
+        owners.register(&mut registry);
         let build = Info::new([("version", crate::settings::VERSION)]);
         registry.register("build", "The version of the operator", build);
         Self {
@@ -144,6 +150,7 @@ impl Metrics {
             left_behind,
             unreadable,
             leading,
+            owners,
             registry,
         }
     }
