@@ -13,9 +13,6 @@ local function condition(name)
 end
 
 local function words(one)
-  if one.message == nil or one.message == "" then
-    return one.reason
-  end
   return one.reason .. ": " .. one.message
 end
 
