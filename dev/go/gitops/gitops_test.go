@@ -277,15 +277,20 @@ func TestKstatus(t *testing.T) {
 	})
 }
 
-// The expressions stand in the documentation, and are taken from there.
-func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
+func documentation(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(repository + "/docs/gitops.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// The expressions stand in the documentation, and are taken from there; more is what is added to `failed`.
+func expressions(t *testing.T, more string) map[string]*cel.StatusEvaluator {
+	t.Helper()
 	found := map[string]*cel.StatusEvaluator{}
-	for _, block := range strings.Split(string(text), "```") {
+	for _, block := range strings.Split(documentation(t), "```") {
 		block, ok := strings.CutPrefix(block, "yaml\n")
 		if !ok || !strings.Contains(block, "healthCheckExprs:") {
 			continue
@@ -299,6 +304,7 @@ func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
 			t.Fatal(err)
 		}
 		for _, check := range kustomization.Spec.HealthCheckExprs {
+			check.Failed += more
 			evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
 			if err != nil {
 				t.Fatal(err)
@@ -314,7 +320,7 @@ func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
 
 func TestFluxWaitsForTheEnd(t *testing.T) {
 	exist(t, ended, endedBadly)
-	checks := expressions(t)
+	checks := expressions(t, "")
 	if checks["Experiment"] == nil || checks["ExperimentPlan"] == nil {
 		t.Fatalf("docs/gitops.md has expressions for %d kinds", len(checks))
 	}
@@ -337,6 +343,30 @@ func TestFluxWaitsForTheEnd(t *testing.T) {
 			t.Errorf("%s, and not %s", got.Status, want)
 		}
 	})
+}
+
+func TestFluxTakesADecisionForAFailureWhereAsked(t *testing.T) {
+	_, rest, _ := strings.Cut(documentation(t), "; add `")
+	more, _, found := strings.Cut(rest, "` to `failed`")
+	if !found {
+		t.Fatal("docs/gitops.md does not say what is to be added")
+	}
+	check := expressions(t, " "+more)["Experiment"]
+	for name, want := range map[string]fluxstatus.Status{
+		"completed":                  fluxstatus.CurrentStatus,
+		"gate-decision-none":         fluxstatus.CurrentStatus,
+		"gate-decision-no-go":        fluxstatus.FailedStatus,
+		"gate-decision-inconclusive": fluxstatus.FailedStatus,
+		"running":                    fluxstatus.InProgressStatus,
+	} {
+		got, err := check.Evaluate(context.Background(), load(t, filepath.Join(folder, "Experiment", "testdata", name+".yaml")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Status != want {
+			t.Errorf("%s: %s, and not %s", name, got.Status, want)
+		}
+	}
 }
 
 // definition is what the API server holds objects of a kind against.
