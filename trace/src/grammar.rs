@@ -1,4 +1,4 @@
-//! What events of runs may look like: `(o|c) t* d?`, in an order of time, with dense numbers.
+//! What events of runs may look like: `(o|c) t* d?`, in an order of time, with dense numbers, each `o` before all else.
 //!
 //! Whoever wants something done about events that do not fit says so: nothing is repaired in silence, and what is repaired
 //! is counted by reason.
@@ -34,7 +34,7 @@ pub enum Reason {
     UnknownRun,
     /// Its run has ended.
     AfterTheEnd,
-    /// A run that is open at the start does not come at time 0.
+    /// A run that is open at the start does not come at time 0, before all that happens.
     OpenLate,
     /// A new run does not have the next number.
     NotDense,
@@ -74,7 +74,9 @@ impl fmt::Display for Reason {
             Self::CreatedTwice => "its run was there already and is created again",
             Self::UnknownRun => "its run was neither created nor open at the start",
             Self::AfterTheEnd => "its run has ended before",
-            Self::OpenLate => "a run that is open at the start comes at time 0",
+            Self::OpenLate => {
+                "a run that is open at the start comes at time 0, before all that happens"
+            }
             Self::NotDense => "a new run takes the next number, which this one does not",
             Self::NoTime => "the event has no time that can be read",
             Self::NoRun => "the event says not which run it is of",
@@ -217,7 +219,7 @@ impl Checker {
         let begins = matches!(event.kind, Kind::Open | Kind::Created);
         if event.at_micros < self.last {
             Some(Reason::TimeRunsBackwards)
-        } else if event.kind == Kind::Open && event.at_micros > 0 {
+        } else if event.kind == Kind::Open && (event.at_micros > 0 || self.counts.events() > 0) {
             Some(Reason::OpenLate)
         } else if begins && self.open.contains_key(&event.run) {
             Some(Reason::CreatedTwice)

@@ -13,8 +13,11 @@ mod error;
 pub mod format;
 pub mod grammar;
 pub mod import;
+pub mod plan;
 mod quantile;
 mod rng;
+#[cfg(test)]
+mod sample;
 mod sort;
 pub mod time;
 

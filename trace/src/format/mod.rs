@@ -21,3 +21,6 @@ pub use writer::{Description, RESTART_EVERY, Writer};
 pub const MANIFEST_FILE: &str = "trace.json";
 /// The file with the events.
 pub const EVENTS_FILE: &str = "events.csv.gz";
+
+#[cfg(test)]
+mod tests;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
+use super::MOST_IN_BLOCK;
 use super::{
     API_VERSION, EVENTS_FILE, Event, HEADER, MANIFEST_FILE, Manifest, RestartPoint, Source,
 };
 use crate::Error;
 use crate::grammar::{Checker, Repairs};
 
-/// Events between two restart points.
+/// Events between two restart points, by default.
 pub const RESTART_EVERY: u64 = 8_192;
 
 /// What cannot be seen from the events.
@@ -57,6 +58,7 @@ pub struct Writer {
     /// Lines of the member that is being filled.
     block: String,
     points: Vec<RestartPoint>,
+    restart_every: u64,
     lines: u64,
     uncompressed: u64,
 }
@@ -84,12 +86,21 @@ impl Writer {
             checker: Checker::new(None),
             block: format!("{HEADER}\n"),
             points: Vec::new(),
+            restart_every: RESTART_EVERY,
             lines: 0,
             uncompressed: 0,
         };
         // A member of its own: all others hold lines of events only.
         writer.end_member()?;
         Ok(writer)
+    }
+
+    /// Sets the number of events between two restart points, 1 to 65536: fewer make a larger file, in which reading begins
+    /// sooner.
+    #[must_use]
+    pub fn restart_every(mut self, events: u64) -> Self {
+        self.restart_every = events.clamp(1, MOST_IN_BLOCK);
+        self
     }
 
     /// Appends an event.
@@ -99,7 +110,7 @@ impl Writer {
     pub fn push(&mut self, event: Event) -> Result<(), Error> {
         // The header is line 1.
         self.checker.admit(self.lines + 2, event)?;
-        if self.lines.is_multiple_of(RESTART_EVERY) {
+        if self.lines.is_multiple_of(self.restart_every) {
             self.end_member()?;
             self.points.push(RestartPoint {
                 event: self.lines,

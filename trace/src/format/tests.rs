@@ -2,69 +2,11 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
 
-use bakeoff_trace::format::{Description, EVENTS_FILE, MANIFEST_FILE, RESTART_EVERY, Source};
-use bakeoff_trace::grammar::Repairs;
-use bakeoff_trace::{Event, Kind, Manifest, Trace, Writer};
 use proptest::prelude::*;
 
-/// A trace of as many events as there are choices: each says whose turn it is, what it does, and how much later.
-fn events(choices: &[(u8, u8, u16)]) -> Vec<Event> {
-    let (mut open, mut next, mut at_micros) = (Vec::new(), 0, 0);
-    let mut events = Vec::new();
-    for (who, what, later) in choices {
-        at_micros += u64::from(*later);
-        let begins = open.is_empty() || *what < 80;
-        let kind = match what {
-            _ if begins && at_micros == 0 && who % 2 == 0 => Kind::Open,
-            _ if begins => Kind::Created,
-            80..=180 => Kind::Transition,
-            _ => Kind::Done,
-        };
-        let place = usize::from(*who) % open.len().max(1);
-        let run = match kind {
-            Kind::Open | Kind::Created => {
-                open.push(next);
-                next += 1;
-                next - 1
-            }
-            Kind::Transition => open[place],
-            Kind::Done => open.swap_remove(place),
-        };
-        let value = (kind == Kind::Open || who % 3 == 0).then_some(u32::from(*later));
-        events.push(Event {
-            at_micros,
-            run,
-            kind,
-            value,
-        });
-    }
-    events
-}
-
-fn write(folder: &Path, events: &[Event]) -> Manifest {
-    let mut writer = Writer::create(folder).unwrap();
-    for event in events {
-        writer.push(*event).unwrap();
-    }
-    let description = Description {
-        source: Source::Synthetic,
-        method: "test".to_owned(),
-        started_at: None,
-        span_micros: None,
-    };
-    writer.finish(description, &Repairs::default()).unwrap()
-}
-
-fn read(folder: &Path) -> Vec<Event> {
-    Trace::open(folder)
-        .unwrap()
-        .events()
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
-}
+use super::*;
+use crate::sample::{events, read, write};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

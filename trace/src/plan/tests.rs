@@ -1,0 +1,352 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::sample;
+
+/// A recording in blocks of so many events, and a memory that holds hardly more than one of them.
+fn plan(events: &[Event], every: u64, options: PlanOptions) -> (tempfile::TempDir, Plan<File>) {
+    let folder = tempfile::tempdir().unwrap();
+    sample::write_in_blocks(folder.path(), events, every);
+    let mut plan = Plan::open(Trace::open(folder.path()).unwrap(), options).unwrap();
+    plan.blocks.shrink_to(every as usize * 48);
+    (folder, plan)
+}
+
+fn at(copies: u32, numerator: u128, denominator: u128, shift: Shift) -> PlanOptions {
+    PlanOptions {
+        speed: Ratio::new(numerator, denominator).unwrap(),
+        copies,
+        shift,
+    }
+}
+
+fn window(plan: &mut Plan<File>, from: u64, to: u64) -> Vec<Planned> {
+    plan.window(from, to).unwrap().map(Result::unwrap).collect()
+}
+
+fn open(plan: &mut Plan<File>, at_nanos: u64) -> Vec<OpenRun> {
+    let mut open: Vec<_> = plan.initial(at_nanos).map(Result::unwrap).collect();
+    open.sort_unstable();
+    open
+}
+
+/// How often what happens, whichever run it happens to.
+fn happenings(
+    kinds: impl Iterator<Item = (u32, Kind, Option<u32>)>,
+) -> BTreeMap<(u32, Kind, Option<u32>), u32> {
+    let mut counts = BTreeMap::new();
+    for happening in kinds.filter(|(_, kind, _)| *kind != Kind::Open) {
+        *counts.entry(happening).or_default() += 1;
+    }
+    counts
+}
+
+/// Plays what is planned on top of what is open; fails where it does not fit.
+fn play(open: Vec<OpenRun>, planned: &[Planned]) -> Vec<OpenRun> {
+    let mut runs: BTreeMap<(u32, u32, u64), u32> = BTreeMap::new();
+    for run in open {
+        assert!(
+            runs.insert((run.copy, run.run, run.lap), run.seq).is_none(),
+            "{run:?} is open twice"
+        );
+    }
+    let mut before = 0;
+    for event in planned {
+        assert!(event.at_nanos >= before, "{event:?} runs backwards");
+        before = event.at_nanos;
+        let key = (event.copy, event.run, event.lap);
+        match event.kind {
+            Kind::Open => assert!(
+                runs.insert(key, event.seq).is_none(),
+                "{event:?} is there already"
+            ),
+            Kind::Created => {
+                assert_eq!(event.seq, 0);
+                assert!(runs.insert(key, 0).is_none(), "{event:?} is there already");
+            }
+            Kind::Transition | Kind::Done => {
+                let seq = runs
+                    .get_mut(&key)
+                    .unwrap_or_else(|| panic!("{event:?} has no run"));
+                assert_eq!(event.seq, *seq + 1, "{event:?}");
+                *seq += 1;
+                if event.kind == Kind::Done {
+                    runs.remove(&key);
+                }
+            }
+        }
+    }
+    runs.into_iter()
+        .map(|((copy, run, lap), seq)| OpenRun {
+            copy,
+            run,
+            lap,
+            seq,
+        })
+        .collect()
+}
+
+fn choices() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
+    // Equal times are common, so that their order is looked at.
+    let later = prop_oneof![3 => Just(0_u16), 2 => 1_u16..4, 1 => 4_u16..400];
+    prop::collection::vec((any::<u8>(), any::<u8>(), later), 1..80)
+}
+
+fn shifts() -> impl Strategy<Value = Shift> {
+    prop_oneof![4 => Just(Shift::Spread), 1 => Just(Shift::None)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_planned_fits_together_wherever_it_is_begun(
+        choices in choices(),
+        every in 1_u64..20,
+        copies in 1_u32..7,
+        speed in (1_u128..9, 1_u128..9),
+        shift in shifts(),
+        cuts in (0_u64..300, 0_u64..300),
+    ) {
+        let (_folder, mut plan) = plan(&sample::events(&choices), every, at(copies, speed.0, speed.1, shift));
+        let turn = u64::try_from(plan.turn_nanos()).unwrap();
+        let (from, to) = (turn * cuts.0.min(cuts.1) / 100, turn * cuts.0.max(cuts.1) / 100 + 1);
+        let whole = window(&mut plan, 0, to);
+        let (first, second) = (window(&mut plan, 0, from), window(&mut plan, from, to));
+        prop_assert!(first.iter().all(|event| event.at_nanos < from));
+        prop_assert!(second.iter().all(|event| (from..to).contains(&event.at_nanos)));
+        prop_assert_eq!(&[first.clone(), second.clone()].concat(), &whole);
+        // What is open at a moment is what was open at the start, and what was done since.
+        let (start, middle, end) = (open(&mut plan, 0), open(&mut plan, from), open(&mut plan, to));
+        prop_assert_eq!(&play(start, &first), &middle);
+        prop_assert_eq!(&play(middle, &second), &end);
+    }
+
+    #[test]
+    fn in_a_turn_everything_happens_once_in_each_copy(
+        choices in choices(),
+        every in 1_u64..20,
+        copies in 1_u32..7,
+        speed in 1_u64..5,
+        shift in shifts(),
+        turns in 0_u64..3,
+    ) {
+        let events = sample::events(&choices);
+        // A turn of whole nanoseconds.
+        let (_folder, mut plan) = plan(&events, every, at(copies, 1, u128::from(speed), shift));
+        let turn = u64::try_from(plan.turn_nanos()).unwrap();
+        let planned = window(&mut plan, turn * turns, turn * (turns + 1));
+        let mut expected = happenings(events.iter().map(|event| (event.run, event.kind, event.value)));
+        expected.values_mut().for_each(|count| *count *= copies);
+        prop_assert_eq!(happenings(planned.iter().map(|event| (event.run, event.kind, event.value))), expected);
+        let grown = open(&mut plan, turn * (turns + 2)).len() - open(&mut plan, turn * (turns + 1)).len();
+        // Runs that are put in at the beginning of a lap and never end are among those that stay.
+        prop_assert_eq!(grown as u64, plan.growth_per_turn());
+    }
+
+    #[test]
+    fn the_open_runs_of_a_recording_in_which_all_runs_end_are_the_same_after_a_turn(
+        choices in choices(), every in 1_u64..20, copies in 1_u32..7, speed in 1_u64..5, shift in shifts(),
+    ) {
+        let events = sample::complete(&choices);
+        prop_assume!(!events.is_empty());
+        let (_folder, mut plan) = plan(&events, every, at(copies, 1, u128::from(speed), shift));
+        prop_assert_eq!(plan.growth_per_turn(), 0);
+        let turn = u64::try_from(plan.turn_nanos()).unwrap();
+        let bare = |runs: Vec<OpenRun>| -> Vec<_> { runs.into_iter().map(|run| (run.copy, run.run, run.seq)).collect() };
+        let start = open(&mut plan, 0);
+        let mut later = start.clone();
+        for turns in 1..4 {
+            let planned = window(&mut plan, turn * (turns - 1), turn * turns);
+            later = play(later, &planned);
+            prop_assert_eq!(bare(later.clone()), bare(start.clone()));
+            // The same runs, as new ones.
+            prop_assert!(later.iter().zip(&start).all(|(later, start)| later.lap == start.lap + turns));
+        }
+    }
+
+    #[test]
+    fn the_times_are_those_of_the_recording(choices in choices(), copy in 0_u32..5, speed in (1_u64..9, 1_u64..9)) {
+        let events = sample::events(&choices);
+        let options = at(5, u128::from(speed.0), u128::from(speed.1), Shift::Spread);
+        let (_folder, mut plan) = plan(&events, 7, options);
+        let (span, shift) = (plan.span(), plan.shift(copy));
+        let turn = u64::try_from(plan.turn_nanos()).unwrap();
+        let planned = window(&mut plan, 0, turn);
+        let mut expected: Vec<_> = events
+            .iter()
+            .filter(|event| event.kind != Kind::Open)
+            .map(|event| (event.at_micros + if event.at_micros < shift { span } else { 0 } - shift) * 1_000 * speed.1 / speed.0)
+            .collect();
+        expected.sort_unstable();
+        // The last moment of a turn that is no whole number of nanoseconds may have events of the next one.
+        let mut found: Vec<_> = planned
+            .iter()
+            .filter(|event| event.copy == copy && event.kind != Kind::Open)
+            .map(|event| event.at_nanos)
+            .collect();
+        found.truncate(expected.len());
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn copies_begin_apart_and_at_the_golden_section() {
+    let events = sample::complete(&[(1, 0, 0), (0, 100, 1_000), (0, 200, 30_900)]);
+    let (_folder, plan) = plan(&events, 8, at(3, 1, 1, Shift::Spread));
+    let span = plan.span();
+    assert_eq!(plan.shift(0), 0);
+    assert_eq!(plan.shift(1), span * 618_033 / 1_000_000);
+    assert_eq!(plan.shift(2), span * 236_067 / 1_000_000);
+}
+
+#[test]
+fn a_run_that_a_copy_begins_in_the_middle_of_is_two_runs_in_a_turn() {
+    // Created at 0, moved at 60, completed at 90 of 100.
+    let event = |at_micros, kind| Event {
+        at_micros,
+        run: 0,
+        kind,
+        value: None,
+    };
+    let mut events = vec![
+        event(0, Kind::Created),
+        event(60, Kind::Transition),
+        event(90, Kind::Done),
+    ];
+    events.push(Event {
+        at_micros: 99,
+        run: 1,
+        kind: Kind::Created,
+        value: None,
+    });
+    events.push(Event {
+        at_micros: 99,
+        run: 1,
+        kind: Kind::Done,
+        value: None,
+    });
+    let (_folder, mut plan) = plan(&events, 2, at(2, 1, 1, Shift::Spread));
+    // Copy 1 begins at 61.
+    assert_eq!(
+        open(&mut plan, 0),
+        [OpenRun {
+            copy: 1,
+            run: 0,
+            lap: 0,
+            seq: 1
+        }]
+    );
+    let of_run: Vec<_> = window(&mut plan, 0, 100_000)
+        .into_iter()
+        .filter(|event| event.copy == 1 && event.run == 0)
+        .map(|event| (event.at_nanos, event.lap, event.kind, event.seq))
+        .collect();
+    assert_eq!(
+        of_run,
+        [
+            (29_000, 0, Kind::Done, 2),
+            (39_000, 1, Kind::Created, 0),
+            (99_000, 1, Kind::Transition, 1)
+        ]
+    );
+    assert_eq!(
+        open(&mut plan, 100_000),
+        [OpenRun {
+            copy: 1,
+            run: 0,
+            lap: 1,
+            seq: 1
+        }]
+    );
+}
+
+#[test]
+fn what_was_there_at_the_start_is_put_in_again_and_sleepers_are_not() {
+    let event = |at_micros, run, kind, value| Event {
+        at_micros,
+        run,
+        kind,
+        value,
+    };
+    let events = [
+        event(0, 0, Kind::Open, Some(4)),
+        event(0, 1, Kind::Open, Some(9)),
+        event(10, 0, Kind::Transition, None),
+        event(20, 0, Kind::Done, None),
+        event(30, 2, Kind::Created, None),
+    ];
+    let (_folder, mut plan) = plan(&events, 2, at(1, 1, 1, Shift::Spread));
+    let run = |run, lap, seq| OpenRun {
+        copy: 0,
+        run,
+        lap,
+        seq,
+    };
+    assert_eq!(open(&mut plan, 0), [run(0, 0, 4), run(1, 0, 9)]);
+    let planned = window(&mut plan, 0, 62_000);
+    let seen: Vec<_> = planned
+        .iter()
+        .map(|event| {
+            (
+                event.at_nanos / 1_000,
+                event.run,
+                event.lap,
+                event.kind,
+                event.seq,
+            )
+        })
+        .collect();
+    let lap = |lap: u64, shift: u64| {
+        [
+            (10 + shift, 0, lap, Kind::Transition, 5),
+            (20 + shift, 0, lap, Kind::Done, 6),
+            (30 + shift, 2, lap, Kind::Created, 0),
+        ]
+    };
+    assert_eq!(
+        seen,
+        [
+            lap(0, 0).as_slice(),
+            &[(31, 0, 1, Kind::Open, 4)],
+            &lap(1, 31)
+        ]
+        .concat()
+    );
+    // Run 2 never ends and stays; run 1 is the same one.
+    assert_eq!(plan.growth_per_turn(), 1);
+    assert_eq!(
+        open(&mut plan, 62_000),
+        [run(1, 0, 9), run(2, 0, 0), run(2, 1, 0)]
+    );
+}
+
+#[test]
+fn what_cannot_be_replayed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    sample::write(folder.path(), &[]);
+    let open = |options| {
+        Plan::open(Trace::open(folder.path()).unwrap(), options)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(open(at(1, 1, 1, Shift::None)).contains("without events"));
+    assert!(open(at(0, 1, 1, Shift::None)).contains("copies are 1 to"));
+}
+
+#[test]
+fn only_runs_that_sleep_make_an_empty_plan() {
+    let events = [Event {
+        at_micros: 0,
+        run: 0,
+        kind: Kind::Open,
+        value: Some(1),
+    }];
+    let (_folder, mut plan) = plan(&events, 2, at(3, 1, 1, Shift::Spread));
+    assert_eq!(window(&mut plan, 0, u64::MAX), []);
+    assert_eq!(open(&mut plan, 1_000_000).len(), 3);
+}
