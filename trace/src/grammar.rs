@@ -353,11 +353,9 @@ impl Checker {
         }
     }
 
-    /// The runs that are open, with their number, the time of their last event and whether they have had one.
-    pub(crate) fn still_open(&self) -> impl Iterator<Item = (u32, u64, bool)> + '_ {
-        self.open
-            .values()
-            .map(|run| (run.number, run.last, run.events > 0))
+    /// When each of the open runs has moved last; 0 for those that were there at the start and did nothing since.
+    pub(crate) fn last_moves(&self) -> impl Iterator<Item = u64> + '_ {
+        self.open.values().map(|run| run.last)
     }
 
     /// Microseconds that runs were open up to the end of a recording of this length, summed.

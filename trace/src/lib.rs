@@ -10,15 +10,18 @@
 
 pub mod builder;
 mod error;
+pub mod fit;
 pub mod format;
 pub mod grammar;
 pub mod import;
+pub mod inspect;
 pub mod plan;
 mod quantile;
 mod rng;
 #[cfg(test)]
 mod sample;
 mod sort;
+pub mod synthesize;
 pub mod time;
 
 pub use error::{Error, Place};

@@ -33,7 +33,7 @@ impl<'a> Input<'a> {
         }
         Ok(Self {
             inner: Box::new(BufReader::with_capacity(
-                64 << 10,
+                16 << 10,
                 Cursor::new(start).chain(text),
             )),
             place: Place { line: 1, byte: 0 },

@@ -43,7 +43,7 @@ pub(super) fn each(
     let place = Cell::new(input.place());
     let mut guard = Guard {
         input,
-        buffer: vec![0; 64 << 10],
+        buffer: vec![0; 16 << 10],
         next: 0,
         end: 0,
         place: &place,

@@ -17,7 +17,7 @@ mod xes;
 use std::io::Read;
 use std::path::Path;
 
-use crate::builder::{Builder, Settings};
+use crate::builder::Builder;
 use crate::format::{Manifest, Source, Writer};
 use crate::{Error, grammar};
 
@@ -135,30 +135,36 @@ pub fn run_all<R: Read>(
         };
         return events::import(input?, options, out);
     }
-    let mut builder = Builder::new(
-        scratch,
-        Settings {
-            repair: options.repair,
-            window: options.window,
-            ..Settings::default()
-        },
-    );
+    let mut builder = Builder::new(scratch, options.settings());
     let mut runs = 0;
     for input in inputs {
-        let mut input = input::Input::new(input?)?;
-        match format {
-            Format::Csv => csv::import(&mut input, options, &mut builder)?,
-            Format::Jsonl => jsonl::import(&mut input, options, &mut builder)?,
-            Format::Xes => xes::import(input, options, &mut builder, &mut runs)?,
-            Format::CloudEvents => cloudevents::import(&mut input, options, &mut builder)?,
-            Format::Otlp => otlp::import(&mut input, options, &mut builder)?,
-            Format::Temporal => temporal::import(&mut input, options, &mut builder, &mut runs)?,
-            Format::Events => {}
-        }
+        feed(format, input?, options, &mut builder, &mut runs)?;
     }
     let manifest = builder.finish(out, format.source(), options.method(format))?;
     Ok(Imported { manifest })
 }
 
+/// Reads one input. `runs` counts runs over all inputs, where these have no keys.
+fn feed(
+    format: Format,
+    input: impl Read,
+    options: &Options,
+    builder: &mut Builder,
+    runs: &mut u64,
+) -> Result<(), Error> {
+    let mut input = input::Input::new(input)?;
+    match format {
+        Format::Csv => csv::import(&mut input, options, builder),
+        Format::Jsonl => jsonl::import(&mut input, options, builder),
+        Format::Xes => xes::import(input, options, builder, runs),
+        Format::CloudEvents => cloudevents::import(&mut input, options, builder),
+        Format::Otlp => otlp::import(&mut input, options, builder),
+        Format::Temporal => temporal::import(&mut input, options, builder, runs),
+        Format::Events => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod mutations;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What is to be known of an input that it does not say itself.
 
 use super::Format;
-use crate::builder::What;
+use crate::builder::{Settings, What};
 use crate::grammar::Repair;
 use crate::time::Unit;
 
@@ -115,6 +115,14 @@ impl Options {
             Ends::Stated => What::Unknown {
                 ends: self.done.is_empty() && USUAL_ENDS.iter().any(|word| is_word(kind, word)),
             },
+        }
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            repair: self.repair,
+            window: self.window,
+            ..Settings::default()
         }
     }
 

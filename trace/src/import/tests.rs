@@ -122,7 +122,7 @@ fn objects_of_json_one_by_one_or_in_an_array() {
     assert!(refused(Format::Jsonl, "7", &options).contains("an object or an array"));
 }
 
-const LOG: &str = r#"<?xml version="1.0"?>
+pub(super) const LOG: &str = r#"<?xml version="1.0"?>
 <log xes.version="1.0"><global scope="event"><date key="time:timestamp" value="1970-01-01T00:00:00Z"/></global>
 <trace><string key="concept:name" value="first"/>
   <event><string key="concept:name" value="b"/><date key="time:timestamp" value="2020-01-01T00:00:02.000+00:00"/><string key="lifecycle:transition" value="complete"/></event>
