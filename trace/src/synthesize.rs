@@ -72,7 +72,7 @@ impl Shape {
 fn draw(rng: &mut SplitMix64, least: u64, of: &Quantiles) -> u64 {
     let place = rng.below(100);
     let fraction = u128::from(rng.next_u64() >> 32);
-    let cube = (fraction * fraction >> 32) * fraction >> 32;
+    let cube = (((fraction * fraction) >> 32) * fraction) >> 32;
     let (from, to, fraction) = match place {
         0..50 => (least, of.p50, fraction),
         50..90 => (of.p50, of.p90, cube),

@@ -95,7 +95,7 @@ fn options(number: u64) -> Options {
         },
         repair: [None, Some(Repair::Clamp), Some(Repair::Drop)][(number % 3) as usize],
         ends: [Ends::Stated, Ends::Last, Ends::Never][(number / 3 % 3) as usize],
-        done: if number % 2 == 0 {
+        done: if number.is_multiple_of(2) {
             Vec::new()
         } else {
             vec!["done".to_owned(), "b".to_owned()]
