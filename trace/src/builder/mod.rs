@@ -164,18 +164,25 @@ impl Builder {
     /// Events do not fit and no repair was asked for, there are none, or a file cannot be written.
     pub fn finish(self, folder: &Path, source: Source, method: String) -> Result<Manifest, Error> {
         let (from, to) = self.settings.window;
+        let none = || Error::Empty("no event was found, or none within the window".to_owned());
         if self.events == 0 {
-            return Err(Error::Empty(
-                "no event was found, or none within the window".to_owned(),
-            ));
+            return Err(none());
         }
         let start = from.unwrap_or(self.earliest);
+        if to.is_some_and(|to| to <= start) {
+            return Err(Error::Options(
+                "the window ends before it begins".to_owned(),
+            ));
+        }
         let mut by_time = Sorter::new(&self.scratch, self.settings.sort_bytes);
         let mut runs = Runs::new(start, self.settings.repair, self.repairs);
         for record in self.by_run.finish()? {
             runs.push(record?, &mut by_time)?;
         }
-        let repairs = runs.finish(&mut by_time)?;
+        let (repairs, lines) = runs.finish(&mut by_time)?;
+        if lines == 0 {
+            return Err(none());
+        }
         let mut writer = Writer::create(folder)?;
         let mut numbers = std::collections::HashMap::new();
         let mut next = 0_u32;

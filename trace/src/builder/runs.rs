@@ -134,9 +134,10 @@ impl Runs {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, out: &mut Sorter<ByTime>) -> Result<Repairs, Error> {
+    /// What was done to events, and how many are left.
+    pub(super) fn finish(mut self, out: &mut Sorter<ByTime>) -> Result<(Repairs, u64), Error> {
         self.end_run(out)?;
-        Ok(self.repairs)
+        Ok((self.repairs, self.index))
     }
 
     fn end_run(&mut self, out: &mut Sorter<ByTime>) -> Result<(), Error> {

@@ -110,6 +110,26 @@ fn a_window_opens_runs_that_were_there_and_cuts_what_comes_after() {
 }
 
 #[test]
+fn a_window_without_events_is_refused() {
+    let events = [("a", 10, OPEN), ("a", 20, SAID)];
+    for (window, said) in [
+        ((Some(50), None), "none within the window"),
+        ((None, Some(5)), "none within the window"),
+        ((Some(50), Some(50)), "ends before it begins"),
+    ] {
+        let error = build(
+            &events,
+            Settings {
+                window,
+                ..Settings::default()
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains(said), "{window:?}: {error}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_refused_or_repaired() {
     let events = [
         ("a", 10, What::Created),

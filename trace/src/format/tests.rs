@@ -99,3 +99,13 @@ fn what_was_tampered_with_is_refused() {
         assert!(error.starts_with("trace.json: "), "{error}");
     }
 }
+
+#[test]
+fn the_description_has_a_schema() {
+    let schema = schemars::schema_for!(Manifest);
+    let required = schema.get("required").unwrap().as_array().unwrap();
+    assert!(
+        required.iter().any(|field| field == "restartPoints")
+            && !required.iter().any(|field| field == "startedAt")
+    );
+}
