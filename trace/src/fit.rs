@@ -148,8 +148,8 @@ pub fn fit<R: Read + Seek>(trace: &mut Trace<R>) -> Result<Fit, Error> {
         ));
     }
     let asleep: u128 = checker
-        .last_moves()
-        .map(|last| u128::from(span.saturating_sub(last)))
+        .still_open()
+        .map(|run| u128::from(span.saturating_sub(run.last_micros)))
         .sum();
     let sleepers = asleep as f64 * 100.0 / (checker.open_micros(span).max(1) as f64);
     let measured = checker.finish(span);

@@ -18,6 +18,14 @@ struct OpenRun {
     last: u64,
 }
 
+/// A run that is open after the last event.
+pub(crate) struct StillOpen {
+    pub(crate) number: u32,
+    /// When it has moved last; 0 if it was there at the start and did nothing since.
+    pub(crate) last_micros: u64,
+    pub(crate) seq: u32,
+}
+
 /// An event that fits, and what it means for its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -238,9 +246,13 @@ impl Checker {
         }
     }
 
-    /// When each of the open runs has moved last; 0 for those that were there at the start and did nothing since.
-    pub(crate) fn last_moves(&self) -> impl Iterator<Item = u64> + '_ {
-        self.open.values().map(|run| run.last)
+    /// The runs that are open.
+    pub(crate) fn still_open(&self) -> impl Iterator<Item = StillOpen> + '_ {
+        self.open.values().map(|run| StillOpen {
+            number: run.number,
+            last_micros: run.last,
+            seq: run.seq,
+        })
     }
 
     /// Microseconds that runs were open up to the end of a recording of this length, summed.

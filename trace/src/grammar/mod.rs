@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use checker::StillOpen;
 pub use checker::{Checker, Measured, Step};
 
 /// What is done about an event that does not fit.

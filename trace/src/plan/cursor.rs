@@ -31,11 +31,6 @@ impl Passage {
         })
     }
 
-    /// Goes on to the end.
-    pub(super) fn finish<R: Read + Seek>(&mut self, blocks: &mut Blocks<R>) -> Result<(), Error> {
-        self.pass(blocks, |_, _| true)
-    }
-
     fn pass<R: Read + Seek>(
         &mut self,
         blocks: &mut Blocks<R>,
@@ -97,7 +92,7 @@ impl Cursor {
             if self.next >= blocks.manifest().counts.lines() {
                 self.lap = self.lap.saturating_add(1);
                 self.next = 0;
-                // What is still open never ends, and nothing more comes of it.
+                // What is still open goes on as what is open at the start, if it does.
                 self.open.clear();
             }
             let (block, from) = blocks.of(self.next)?;

@@ -13,8 +13,6 @@ pub struct Initial<'a, R> {
     passage: Passage,
     /// Runs that earlier laps of copies have left open: how many laps of which copy.
     earlier: Vec<(u32, u64)>,
-    /// Runs that never end, once they are needed.
-    left: Option<Vec<(u32, u32)>>,
     /// What is handed out next.
     ready: Vec<OpenRun>,
 }
@@ -30,7 +28,6 @@ impl<'a, R: Read + Seek> Initial<'a, R> {
                 .collect(),
             positions: positions.into_iter(),
             passage: Passage::default(),
-            left: None,
             ready: Vec::new(),
             plan,
         }
@@ -39,22 +36,29 @@ impl<'a, R: Read + Seek> Initial<'a, R> {
     /// Fills `ready`; false when there is nothing more.
     fn fill(&mut self) -> Result<bool, Error> {
         if let Some(position) = self.positions.next() {
-            let Position { lap, copy, .. } = position;
-            self.passage.advance(&position, &mut self.plan.blocks)?;
-            let sleepers = &self.plan.sleepers;
-            let moving = self
-                .passage
-                .open
-                .iter()
-                .filter(|(run, _)| !sleepers.contains_key(run));
-            let run = |lap, (run, seq): (&u32, &u32)| OpenRun {
-                copy,
-                run: *run,
+            let Position {
+                at_micros,
                 lap,
-                seq: *seq,
+                copy,
+            } = position;
+            self.passage.advance(&position, &mut self.plan.blocks)?;
+            let seam = &self.plan.seam;
+            let met = |(run, seq)| {
+                let (run, lap, seq) = seam.met(run, lap, seq);
+                OpenRun {
+                    copy,
+                    run,
+                    lap,
+                    seq,
+                }
             };
-            self.ready.extend(moving.map(|open| run(lap, open)));
-            self.ready.extend(sleepers.iter().map(|open| run(0, open)));
+            if lap > 0 && at_micros == 0 {
+                // Before the first line: what goes on is there, what is put in is not yet.
+                self.ready.extend(seam.going_on().map(met));
+            } else {
+                self.ready
+                    .extend(self.passage.open.iter().map(|(run, seq)| met((*run, *seq))));
+            }
             self.ready.sort_unstable_by(|a, b| b.cmp(a));
             return Ok(true);
         }
@@ -66,17 +70,7 @@ impl<'a, R: Read + Seek> Initial<'a, R> {
         if lap == 0 {
             self.earlier.pop();
         }
-        if self.left.is_none() {
-            self.passage.finish(&mut self.plan.blocks)?;
-            let sleepers = &self.plan.sleepers;
-            let open = self
-                .passage
-                .open
-                .iter()
-                .filter(|(run, _)| !sleepers.contains_key(run));
-            self.left = Some(open.map(|(run, seq)| (*run, *seq)).collect());
-        }
-        let left = self.left.iter().flatten();
+        let left = self.plan.seam.left().iter();
         self.ready.extend(left.map(|(run, seq)| OpenRun {
             copy,
             run: *run,

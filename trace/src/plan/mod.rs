@@ -14,11 +14,14 @@
 //!   ([`Plan::initial`]). What is left of it comes first, as lap 0. What it had done before comes at the end of the turn, as
 //!   the beginning of a new run of lap 1, which is left where the other one was met: the open runs after a turn are those of
 //!   the start, with a lap more.
-//! - A run that never ends stays open. Each lap leaves another one behind ([`Plan::growth_per_turn`]), as such a system would
-//!   grow; a recording in which all runs end leaves none.
-//! - A run that is open at the start of the recording is open when a copy begins there, and is planned as [`Kind::Open`] at
-//!   that place of each later lap, to be put in with its sequence number. One that does nothing at all is a sleeper: it is
-//!   there from the start, as lap 0, and is not put in again.
+//! - A run that is open at the end of the recording goes on, in the next lap, as one that is open at its start: the two are
+//!   halves of runs of which the recording saw one each. It keeps its copy, run and lap, and its sequence number goes on. One
+//!   that is open throughout is one run in all laps. Nothing is put in or taken away at the seam.
+//! - Where more runs are open at the end than at the start, those that have not moved for the longest time stay open for good.
+//!   Each lap leaves them behind once more ([`Plan::growth_per_turn`]), as such a system would grow. A recording without
+//!   runs at the start, and with runs that never end, is of that kind; one in which all runs end leaves none.
+//! - Where more are open at the start, those that find no other half are planned as [`Kind::Open`] at the beginning of each
+//!   later lap, to be put in with their sequence number.
 //!
 //! The place in the recording follows from the time alone, so that a plan can be begun anywhere: what is planned up to a
 //! moment and what is planned from it are together what is planned without a break.
@@ -27,6 +30,7 @@ mod blocks;
 mod cursor;
 mod initial;
 mod ratio;
+mod seam;
 mod window;
 
 use std::collections::HashMap;
@@ -38,6 +42,7 @@ use crate::{Error, Event};
 use blocks::Blocks;
 pub use initial::Initial;
 pub use ratio::{Ratio, Scaled, scale, scale_to};
+use seam::Seam;
 pub use window::Window;
 
 /// The most copies.
@@ -100,10 +105,7 @@ pub struct OpenRun {
 pub struct Plan<R> {
     blocks: Blocks<R>,
     options: PlanOptions,
-    /// Runs that are open throughout and do nothing, with their sequence number.
-    sleepers: HashMap<u32, u32>,
-    /// Other runs that never end.
-    never_end: u64,
+    seam: Seam,
 }
 
 /// Where a copy is.
@@ -151,22 +153,21 @@ impl<R: Read + Seek> Plan<R> {
             )));
         }
         let mut checker = Checker::new(None);
-        let mut sleepers = HashMap::new();
+        let mut at_start = Vec::new();
         let mut events = trace.events()?;
         while let Some(event) = events.next() {
             let line = events.line();
-            if let Some(step) = checker.admit(line, event?)? {
-                match step.event.kind {
-                    Kind::Open => sleepers.insert(step.event.run, step.seq),
-                    Kind::Created => None,
-                    Kind::Transition | Kind::Done => sleepers.remove(&step.event.run),
-                };
-            }
+            let step = checker.admit(line, event?)?;
+            at_start.extend(
+                step.filter(|step| step.event.kind == Kind::Open)
+                    .map(|step| step.seq),
+            );
         }
         drop(events);
         let manifest = trace.manifest();
         let span = manifest.span_micros;
-        let (shortest, open) = (checker.shortest_span(), checker.open_now());
+        let shortest = checker.shortest_span();
+        let seam = Seam::new(at_start, checker.still_open());
         let measured = checker.finish(span);
         if shortest == 0 {
             return Err(Error::Empty(
@@ -178,12 +179,10 @@ impl<R: Read + Seek> Plan<R> {
                 "counts or spanMicros are not those of the events".to_owned(),
             ));
         }
-        let never_end = open - sleepers.len() as u64;
         Ok(Self {
             blocks: Blocks::new(trace),
             options,
-            sleepers,
-            never_end,
+            seam,
         })
     }
 
@@ -199,10 +198,10 @@ impl<R: Read + Seek> Plan<R> {
         self.options.speed.turn_nanos(self.span())
     }
 
-    /// Runs that each turn leaves open for good: those that never end, in each copy.
+    /// Runs that each turn leaves open for good, in all copies together.
     #[must_use]
     pub fn growth_per_turn(&self) -> u64 {
-        self.never_end * u64::from(self.options.copies)
+        self.seam.left().len() as u64 * u64::from(self.options.copies)
     }
 
     /// The events that are due from a moment to before another one, in nanoseconds since the start of the replay, in the order

@@ -33,12 +33,12 @@ fn open(plan: &mut Plan<File>, at_nanos: u64) -> Vec<OpenRun> {
     open
 }
 
-/// How often what happens, whichever run it happens to.
+/// How often what happens. Not to which run: one may go on as another.
 fn happenings(
-    kinds: impl Iterator<Item = (u32, Kind, Option<u32>)>,
-) -> BTreeMap<(u32, Kind, Option<u32>), u32> {
+    kinds: impl Iterator<Item = (Kind, Option<u32>)>,
+) -> BTreeMap<(Kind, Option<u32>), u32> {
     let mut counts = BTreeMap::new();
-    for happening in kinds.filter(|(_, kind, _)| *kind != Kind::Open) {
+    for happening in kinds.filter(|(kind, _)| *kind != Kind::Open) {
         *counts.entry(happening).or_default() += 1;
     }
     counts
@@ -139,11 +139,10 @@ proptest! {
         let (_folder, mut plan) = plan(&events, every, at(copies, 1, u128::from(speed), shift));
         let turn = u64::try_from(plan.turn_nanos()).unwrap();
         let planned = window(&mut plan, turn * turns, turn * (turns + 1));
-        let mut expected = happenings(events.iter().map(|event| (event.run, event.kind, event.value)));
+        let mut expected = happenings(events.iter().map(|event| (event.kind, event.value)));
         expected.values_mut().for_each(|count| *count *= copies);
-        prop_assert_eq!(happenings(planned.iter().map(|event| (event.run, event.kind, event.value))), expected);
+        prop_assert_eq!(happenings(planned.iter().map(|event| (event.kind, event.value))), expected);
         let grown = open(&mut plan, turn * (turns + 2)).len() - open(&mut plan, turn * (turns + 1)).len();
-        // Runs that are put in at the beginning of a lap and never end are among those that stay.
         prop_assert_eq!(grown as u64, plan.growth_per_turn());
     }
 
@@ -265,7 +264,7 @@ fn a_run_that_a_copy_begins_in_the_middle_of_is_two_runs_in_a_turn() {
 }
 
 #[test]
-fn what_was_there_at_the_start_is_put_in_again_and_sleepers_are_not() {
+fn what_is_open_at_the_end_goes_on_as_what_is_open_at_the_start() {
     let event = |at_micros, run, kind, value| Event {
         at_micros,
         run,
@@ -300,27 +299,54 @@ fn what_was_there_at_the_start_is_put_in_again_and_sleepers_are_not() {
             )
         })
         .collect();
-    let lap = |lap: u64, shift: u64| {
-        [
-            (10 + shift, 0, lap, Kind::Transition, 5),
-            (20 + shift, 0, lap, Kind::Done, 6),
-            (30 + shift, 2, lap, Kind::Created, 0),
-        ]
+    let expected = [
+        (10, 0, 0, Kind::Transition, 5),
+        (20, 0, 0, Kind::Done, 6),
+        (30, 2, 0, Kind::Created, 0),
+        // Run 2 is what run 0 goes on from; run 1 sleeps.
+        (41, 2, 0, Kind::Transition, 1),
+        (51, 2, 0, Kind::Done, 2),
+        (61, 2, 1, Kind::Created, 0),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(plan.growth_per_turn(), 0);
+    assert_eq!(open(&mut plan, 31_000), [run(1, 0, 9), run(2, 0, 0)]);
+    assert_eq!(open(&mut plan, 62_000), [run(1, 0, 9), run(2, 1, 0)]);
+}
+
+#[test]
+fn what_finds_no_other_half_is_put_in_anew_or_stays() {
+    let event = |at_micros, run, kind, value| Event {
+        at_micros,
+        run,
+        kind,
+        value,
     };
+    let ending = [
+        event(0, 0, Kind::Open, Some(4)),
+        event(20, 0, Kind::Done, None),
+    ];
+    let (_folder, mut plan) = plan(&ending, 2, at(1, 1, 1, Shift::Spread));
+    let seen: Vec<_> = window(&mut plan, 0, 42_000)
+        .iter()
+        .map(|event| (event.at_nanos / 1_000, event.lap, event.kind, event.seq))
+        .collect();
     assert_eq!(
         seen,
         [
-            lap(0, 0).as_slice(),
-            &[(31, 0, 1, Kind::Open, 4)],
-            &lap(1, 31)
+            (20, 0, Kind::Done, 5),
+            (21, 1, Kind::Open, 4),
+            (41, 1, Kind::Done, 5)
         ]
-        .concat()
     );
-    // Run 2 never ends and stays; run 1 is the same one.
-    assert_eq!(plan.growth_per_turn(), 1);
+    let staying = [
+        event(0, 0, Kind::Created, None),
+        event(9, 0, Kind::Transition, None),
+    ];
+    let (_folder, mut plan) = self::plan(&staying, 2, at(2, 1, 1, Shift::None));
     assert_eq!(
-        open(&mut plan, 62_000),
-        [run(1, 0, 9), run(2, 0, 0), run(2, 1, 0)]
+        (plan.growth_per_turn(), open(&mut plan, 30_000).len()),
+        (2, 6)
     );
 }
 

@@ -75,10 +75,11 @@ impl<'a, R: Read + Seek> Window<'a, R> {
             let lap = cursor.lap;
             let seq = cursor.pass(&event);
             self.queue(copy)?;
-            // A sleeper is there from the start; nothing else is put in before its lap begins.
-            if event.kind == Kind::Open && self.plan.sleepers.contains_key(&event.run) {
+            let seam = &self.plan.seam;
+            if event.kind == Kind::Open && !seam.is_put_in(event.run, lap) {
                 continue;
             }
+            let (run, lap, seq) = seam.met(event.run, lap, seq);
             // Below the end, which is itself a time of 64 bits.
             let Some(at_nanos) = self.plan.options.speed.due_nanos(elapsed) else {
                 return Ok(None);
@@ -86,7 +87,7 @@ impl<'a, R: Read + Seek> Window<'a, R> {
             return Ok(Some(Planned {
                 at_nanos,
                 copy,
-                run: event.run,
+                run,
                 lap,
                 kind: event.kind,
                 seq,
