@@ -1,7 +1,7 @@
-//! What the crate takes for a trace of so many runs: `measure synthesize|csv|import|inspect|fit|plan FOLDER [NUMBER]`.
+//! What the crate takes for a trace of so many runs: `measure synthesize|csv|import|inspect|fit|plan FOLDER [NUMBER|FORMAT]`.
 //!
 //! Run under `/usr/bin/time -v`, which tells the memory. `synthesize` makes NUMBER runs in FOLDER/trace, `csv` writes them in a
-//! shuffled order to FOLDER/events.csv, `import` makes FOLDER/imported of that, `plan` plans NUMBER copies for one turn.
+//! shuffled order to FOLDER/events.csv, `import` makes FOLDER/imported of FOLDER/events.FORMAT (csv by default), `plan` plans NUMBER copies for one turn.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -17,10 +17,11 @@ use bakeoff_trace::{Error, Trace, fit, inspect};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, folder, rest @ ..] = arguments.as_slice() else {
-        return Err("measure synthesize|csv|import|inspect|fit|plan FOLDER [NUMBER]".into());
+        return Err("measure synthesize|csv|import|inspect|fit|plan FOLDER [NUMBER|FORMAT]".into());
     };
     let folder = Path::new(folder);
-    let number: u32 = rest.first().map_or(Ok(1), |number| number.parse())?;
+    let last = rest.first().map(String::as_str);
+    let number: u32 = last.unwrap_or_default().parse().unwrap_or(1);
     let trace = folder.join("trace");
     let start = Instant::now();
     match what.as_str() {
@@ -52,14 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ends: Ends::Last,
                 ..Options::default()
             };
-            let input = File::open(folder.join("events.csv"))?;
-            let imported = import::run(
-                Format::Csv,
-                input,
-                &options,
-                &folder.join("imported"),
-                folder,
-            )?;
+            let format: Format = last.unwrap_or("csv").parse()?;
+            let input = File::open(folder.join("events").with_extension(format.name()))?;
+            let imported = import::run(format, input, &options, &folder.join("imported"), folder)?;
             println!("{} events", imported.manifest.counts.events());
         }
         "inspect" => print!("{}", inspect::inspect(&mut Trace::open(&trace)?)?.table()),

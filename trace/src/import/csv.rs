@@ -46,9 +46,6 @@ fn read(
     let place = input.place();
     let mut quoted = false;
     while input.line(line)? {
-        if !quoted && !line.ends_with(b"\n") && line.is_empty() {
-            break;
-        }
         let mut bytes = line.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
             match byte {
@@ -56,7 +53,11 @@ fn read(
                     bytes.next();
                     record.bytes.push(b'"');
                 }
-                b'"' => quoted = !quoted,
+                b'"' if quoted => quoted = false,
+                // Only at the beginning of a field; anywhere else it is a character like others.
+                b'"' if record.bytes.len() == record.ends.last().copied().unwrap_or(0) => {
+                    quoted = true
+                }
                 byte if quoted => record.bytes.push(byte),
                 byte if byte == separator => record.end_field(),
                 b'\n' => {}

@@ -54,30 +54,27 @@ impl Format {
         Self::Events,
     ];
 
-    /// Its name, as a command line has it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    /// Its name, as a command line has it, and what a trace calls it.
+    fn names(self) -> (&'static str, Source) {
         match self {
-            Self::Csv => "csv",
-            Self::Jsonl => "jsonl",
-            Self::Xes => "xes",
-            Self::CloudEvents => "cloudevents",
-            Self::Otlp => "otlp",
-            Self::Temporal => "temporal",
-            Self::Events => "events",
+            Self::Csv => ("csv", Source::Csv),
+            Self::Jsonl => ("jsonl", Source::Jsonl),
+            Self::Xes => ("xes", Source::Xes),
+            Self::CloudEvents => ("cloudevents", Source::CloudEvents),
+            Self::Otlp => ("otlp", Source::Otlp),
+            Self::Temporal => ("temporal", Source::Temporal),
+            Self::Events => ("events", Source::Events),
         }
     }
 
+    /// Its name, as a command line has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.names().0
+    }
+
     fn source(self) -> Source {
-        match self {
-            Self::Csv => Source::Csv,
-            Self::Jsonl => Source::Jsonl,
-            Self::Xes => Source::Xes,
-            Self::CloudEvents => Source::CloudEvents,
-            Self::Otlp => Source::Otlp,
-            Self::Temporal => Source::Temporal,
-            Self::Events => Source::Events,
-        }
+        self.names().1
     }
 }
 

@@ -36,7 +36,7 @@ fn fields(run: &str, time: &str, kind: Option<&str>, value: Option<&str>) -> Opt
 #[test]
 fn a_table() {
     let options = fields("order", "when", Some("step"), Some("size"));
-    let table = "\u{feff}order,step,when,size,note\r\n7,opened,2024-03-01 10:00:00,10,\"a, \"\"b\"\"\nc\"\r\n8,opened,2024-03-01T10:00:01Z,,\r\n\r\n7,shop.Completed,2024-03-01T10:00:02.5Z,12,\r\n";
+    let table = "\u{feff}order,step,when,size,note\r\n7,opened,2024-03-01 10:00:00,10,\"a, \"\"b\"\"\nc\"\r\n8,3\" opened,2024-03-01T10:00:01Z,,\r\n\r\n7,shop.Completed,2024-03-01T10:00:02.5Z,12,\r\n";
     let (found, manifest) = lines(Format::Csv, table, &options).unwrap();
     assert_eq!(found, ["0,0,c,10", "1000000,1,c,", "2500000,0,d,12"]);
     assert_eq!(manifest.started_at.as_deref(), Some("2024-03-01T10:00:00Z"));

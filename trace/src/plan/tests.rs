@@ -376,3 +376,11 @@ fn only_runs_that_sleep_make_an_empty_plan() {
     assert_eq!(window(&mut plan, 0, u64::MAX), []);
     assert_eq!(open(&mut plan, 1_000_000).len(), 3);
 }
+
+#[test]
+fn a_plan_may_go_to_another_thread() {
+    fn goes<T: Send>() {}
+    goes::<Plan<File>>();
+    goes::<Window<'static, File>>();
+    goes::<Initial<'static, File>>();
+}
