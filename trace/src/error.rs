@@ -91,3 +91,15 @@ impl Error {
         }
     }
 }
+
+/// Finds what a word of a command line means.
+pub(crate) fn named<T: Copy>(what: &str, text: &str, names: &[(&str, T)]) -> Result<T, Error> {
+    let found = names.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+        Error::Options(format!(
+            "there is no {what} {text:?}; there are {}",
+            names.join(", ")
+        ))
+    })
+}

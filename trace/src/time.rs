@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, named};
+
 /// What a bare number of a log counts since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +19,21 @@ pub enum Unit {
     Microseconds,
     /// Nanoseconds; what is smaller than a microsecond is cut off.
     Nanoseconds,
+}
+
+impl std::str::FromStr for Unit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let units = [
+            ("auto", Self::Auto),
+            ("s", Self::Seconds),
+            ("ms", Self::Milliseconds),
+            ("us", Self::Microseconds),
+            ("ns", Self::Nanoseconds),
+        ];
+        named("unit", text, &units)
+    }
 }
 
 /// The longest text that is looked at.

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, named};
 pub(crate) use checker::StillOpen;
 pub use checker::{Checker, Measured, Step};
 
@@ -22,6 +23,18 @@ pub enum Repair {
     Clamp,
     /// It is left out.
     Drop,
+}
+
+impl std::str::FromStr for Repair {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        named(
+            "repair",
+            text,
+            &[("clamp", Self::Clamp), ("drop", Self::Drop)],
+        )
+    }
 }
 
 /// Why an event does not fit.
@@ -106,17 +119,17 @@ impl Repairs {
     /// Events that were left out.
     #[must_use]
     pub fn dropped(&self) -> BTreeMap<String, u64> {
-        named(&self.dropped)
+        by_name(&self.dropped)
     }
 
     /// Events that were changed.
     #[must_use]
     pub fn repaired(&self) -> BTreeMap<String, u64> {
-        named(&self.repaired)
+        by_name(&self.repaired)
     }
 }
 
-fn named(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
+fn by_name(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
     counts
         .iter()
         .map(|(reason, count)| (reason.name().to_owned(), *count))

@@ -18,6 +18,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::builder::Builder;
+use crate::error::named;
 use crate::format::{Manifest, Source, Writer};
 use crate::{Error, grammar};
 
@@ -82,13 +83,11 @@ impl std::str::FromStr for Format {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.name() == text)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::name).join(", ");
-                Error::Options(format!("there is no format {text:?}; there are {names}"))
-            })
+        named(
+            "format",
+            text,
+            &Self::ALL.map(|format| (format.name(), format)),
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::builder::{Settings, What};
+use crate::error::{Error, named};
 use crate::grammar::Repair;
 use crate::time::Unit;
 
@@ -15,6 +16,22 @@ pub enum Ends {
     Last,
     /// Never.
     Never,
+}
+
+impl std::str::FromStr for Ends {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        named(
+            "way to end",
+            text,
+            &[
+                ("stated", Self::Stated),
+                ("last", Self::Last),
+                ("never", Self::Never),
+            ],
+        )
+    }
 }
 
 /// Where a table or an object has what is looked for: the name of a column, or a path of keys with dots between them.

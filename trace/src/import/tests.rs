@@ -310,3 +310,19 @@ fn the_table_of_a_trace_itself() {
         ["0,0,o,3", "5,1,c,", "5,1,t,8"]
     );
 }
+
+#[test]
+fn words_of_a_command_line() {
+    assert!(
+        Format::ALL
+            .into_iter()
+            .all(|format| format.name().parse::<Format>().unwrap() == format)
+    );
+    assert_eq!("last".parse::<Ends>().unwrap(), Ends::Last);
+    assert_eq!("drop".parse::<Repair>().unwrap(), Repair::Drop);
+    let said = "pcap".parse::<Format>().unwrap_err().to_string();
+    assert!(
+        said.starts_with("there is no format \"pcap\"; there are csv, jsonl, xes"),
+        "{said}"
+    );
+}

@@ -119,6 +119,11 @@ proptest! {
         prop_assert!(first.iter().all(|event| event.at_nanos < from));
         prop_assert!(second.iter().all(|event| (from..to).contains(&event.at_nanos)));
         prop_assert_eq!(&[first.clone(), second.clone()].concat(), &whole);
+        let mut window = plan.window(0, from).unwrap();
+        let mut extended: Vec<_> = window.by_ref().map(Result::unwrap).collect();
+        window.extend(to);
+        extended.extend(window.map(Result::unwrap));
+        prop_assert_eq!(&extended, &whole);
         // What is open at a moment is what was open at the start, and what was done since.
         let (start, middle, end) = (open(&mut plan, 0), open(&mut plan, from), open(&mut plan, to));
         prop_assert_eq!(&play(start, &first), &middle);

@@ -18,7 +18,7 @@ pub struct Window<'a, R> {
     cursors: Vec<Cursor>,
     /// What each copy does next: microseconds of the recording since the start, and the copy.
     next: BinaryHeap<Reverse<(u128, u32)>>,
-    /// The first microsecond that is due too late.
+    /// The first microsecond of the recording that is due too late.
     end: u128,
     ahead: usize,
 }
@@ -34,11 +34,12 @@ impl<'a, R: Read + Seek> Window<'a, R> {
         let mut window = Self {
             cursors: Vec::new(),
             next: BinaryHeap::new(),
-            end: speed.elapsed_micros(to_nanos),
+            end: speed.elapsed_micros(to_nanos.max(from_nanos)),
             ahead: (AHEAD_BYTES / size_of::<Event>() / copies).clamp(16, 8_192),
             plan,
         };
-        if from_nanos >= to_nanos || window.plan.manifest().counts.events() == 0 {
+        // With sleepers alone nothing is ever due.
+        if window.plan.manifest().counts.events() == 0 {
             return Ok(window);
         }
         let mut cursors: Vec<Option<Cursor>> = Vec::new();
@@ -55,6 +56,14 @@ impl<'a, R: Read + Seek> Window<'a, R> {
         Ok(window)
     }
 
+    /// Moves the end to a later moment, and goes on where it was: for segments that follow each other, of which none but the
+    /// first reads the recording from its beginning.
+    pub fn extend(&mut self, to_nanos: u64) {
+        self.end = self
+            .end
+            .max(self.plan.options.speed.elapsed_micros(to_nanos));
+    }
+
     /// Queues what a copy does next.
     fn queue(&mut self, copy: u32) -> Result<(), Error> {
         let cursor = &mut self.cursors[copy as usize];
@@ -62,14 +71,16 @@ impl<'a, R: Read + Seek> Window<'a, R> {
         let place =
             u128::from(cursor.lap) * u128::from(self.plan.span()) + u128::from(event.at_micros);
         let elapsed = place.saturating_sub(u128::from(self.plan.shift(copy)));
-        if elapsed < self.end {
-            self.next.push(Reverse((elapsed, copy)));
-        }
+        self.next.push(Reverse((elapsed, copy)));
         Ok(())
     }
 
     fn read(&mut self) -> Result<Option<Planned>, Error> {
-        while let Some(Reverse((elapsed, copy))) = self.next.pop() {
+        while let Some(Reverse((elapsed, copy))) = self.next.peek().copied() {
+            if elapsed >= self.end {
+                break;
+            }
+            self.next.pop();
             let cursor = &mut self.cursors[copy as usize];
             let event = cursor.peek(self.ahead, &mut self.plan.blocks)?;
             let lap = cursor.lap;
