@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Reason, Repair, Repairs};
 use crate::Error;
-use crate::format::{Counts, Distributions, Event, Kind, Open};
+use crate::format::{Counts, Distributions, Event, Kind, MOST_MICROS, Open};
 use crate::quantile::Histogram;
 
 /// A run that is open.
@@ -110,7 +110,11 @@ impl Checker {
     /// What is wrong with an event.
     fn misfit(&self, event: &Event) -> Option<Reason> {
         let begins = matches!(event.kind, Kind::Open | Kind::Created);
-        if event.at_micros < self.last {
+        if event.at_micros > MOST_MICROS {
+            Some(Reason::TooLate)
+        } else if event.kind == Kind::Open && event.value.is_none() {
+            Some(Reason::BadValue)
+        } else if event.at_micros < self.last {
             Some(Reason::TimeRunsBackwards)
         } else if event.kind == Kind::Open && (event.at_micros > 0 || self.counts.events() > 0) {
             Some(Reason::OpenLate)

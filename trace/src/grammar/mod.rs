@@ -56,7 +56,9 @@ pub enum Reason {
     NoTime,
     /// It says not which run it is of.
     NoRun,
-    /// It has a value that is no number of bytes.
+    /// It lies more than 3000 years after the start of the recording.
+    TooLate,
+    /// It has a value that is no number of bytes, or none where a run is open at the start.
     BadValue,
     /// It lies outside the window that was asked for.
     OutsideWindow,
@@ -75,6 +77,7 @@ impl Reason {
             Self::NotDense => "notDense",
             Self::NoTime => "noTime",
             Self::NoRun => "noRun",
+            Self::TooLate => "tooLate",
             Self::BadValue => "badValue",
             Self::OutsideWindow => "outsideWindow",
         }
@@ -94,7 +97,8 @@ impl fmt::Display for Reason {
             Self::NotDense => "a new run takes the next number, which this one does not",
             Self::NoTime => "the event has no time that can be read",
             Self::NoRun => "the event says not which run it is of",
-            Self::BadValue => "the value is no number of bytes below 4294967296",
+            Self::TooLate => "the event comes more than 3000 years after the start",
+            Self::BadValue => "the value is no number below 4294967296, or a run that is open at the start has none",
             Self::OutsideWindow => "the event lies outside the window",
         })
     }
@@ -139,7 +143,7 @@ fn by_name(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Open, parse};
+    use crate::format::{Event, Kind, Open, parse};
 
     fn admit(lines: &[&str], repair: Option<Repair>) -> (Result<Vec<String>, String>, Repairs) {
         let mut checker = Checker::new(repair);
@@ -185,6 +189,23 @@ mod tests {
             assert!(
                 found.clone().unwrap_err().starts_with(said),
                 "{lines:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_taken() {
+        let event = |at_micros, kind| Event {
+            at_micros,
+            run: 0,
+            kind,
+            value: None,
+        };
+        for event in [event(0, Kind::Open), event(u64::MAX, Kind::Created)] {
+            assert!(Checker::new(None).admit(2, event).is_err(), "{event:?}");
+            assert_eq!(
+                Checker::new(Some(Repair::Clamp)).admit(2, event).unwrap(),
+                None
             );
         }
     }

@@ -4,7 +4,9 @@ use std::fs::File;
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::Quantiles;
 use crate::sample;
+use crate::synthesize::{Shape, synthesize};
 
 /// A recording in blocks of so many events, and a memory that holds hardly more than one of them.
 fn plan(events: &[Event], every: u64, options: PlanOptions) -> (tempfile::TempDir, Plan<File>) {
@@ -380,6 +382,40 @@ fn only_runs_that_sleep_make_an_empty_plan() {
     let (_folder, mut plan) = plan(&events, 2, at(3, 1, 1, Shift::Spread));
     assert_eq!(window(&mut plan, 0, u64::MAX), []);
     assert_eq!(open(&mut plan, 1_000_000).len(), 3);
+}
+
+#[test]
+fn copies_and_speed_make_the_open_runs_and_the_rate_that_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let quantiles = |p50, p90, p99, max| Quantiles { p50, p90, p99, max };
+    let shape = Shape {
+        runs: 3_000,
+        span_micros: 3_600_000_000,
+        events_per_run: quantiles(5, 9, 12, 20),
+        gap_micros: quantiles(1_000_000, 5_000_000, 20_000_000, 60_000_000),
+        never_end_per_mille: 0,
+        state_bytes: None,
+    };
+    let manifest = synthesize(&shape, 3, folder.path()).unwrap();
+    let Scaled { copies, speed } = scale_to(2_000, 5_000, &manifest).unwrap();
+    let options = PlanOptions {
+        speed,
+        copies,
+        shift: Shift::Spread,
+    };
+    let mut plan = Plan::open(Trace::open(folder.path()).unwrap(), options).unwrap();
+    for second in [0, 7] {
+        let open = plan.initial(second * 1_000_000_000).count();
+        assert!(
+            (1_900..2_100).contains(&open),
+            "{open} open runs, {copies} copies"
+        );
+    }
+    let events = plan.window(0, 4_000_000_000).unwrap().count();
+    assert!(
+        (19_400..20_600).contains(&events),
+        "{events} events in 4 seconds"
+    );
 }
 
 #[test]
