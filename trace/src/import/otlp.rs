@@ -1,0 +1,73 @@
+//! Spans of OpenTelemetry as JSON: a trace of spans is a run, the start of a span an event.
+
+use super::csv::shown;
+use super::input::Input;
+use super::json::{self, Search};
+use super::options::{Ends, Options};
+use crate::Error;
+use crate::builder::{Builder, Raw, What};
+use crate::grammar::Reason;
+use crate::time::{self, Unit};
+
+const SEARCH: Search<'_> = Search {
+    // The second one had another name until 2022.
+    route: &[
+        &["resourceSpans"],
+        &["scopeSpans", "instrumentationLibrarySpans"],
+        &["spans"],
+    ],
+    around: &[],
+    fields: &[
+        "traceId",
+        "parentSpanId",
+        "startTimeUnixNano",
+        "endTimeUnixNano",
+    ],
+};
+
+pub(super) fn import(
+    input: &mut Input<'_>,
+    options: &Options,
+    builder: &mut Builder,
+) -> Result<(), Error> {
+    json::each(input, &SEARCH, &mut |span| {
+        let [run, parent, start, end] = span.fields else {
+            return Ok(());
+        };
+        let Some(run) = run.as_deref().filter(|run| !run.is_empty()) else {
+            return builder.misfit(span.place, Reason::NoRun, "no traceId");
+        };
+        let written = start.as_deref().unwrap_or_default();
+        // 0 is how a missing time is written.
+        let Some(at_micros) = time::parse(written, Unit::Nanoseconds).filter(|at| *at > 0) else {
+            return builder.misfit(span.place, Reason::NoTime, &shown(written));
+        };
+        let raw = Raw {
+            run: run.as_bytes(),
+            at_micros,
+            order: None,
+            what: What::Unknown {
+                ends: options.ends == Ends::Last,
+            },
+            value: None,
+            place: span.place,
+        };
+        builder.push(raw)?;
+        let is_root = parent
+            .as_deref()
+            .unwrap_or_default()
+            .bytes()
+            .all(|byte| byte == b'0');
+        let over = end
+            .as_deref()
+            .and_then(|end| time::parse(end, Unit::Nanoseconds));
+        match over.filter(|over| is_root && options.ends != Ends::Never && *over >= at_micros) {
+            Some(at_micros) => builder.push(Raw {
+                at_micros,
+                what: What::Unknown { ends: true },
+                ..raw
+            }),
+            None => Ok(()),
+        }
+    })
+}
