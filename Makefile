@@ -28,6 +28,7 @@ e2e: ## the end-to-end tests alone
 gen: ## write the generated files: definitions, API reference, schema of the summary, their copies
 	cargo run -q -p bakeoff-crds --bin crdgen crds docs/reference
 	cargo run -q -p bakeoff-analysis --bin schemagen docs/reference/summary.schema.json
+	cargo run -q -p bakeoff-trace --bin traceschema docs/reference/trace.schema.json
 	mkdir -p charts/bakeoff/files/crds
 	cp crds/*.yaml charts/bakeoff/files/crds/
 

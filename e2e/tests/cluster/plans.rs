@@ -64,7 +64,7 @@ async fn delete(lab: &Lab, name: &str, own: &[&str]) -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
     scenario("plan", Needs::Node, async |lab: &Lab| {
-        // A receiver that is there and takes no messages: what it answers is told, and the plan goes on.
+        // A receiver that is there and takes no POST to a bucket that is none: what it answers is told, and the plan goes on.
         let url = format!("{}/hook", store::endpoint());
         let hook = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"url": url, "key": "secret"}});
         lab.apply(&hook).await?;
@@ -105,7 +105,7 @@ async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
         }
         lab.until("the word of what the receiver answers", 60, async || {
             let events = kubectl(&["-n", &lab.namespace, "get", "events", "--field-selector=reason=NotificationFailed"]).await?;
-            Ok(events.contains("team was not told of ApprovalNeeded") && events.contains("answers 403"))
+            Ok(events.contains("team was not told of ApprovalNeeded") && events.contains("answers 405"))
         })
         .await?;
         // What its Jobs needed is gone while the plan is still there; the experiments are kept.

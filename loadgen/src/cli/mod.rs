@@ -4,6 +4,7 @@ mod commands;
 mod conformance;
 mod fetch;
 mod standalone;
+mod trace;
 mod trend;
 
 use std::io::Write as _;
@@ -81,6 +82,9 @@ enum Command {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Recordings of what runs did: made of the logs of other systems, looked at, fitted, made up.
+    #[command(subcommand)]
+    Trace(trace::TraceCommand),
     /// Removes the test objects of a run from external buckets.
     Cleanup {
         /// The plan of the run.
@@ -319,7 +323,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = match &cli.command {
         Command::Run(run) => run.plan.is_none(),
-        other => matches!(other, Command::Conformance(_)),
+        other => matches!(other, Command::Conformance(_) | Command::Trace(_)),
     };
     let level = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("BAKEOFF_LOG").unwrap_or_else(|_| EnvFilter::new(level));
@@ -380,6 +384,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             (log, ended)
         }
         Command::Conformance(args) => (None, conformance::run(&args).await),
+        Command::Trace(command) => (None, trace::run(command)),
         Command::Calibrate {
             directory,
             termination,
