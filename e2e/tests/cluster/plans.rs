@@ -109,7 +109,7 @@ async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
         })
         .await?;
         // What its Jobs needed is gone while the plan is still there; the experiments are kept.
-        lab.nothing_left(&["secret/hook"]).await?;
+        lab.nothing_left(&["secret/hook", "experimentplan.bakeoff.dev/ladder"]).await?;
         delete(lab, "ladder", &["secret/hook"]).await?;
 
         // Deleted in the middle of a phase.

@@ -146,7 +146,7 @@ mod tests {
             "apiVersion": "bakeoff.dev/v1alpha1", "kind": "ExperimentSchedule", "metadata": {"name": "nightly", "namespace": "lab"},
             "spec": {"schedule": "@daily", "template": {"spec": {"backends": [], "workloads": []}}},
             "status": {
-                "consecutiveFailures": 2, "lastSuccessfulTime": "1970-01-01T00:01:00Z", "counts": {"missed": 3},
+                "consecutiveFailures": 2, "lastSuccessfulTime": "1970-01-01T00:01:00Z", "counts": {"started": 9, "succeeded": 4, "failed": 2, "skipped": 0, "missed": 3},
                 "conditions": [{"type": "Regressed", "status": "True", "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
             },
         }))

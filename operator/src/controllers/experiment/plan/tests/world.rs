@@ -189,6 +189,7 @@ impl World {
             let again = restart && !self.restarts.insert(attempt.to_owned());
             assert!(self.died || !again, "told twice: {}", event.message);
         }
+        is_as_a_job_has_it(&plan.status);
         self.experiment.status = Some(plan.status);
         for step in pass(plan.actions).0 {
             let dies = may_crash && self.chance(20);
@@ -590,4 +591,21 @@ pub(super) fn pod(job: &Job, index: i32, now: Timestamp) -> Pod {
         "status": {"phase": "Running"},
     }))
     .unwrap()
+}
+
+/// What tools that follow kstatus make of it: ready once it is queued or has begun, and never failed because somebody wanted it so.
+fn is_as_a_job_has_it(status: &ExperimentStatus) {
+    let truth = |type_: &str| {
+        let condition = conditions::get(&status.conditions, type_);
+        condition.map(|condition| (condition.status.as_str(), condition.reason.as_str()))
+    };
+    let Some((reconciling, reason)) = truth(conditions::RECONCILING) else {
+        return;
+    };
+    let under_way = status.start_time.is_some() || ["Queued", "Suspended"].contains(&reason);
+    assert!(!under_way || reconciling == "False", "{status:?}");
+    assert!(
+        truth(conditions::STALLED) != Some(("True", "Cancelled")),
+        "{status:?}"
+    );
 }
