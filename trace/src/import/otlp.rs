@@ -9,11 +9,17 @@ use crate::builder::{Builder, Raw, What};
 use crate::grammar::Reason;
 use crate::time::{self, Unit};
 
+/// Each name in the two spellings that the JSON of protocol buffers has.
 const SEARCH: Search<'_> = Search {
     // The second one had another name until 2022.
     route: &[
-        &["resourceSpans"],
-        &["scopeSpans", "instrumentationLibrarySpans"],
+        &["resourceSpans", "resource_spans"],
+        &[
+            "scopeSpans",
+            "scope_spans",
+            "instrumentationLibrarySpans",
+            "instrumentation_library_spans",
+        ],
         &["spans"],
     ],
     around: &[],
@@ -22,6 +28,10 @@ const SEARCH: Search<'_> = Search {
         "parentSpanId",
         "startTimeUnixNano",
         "endTimeUnixNano",
+        "trace_id",
+        "parent_span_id",
+        "start_time_unix_nano",
+        "end_time_unix_nano",
     ],
 };
 
@@ -31,13 +41,24 @@ pub(super) fn import(
     builder: &mut Builder,
 ) -> Result<(), Error> {
     json::each(input, &SEARCH, &mut |span| {
-        let [run, parent, start, end] = span.fields else {
+        let [run, parent, start, end, others @ ..] = span.fields else {
             return Ok(());
         };
-        let Some(run) = run.as_deref().filter(|run| !run.is_empty()) else {
+        let [run_, parent_, start_, end_] = others else {
+            return Ok(());
+        };
+        let (run, parent) = (
+            run.as_ref().or(run_.as_ref()),
+            parent.as_ref().or(parent_.as_ref()),
+        );
+        let (start, end) = (
+            start.as_ref().or(start_.as_ref()),
+            end.as_ref().or(end_.as_ref()),
+        );
+        let Some(run) = run.map(String::as_str).filter(|run| !run.is_empty()) else {
             return builder.misfit(span.place, Reason::NoRun, "no traceId");
         };
-        let written = start.as_deref().unwrap_or_default();
+        let written = start.map(String::as_str).unwrap_or_default();
         // 0 is how a missing time is written.
         let Some(at_micros) = time::parse(written, Unit::Nanoseconds).filter(|at| *at > 0) else {
             return builder.misfit(span.place, Reason::NoTime, &shown(written));
@@ -54,13 +75,11 @@ pub(super) fn import(
         };
         builder.push(raw)?;
         let is_root = parent
-            .as_deref()
+            .map(String::as_str)
             .unwrap_or_default()
             .bytes()
             .all(|byte| byte == b'0');
-        let over = end
-            .as_deref()
-            .and_then(|end| time::parse(end, Unit::Nanoseconds));
+        let over = end.and_then(|end| time::parse(end, Unit::Nanoseconds));
         match over.filter(|over| is_root && options.ends != Ends::Never && *over >= at_micros) {
             Some(at_micros) => builder.push(Raw {
                 at_micros,

@@ -12,7 +12,15 @@ use crate::time::{self, Unit};
 const SEARCH: Search<'_> = Search {
     route: &[&["events"]],
     around: &["history"],
-    fields: &["eventId", "eventTime", "eventType"],
+    // Each in the two spellings that the JSON of protocol buffers has.
+    fields: &[
+        "eventId",
+        "eventTime",
+        "eventType",
+        "event_id",
+        "event_time",
+        "event_type",
+    ],
 };
 /// Events after which a workflow is over.
 const CLOSING: [&str; 6] = [
@@ -40,22 +48,29 @@ pub(super) fn import(
             (*runs, place_in_history) = (run, 0);
         }
         place_in_history += 1;
-        let [id, written, kind] = event.fields else {
+        let [id, written, kind, id_, written_, kind_] = event.fields else {
             return Ok(());
         };
-        let written = written.as_deref().unwrap_or_default();
+        let (id, kind) = (
+            id.as_ref().or(id_.as_ref()),
+            kind.as_ref().or(kind_.as_ref()),
+        );
+        let written = written
+            .as_ref()
+            .or(written_.as_ref())
+            .map(String::as_str)
+            .unwrap_or_default();
         let Some(at_micros) = time::parse(written, Unit::Auto) else {
             return builder.misfit(event.place, Reason::NoTime, &shown(written));
         };
         let order = id
-            .as_deref()
             .and_then(|id| id.parse().ok())
             .unwrap_or(place_in_history);
         builder.push(Raw {
             run: &run.to_be_bytes(),
             at_micros,
             order: Some(order),
-            what: what(kind.as_deref().unwrap_or_default(), options),
+            what: what(kind.map(String::as_str).unwrap_or_default(), options),
             value: None,
             place: event.place,
         })

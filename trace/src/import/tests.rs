@@ -283,6 +283,49 @@ fn histories() {
     );
 }
 
+/// The JSON of protocol buffers has a second spelling of each name, which its libraries write on demand.
+#[test]
+fn names_with_underscores() {
+    let other = |text: &str, names: &[(&str, &str)]| {
+        let names = names.iter();
+        names.fold(text.to_owned(), |text, (camel, snake)| {
+            text.replace(camel, snake)
+        })
+    };
+    let spans = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[
+        {"traceId":"0a","startTimeUnixNano":"1709287200000000000","endTimeUnixNano":"1709287203000000000"},
+        {"traceId":"0a","parentSpanId":"07","startTimeUnixNano":"1709287201000000000"}]}]}]}"#;
+    let names = [
+        ("resourceSpans", "resource_spans"),
+        ("scopeSpans", "scope_spans"),
+        ("traceId", "trace_id"),
+        ("parentSpanId", "parent_span_id"),
+        ("startTimeUnixNano", "start_time_unix_nano"),
+        ("endTimeUnixNano", "end_time_unix_nano"),
+    ];
+    let found = |format, text: &str| lines(format, text, &Options::default()).unwrap().0;
+    assert_eq!(
+        found(Format::Otlp, spans),
+        found(Format::Otlp, &other(spans, &names))
+    );
+    assert_eq!(found(Format::Otlp, spans).len(), 3);
+    let history = r#"{"events":[
+        {"eventId":"1","eventTime":"2024-03-01T10:00:00Z","eventType":"EVENT_TYPE_WORKFLOW_EXECUTION_STARTED"},
+        {"eventId":"2","eventTime":"2024-03-01T10:00:01Z","eventType":"EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"}]}"#;
+    let names = [
+        ("eventId", "event_id"),
+        ("eventTime", "event_time"),
+        ("eventType", "event_type"),
+    ];
+    let found = |text: &str| {
+        lines(Format::Temporal, text, &Options::default())
+            .unwrap()
+            .0
+    };
+    assert_eq!(found(history), found(&other(history, &names)));
+    assert_eq!(found(history).len(), 2);
+}
+
 #[test]
 fn each_input_of_several_has_runs_of_its_own() {
     let scratch = tempfile::tempdir().unwrap();
