@@ -199,8 +199,8 @@ fn text(outcome: Option<PhaseOutcome>) -> &'static str {
 fn ladder(plan: &PlanReport) -> Section {
     let columns = [
         ("phase", false),
-        ("question", false),
         ("outcome", false),
+        ("question", false),
         ("why", false),
         ("what it changes", false),
     ];
@@ -210,8 +210,8 @@ fn ladder(plan: &PlanReport) -> Section {
         let reason = status.and_then(|status| status.reason.clone());
         table.rows.push(vec![
             phase.name.clone().into(),
-            phase.question.clone().into(),
             text(outcome(phase)).into(),
+            phase.question.clone().into(),
             reason.unwrap_or_default().into(),
             consequence(phase).unwrap_or_default().into(),
         ]);
