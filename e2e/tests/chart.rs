@@ -9,7 +9,9 @@ fn root() -> PathBuf {
 
 /// A file of the repository; empty, and so unequal to anything, when it is not there.
 fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap()
+    let text = std::fs::read_to_string(root().join(&path));
+    assert!(text.is_ok(), "{}: {text:?}", path.as_ref().display());
+    text.unwrap_or_default()
 }
 
 #[test]
