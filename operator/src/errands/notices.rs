@@ -116,8 +116,8 @@ impl Notices<'_> {
                 sent.look_again_at = Some(now);
             }
             Errand::Works(until) => sent.look_again_at = Some(until),
-            Errand::Done | Errand::Failed(_) => {
-                if let Errand::Failed(why) = seen.errand(&name, now, SECONDS) {
+            ended @ (Errand::Done | Errand::Failed(_)) => {
+                if let Errand::Failed(why) = ended {
                     sent.notes.push(failed(notice, &why));
                 }
                 self.pending.remove(0);

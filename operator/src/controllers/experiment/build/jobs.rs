@@ -10,8 +10,9 @@ use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::children::Children;
 use crate::settings::Settings;
 use bakeoff_analysis::index::sha256;
+use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Equipment, External, PostgresUrlBackend, Resources};
+use bakeoff_crds::spec::{Equipment, External, PostgresUrlBackend, Resources, Results};
 use bakeoff_rules::validate::Remains;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
@@ -408,9 +409,15 @@ fn in_volume(secret: SecretVolumeSource) -> Volume {
 /// The Secret with the credentials of the results store: the user's, or a copy of the chart's.
 #[must_use]
 pub fn results_secret(of: &Remains) -> String {
-    match &of.spec.results.s3 {
+    results_secret_of(&of.id, &of.spec.results)
+}
+
+/// The same, of whatever resource.
+#[must_use]
+pub fn results_secret_of(id: &Identity, results: &Results) -> String {
+    match &results.s3 {
         Some(s3) => s3.credentials_secret_ref.name.clone(),
-        None => of.child("results"),
+        None => names::child(&id.name, id.uid.as_str(), "results"),
     }
 }
 

@@ -16,9 +16,10 @@ mod tests;
 #[cfg(test)]
 mod topologies;
 
-use crate::owner;
+use crate::owner::{self, Owner};
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
+use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::Resources;
 use bakeoff_rules::validate::Remains;
@@ -59,22 +60,50 @@ impl Role {
     }
 }
 
-/// The labels of a child.
+/// The labels of a child of an owner of the kind `K`.
 #[must_use]
-pub fn labels(of: &Remains, role: Role) -> BTreeMap<String, String> {
+pub fn labels_of<K: Owner>(id: &Identity, role: Role) -> BTreeMap<String, String> {
     let pairs = [
         ("app.kubernetes.io/name", "bakeoff"),
         ("app.kubernetes.io/component", role.as_str()),
         ("app.kubernetes.io/part-of", "bakeoff"),
         ("app.kubernetes.io/managed-by", names::FIELD_MANAGER),
-        (names::LABEL_EXPERIMENT, &of.id.name),
-        (names::LABEL_EXPERIMENT_UID, of.id.uid.as_str()),
+        (K::NAME, &id.name),
+        (K::UID, id.uid.as_str()),
         (names::LABEL_ROLE, role.as_str()),
     ];
     pairs
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// The metadata of a child of an owner of the kind `K`.
+#[must_use]
+pub fn metadata_of<K: Owner>(id: &Identity, name: String, role: Role) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(id.namespace.to_string()),
+        labels: Some(labels_of::<K>(id, role)),
+        owner_references: Some(vec![owner::reference::<K>(id)]),
+        ..Default::default()
+    }
+}
+
+/// A Secret of an owner of the kind `K` that has nothing in it yet.
+#[must_use]
+pub fn secret_of<K: Owner>(id: &Identity, name: String, role: Role) -> Secret {
+    Secret {
+        metadata: metadata_of::<K>(id, name, role),
+        type_: Some("Opaque".to_owned()),
+        ..Default::default()
+    }
+}
+
+/// The labels of a child of an experiment.
+#[must_use]
+pub fn labels(of: &Remains, role: Role) -> BTreeMap<String, String> {
+    labels_of::<Experiment>(&of.id, role)
 }
 
 /// The labels that select all pods of a role.
@@ -89,26 +118,16 @@ pub fn selector(of: &Remains, role: Role) -> BTreeMap<String, String> {
     ])
 }
 
-/// The metadata of a child.
+/// The metadata of a child of an experiment.
 #[must_use]
 pub fn metadata(of: &Remains, name: String, role: Role) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name),
-        namespace: Some(of.id.namespace.to_string()),
-        labels: Some(labels(of, role)),
-        owner_references: Some(vec![owner::reference::<Experiment>(&of.id)]),
-        ..Default::default()
-    }
+    metadata_of::<Experiment>(&of.id, name, role)
 }
 
-/// A Secret that has nothing in it yet.
+/// A Secret of an experiment that has nothing in it yet.
 #[must_use]
 pub fn secret(of: &Remains, name: String, role: Role) -> Secret {
-    Secret {
-        metadata: metadata(of, name, role),
-        type_: Some("Opaque".to_owned()),
-        ..Default::default()
-    }
+    secret_of::<Experiment>(&of.id, name, role)
 }
 
 /// What a container may write beside its volume: logs, and what it keeps in `/tmp`. Stated, because a namespace may have a

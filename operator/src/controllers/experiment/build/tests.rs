@@ -23,20 +23,7 @@ pub fn settings_with<const N: usize>(images: [(&str, &str); N]) -> Settings {
     let images = images.map(|(key, image)| (key.to_owned(), image.to_owned()));
     Settings {
         catalogue: Catalogue::new(images),
-        loadgen_image: "loadgen:1".to_owned(),
-        pull_policy: "IfNotPresent".to_owned(),
-        namespace: "bakeoff-system".to_owned(),
-        results: Some(crate::settings::DefaultResults {
-            endpoint: "http://results:8333".to_owned(),
-            region: "us-east-1".to_owned(),
-            bucket: "results".to_owned(),
-            path_style: true,
-            secret: "results".to_owned(),
-            ca_key: None,
-        }),
-        pods: Default::default(),
-        kubernetes_version: "v1.35.4".to_owned(),
-        cluster_domain: Some("cluster.local".to_owned()),
+        ..crate::settings::sample()
     }
 }
 

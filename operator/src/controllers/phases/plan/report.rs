@@ -4,9 +4,10 @@ use super::draft::Draft;
 use crate::action::Action;
 use crate::children::Kind;
 use crate::controllers::experiment::build::Role;
+use crate::controllers::experiment::build::jobs::results_secret_of;
 use crate::controllers::experiment::build::run_plan::store_at;
 use crate::errands::Errand;
-use crate::errands::build::{Task, copied_secret, errand, results_folder, results_secret};
+use crate::errands::build::{Task, copied_secret, errand, results_folder};
 use crate::runs::RunAction;
 use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::experiment_plan::{
@@ -144,7 +145,7 @@ impl Draft<'_> {
         if !gone.is_empty() && results.s3.is_none() {
             gone.push(Action::Delete(
                 Kind::Secret,
-                results_secret(self.id, &results),
+                results_secret_of(self.id, &results),
             ));
         }
         self.actions.extend(gone.into_iter().map(RunAction::Errand));
