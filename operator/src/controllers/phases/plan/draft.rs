@@ -114,35 +114,33 @@ impl<'a> Draft<'a> {
 
     /// Tells those who want to hear of such an occasion, beside the event.
     pub(super) fn notify(&mut self, occasion: Occasion, message: &str) {
-        let mut notices = Notices {
-            pending: &mut self.status.notices,
-            made: &mut self.status.notices_made,
-        };
-        let given_up = notices.of(&self.spec.notify, occasion, message, self.now);
+        let (spec, now) = (self.spec, self.now);
+        let given_up = self.notices().of(&spec.notify, occasion, message, now);
         self.events.extend(given_up);
-        self.remember = true;
+        self.remember();
     }
 
     /// Sees to the messages that wait to be sent.
     pub(super) fn send_notices(&mut self) {
         let equipment = self.equipment();
-        let mut notices = Notices {
-            pending: &mut self.status.notices,
-            made: &mut self.status.notices_made,
-        };
-        let sent = notices.send::<ExperimentPlan>(
-            self.id,
-            (&self.spec.notify, &equipment),
-            &self.observed.errands,
-            self.settings,
-            self.now,
-        );
+        let (id, spec, now) = (self.id, self.spec, self.now);
+        let (errands, settings) = (&self.observed.errands, self.settings);
+        let to = (spec.notify.as_slice(), &equipment);
+        let mut notices = self.notices();
+        let sent = notices.send::<ExperimentPlan>(id, to, errands, settings, now);
         self.actions
             .extend(sent.actions.into_iter().map(RunAction::Errand));
         self.events.extend(sent.notes);
         self.remember |= sent.changed;
         if let Some(at) = sent.look_again_at {
             self.look_again_by(at);
+        }
+    }
+
+    fn notices(&mut self) -> Notices<'_> {
+        Notices {
+            pending: &mut self.status.notices,
+            made: &mut self.status.notices_made,
         }
     }
 
