@@ -4,6 +4,7 @@
 //! or the clock is at the edges. The measured path runs on one current-thread runtime, signs by
 //! itself, keeps one connection per worker and never retries.
 
+pub mod capture;
 pub mod checker;
 pub mod cli;
 pub mod conformance;

@@ -125,3 +125,40 @@ fn logs_are_imported_and_what_cannot_be_read_is_said_with_its_place() {
     let (code, said) = trace(&["inspect", &out("nothing")]);
     assert!(code != 0 && said.contains("trace.json"), "{said}");
 }
+
+#[test]
+fn a_trace_is_put_once_and_only_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    well(&[
+        "synthesize",
+        "--runs",
+        "50",
+        "--span-seconds",
+        "9",
+        "--events",
+        "3,4,5,6",
+        "--gap-millis",
+        "10,20,30,40",
+        "--out",
+        &at("a"),
+    ]);
+    let said = well(&["put", &at("a"), &at("store/traces/a")]);
+    assert!(said.contains("events, sha256 "), "{said}");
+    well(&["verify", &at("store/traces/a")]);
+    let (code, said) = trace(&["put", &at("a"), &at("store/traces/a")]);
+    assert!(
+        code == 1 && said.contains("holds a trace already: choose another name"),
+        "{said}"
+    );
+    // One that was cut off is no trace, and does not become one elsewhere.
+    let events = Path::new(&at("a")).join("events.csv.gz");
+    let bytes = std::fs::read(&events).unwrap();
+    std::fs::write(&events, &bytes[..bytes.len() - 1]).unwrap();
+    let (code, said) = trace(&["put", &at("a"), &at("store/traces/b")]);
+    assert!(
+        code == 1 && said.contains("the file was changed or cut off"),
+        "{said}"
+    );
+    assert!(!Path::new(&at("store/traces/b/events.csv.gz")).exists());
+}

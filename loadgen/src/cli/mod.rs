@@ -1,5 +1,6 @@
 //! The command line.
 
+mod capture;
 mod commands;
 mod conformance;
 mod fetch;
@@ -384,7 +385,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             (log, ended)
         }
         Command::Conformance(args) => (None, conformance::run(&args).await),
-        Command::Trace(command) => (None, trace::run(command)),
+        Command::Trace(command) => (None, trace::run(command).await),
         Command::Calibrate {
             directory,
             termination,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bakeoff_trace::fit::fit;
-use bakeoff_trace::format::Quantiles;
+use bakeoff_trace::format::{EVENTS_FILE, MANIFEST_FILE, Quantiles};
 use bakeoff_trace::import::{Ends, Fields, Format, Options, run_all};
 use bakeoff_trace::inspect::inspect;
 use bakeoff_trace::synthesize::{Shape, synthesize};
@@ -14,12 +14,17 @@ use bakeoff_trace::{Error, Manifest, Repair, Trace};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Ended, Failed};
+use super::capture::{self, CaptureCommand};
+use super::commands::open;
+use super::{Ended, Failed, StoreArgs};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TraceCommand {
     /// Makes a trace of logs. It has times and kinds of events alone: no names, ids or payloads.
     Import(Box<ImportArgs>),
+    /// Reads a trace out of a Postgres server, or follows one for a while. Nothing stays there.
+    #[command(subcommand)]
+    Capture(Box<CaptureCommand>),
     /// Says what is in a trace: rates, bursts, lengths of runs, what is open and what never ends.
     Inspect {
         /// The folder of the trace.
@@ -42,6 +47,15 @@ pub(super) enum TraceCommand {
     Verify {
         /// The folder of the trace.
         trace: PathBuf,
+    },
+    /// Copies a trace into a results store, where a replay finds it.
+    Put {
+        /// The folder of the trace.
+        trace: PathBuf,
+        /// s3://bucket/traces/NAME, or a folder.
+        to: String,
+        #[command(flatten)]
+        store: StoreArgs,
     },
 }
 
@@ -145,9 +159,17 @@ impl From<Error> for Failed {
     }
 }
 
-pub(super) fn run(command: TraceCommand) -> Ended {
+pub(super) async fn run(command: TraceCommand) -> Ended {
     match command {
         TraceCommand::Import(args) => import(*args)?,
+        TraceCommand::Capture(command) => {
+            let (folder, manifest, cut_off) = capture::run(*command).await?;
+            made(&folder, &manifest);
+            if let Some(why) = cut_off {
+                super::print(&format!("it ended early: {why}"));
+            }
+        }
+        TraceCommand::Put { trace, to, store } => put(&trace, &to, &store).await?,
         TraceCommand::Inspect { trace, json } => {
             let found = inspect(&mut Trace::open(&trace)?)?;
             print(json, &found, || found.table())?;
@@ -170,6 +192,37 @@ pub(super) fn run(command: TraceCommand) -> Ended {
         }
     }
     Ok((None, 0))
+}
+
+/// Makes a folder unless it is there.
+pub(super) fn create(folder: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let message = format!("{}: {error}", folder.display());
+        Failed::new("FileUnwritable", message, false)
+    })
+}
+
+/// Copies a trace that is whole; its description last, so that a folder with one is whole as well.
+async fn put(folder: &Path, to: &str, args: &StoreArgs) -> Result<(), Failed> {
+    let mut trace = Trace::open(folder)?;
+    trace.verify()?;
+    if !to.starts_with("s3://") {
+        create(Path::new(to.strip_prefix("file://").unwrap_or(to)))?;
+    }
+    let store = open(to, args)?;
+    if store.get(MANIFEST_FILE).await?.is_some() {
+        let message = format!("{to} holds a trace already: choose another name");
+        return Err(Failed::new("TraceThere", message, false));
+    }
+    for name in [EVENTS_FILE, MANIFEST_FILE] {
+        store.put_file(name, &folder.join(name)).await?;
+    }
+    super::print(&format!(
+        "{to}: {} events, sha256 {}",
+        trace.manifest().counts.events(),
+        trace.manifest().sha256
+    ));
+    Ok(())
 }
 
 fn import(args: ImportArgs) -> Result<(), Failed> {
@@ -199,12 +252,6 @@ fn import(args: ImportArgs) -> Result<(), Failed> {
         done: args.done,
         ends: args.ends,
         repair: args.repair,
-    };
-    let create = |folder: &Path| {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            let message = format!("{}: {error}", folder.display());
-            Failed::new("FileUnwritable", message, false)
-        })
     };
     create(&args.out)?;
     let scratch = args.scratch.as_ref().unwrap_or(&args.out);

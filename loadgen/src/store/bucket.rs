@@ -1,5 +1,6 @@
 //! A bucket as results store, through the AWS SDK.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -112,6 +113,19 @@ impl Bucket {
             .await
     }
 
+    pub(super) async fn put_file(&self, name: &str, file: &Path) -> Result<(), StoreError> {
+        let unreadable = |error: &dyn std::error::Error| StoreError::File {
+            path: file.to_owned(),
+            source: std::io::Error::other(error.to_string()),
+        };
+        self.with_keys(async || {
+            let body = ByteStream::from_path(file).await;
+            self.put_body(name, body.map_err(|error| unreadable(&error))?)
+                .await
+        })
+        .await
+    }
+
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.with_keys(async || self.get_once(name).await).await
     }
@@ -140,12 +154,16 @@ impl Bucket {
     }
 
     async fn put_once(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.put_body(name, ByteStream::from(bytes)).await
+    }
+
+    async fn put_body(&self, name: &str, body: ByteStream) -> Result<(), StoreError> {
         self.client
             .put_object()
             .bucket(&self.bucket)
             .key(format!("{}{name}", self.prefix))
             .content_type(content_type(name))
-            .body(ByteStream::from(bytes))
+            .body(body)
             .send()
             .await
             .map(drop)

@@ -35,6 +35,13 @@ pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreEr
     write(&path, bytes).map_err(failed(&path))
 }
 
+pub(super) fn put_file(folder: &Path, name: &str, from: &Path) -> Result<(), StoreError> {
+    let path = inside(folder, name)?;
+    let mut bytes = File::open(from).map_err(failed(from))?;
+    let copy = |file: &mut File| std::io::copy(&mut bytes, file).map(drop);
+    write_by(&path, copy).map_err(failed(&path))
+}
+
 pub(super) fn get(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let path = inside(folder, name)?;
     match std::fs::read(&path) {
@@ -74,13 +81,20 @@ pub(super) fn list(folder: &Path, below: &str) -> Result<Vec<String>, StoreError
 
 /// Writes a file beside its place, and puts it there once the disk has it.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_by(path, |file| file.write_all(bytes))
+}
+
+fn write_by(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_folders(folder)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".");
     beside.push(PARTIAL);
     let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
+    fill(&mut file)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     // The name is on the disk only once the folder is.

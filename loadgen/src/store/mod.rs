@@ -9,7 +9,7 @@ pub mod layout;
 mod refusal;
 mod removal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bakeoff_crds::run::StoreTarget;
@@ -69,6 +69,17 @@ impl Store {
         match self {
             Self::Folder(folder) => folder::put(folder, name, &bytes),
             Self::Bucket(bucket) => bucket.put(name, bytes).await,
+        }
+    }
+
+    /// Writes a file that is on this machine, as a stream.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the store does not take it.
+    pub async fn put_file(&self, name: &str, file: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => folder::put_file(folder, name, file),
+            Self::Bucket(bucket) => bucket.put_file(name, file).await,
         }
     }
 

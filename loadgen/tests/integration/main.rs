@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backends;
+mod capture;
 mod cas_race;
 mod conformance;
 mod external_postgres;

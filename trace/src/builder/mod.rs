@@ -84,6 +84,7 @@ pub struct Builder {
     events: u64,
     repairs: Repairs,
     earliest: i64,
+    latest: i64,
 }
 
 impl Builder {
@@ -97,6 +98,7 @@ impl Builder {
             events: 0,
             repairs: Repairs::default(),
             earliest: i64::MAX,
+            latest: i64::MIN,
         }
     }
 
@@ -115,6 +117,7 @@ impl Builder {
             return Ok(());
         }
         self.earliest = self.earliest.min(raw.at_micros);
+        self.latest = self.latest.max(raw.at_micros);
         // Sequence 0 is before all events of the input.
         self.events += 1;
         let mut key = [0; 16];
@@ -150,6 +153,22 @@ impl Builder {
         }
         self.repairs.drop(reason);
         Ok(())
+    }
+
+    /// The recording ended here, before its window does, or with its last event where that is later.
+    pub fn end_early(&mut self, at_micros: i64) {
+        self.settings.window.1 = Some(at_micros.max(self.latest.saturating_add(1)));
+    }
+
+    /// From when on events are kept, where that was said.
+    #[must_use]
+    pub fn earliest_kept(&self) -> Option<i64> {
+        self.settings.window.0
+    }
+
+    /// An event that is left out by right, whether a repair was asked for or not.
+    pub fn leave_out(&mut self, reason: Reason) {
+        self.repairs.drop(reason);
     }
 
     /// How many events were taken.

@@ -62,6 +62,10 @@ pub enum Reason {
     BadValue,
     /// It lies outside the window that was asked for.
     OutsideWindow,
+    /// The source itself says that it does not count.
+    MarkedInvalid,
+    /// The row of a run was removed, and what ends a run there is a word.
+    RowRemoved,
 }
 
 impl Reason {
@@ -80,6 +84,8 @@ impl Reason {
             Self::TooLate => "tooLate",
             Self::BadValue => "badValue",
             Self::OutsideWindow => "outsideWindow",
+            Self::MarkedInvalid => "markedInvalid",
+            Self::RowRemoved => "rowRemoved",
         }
     }
 }
@@ -100,6 +106,8 @@ impl fmt::Display for Reason {
             Self::TooLate => "the event comes more than 3000 years after the start",
             Self::BadValue => "the value is no number below 4294967296, or a run that is open at the start has none",
             Self::OutsideWindow => "the event lies outside the window",
+            Self::MarkedInvalid => "the source marks the event as one that does not count",
+            Self::RowRemoved => "the row of the run was removed, which is not what ends a run here",
         })
     }
 }

@@ -1,0 +1,528 @@
+//! `loadgen trace capture` against a real Postgres, by running the program: what is captured is what happened, and nothing is left
+//! there, whenever it is killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::external_postgres::{asked, url};
+use crate::support::postgres::Postgres;
+use crate::support::{KEY, SECRET, credentials, minio, runtime};
+use bakeoff_crds::run::StoreTarget;
+use bakeoff_loadgen::store::Store;
+use bakeoff_trace::{Manifest, Trace};
+
+/// A server, a file with its URL, and a place for traces.
+struct Ground {
+    server: Postgres,
+    folder: tempfile::TempDir,
+}
+
+impl Ground {
+    fn new(settings: &[&str]) -> Self {
+        Self::on(Postgres::start(settings))
+    }
+
+    fn on(server: Postgres) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("url");
+        std::fs::write(file, url(&server, "127.0.0.1", "disable")).unwrap();
+        Self { server, folder }
+    }
+
+    fn ask(&self, sql: &str) -> Vec<String> {
+        asked(&self.server, sql)
+    }
+
+    fn number(&self, sql: &str) -> u64 {
+        self.ask(sql)[0].parse().unwrap()
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, out: &str, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command
+            .args(["trace", "capture"])
+            .args(arguments.split(' '))
+            .arg("--url-file")
+            .arg(self.out("url"))
+            .arg("--out")
+            .arg(self.out(out))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Captures, or says why not.
+    fn capture(&self, out: &str, arguments: &str) -> Result<Manifest, String> {
+        ended(self.command(out, arguments).output().unwrap())?;
+        Ok(whole(&self.out(out)))
+    }
+
+    fn begun(&self, out: &str, arguments: &str) -> Child {
+        self.command(out, arguments).spawn().unwrap()
+    }
+
+    /// Sessions, slots, transactions and tables of a capture that are there.
+    fn left(&self) -> Vec<String> {
+        self.ask(
+            "SELECT 'session ' || state FROM pg_stat_activity WHERE application_name = 'bakeoff capture' \
+             UNION ALL SELECT 'slot ' || slot_name FROM pg_replication_slots \
+             UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts \
+             UNION ALL SELECT 'temporary ' || relname FROM pg_class WHERE relpersistence = 't'",
+        )
+    }
+
+    /// Waits until nothing is left.
+    fn nothing_left(&self, when: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "killed {when}: {left:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn waits_for(&self, what: &str, sql: &str) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while self.ask(sql).is_empty() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn ended(output: Output) -> Result<String, String> {
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("{:?}: {said}", output.status.code()))
+    }
+}
+
+/// A trace that is what it says.
+fn whole(folder: &Path) -> Manifest {
+    let mut trace = Trace::open(folder).unwrap();
+    trace.verify().unwrap();
+    assert!(trace.events().unwrap().all(|event| event.is_ok()));
+    trace.manifest().clone()
+}
+
+/// Three thousand runs, one begun each second: created, two moves, and nine of ten completed. Beside them a few events that do not count.
+fn with_log(ground: &Ground, rows_each: u32) {
+    ground.ask(
+        "CREATE TABLE log (id bigint GENERATED ALWAYS AS IDENTITY, run uuid, at timestamptz, status text, state jsonb, ok boolean, filler text)",
+    );
+    // As large as it is said to be.
+    ground.ask("ALTER TABLE log ALTER filler SET STORAGE PLAIN");
+    ground.ask(&format!(
+        "INSERT INTO log (run, at, status, state, ok, filler) \
+         SELECT md5(run::text)::uuid, '2026-03-01T10:00:00Z'::timestamptz + make_interval(secs => run + step), \
+           (ARRAY['created', 'running', 'waiting', 'completed'])[step], jsonb_build_object('n', run), step <> 3 OR run % 100 <> 0, repeat('x', {rows_each}) \
+         FROM generate_series(1, 3000) run, generate_series(1, 4) step WHERE step < 4 OR run % 10 <> 0 ORDER BY random()"
+    ));
+    ground.ask("ANALYZE log");
+}
+
+const LOG: &str = "--run run --time at --kind status --valid ok --created created --done completed";
+
+#[test]
+fn a_table_is_captured_as_it_is_and_the_server_is_spared() {
+    let ground = Ground::new(&[]);
+    with_log(&ground, 2_000);
+    let table = format!("table --table log {LOG}");
+    let refused = |arguments: &str, said: &str| {
+        let found = ground.capture("none", arguments).unwrap_err();
+        assert!(found.contains(said), "{arguments}: {found}");
+        assert!(!ground.out("none").join("trace.json").exists());
+    };
+    refused(
+        &table,
+        "the server is a primary, which others need: name a standby, or say --primary",
+    );
+    let primary = format!("{table} --primary");
+    refused(&primary, "all of \"log\" would be read (");
+    let scan = format!("{primary} --allow-scan");
+    refused(
+        &format!("{scan} --most-rows 100"),
+        "there are more than 100 rows",
+    );
+    refused(
+        &format!("{scan} --from yesterday"),
+        "\"yesterday\" is no time",
+    );
+    refused(
+        "table --table log --run id --time run --primary",
+        "is of type uuid, which is no time",
+    );
+    refused(
+        "table --table nowhere --primary",
+        "relation \"nowhere\" does not exist",
+    );
+    let file = ground.out("query.sql");
+    std::fs::write(
+        &file,
+        "SELECT n AS run, now() AS time FROM generate_series(1, 9) n, pg_sleep(30)",
+    )
+    .unwrap();
+    let slow = format!(
+        "query --query-file {} --primary --timeout-seconds 1",
+        file.display()
+    );
+    refused(
+        &slow,
+        "canceling statement due to statement timeout; narrow the time with --from and --to, or raise --timeout-seconds",
+    );
+
+    // What the table holds, counted by the table.
+    let made = ground
+        .capture("all", &format!("{scan} --value state"))
+        .unwrap();
+    let count = |status: &str| {
+        ground.number(&format!(
+            "SELECT count(*) FROM log WHERE ok AND status IN ({status})"
+        ))
+    };
+    assert_eq!(made.runs, 3_000);
+    assert_eq!(made.counts.created, count("'created'"));
+    assert_eq!(made.counts.transition, count("'running', 'waiting'"));
+    assert_eq!(made.counts.done, count("'completed'"));
+    assert_eq!(made.open.at_end, 300);
+    assert_eq!(made.dropped["markedInvalid"], 30);
+    assert_eq!(made.started_at.as_deref(), Some("2026-03-01T10:00:02Z"));
+
+    // An index on the time is enough; a window knows which runs were there before when it reaches back for them.
+    ground.ask("CREATE INDEX ON log (at)");
+    ground.ask("ANALYZE log");
+    let window = "--from 2026-03-01T10:10:00Z --to 2026-03-01T10:10:30Z";
+    let seen = ground
+        .capture("window", &format!("{primary} {window}"))
+        .unwrap();
+    let reached = ground
+        .capture(
+            "reach",
+            &format!("{primary} {window} --reach-back-seconds 60"),
+        )
+        .unwrap();
+    assert_eq!(seen.span_micros, 30_000_000);
+    assert_eq!(seen.counts.events(), reached.counts.events());
+    assert!((2..=4).contains(&seen.open.at_start), "{:?}", seen.open);
+    // In the minute before six runs were never completed, and sleep.
+    assert!(
+        reached.open.at_start >= seen.open.at_start + 5,
+        "{:?} and {:?}",
+        seen.open,
+        reached.open
+    );
+    std::fs::write(
+        &file,
+        "SELECT run AS id, extract(epoch FROM at) * 1000 AS ms, status FROM log WHERE ok;\n",
+    )
+    .unwrap();
+    let query = format!(
+        "query --query-file {} --run id --time ms --unit ms --kind status --created created --done completed --primary --allow-scan",
+        file.display()
+    );
+    let asked = ground.capture("query", &query).unwrap();
+    assert_eq!(asked.counts, made.counts);
+    // What writes is not sent.
+    std::fs::write(
+        &file,
+        "WITH gone AS (DELETE FROM log RETURNING *) SELECT run, at AS time FROM gone",
+    )
+    .unwrap();
+    let query = format!("query --query-file {} --primary", file.display());
+    assert!(ground.capture("none", &query).is_err());
+    assert_eq!(ground.number("SELECT count(*) FROM log"), 11_700);
+    ground.nothing_left("never");
+}
+
+#[test]
+fn snapshots_of_trigger_dev_are_known_by_their_names() {
+    let ground = Ground::new(&[]);
+    ground.ask(
+        r#"CREATE TYPE "TaskRunExecutionStatus" AS ENUM ('RUN_CREATED', 'QUEUED', 'PENDING_EXECUTING', 'EXECUTING', 'FINISHED')"#,
+    );
+    ground.ask(
+        r#"CREATE TABLE "TaskRunExecutionSnapshot" ("id" text PRIMARY KEY, "runId" text NOT NULL, "executionStatus" "TaskRunExecutionStatus" NOT NULL,
+           "isValid" boolean NOT NULL DEFAULT true, "createdAt" timestamp(3) NOT NULL, "previousSnapshotId" text)"#,
+    );
+    // Some of them at the same millisecond as the one before, as it happens there.
+    ground.ask(
+        r#"INSERT INTO "TaskRunExecutionSnapshot" SELECT 's' || run || '-' || step, 'run_' || run,
+           (enum_range(NULL::"TaskRunExecutionStatus"))[step], run % 7 <> 0 OR step <> 3,
+           timestamp '2026-03-01 10:00:00' + make_interval(secs => run * 0.1 + step / 3 * 0.5)
+           FROM generate_series(1, 2000) run, generate_series(1, 5) step ORDER BY random()"#,
+    );
+    let made = ground.capture("trace", "trigger-dev --primary").unwrap();
+    assert_eq!(
+        (made.runs, made.counts.created, made.counts.done),
+        (2_000, 2_000, 2_000)
+    );
+    assert_eq!(made.counts.transition, 6_000 - 2_000 / 7);
+    assert_eq!(made.dropped["markedInvalid"], 2_000 / 7);
+    assert_eq!(made.started_at.as_deref(), Some("2026-03-01T10:00:00.1Z"));
+}
+
+#[test]
+fn a_standby_is_read_without_being_told() {
+    let ground = Ground::on(Postgres::start_standby());
+    ground.ask("SELECT 1");
+    let read = "table --table pg_class --run oid --time relpages --unit s --ends never";
+    let made = ground.capture("trace", read).unwrap();
+    assert_eq!(made.runs, ground.number("SELECT count(*) FROM pg_class"));
+}
+
+#[test]
+fn a_trace_is_put_into_a_bucket() {
+    let store = minio();
+    let folder = tempfile::tempdir().unwrap();
+    let loadgen = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command
+            .arg("trace")
+            .args(arguments)
+            .env("AWS_ENDPOINT_URL", &store.endpoint)
+            .env("AWS_ACCESS_KEY_ID", KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET);
+        ended(command.output().unwrap())
+    };
+    let trace = folder.path().join("trace").display().to_string();
+    let like = "synthesize --runs 90000 --span-seconds 60 --events 11,47,85,175 --gap-millis 10,20,30,40 --out";
+    let mut arguments: Vec<&str> = like.split(' ').collect();
+    arguments.push(&trace);
+    loadgen(&arguments).unwrap();
+    let target = StoreTarget {
+        endpoint: store.endpoint.clone(),
+        bucket: "results".into(),
+        prefix: "traces/made".into(),
+        region: "us-east-1".into(),
+        path_style: true,
+        credentials_dir: String::new(),
+        ca_key: None,
+    };
+    let store = Store::bucket(&target, &credentials());
+    runtime().block_on(async {
+        // The server may have been started a moment ago.
+        while store.ensure().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    loadgen(&["put", &trace, "s3://results/traces/made"]).unwrap();
+    let copied = runtime()
+        .block_on(store.get("events.csv.gz"))
+        .unwrap()
+        .unwrap();
+    let bytes = std::fs::read(folder.path().join("trace/events.csv.gz")).unwrap();
+    assert!(
+        copied == bytes && copied.len() > 5_000_000,
+        "{}",
+        copied.len()
+    );
+    assert!(
+        loadgen(&["put", &trace, "s3://results/traces/made"])
+            .unwrap_err()
+            .contains("holds a trace already")
+    );
+}
+
+/// The table of runs, and beside it a count of what was done to it, by triggers.
+fn with_runs(ground: &Ground) {
+    ground.ask("CREATE TABLE runs (run_id bigint PRIMARY KEY, seq int NOT NULL, status text NOT NULL, state text)");
+    ground.ask(
+        "CREATE TABLE counted (act text, run_id bigint, at timestamptz DEFAULT clock_timestamp())",
+    );
+    ground.ask(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         INSERT INTO counted VALUES (TG_OP, CASE TG_OP WHEN 'DELETE' THEN OLD.run_id ELSE NEW.run_id END); RETURN NULL; END $$",
+    );
+    ground.ask("CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON runs FOR EACH ROW EXECUTE FUNCTION note()");
+    ground.ask("INSERT INTO runs SELECT n, 0, 'new', 'x' FROM generate_series(1, 500) n");
+    ground.ask("TRUNCATE counted");
+    ground.ask("CREATE PUBLICATION capture FOR TABLE runs");
+}
+
+/// Some lives, from the outside: a hundred runs are created, all that are there move, a quarter goes.
+const LIVES: &str = "DO $$ BEGIN \
+    FOR round IN 1..20 LOOP \
+      INSERT INTO runs SELECT (SELECT max(run_id) FROM runs) + n, 0, 'new', repeat('y', 100) FROM generate_series(1, 100) n; COMMIT; \
+      UPDATE runs SET seq = seq + 1, status = 'on' WHERE run_id % 20 = round; COMMIT; \
+      DELETE FROM runs WHERE run_id % 40 = round; COMMIT; \
+    END LOOP; END $$";
+
+const SLOT: &str =
+    "SELECT slot_name FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL";
+
+#[test]
+fn a_table_is_followed_by_what_is_written_to_it() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    with_runs(&ground);
+    let decoding = "decoding --publication capture --primary --value state";
+    let refused = |arguments: &str, said: &str| {
+        let found = ground.capture("none", arguments).unwrap_err();
+        assert!(found.contains(said), "{arguments}: {found}");
+    };
+    refused(
+        "decoding --publication nothing --primary --seconds 5",
+        "CREATE PUBLICATION \"nothing\" FOR TABLE",
+    );
+    refused(
+        "decoding --publication capture --seconds 5",
+        "say --primary",
+    );
+    refused(
+        &format!("{decoding} --seconds 5 --table public.log"),
+        "publication capture has not public.log; it has public.runs",
+    );
+
+    let mut child = ground.begun("trace", &format!("{decoding} --seconds 600 --open-runs"));
+    ground.waits_for("no slot was made", SLOT);
+    // Once nothing reads the table any more the recording runs.
+    ground.waits_for("the runs at the start were not read", "SELECT 1 FROM pg_stat_activity WHERE application_name = 'bakeoff capture' HAVING count(*) = 1");
+    std::thread::sleep(Duration::from_secs(1));
+    ground.ask(LIVES);
+    std::thread::sleep(Duration::from_secs(3));
+    // As somebody does who has seen enough: what was seen is kept.
+    Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(
+        child.wait().unwrap().success(),
+        "{:?}",
+        child.wait_with_output()
+    );
+    let made = whole(&ground.out("trace"));
+    let count =
+        |act: &str| ground.number(&format!("SELECT count(*) FROM counted WHERE act = '{act}'"));
+    assert!(count("DELETE") > 100 && count("UPDATE") > 500);
+    assert_eq!(made.counts.created, count("INSERT"));
+    assert_eq!(made.counts.transition, count("UPDATE"));
+    assert_eq!(made.counts.done, count("DELETE"));
+    assert_eq!(made.open.at_start, 500);
+    assert_eq!(made.open.at_end, ground.number("SELECT count(*) FROM runs"));
+    assert!(made.method.contains("it was stopped"), "{}", made.method);
+    ground.nothing_left("at its end");
+
+    // Where a word ends a run the removal of its row does not, and its time is up by itself.
+    ground.ask("TRUNCATE counted");
+    let mut child = ground.begun(
+        "words",
+        "decoding --publication capture --primary --kind status --done done --seconds 6",
+    );
+    ground.waits_for("no slot was made", SLOT);
+    std::thread::sleep(Duration::from_secs(1));
+    ground.ask("INSERT INTO runs SELECT -n, 0, 'new', 'z' FROM generate_series(1, 50) n");
+    ground.ask("UPDATE runs SET status = 'done' WHERE run_id < -10");
+    ground.ask("DELETE FROM runs WHERE run_id < 0");
+    assert!(child.wait().unwrap().success());
+    let made = whole(&ground.out("words"));
+    assert_eq!(
+        (made.counts.created, made.counts.done, made.open.at_end),
+        (50, 40, 10)
+    );
+    assert_eq!(made.dropped["rowRemoved"], 50);
+    assert_eq!(made.span_micros, 6_000_000);
+    ground.nothing_left("at its end");
+}
+
+/// A transaction that stays open has the server keep its log, for as long as somebody follows it.
+#[test]
+fn a_recording_ends_before_the_server_keeps_too_much_for_it() {
+    let ground = Ground::new(&["wal_level=logical", "log_min_messages=warning"]);
+    with_runs(&ground);
+    let mut child = ground.begun(
+        "lag",
+        "decoding --publication capture --primary --seconds 600 --most-lag-megabytes 8",
+    );
+    ground.waits_for("no slot was made", SLOT);
+    std::thread::sleep(Duration::from_secs(1));
+    ground.ask(LIVES);
+    // Two in one session each: the first is open for as long as the second writes.
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            ground
+                .ask("BEGIN; INSERT INTO counted VALUES ('open', 0); SELECT pg_sleep(20); COMMIT");
+        });
+        threads.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                ground.ask("CREATE TABLE other AS SELECT repeat(md5(n::text), 20) t FROM generate_series(1, 20000) n; DROP TABLE other");
+            }
+        });
+        let ended = child.wait().unwrap();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(ended.success());
+    });
+    let made = whole(&ground.out("lag"));
+    assert!(
+        made.method.contains("cut off: the server had to keep"),
+        "{}",
+        made.method
+    );
+    assert!(made.counts.created >= 2_000, "{:?}", made.counts);
+    ground.nothing_left("at its end");
+}
+
+#[test]
+fn a_server_without_logical_decoding_is_told_so() {
+    let ground = Ground::new(&[]);
+    with_runs(&ground);
+    let said = ground
+        .capture(
+            "none",
+            "decoding --publication capture --primary --seconds 5",
+        )
+        .unwrap_err();
+    assert!(said.contains("wal_level of the server is replica: logical decoding needs logical, which takes a restart"), "{said}");
+    ground.nothing_left("never");
+}
+
+/// The process is gone in an instant, wherever it was; the server is as it was.
+#[test]
+fn a_capture_that_is_killed_leaves_nothing_on_the_server() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    with_runs(&ground);
+    let killed = |child: &mut Child| {
+        let _ = child.kill();
+        let _ = child.wait();
+    };
+    let decoding = "decoding --publication capture --primary --open-runs --seconds 60";
+    let slow = ground.out("slow.sql");
+    std::fs::write(&slow, "SELECT n AS run, now() + n * interval '1s' AS time FROM generate_series(1, 1000) n, pg_sleep(60)").unwrap();
+    let query = format!("query --query-file {} --primary", slow.display());
+    for (round, wait) in [0, 30, 60, 120, 250, 500, 1_000, 2_000]
+        .into_iter()
+        .enumerate()
+    {
+        for (kind, arguments) in [("decoding", decoding), ("query", &query)] {
+            let mut child = ground.begun(&format!("{kind}{round}"), arguments);
+            std::thread::sleep(Duration::from_millis(wait));
+            killed(&mut child);
+            ground.nothing_left(&format!("{wait} ms into {kind}"));
+            assert!(
+                !ground
+                    .out(&format!("{kind}{round}"))
+                    .join("trace.json")
+                    .exists()
+            );
+        }
+    }
+    // With certainty while the slot is there, and while the query runs.
+    let mut child = ground.begun("slot", decoding);
+    ground.waits_for("no slot was made", SLOT);
+    killed(&mut child);
+    ground.nothing_left("with a slot");
+    let mut child = ground.begun("running", &query);
+    ground.waits_for("no query ran", "SELECT 1 FROM pg_stat_activity WHERE application_name = 'bakeoff capture' AND query LIKE 'COPY%' AND state = 'active'");
+    killed(&mut child);
+    ground.nothing_left("with a query");
+}
