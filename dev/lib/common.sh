@@ -98,3 +98,16 @@ compile_release() {
 	(cd "$(dirname "$DEV")" && cargo build --release --locked -p bakeoff-operator -p bakeoff-loadgen --bin operator --bin loadgen >&2)
 }
 compiled() { [[ -x $(release_dir)/operator && -x $(release_dir)/loadgen ]]; }
+
+# python_with PACKAGE…: the Python of an environment that has them (as pip is told), made unless it is there. One that was cut off is made anew.
+python_with() {
+	local folder
+	folder=$({ printf '%s ' "$@" && if [[ $1 == -r ]]; then cat "$2"; fi; } | sha256sum) || return
+	folder=$CACHE/tools/python-${folder:0:12}
+	if [[ ! -f $folder/whole ]]; then
+		ensure_packages /usr/share/doc/python3-venv=python3-venv >&2 || return
+		rm -rf "$folder"
+		{ python3 -m venv "$folder" && "$folder/bin/pip" install -q --disable-pip-version-check "$@" && touch "$folder/whole"; } >&2 || return
+	fi
+	echo "$folder/bin/python"
+}
