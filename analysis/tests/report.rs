@@ -8,6 +8,7 @@ mod common;
 use bakeoff_analysis::index;
 use bakeoff_analysis::measured::RunData;
 use bakeoff_analysis::report::plan::{Found, plan_html, plan_markdown};
+use bakeoff_analysis::report::recording::{Piece, Recording, recording_html};
 use bakeoff_analysis::report::trend::{csv, trend_html};
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::series::judge;
@@ -338,6 +339,29 @@ fn history(runs: i64) -> (Series, Vec<RunRecord>) {
         }
     }
     (series, records)
+}
+
+#[test]
+fn a_recording_is_a_page_with_its_bursts() {
+    let pieces = (1..=240).map(|piece| Piece {
+        until: f64::from(piece) * 6_000.0,
+        per_second: if piece == 77 {
+            90.0
+        } else {
+            0.5 + f64::from(piece % 20) / 30.0
+        },
+        open: f64::from(piece % 60) * 12.0,
+    });
+    let html = recording_html(&Recording {
+        name: "loans <b>".to_owned(),
+        started_at: "2026-03-01T10:00:00Z".to_owned(),
+        figures: vec![("runs".to_owned(), "13087".to_owned())],
+        seconds: 1_440_000.0,
+        pieces: pieces.collect(),
+    });
+    keep("recording", &html, "");
+    assert!(html.contains("at most 90.0 events per second, after 5.35 days"));
+    assert!(!html.contains("<b>") && html.contains("13087"));
 }
 
 #[test]

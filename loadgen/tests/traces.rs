@@ -48,6 +48,13 @@ fn what_is_made_up_is_inspected_fitted_and_the_same_each_time() {
         serde_json::from_str(&well(&["inspect", "--json", &at("a")])).unwrap();
     assert_eq!(json["runs"], 2_000);
     assert!(well(&["inspect", &at("a")]).contains("rate over time"));
+    let page = at("page.html");
+    well(&["inspect", &at("a"), "--html", &page]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("What is in a?") && page.contains("open runs"),
+        "{page}"
+    );
     let fitted = well(&["fit", &at("a")]);
     assert!(
         fitted.contains("stateBytes: 300") && fitted.contains("of 100 runs"),

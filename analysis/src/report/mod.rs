@@ -13,6 +13,7 @@ pub mod page;
 #[cfg(test)]
 mod palette;
 pub mod plan;
+pub mod recording;
 mod sections;
 pub mod state;
 pub mod svg;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bakeoff_analysis::report::recording::{Piece, Recording, recording_html};
 use bakeoff_trace::fit::fit;
 use bakeoff_trace::format::{EVENTS_FILE, MANIFEST_FILE, Quantiles};
 use bakeoff_trace::import::{Ends, Fields, Format, Options, run_all};
-use bakeoff_trace::inspect::inspect;
+use bakeoff_trace::inspect::{Inspection, inspect};
 use bakeoff_trace::synthesize::{Shape, synthesize};
 use bakeoff_trace::time::{self, Unit};
 use bakeoff_trace::{Error, Manifest, Repair, Trace};
@@ -32,6 +33,9 @@ pub(super) enum TraceCommand {
         /// Prints it for other programs.
         #[arg(long)]
         json: bool,
+        /// Draws it as a page.
+        #[arg(long)]
+        html: Option<PathBuf>,
     },
     /// Says which parameters of headRow come nearest to a trace, and how near that is.
     Fit {
@@ -170,8 +174,16 @@ pub(super) async fn run(command: TraceCommand) -> Ended {
             }
         }
         TraceCommand::Put { trace, to, store } => put(&trace, &to, &store).await?,
-        TraceCommand::Inspect { trace, json } => {
-            let found = inspect(&mut Trace::open(&trace)?)?;
+        TraceCommand::Inspect { trace, json, html } => {
+            let mut opened = Trace::open(&trace)?;
+            let found = inspect(&mut opened)?;
+            if let Some(file) = html {
+                let page = recording_html(&recording(&trace, opened.manifest(), &found));
+                std::fs::write(&file, page).map_err(|error| {
+                    let message = format!("{}: {error}", file.display());
+                    Failed::new("FileUnwritable", message, false)
+                })?;
+            }
             print(json, &found, || found.table())?;
         }
         TraceCommand::Fit { trace, json } => {
@@ -324,6 +336,28 @@ fn shape(args: &SynthesizeArgs) -> Result<Shape, Failed> {
         .unwrap_or(shape.never_end_per_mille);
     shape.state_bytes = args.state_bytes.or(shape.state_bytes);
     Ok(shape)
+}
+
+/// What was found, as a page shows it.
+fn recording(folder: &Path, manifest: &Manifest, found: &Inspection) -> Recording {
+    let piece = found.bin_micros as f64 / 1e6;
+    let pieces = (1..).zip(&found.bins).map(|(number, bin)| Piece {
+        until: f64::from(number) * piece,
+        per_second: bin.events as f64 / piece,
+        open: bin.open as f64,
+    });
+    let name = folder.file_name().unwrap_or(folder.as_os_str());
+    Recording {
+        name: name.to_string_lossy().into_owned(),
+        started_at: manifest.started_at.clone().unwrap_or_default(),
+        figures: found
+            .rows()
+            .into_iter()
+            .map(|(what, is)| (what.to_owned(), is))
+            .collect(),
+        seconds: found.span_micros as f64 / 1e6,
+        pieces: pieces.collect(),
+    }
 }
 
 /// One line about a trace.

@@ -22,9 +22,9 @@ fn duration(micros: u64) -> String {
 }
 
 impl Inspection {
-    /// The figures as a table for a terminal.
+    /// The figures: what each is, and the figure.
     #[must_use]
-    pub fn table(&self) -> String {
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
         let Counts {
             open,
             created,
@@ -52,19 +52,7 @@ impl Inspection {
                 duration(busiest.at_micros)
             )
         };
-        let most = self
-            .bins
-            .iter()
-            .map(|bin| bin.events)
-            .max()
-            .unwrap_or(0)
-            .max(1);
-        let bars: String = self
-            .bins
-            .chunks(4)
-            .map(|bins| bar(bins.iter().map(|bin| bin.events).max().unwrap_or(0), most))
-            .collect();
-        let rows = [
+        vec![
             ("length", duration(self.span_micros)),
             ("runs", self.runs.to_string()),
             (
@@ -95,19 +83,42 @@ impl Inspection {
                 format!("{:.1} % of the runs", self.never_end_percent),
             ),
             ("gaps of no time", format!("{:.1} %", self.zero_gap_percent)),
-            ("p50/p90/p99/max", String::new()),
             (
-                "  events per run",
+                "events per run, p50/p90/p99/max",
                 quantiles(self.quantiles.events_per_run, &|number| number.to_string()),
             ),
-            ("  gap", quantiles(self.quantiles.gap_micros, &duration)),
-            ("  life", quantiles(self.quantiles.life_micros, &duration)),
-            ("rate over time", bars),
-        ];
+            (
+                "gap, p50/p90/p99/max",
+                quantiles(self.quantiles.gap_micros, &duration),
+            ),
+            (
+                "life, p50/p90/p99/max",
+                quantiles(self.quantiles.life_micros, &duration),
+            ),
+        ]
+    }
+
+    /// The figures as a table for a terminal, with the rate over time as bars.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let most = self
+            .bins
+            .iter()
+            .map(|bin| bin.events)
+            .max()
+            .unwrap_or(0)
+            .max(1);
+        let bars: String = self
+            .bins
+            .chunks(4)
+            .map(|bins| bar(bins.iter().map(|bin| bin.events).max().unwrap_or(0), most))
+            .collect();
+        let mut rows = self.rows();
+        rows.push(("rate over time", bars));
         let mut table = String::new();
         for (name, value) in rows {
             // Writing to a string cannot fail.
-            let _ = writeln!(table, "{}", format!("{name:<18} {value}").trim_end());
+            let _ = writeln!(table, "{}", format!("{name:<32} {value}").trim_end());
         }
         table
     }
