@@ -5,6 +5,7 @@
 
 mod admission;
 mod bad_specs;
+mod deletions;
 mod gitops;
 mod ground;
 mod lifecycle;

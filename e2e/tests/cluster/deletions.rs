@@ -1,0 +1,50 @@
+//! Schedules and plans that are deleted at whatever moment, and what is left of them: nothing.
+
+use anyhow::ensure;
+use bakeoff_crds::{ExperimentPlan, ExperimentSchedule};
+use bakeoff_e2e::{Fixture, Lab, Needs, scenario};
+use kube::api::{Api, DeleteParams};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Seconds after which each is deleted: before anything is there, while a run waits, is provisioned, measures, is reported, and after
+/// its end, while messages are sent that nobody takes.
+const MOMENTS: [f64; 8] = [0.0, 0.3, 1.0, 3.0, 7.0, 13.0, 21.0, 34.0];
+
+#[tokio::test]
+async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
+    scenario("deletions", Needs::Node, async |lab: &Lab| {
+        let schedules: Api<ExperimentSchedule> = Api::namespaced(lab.client.clone(), &lab.namespace);
+        let plans: Api<ExperimentPlan> = Api::namespaced(lab.client.clone(), &lab.namespace);
+        // On port 9 nobody listens: the Jobs that tell are there for a while.
+        let hook = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"url": "http://127.0.0.1:9/"}});
+        lab.apply(&hook).await?;
+        let team = |on: [&str; 2]| json!([{"name": "team", "secretRef": {"name": "hook"}, "on": on}]);
+        let mut states = BTreeSet::new();
+        for seconds in MOMENTS {
+            let schedule = Fixture::schedule("whenever")
+                .set("/spec/template/spec/objectives", json!([{"name": "x", "expression": "put.count < 0"}]))
+                .set("/spec/notify", team(["Failed", "Missed"]));
+            lab.apply(schedule.manifest()).await?;
+            lab.apply(Fixture::plan("whenever").set("/spec/notify", team(["PhaseDecided", "ApprovalNeeded"])).manifest())
+                .await?;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            let plan = plans.get("whenever").await?.status.unwrap_or_default();
+            let schedule = schedules.get("whenever").await?.status.unwrap_or_default();
+            states.insert(format!("{:?} {}", plan.state, schedule.active.len()));
+            plans.delete("whenever", &DeleteParams::default()).await?;
+            schedules.delete("whenever", &DeleteParams::default()).await?;
+            lab.until("the removal of both", 180, async || {
+                let left = plans.get_opt("whenever").await?.is_some() || schedules.get_opt("whenever").await?.is_some();
+                Ok(!left)
+            })
+            .await?;
+            lab.nothing_left(&["secret/hook"]).await?;
+        }
+        // They were not all the same moment.
+        ensure!(states.len() > 1, "{states:?}");
+        Ok(())
+    })
+    .await
+}
