@@ -71,3 +71,11 @@ cni_config() {
 		}
 	EOF
 }
+
+# What a CNI plugin with policies does elsewhere.
+policies_up() { # NODE…
+	local node places=()
+	for node; do places+=("$node=bakeoff-$node"); done
+	# Of the machine and not of an environment: it outlives the shell that starts it.
+	spawn policies host /usr/bin/python3 -B "$DEV/lib/policies.py" "$("$DEV/tools" path kubectl)" "$KUBECONFIG_FILE" "${places[@]}"
+}

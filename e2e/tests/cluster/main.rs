@@ -11,6 +11,7 @@ mod ground;
 mod lifecycle;
 mod placing;
 mod plans;
+mod policies;
 mod postgres;
 mod refusals;
 mod run;

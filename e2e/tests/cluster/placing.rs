@@ -25,7 +25,7 @@ where
 }
 
 /// The image of the load generator, as the operator was told.
-async fn loadgen_image() -> anyhow::Result<String> {
+pub async fn loadgen_image() -> anyhow::Result<String> {
     let labels = "app.kubernetes.io/component=operator";
     let path = "jsonpath={.items[0].spec.template.spec.containers[0].env[?(@.name==\"LOADGEN_IMAGE\")].value}";
     let get = ["-n", SYSTEM, "get", "deployment", "-l", labels, "-o", path];

@@ -63,6 +63,13 @@ impl Remains {
         servers.map(|server| self.topology(server).pods()).sum()
     }
 
+    /// Whether a server has several pods, which have to find each other.
+    #[must_use]
+    pub fn has_servers_of_several_pods(&self) -> bool {
+        let mut servers = self.servers().into_iter();
+        servers.any(|server| self.topology(server).pods() > 1)
+    }
+
     /// The backends that were there before, by name.
     #[must_use]
     pub fn externals(&self) -> Vec<(&str, External)> {

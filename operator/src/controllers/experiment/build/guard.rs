@@ -39,6 +39,17 @@ fn namespace(name: &str) -> NetworkPolicyPeer {
     }
 }
 
+/// Where name servers listen.
+const DNS_PORT: i32 = 53;
+
+fn port(number: i32, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    }
+}
+
 fn policy(of: &Remains, name: &str, role: Role, spec: NetworkPolicySpec) -> NetworkPolicy {
     NetworkPolicy {
         metadata: metadata(of, of.child(name), role),
@@ -46,22 +57,33 @@ fn policy(of: &Remains, name: &str, role: Role, spec: NetworkPolicySpec) -> Netw
     }
 }
 
-/// Backends answer only the experiment's own pods, and ask nobody else.
+/// Backends answer only the experiment's own pods, and ask nobody else: but for the name server, where the pods of a server find each
+/// other by name. Where that is, clusters differ in, and so it is any.
 #[must_use]
 pub fn backend_policy(of: &Remains) -> NetworkPolicy {
     let ingress = NetworkPolicyIngressRule {
         from: Some(vec![own_pods(of)]),
         ports: None,
     };
-    let egress = NetworkPolicyEgressRule {
+    let mut egress = vec![NetworkPolicyEgressRule {
         to: Some(vec![own_pods(of)]),
         ports: None,
-    };
+    }];
+    if of.has_servers_of_several_pods() {
+        egress.push(NetworkPolicyEgressRule {
+            to: None,
+            ports: Some(
+                ["UDP", "TCP"]
+                    .map(|protocol| port(DNS_PORT, protocol))
+                    .into(),
+            ),
+        });
+    }
     let spec = NetworkPolicySpec {
         pod_selector: Some(matching(selector(of, Role::Backend))),
         policy_types: Some(["Ingress", "Egress"].map(str::to_owned).to_vec()),
         ingress: Some(vec![ingress]),
-        egress: Some(vec![egress]),
+        egress: Some(egress),
     };
     policy(of, "backends", Role::Backend, spec)
 }
@@ -100,14 +122,9 @@ pub fn generator_policy(of: &Remains, settings: &Settings) -> NetworkPolicy {
     if !monitoring.is_empty() {
         from.push(namespace(monitoring));
     }
-    let port = NetworkPolicyPort {
-        port: Some(IntOrString::Int(names::GENERATOR_PORT)),
-        protocol: Some("TCP".to_owned()),
-        end_port: None,
-    };
     let ingress = NetworkPolicyIngressRule {
         from: Some(from),
-        ports: Some(vec![port]),
+        ports: Some(vec![port(names::GENERATOR_PORT, "TCP")]),
     };
     let spec = NetworkPolicySpec {
         pod_selector: Some(matching(selector(of, Role::Generator))),

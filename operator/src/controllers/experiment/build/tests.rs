@@ -10,6 +10,8 @@ use bakeoff_rules::catalogue::Catalogue;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, Server, ServerName, Validated};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -428,8 +430,7 @@ fn user_ids_are_ours_or_those_of_the_platform() {
 
 #[test]
 fn policies_say_who_may_reach_whom_also_where_nothing_is_let_out_by_default() {
-    let experiment = with_equipment(json!({}));
-    let of = &check(&experiment).unwrap().remains;
+    let of = &check(&with_equipment(json!({}))).unwrap().remains;
     let mut settings = settings();
     let from = |settings: &Settings| {
         let spec = guard::generator_policy(of, settings).spec.unwrap();
@@ -440,11 +441,27 @@ fn policies_say_who_may_reach_whom_also_where_nothing_is_let_out_by_default() {
     assert_eq!(from(&settings), 3);
     let backends = guard::backend_policy(of).spec.unwrap();
     assert_eq!(backends.policy_types.unwrap(), ["Ingress", "Egress"]);
-    let to = backends.egress.unwrap()[0].to.clone().unwrap();
-    assert!(
-        to.iter().all(|peer| peer.pod_selector.is_some()),
-        "own pods alone"
-    );
+    let egress = backends.egress.unwrap();
+    let own = |rule: &NetworkPolicyEgressRule| {
+        let to = rule.to.as_ref().unwrap();
+        to.iter().all(|peer| peer.pod_selector.is_some())
+    };
+    assert!(egress.len() == 1 && own(&egress[0]), "own pods alone");
+    // The pods of one server find each other by name.
+    let minio = json!({"name": "minio", "minio": {"version": "R1", "servers": 4}});
+    let several = Remains::of(&experiment(minio, json!({}))).unwrap();
+    let egress = guard::backend_policy(&several)
+        .spec
+        .unwrap()
+        .egress
+        .unwrap();
+    assert!(egress.len() == 2 && own(&egress[0]));
+    let asked = egress[1].ports.iter().flatten();
+    let asked: Vec<_> = asked
+        .map(|port| (port.protocol.as_deref(), port.port.clone()))
+        .collect();
+    let dns = Some(IntOrString::Int(53));
+    assert_eq!(asked, [(Some("UDP"), dns.clone()), (Some("TCP"), dns)]);
     let out = guard::egress_policy(of).spec.unwrap();
     assert_eq!(out.egress.unwrap(), [Default::default()], "anywhere");
     let selector = out.pod_selector.unwrap();
