@@ -23,6 +23,8 @@ use crate::drivers::postgres::{Connector, identifier};
 
 /// Changes that are asked for at once; a transaction is never cut.
 const CHANGES: i32 = 20_000;
+/// How long the server may take to write its log.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -136,6 +138,11 @@ pub async fn decode(
         manifest,
         cut_off: cut_off.map(|(_, why)| why),
     })
+}
+
+/// A place in the log of a primary, or how far a standby has replayed it, in SQL.
+fn place_in_log(primary: &str) -> String {
+    format!("CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE {primary} END")
 }
 
 /// The time of the server, microseconds since 1970.
@@ -252,8 +259,10 @@ impl<'a> Slot<'a> {
         let row = self
             .client
             .query_one(
-                "SELECT coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, \
-                 restart_lsn), 0)::bigint FROM pg_replication_slots WHERE slot_name = $1",
+                &format!(
+                    "SELECT coalesce(pg_wal_lsn_diff({}, restart_lsn), 0)::bigint FROM pg_replication_slots WHERE slot_name = $1",
+                    place_in_log("pg_current_wal_lsn()")
+                ),
                 &[&self.name],
             )
             .await
@@ -371,11 +380,33 @@ async fn open_runs(
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1")
         .await
         .map_err(&reading)?;
+    // What is visible may not have been written to the log yet, where commits do not wait for it; only what is flushed is decoded.
     let upto: PgLsn = other
-        .query_one("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END", &[])
+        .query_one(
+            &format!("SELECT {}", place_in_log("pg_current_wal_insert_lsn()")),
+            &[],
+        )
         .await
         .map_err(&reading)?
         .get(0);
+    let flushed = format!(
+        "SELECT {} >= $1",
+        place_in_log("pg_current_wal_flush_lsn()")
+    );
+    let deadline = tokio::time::Instant::now() + FLUSH_PATIENCE;
+    while !other
+        .query_one(&flushed, &[&upto])
+        .await
+        .map_err(&reading)?
+        .get::<_, bool>(0)
+    {
+        if tokio::time::Instant::now() >= deadline {
+            let said =
+                "the server does not write its log: what is open at the start cannot be told";
+            return Err(CaptureError::Refused(said.to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     taker.seen = Some(HashSet::new());
     slot.changes(Some(upto), taker).await?;
     let seen = taker.seen.take().unwrap_or_default();
@@ -427,7 +458,7 @@ async fn open_runs(
                 run: &run,
                 at_micros: before,
                 order: Some(0),
-                what: What::Unknown { ends: false },
+                what: What::There,
                 value: None,
                 place: Place {
                     line: count,

@@ -472,6 +472,40 @@ fn a_recording_ends_before_the_server_keeps_too_much_for_it() {
     ground.nothing_left("at its end");
 }
 
+/// What is there at the start is told as of one moment, while others write and no commit waits for the log.
+#[test]
+fn runs_that_are_there_are_told_while_others_write() {
+    let ground = Ground::new(&[
+        "wal_level=logical",
+        "synchronous_commit=off",
+        "wal_writer_delay=500ms",
+    ]);
+    with_runs(&ground);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let made = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                ground.ask(LIVES);
+            }
+        });
+        ground.waits_for("nobody writes", "SELECT 1 FROM counted LIMIT 1");
+        let mut child = ground.begun(
+            "trace",
+            "decoding --publication capture --primary --open-runs --seconds 12",
+        );
+        ground.waits_for("no slot was made", SLOT);
+        std::thread::sleep(Duration::from_secs(3));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(child.wait().unwrap().success());
+        whole(&ground.out("trace"))
+    });
+    assert!(
+        made.open.at_start >= 500 && made.counts.created > 0,
+        "{made:?}"
+    );
+    assert_eq!(made.open.at_end, ground.number("SELECT count(*) FROM runs"));
+}
+
 #[test]
 fn a_server_without_logical_decoding_is_told_so() {
     let ground = Ground::new(&[]);

@@ -29,6 +29,8 @@ pub enum What {
     Transition,
     /// The run was completed.
     Done,
+    /// The run is there, and that is no event: to be told of a time before the window.
+    There,
     /// Nothing is said: the first event of a run created it. The last one completed it if `ends` holds for that event, else
     /// the run stays open.
     Unknown {

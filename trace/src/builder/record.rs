@@ -16,6 +16,7 @@ impl From<What> for Code {
             What::Done => 2,
             What::Unknown { ends: false } => 3,
             What::Unknown { ends: true } => 4,
+            What::There => 5,
         })
     }
 }
@@ -26,6 +27,7 @@ impl From<Code> for What {
             0 => Self::Created,
             1 => Self::Transition,
             2 => Self::Done,
+            5 => Self::There,
             code => Self::Unknown { ends: code == 4 },
         }
     }

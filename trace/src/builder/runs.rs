@@ -170,9 +170,11 @@ impl Runs {
         let what = What::from(event.what);
         let first = !current.written && current.before == 0;
         let done = what == What::Done || (last && !first && what == What::Unknown { ends: true });
-        let created = first && matches!(what, What::Created | What::Unknown { .. });
+        let created = first && matches!(what, What::Created | What::Unknown { .. } | What::There);
         if event.at < self.start {
-            self.repairs.drop(Reason::OutsideWindow);
+            if what != What::There {
+                self.repairs.drop(Reason::OutsideWindow);
+            }
             // One that moves before anything is known of it was created earlier.
             current.before = current
                 .before
