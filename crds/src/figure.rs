@@ -121,6 +121,8 @@ names! {
         Autovacuums = "autovacuums",
         /// The same, by the server's log.
         AutovacuumsLogged = "autovacuumsLogged",
+        /// Events of a replay that were due in the busiest second of the window.
+        BurstPeakPerSecond = "burstPeakPerSecond",
         /// Bytes of table and indexes for each open run.
         BytesPerActiveRun = "bytesPerActiveRun",
         /// Bytes given back to the file system or free in the table.
@@ -131,6 +133,8 @@ names! {
         CacheHitPercent = "cacheHitPercent",
         /// Checkpoints that ended in the window.
         Checkpoints = "checkpoints",
+        /// How many times a trace is replayed at once.
+        Copies = "copies",
         /// Fewest dead rows, of the active runs.
         DeadLowPercent = "deadLowPercent",
         /// Dead rows on average, of the active runs.
@@ -155,6 +159,8 @@ names! {
         Freezes = "freezes",
         /// Most transactions since the oldest row that is not frozen.
         FrozenAgeMost = "frozenAgeMost",
+        /// Runs that each turn of a replay leaves open for good, because the recording does.
+        GrowthPerTurn = "growthPerTurn",
         /// Growth of table and indexes over the window.
         GrowthPercent = "growthPercent",
         /// Most transactions for which the removal of dead rows was held back by others than the generators.
@@ -185,8 +191,13 @@ names! {
         NewPagePercent = "newPagePercent",
         /// The age of the oldest transaction that was seen.
         OldestTransactionMillis = "oldestTransactionMillis",
+        /// Runs of a replay that are open by its plan, the mean over the window.
+        OpenRunsMean = "openRunsMean",
         /// The longest time from the fault on in which no operation ended well.
         OutageMilliseconds = "outageMilliseconds",
+        /// Events of a replay that waited for the statement before them of their own run, of those that were due; of the first
+        /// generator.
+        OwnRunWaitPercent = "ownRunWaitPercent",
         /// Acknowledged objects that were read again after it.
         ReadBackObjects = "readBackObjects",
         /// 1 where the space was back within the window, else 0.
@@ -203,6 +214,8 @@ names! {
         RowsMoved = "rowsMoved",
         /// Bytes of the server's log that could not be read.
         ServerLogUnreadBytes = "serverLogUnreadBytes",
+        /// Time of the recording, of that of its replay.
+        SpeedPercent = "speedPercent",
         /// The strongest lock seen on the table in use: 1 ACCESS SHARE to 8 ACCESS EXCLUSIVE, 0 none.
         StrongestLock = "strongestLock",
         /// Hours since the table was loaded.
@@ -248,8 +261,14 @@ names! {
         NeverListed = "neverListed",
         /// Pages that were continued by a token from before a write.
         OldTokenPages = "oldTokenPages",
+        /// Events of a replay that were not sent, because an earlier one of their run failed or its outcome is not known.
+        Orphaned = "orphaned",
+        /// Events of a replay that waited for the statement before them of their own run.
+        OwnRunWaits = "ownRunWaits",
         /// Pages of LIST.
         Pages = "pages",
+        /// Runs that a replay put in as they were when its recording began.
+        PutIn = "putIn",
         /// Objects that were put.
         Puts = "puts",
         /// Snapshots that were put, in however many objects.
@@ -281,6 +300,8 @@ impl Figure {
             | Self::IndexLeafDensityPercent
             | Self::LateGrowthPercent
             | Self::NewPagePercent
+            | Self::OwnRunWaitPercent
+            | Self::SpeedPercent
             | Self::TableBloatPercent
             | Self::VacuumingPercent
             | Self::VacuumingRisePercent => Unit::Percent,
@@ -308,12 +329,15 @@ impl Figure {
             Self::AutovacuumDeadKept
             | Self::Autovacuums
             | Self::AutovacuumsLogged
+            | Self::BurstPeakPerSecond
             | Self::Checkpoints
+            | Self::Copies
             | Self::DeleteStatements
             | Self::DetachFinalized
             | Self::FailedDuring
             | Self::Freezes
             | Self::FrozenAgeMost
+            | Self::GrowthPerTurn
             | Self::HorizonAgeMost
             | Self::InsertsDuring
             | Self::LoadRowsPerSecond
@@ -321,6 +345,7 @@ impl Figure {
             | Self::LockWaitsPeak
             | Self::MicrosecondsPerRowDeleted
             | Self::MicrosecondsPerRowMoved
+            | Self::OpenRunsMean
             | Self::ReadBackObjects
             | Self::ReclaimComplete
             | Self::Recovered

@@ -282,6 +282,9 @@ pub enum FindingCode {
     /// Fewer operations of an open load were started and ended in time than the spec asks for: the rate is
     /// beyond what the backend sustains with the connections it was given.
     Overloaded,
+    /// Events of a replay that is faster than its recording waited for those before them of their own run: the compression is
+    /// too strong for what a run does to be spread over time as it was.
+    TimingDistorted,
 }
 
 impl FindingCode {
@@ -291,12 +294,18 @@ impl FindingCode {
         match self {
             Self::Failing => "Failing",
             Self::Overloaded => "Overloaded",
+            Self::TimingDistorted => "TimingDistorted",
         }
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks for it
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 /// How much work was planned and done in the window. Each operation is in exactly one of
-/// `completed`, `failed`, `unfinished` and `not_started`; their sum is `planned`.
+/// `completed`, `failed`, `unfinished`, `not_started` and `orphaned`; their sum is `planned`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadCounts {
@@ -310,6 +319,9 @@ pub struct LoadCounts {
     pub unfinished: i64,
     /// Operations that were due but not sent until the drain ended, because too many were in flight.
     pub not_started: i64,
+    /// Operations of a replay that were not sent, because an earlier one of their run failed or its outcome is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub orphaned: i64,
     /// Operations that were sent before they were due; more than none voids the trial.
     #[serde(default)]
     pub early: i64,

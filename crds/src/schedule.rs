@@ -100,6 +100,8 @@ pub mod factor {
     pub const AUTOVACUUM: &str = "autovacuum";
     /// Whether another transaction holds a snapshot.
     pub const SNAPSHOT: &str = "snapshot";
+    /// Time of the recording in a hundredth of that of its replay.
+    pub const SPEED_PERCENT: &str = "speedPercent";
 }
 
 /// The cells of a workload, in the order of the spec: every combination of the levels of its factors. Empty when the

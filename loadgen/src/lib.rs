@@ -22,5 +22,6 @@ pub mod setter;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod traces;
 pub mod trust;
 pub mod workloads;

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::drivers::access::Access;
 use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::null as null_postgres;
 use crate::drivers::stall::Stall;
+use crate::traces::Traces;
 use crate::workloads::{self, Alone, Context, Part};
 
 /// How long the clients of a null server wait for an answer.
@@ -62,11 +64,23 @@ pub fn null_postgres(stall: Stall) -> Connector {
 
 /// The first trial of a workload, as on a real server: prepared, driven, observed and recorded.
 pub fn first_trial(backend: Value, workload: Value, trials: Value, access: Access) -> Part {
+    first_trial_with(backend, workload, trials, access, None)
+}
+
+/// The same, where `traces` has a folder for each trace.
+pub fn first_trial_with(
+    backend: Value,
+    workload: Value,
+    trials: Value,
+    access: Access,
+    traces: Option<PathBuf>,
+) -> Part {
     let spec: ExperimentSpec = serde_json::from_value(
         json!({"backends": [backend], "workloads": [workload], "trials": trials}),
     )
     .unwrap();
     let trials = schedule::trials(&spec);
+    let traces = Traces::in_folder(traces);
     let context = Context {
         spec: &spec,
         trial: &trials[0],
@@ -78,6 +92,7 @@ pub fn first_trial(backend: Value, workload: Value, trials: Value, access: Acces
         generators: 1,
         rate: None,
         faults: None,
+        traces: &traces,
         most_runs: u64::MAX,
         live: Arc::default(),
     };

@@ -106,7 +106,7 @@ fn without_levels(workload: &Workload) -> Value {
     };
     for levels in traits.levels {
         let (list, in_load) = match levels {
-            Levels::List(list) => (Some(*list), false),
+            Levels::List(list) | Levels::OptionalList(list) => (Some(*list), false),
             Levels::Load => (None, true),
             Levels::ListOrLoad(list) => (Some(*list), true),
         };

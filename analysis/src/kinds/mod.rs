@@ -8,6 +8,7 @@ mod cas_race;
 mod cold_read;
 mod consistency;
 mod head_row;
+mod replay;
 mod retention;
 mod server_loss;
 mod small_object_put;
@@ -167,6 +168,7 @@ pub fn of(kind: WorkloadKind) -> &'static Kind {
         WorkloadKind::Retention => &retention::KIND,
         WorkloadKind::ServerLoss => &server_loss::KIND,
         WorkloadKind::Soak => &soak::KIND,
+        WorkloadKind::Replay => &replay::KIND,
     }
 }
 

@@ -436,7 +436,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             );
             load.completed = count;
         }
-        WorkloadKind::HeadRow => {
+        WorkloadKind::HeadRow | WorkloadKind::Replay => {
             let count = 40_000;
             for (name, share) in [
                 ("operation", 1.0),

@@ -95,6 +95,9 @@ fn cells_of(kind: &WorkloadTraits) -> String {
         .iter()
         .map(|levels| match levels {
             Levels::List(name) => format!("{spec}.{name}.size()"),
+            Levels::OptionalList(name) => {
+                format!("(has({spec}.{name}) ? {spec}.{name}.size() : 1)")
+            }
             Levels::Load => levels_of_load(&format!("{spec}.load")),
             Levels::ListOrLoad(name) => format!(
                 "(has({spec}.{name}) ? {spec}.{name}.size() : !has({spec}.load) ? 1 : {})",

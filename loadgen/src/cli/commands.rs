@@ -20,6 +20,7 @@ use crate::run::{self, Run, RunError};
 use crate::setter::{self, Setting};
 use crate::store::Store;
 use crate::store::layout;
+use crate::traces::Traces;
 use crate::trust::Authorities;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
@@ -89,6 +90,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
     let backends = run::backends(&plan)?;
     let lock = run::lock_server(&plan)?;
     let store = Store::open(&plan.results)?;
+    let traces = Traces::of(&plan, args.traces.clone())?;
     let generators = usize::try_from(plan.spec.generators.replicas)
         .unwrap_or(1)
         .max(1);
@@ -98,6 +100,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         plan,
         backends,
         lock,
+        traces,
         store,
         index: args.index,
         generators,

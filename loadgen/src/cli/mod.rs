@@ -242,6 +242,9 @@ struct RunArgs {
     /// The node that this generator runs on.
     #[arg(long, env = "NODE_NAME", default_value = "")]
     node: String,
+    /// The folder with a folder for each ConfigMap that holds a trace.
+    #[arg(long, requires = "plan")]
+    traces: Option<PathBuf>,
     #[command(flatten)]
     standalone: StandaloneArgs,
     #[command(flatten)]

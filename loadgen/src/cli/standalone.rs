@@ -14,6 +14,7 @@ use crate::run::control::Control;
 use crate::run::standalone::{Endpoints, plan};
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
 use crate::store::Store;
+use crate::traces::Traces;
 use crate::trust::Authorities;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::result::{TrialRecord, Verdict};
@@ -38,6 +39,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         plan,
         backends: backends.clone(),
         lock,
+        traces: Traces::default(),
         store: store.clone(),
         index: 0,
         generators: 1,

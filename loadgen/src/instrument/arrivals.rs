@@ -97,6 +97,34 @@ impl Iterator for Instants {
     }
 }
 
+/// When the operations of an open load are due: nanoseconds from its start, ascending.
+pub enum Offsets {
+    /// Drawn from a seed, without end.
+    Drawn(Instants),
+    /// Planned one by one, with something to be done at each: the index of an instant says which.
+    Given(Box<dyn Iterator<Item = u64> + Send>),
+}
+
+impl Iterator for Offsets {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        match self {
+            Self::Drawn(instants) => instants.next(),
+            Self::Given(offsets) => offsets.next(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Offsets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Drawn(instants) => instants.fmt(f),
+            Self::Given(_) => f.write_str("Given"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

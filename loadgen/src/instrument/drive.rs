@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::{Instants, Plan};
+use crate::instrument::arrivals::{Instants, Offsets, Plan};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
 use crate::instrument::record::{Operation, Recorder};
@@ -56,6 +56,8 @@ pub struct Counts {
     pub unfinished: u64,
     /// Due but never sent.
     pub not_started: u64,
+    /// Not sent because what they follow failed, where operations follow each other.
+    pub orphaned: u64,
     /// Operations of the window, counted apart from what became of them: in an open load from the plan
     /// itself, in a closed one as they are sent. A pacer or worker that loses or adds some is found by
     /// it.
@@ -68,7 +70,7 @@ impl Counts {
     /// All of them.
     #[must_use]
     pub fn planned(&self) -> u64 {
-        self.completed + self.failed + self.unfinished + self.not_started
+        self.completed + self.failed + self.unfinished + self.not_started + self.orphaned
     }
 }
 
@@ -84,10 +86,15 @@ pub trait Worker: 'static {
     /// Carries out one operation, which opens the connection first where it is gone. Answers whether the
     /// backend could be reached.
     fn operate(&mut self, due: Due) -> impl Future<Output = bool>;
+
+    /// What it does next, before it takes what else is due: an operation that waited for the one that it has just ended.
+    fn follow(&mut self) -> Option<Due> {
+        None
+    }
 }
 
 /// Starts what hands over the planned instants: [`pacer::start`], but for tests of broken ones.
-type Pacer = fn(Handoff, Instants, u64, u64) -> std::io::Result<()>;
+type Pacer = fn(Handoff, Offsets, u64, u64) -> std::io::Result<()>;
 
 /// Runs the workers until the drain ends or all have finished. `kind` is the kind of operation
 /// that the load plans. To be called on [`crate::instrument::runtime::local`].
@@ -107,11 +114,32 @@ pub async fn drive<W: Worker>(
         Plan::Closed { .. } => None,
         Plan::Open { rate, arrivals, .. } => Some(Instants::new(rate, arrivals, seed, label)),
     };
-    drive_paced(instants, pacer::start, timing, workers, recorder, kind).await
+    let offsets = instants.clone().map(Offsets::Drawn);
+    let mut counts = drive_paced(offsets, pacer::start, timing, workers, recorder, kind).await?;
+    if let Some(instants) = instants {
+        counts.expected = planned_in_window(instants, timing);
+    }
+    Ok(counts)
+}
+
+/// Runs the workers on instants that are planned one by one. What was expected of the window is left for the caller to count,
+/// who knows the plan.
+///
+/// # Errors
+/// When the pacer cannot be started.
+pub async fn drive_planned<W: Worker>(
+    offsets: Box<dyn Iterator<Item = u64> + Send>,
+    timing: Timing,
+    workers: Vec<W>,
+    recorder: &Rc<RefCell<Recorder>>,
+    kind: Operation,
+) -> std::io::Result<Counts> {
+    let offsets = Some(Offsets::Given(offsets));
+    drive_paced(offsets, pacer::start, timing, workers, recorder, kind).await
 }
 
 async fn drive_paced<W: Worker>(
-    instants: Option<Instants>,
+    offsets: Option<Offsets>,
     pacer: Pacer,
     timing: Timing,
     workers: Vec<W>,
@@ -120,17 +148,12 @@ async fn drive_paced<W: Worker>(
 ) -> std::io::Result<Counts> {
     let under_way: Rc<[Cell<u64>]> = workers.iter().map(|_| Cell::new(0)).collect();
     let sent = Rc::new(Cell::new(0));
-    let _real_time = instants.is_some().then(RealTime::begin);
-    let handoff = match &instants {
+    let _real_time = offsets.is_some().then(RealTime::begin);
+    let handoff = match offsets {
         None => None,
-        Some(instants) => {
+        Some(offsets) => {
             let handoff = Handoff::new(timing.window_start);
-            pacer(
-                handoff.clone(),
-                instants.clone(),
-                timing.start,
-                timing.window_end,
-            )?;
+            pacer(handoff.clone(), offsets, timing.start, timing.window_end)?;
             Some(handoff)
         }
     };
@@ -174,16 +197,13 @@ async fn drive_paced<W: Worker>(
             &Failure::new(FailureClass::Censored, "unfinished"),
         );
     }
-    let expected = match instants {
-        None => sent.get(),
-        Some(instants) => planned_in_window(instants, timing),
-    };
     Ok(Counts {
         completed,
         failed,
         unfinished,
         not_started: handoff.as_ref().map_or(0, Handoff::never_started),
-        expected,
+        orphaned: 0,
+        expected: sent.get(),
         pacer_lateness: handoff.as_ref().map_or(0, Handoff::lateness_p99),
     })
 }
@@ -227,6 +247,7 @@ async fn closed<W: Worker>(
         let due = Due {
             planned,
             queued: false,
+            index: 0,
         };
         let reached = worker.operate(due).await;
         under_way[slot].set(0);
@@ -242,12 +263,16 @@ async fn open<W: Worker>(mut worker: W, handoff: Handoff, under_way: Rc<[Cell<u6
         // Ahead of the next operation, as a pool of connections does; what is due meanwhile waits, and
         // its response counts from its plan.
         worker.connect().await;
-        let Some(due) = handoff.next().await else {
+        let mut next = handoff.next().await;
+        if next.is_none() {
             break;
-        };
-        under_way[slot].set(due.planned);
-        worker.operate(due).await;
-        under_way[slot].set(0);
+        }
+        while let Some(due) = next {
+            under_way[slot].set(due.planned);
+            worker.operate(due).await;
+            under_way[slot].set(0);
+            next = worker.follow();
+        }
     }
 }
 

@@ -62,6 +62,7 @@ impl PartRecord {
                 failed: count(counts.failed),
                 unfinished: count(counts.unfinished),
                 not_started: count(counts.not_started),
+                orphaned: count(counts.orphaned),
                 early: count(part.recorded.early),
                 offered_per_second: part.offered_per_second,
                 achieved_per_second: per_second(count(counts.completed), micros),
@@ -123,6 +124,7 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
         a.failed += b.failed;
         a.unfinished += b.unfinished;
         a.not_started += b.not_started;
+        a.orphaned += b.orphaned;
         a.early += b.early;
         a.offered_per_second += b.offered_per_second;
         a.achieved_per_second += b.achieved_per_second;

@@ -160,6 +160,10 @@ impl Run {
         let mut circumstances = Circumstances {
             reasons: doubts.0,
             generators: measured.generators.clone(),
+            compressed: measured
+                .figures
+                .get(&Figure::SpeedPercent)
+                .is_some_and(|&speed| speed > 100.0),
         };
         circumstances.missing(measured.missing, self.generators);
         if let Some(detail) = measured.failed.clone() {
@@ -227,6 +231,7 @@ impl Run {
             rate,
             most_runs: u64::MAX,
             faults: Some(&*self.control),
+            traces: &self.traces,
             live: self.control.live(),
         }
     }

@@ -153,6 +153,7 @@ async fn measure(
         rate,
         most_runs: MAX_RUNS,
         faults: None,
+        traces: &run.traces,
         live: Arc::default(),
     };
     match stoppable(workloads::run(&context, &Alone), run.stop.clone()).await? {

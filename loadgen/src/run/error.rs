@@ -11,6 +11,7 @@ use crate::drivers::s3::TargetError;
 use crate::instrument::record::RecordError;
 use crate::run::control::FollowError;
 use crate::store::StoreError;
+use crate::traces::TraceError;
 
 /// Why a run could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,9 @@ pub enum RunError {
     /// The address of the lock server is malformed.
     #[error(transparent)]
     Lock(#[from] LockAddressError),
+    /// A trace cannot be replayed.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// Recording failed.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -78,6 +82,7 @@ impl RunError {
             Self::Url { .. } => "PostgresUrlInvalid",
             Self::Prerequisite { error, .. } => error.reason(),
             Self::Database(error) => error.reason(),
+            Self::Trace(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
             Self::Follow(error) => error.reason(),
@@ -91,6 +96,7 @@ impl RunError {
         match self {
             Self::Stopped | Self::Follow(_) | Self::Record(_) => true,
             Self::Store(error) => error.retryable(),
+            Self::Trace(error) => error.retryable(),
             Self::Probe(error) => error.retryable(),
             Self::Prerequisite { error, .. } => error.retryable(),
             Self::Database(error) => error.retryable(),

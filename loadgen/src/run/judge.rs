@@ -4,6 +4,7 @@
 //! its figures say nothing. What the backend did under load, errors and overload, is a result: the
 //! trial stays valid, is not repeated and carries a finding.
 
+use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::{
     Finding, FindingCode, GeneratorUsage, InvalidCode, InvalidReason, LoadCounts, Verdict,
 };
@@ -19,6 +20,8 @@ pub struct Circumstances {
     pub reasons: Vec<InvalidReason>,
     /// What each generator used.
     pub generators: Vec<GeneratorUsage>,
+    /// Whether a recording is replayed faster than it was.
+    pub compressed: bool,
 }
 
 impl Circumstances {
@@ -63,7 +66,10 @@ pub fn judge(
         } else {
             Verdict::Invalid(reasons)
         },
-        findings: findings(&whole.load, open_loop, bounds),
+        findings: findings(&whole.load, open_loop, bounds)
+            .into_iter()
+            .chain(distorted(whole, circumstances.compressed))
+            .collect(),
     })
 }
 
@@ -143,6 +149,23 @@ fn generator(used: &GeneratorUsage, window_micros: i64, bounds: &Validity) -> Ve
         add(InvalidCode::GeneratorSaturated, detail);
     }
     reasons
+}
+
+/// Events that wait for their own run, of a thousand, beyond which a replay is distorted.
+const MOST_WAITS_PER_MILLE: i64 = 10;
+
+/// Whether a recording was compressed so much that its runs waited for themselves.
+fn distorted(whole: &PartRecord, compressed: bool) -> Option<Finding> {
+    let waited = *whole.counters.get(&Counter::OwnRunWaits)?;
+    let planned = whole.load.planned;
+    (compressed && per_mille(waited, planned) > MOST_WAITS_PER_MILLE).then(|| Finding {
+        code: FindingCode::TimingDistorted,
+        detail: format!(
+            "{waited} of {planned} events waited for the statement before them of their own run, {} ‰; the bound is \
+             {MOST_WAITS_PER_MILLE} ‰: time is compressed too much for what a run does, so take less speed and more copies",
+            per_mille(waited, planned)
+        ),
+    })
 }
 
 /// What the backend did not stand up to.

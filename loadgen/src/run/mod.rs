@@ -47,6 +47,7 @@ use crate::run::assemble::PartRecord;
 use crate::run::control::{Control, Follower};
 use crate::run::ledger::{Attempt, Ledger};
 use crate::store::{Store, layout};
+use crate::traces::Traces;
 use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
@@ -74,6 +75,8 @@ pub struct Run {
     pub backends: Vec<Backend>,
     /// The Redis server that keeps the locks of races, where the plan has one.
     pub lock: Option<LockServer>,
+    /// Where the traces are that are replayed.
+    pub traces: Traces,
     /// Where results go.
     pub store: Store,
     /// The index of this generator.
@@ -98,9 +101,10 @@ impl Run {
             return Err(RunError::Schema(self.plan.schema_version.clone()));
         }
         self.ensure_store().await?;
+        let trials = schedule::trials(&self.plan.spec);
+        workloads::replay::check(&self.plan.spec, &trials, &self.traces).await?;
         let caveats = self.probe().await?;
         self.manifest(&caveats).await?;
-        let trials = schedule::trials(&self.plan.spec);
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
         let mut ledger = self.resume().await?;
         self.conformance(ledger.has_begun()).await?;

@@ -1,5 +1,6 @@
 //! A bucket as results store, through the AWS SDK.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::refusal::{classify, listed};
 use super::{StoreError, credentials};
 use crate::credentials::Credentials;
+use crate::traces::partial;
 use crate::trust::Authorities;
 
 /// How long keys of a folder are used before they are read again.
@@ -187,6 +189,45 @@ impl Bucket {
             Err(error) if matches!(error.code(), Some("NoSuchKey" | "NotFound")) => Ok(None),
             Err(error) => Err(classify(&error, &self.bucket)),
         }
+    }
+
+    /// One file into a local one, which has its name only once it is whole.
+    pub(super) async fn fetch(&self, name: &str, to: &Path, most: u64) -> Result<bool, StoreError> {
+        self.with_keys(async || self.fetch_once(name, to, most).await)
+            .await
+    }
+
+    async fn fetch_once(&self, name: &str, to: &Path, most: u64) -> Result<bool, StoreError> {
+        let asked = self.client.get_object().bucket(&self.bucket);
+        let mut object = match asked.key(format!("{}{name}", self.prefix)).send().await {
+            Ok(object) => object,
+            Err(error) if matches!(error.code(), Some("NoSuchKey" | "NotFound")) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(classify(&error, &self.bucket)),
+        };
+        let failed = |source| StoreError::File {
+            path: to.to_owned(),
+            source,
+        };
+        let above = to.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(above).map_err(failed)?;
+        let beside = partial(to);
+        let mut file = std::fs::File::create(&beside).map_err(failed)?;
+        // What a store says of the length is believed only as far as it comes.
+        let mut left = most;
+        while let Some(chunk) = object.body.next().await {
+            let chunk = chunk.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            left = left
+                .checked_sub(chunk.len() as u64)
+                .ok_or_else(|| StoreError::TooLarge {
+                    name: name.to_owned(),
+                    most,
+                })?;
+            file.write_all(&chunk).map_err(failed)?;
+        }
+        std::fs::rename(&beside, to).map_err(failed)?;
+        Ok(true)
     }
 
     async fn list_once(&self, below: &str) -> Result<Vec<String>, StoreError> {

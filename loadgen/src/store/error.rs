@@ -41,6 +41,14 @@ pub enum StoreError {
     /// Anything else; another try may succeed.
     #[error("results store: {0}")]
     Unavailable(String),
+    /// A file that is larger than what is read.
+    #[error("{name} has more than {} MiB, which is the most that is fetched", most >> 20)]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Bytes at most.
+        most: u64,
+    },
     /// A name that would be a file outside the folder.
     #[error("{0:?} leads out of the folder of the results")]
     Outside(String),
@@ -83,6 +91,7 @@ impl StoreError {
             Self::Left(_) => "ObjectsLeft",
             Self::NoBucket(_) => "BucketMissing",
             Self::Unavailable(_) => "StoreUnavailable",
+            Self::TooLarge { .. } => "FileTooLarge",
             Self::Outside(_) => "NameRefused",
             Self::File { .. } => "StoreFile",
         }

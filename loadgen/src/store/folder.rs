@@ -51,6 +51,23 @@ pub(super) fn get(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreErr
     }
 }
 
+pub(super) fn fetch(folder: &Path, name: &str, to: &Path, most: u64) -> Result<bool, StoreError> {
+    let path = inside(folder, name)?;
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > most => {
+            let name = name.to_owned();
+            return Err(StoreError::TooLarge { name, most });
+        }
+        Ok(_) => {}
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(StoreError::File { path, source }),
+    }
+    let above = to.parent().unwrap_or(Path::new("."));
+    create_folders(above).map_err(failed(above))?;
+    std::fs::copy(&path, to).map_err(failed(to))?;
+    Ok(true)
+}
+
 pub(super) fn list(folder: &Path, below: &str) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     let mut open: Vec<PathBuf> = vec![folder.join(below)];

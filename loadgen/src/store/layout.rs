@@ -5,7 +5,7 @@
 //! `history.jsonl.gz`, `samples.jsonl` and `autovacuums.jsonl` where the workload keeps them, with several generators `part-<index>.json` beside them (and
 //! of a race the `history-<index>.jsonl.gz` of each by its own clock, while `history.jsonl.gz` is what was checked), and `trial.json`,
 //! written last: an attempt without it was interrupted and counts for nothing, on demand where it has `stopped.json`.
-//! `catalogue/v1/<namespace>/<series>/` in the same bucket has one small record of each run that has ended.
+//! `traces/` in the same bucket has traces that are replayed, and `catalogue/v1/<namespace>/<series>/` has one small record of each run that has ended.
 //! Of each S3 backend `conformance/<backend>.json` says what of S3 it keeps. Loads in shares of capacity have `capacity/` beside them, see the module of that name.
 
 use bakeoff_crds::capacity;
@@ -43,6 +43,12 @@ pub fn catalogue(namespace: &str, series: Option<&str>) -> String {
 pub fn run_record(record: &RunRecord) -> String {
     let start = record.started_at.strftime("%Y%m%dT%H%M%S%.3fZ");
     format!("{start}-{}.json", record.experiment.uid)
+}
+
+/// The folder of a trace, beside those of the runs; its path may be given with or without the folder that all are in.
+#[must_use]
+pub fn trace(path: &str) -> String {
+    format!("traces/{}", path.strip_prefix("traces/").unwrap_or(path))
 }
 
 /// Where the attempts are.

@@ -120,6 +120,17 @@ impl Store {
         }
     }
 
+    /// Reads a file of at most so many bytes into a local one, as a stream; whether there is one.
+    ///
+    /// # Errors
+    /// It is larger, the store does not answer, or the local file cannot be written.
+    pub async fn fetch(&self, name: &str, to: &Path, most: u64) -> Result<bool, StoreError> {
+        match self {
+            Self::Folder(folder) => folder::fetch(folder, name, to, most),
+            Self::Bucket(bucket) => bucket.fetch(name, to, most).await,
+        }
+    }
+
     /// The names of all files below a folder of the store, ascending, relative to the store.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use super::trial::{Ready, finished};
 use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::Instants;
+use crate::instrument::arrivals::{Instants, Offsets};
 use crate::instrument::clock;
 use crate::instrument::drive::{Counts, planned_in_window, wait_for};
 use crate::instrument::meter::Meter;
@@ -263,7 +263,8 @@ async fn run(
     );
     let planned = planned_in_window(instants.clone(), timing);
     let _real_time = RealTime::begin();
-    pacer::start(handoff.clone(), instants, timing.start, timing.window_end)?;
+    let offsets = Offsets::Drawn(instants);
+    pacer::start(handoff.clone(), offsets, timing.start, timing.window_end)?;
     let start_skew = ready.late();
 
     let outbox = Rc::new(Outbox::default());
@@ -307,6 +308,7 @@ async fn run(
             failed,
             unfinished,
             not_started,
+            orphaned: 0,
             expected: planned,
             pacer_lateness: handoff.lateness_p99(),
         },

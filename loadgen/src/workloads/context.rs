@@ -13,6 +13,7 @@ use crate::drivers::s3::conn::Dialer;
 use crate::instrument::arrivals::Plan;
 use crate::instrument::drive::Timing;
 use crate::instrument::record::LiveCounts;
+use crate::traces::Traces;
 
 /// What a workload needs to know of its trial.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Context<'a> {
     pub most_runs: u64,
     /// Who makes faults; nobody outside a cluster, and on a server that keeps nothing.
     pub faults: Option<&'a dyn FaultDesk>,
+    /// Where the traces are that are replayed.
+    pub traces: &'a Traces,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
 }

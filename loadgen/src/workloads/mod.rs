@@ -14,6 +14,7 @@ pub mod head_row;
 mod memory;
 mod mover;
 mod part;
+pub mod replay;
 pub mod retention;
 mod rows;
 pub mod server_loss;
@@ -83,6 +84,7 @@ fn of(spec: WorkloadSpec<'_>) -> &dyn Workload {
         WorkloadSpec::CasRace(spec) => spec,
         WorkloadSpec::Retention(spec) => spec,
         WorkloadSpec::Soak(spec) => spec,
+        WorkloadSpec::Replay(spec) => spec,
         WorkloadSpec::ServerLoss(spec) => spec,
     }
 }

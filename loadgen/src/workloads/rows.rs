@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::rng::SplitMix64;
-use futures::pin_mut;
+use futures::{Stream, TryStreamExt, pin_mut};
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::SqlState;
@@ -25,13 +25,13 @@ pub(super) struct Row {
     pub created: SystemTime,
 }
 
-/// Fills `bakeoff.runs` by binary COPY, each row with fresh bytes of a state.
+/// Fills `bakeoff.runs` by binary COPY, each row with fresh bytes of a state; answers how many there were.
 pub(super) async fn copy(
     client: &Client,
     seed: u64,
     state_bytes: usize,
-    rows: impl Iterator<Item = Row>,
-) -> Result<(), Failure> {
+    rows: impl Stream<Item = Result<Row, Failure>>,
+) -> Result<u64, Failure> {
     let fail = |error: tokio_postgres::Error| failure(&error);
     let sink = client
         .copy_in(
@@ -48,10 +48,12 @@ pub(super) async fn copy(
         Type::BYTEA,
     ];
     let writer = BinaryCopyInWriter::new(sink, &types);
-    pin_mut!(writer);
+    pin_mut!(writer, rows);
+    let mut count = 0;
     let mut payload = vec![0_u8; state_bytes];
     let mut rng = SplitMix64::new(seed);
-    for row in rows {
+    while let Some(row) = rows.try_next().await? {
+        count += 1;
         for chunk in payload.chunks_mut(8) {
             let word = rng.next_u64().to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
@@ -67,7 +69,7 @@ pub(super) async fn copy(
         writer.as_mut().write(&values).await.map_err(fail)?;
     }
     writer.finish().await.map_err(fail)?;
-    Ok(())
+    Ok(count)
 }
 
 /// Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the load left

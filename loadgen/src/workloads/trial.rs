@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Context, Gate, Part, WorkloadError};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
-use crate::instrument::drive::{Timing, Worker, drive};
+use crate::instrument::drive::{Counts, Timing, Worker, drive, drive_planned};
 use crate::instrument::meter::Meter;
 use crate::instrument::record::{Operation, Recorded, Recorder};
 
@@ -95,26 +95,58 @@ pub(super) async fn measure<W: Worker, B: Future>(
     let planned_kind = load.kinds.first().copied().unwrap_or(Operation::Operation);
     let ready = Ready::at(context, gate, open_loop, load.kinds).await?;
     let (workers, beside) = prepare(&ready);
-    let start_skew = ready.late();
     let label = context.label("arrivals");
-    let window = ready.window();
-    let (counts, usage, beside) = tokio::join!(
-        drive(
-            load.plan,
-            ready.timing,
-            context.seed(),
-            &label,
-            workers,
-            &ready.recorder,
-            planned_kind
-        ),
-        Meter::over(window.0, window.1),
-        beside
+    let (plan, seed) = (load.plan, context.seed());
+    let driven = drive(
+        plan,
+        ready.timing,
+        seed,
+        &label,
+        workers,
+        &ready.recorder,
+        planned_kind,
     );
+    let (mut part, beside) = framed(&ready, open_loop, planned_kind, driven, beside).await?;
+    part.recorded = finished(ready.recorder)?;
+    part.offered_per_second = offered_per_second;
+    Ok((part, beside))
+}
+
+/// The same for a load whose instants are planned one by one. How many there are, and so what was offered and expected, is
+/// left to the caller.
+///
+/// # Errors
+/// Those of [`measure`].
+pub(super) async fn measure_planned<W: Worker, B: Future>(
+    context: &Context<'_>,
+    gate: &dyn Gate,
+    offsets: Box<dyn Iterator<Item = u64> + Send>,
+    kinds: &'static [Operation],
+    prepare: impl FnOnce(&Ready) -> (Vec<W>, B),
+) -> Result<(Part, B::Output), WorkloadError> {
+    let planned_kind = kinds.first().copied().unwrap_or(Operation::Operation);
+    let ready = Ready::at(context, gate, true, kinds).await?;
+    let (workers, beside) = prepare(&ready);
+    let recorder = &ready.recorder;
+    let driven = drive_planned(offsets, ready.timing, workers, recorder, planned_kind);
+    let (mut part, beside) = framed(&ready, true, planned_kind, driven, beside).await?;
+    part.recorded = finished(ready.recorder)?;
+    Ok((part, beside))
+}
+
+/// What is driven, metered, beside what goes on meanwhile. The recorder is not taken back yet.
+async fn framed<B: Future>(
+    ready: &Ready,
+    open_loop: bool,
+    planned_kind: Operation,
+    driven: impl Future<Output = std::io::Result<Counts>>,
+    beside: B,
+) -> Result<(Part, B::Output), WorkloadError> {
+    let start_skew = ready.late();
+    let window = ready.window();
+    let (counts, usage, beside) = tokio::join!(driven, Meter::over(window.0, window.1), beside);
     let part = Part {
         counts: counts?,
-        offered_per_second,
-        recorded: finished(ready.recorder)?,
         window,
         planned_kind: planned_kind.as_str(),
         open_loop,

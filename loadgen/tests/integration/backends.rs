@@ -45,6 +45,7 @@ fn run(
             plan,
             backends,
             lock: None,
+            traces: Default::default(),
             store,
             index,
             generators,

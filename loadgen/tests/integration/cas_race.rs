@@ -56,6 +56,7 @@ fn raced_by(
             plan: plan.clone(),
             backends: vec![backend.clone()],
             lock: lock.clone(),
+            traces: Default::default(),
             store: Store::Folder(folder.path().into()),
             index,
             generators,

@@ -93,6 +93,7 @@ pub fn carried_out(backend: &Backend, plan: RunPlan) -> Measured {
         plan,
         backends: vec![backend.clone()],
         lock: None,
+        traces: Default::default(),
         store: Store::Folder(folder.path().into()),
         index: 0,
         generators: 1,

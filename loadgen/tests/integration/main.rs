@@ -11,6 +11,7 @@ mod external_postgres;
 mod ordinary_role;
 mod poolers;
 mod postgres;
+mod replay;
 mod retention;
 mod rotation;
 mod s3_reach;

@@ -135,6 +135,7 @@ fn a_generator_that_was_lost_goes_on_with_the_same_table() {
         let mut run = Run {
             plan: plan(soak(json!({})), trials(4, 3), &on),
             backends: vec![on],
+            traces: Default::default(),
             store: Store::Folder(folder.path().into()),
             index: 0,
             generators: 1,

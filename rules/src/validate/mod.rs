@@ -15,7 +15,7 @@ use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
     Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release,
-    Resources, Share, bytes_of,
+    Resources, Share, TRACE_EVENTS, TRACE_MANIFEST, bytes_of,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -331,6 +331,8 @@ fn known(offer: Offer<'_>, product: Product) -> String {
 pub struct Surroundings<'a> {
     /// The keys of each Secret that it refers to and that exists.
     pub secrets: &'a BTreeMap<String, BTreeSet<String>>,
+    /// The keys of each ConfigMap that it refers to and that exists.
+    pub config_maps: &'a BTreeMap<String, BTreeSet<String>>,
     /// The nodes that take its pods.
     pub nodes: &'a [NodeFacts],
     /// The nodes with its labels that do not, each with the cause.
@@ -350,7 +352,7 @@ pub struct Absent {
     pub field: &'static str,
 }
 
-/// Checks the spec against its surroundings: Secrets, classes and nodes. Only before the start; afterwards the
+/// Checks the spec against its surroundings: Secrets, ConfigMaps, classes and nodes. Only before the start; afterwards the
 /// pods themselves tell.
 ///
 /// # Errors
@@ -368,6 +370,17 @@ pub fn surroundings(valid: &Validated, around: Surroundings<'_>) -> Result<(), R
         if let Some(key) = keys.iter().find(|key| !found.contains(*key)) {
             let key = key.clone();
             return Err(Refusal::SecretIncomplete { secret, key, keys });
+        }
+    }
+    for config_map in valid.remains.trace_maps() {
+        let Some(found) = around.config_maps.get(config_map) else {
+            let config_map = config_map.to_owned();
+            return Err(Refusal::TraceMissing { config_map });
+        };
+        let wanted = [TRACE_MANIFEST, TRACE_EVENTS];
+        if let Some(key) = wanted.into_iter().find(|key| !found.contains(*key)) {
+            let config_map = config_map.to_owned();
+            return Err(Refusal::TraceIncomplete { config_map, key });
         }
     }
     if nodes.is_empty() {

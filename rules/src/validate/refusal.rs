@@ -2,7 +2,7 @@
 
 use super::Absent;
 use bakeoff_crds::quantity;
-use bakeoff_crds::spec::{MAX_TRIALS, SplitError};
+use bakeoff_crds::spec::{MAX_TRIALS, SplitError, TRACE_EVENTS, TRACE_MANIFEST};
 
 /// Why an experiment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +57,20 @@ pub enum Refusal {
         key: String,
         /// The keys that it is to have.
         keys: Vec<String>,
+    },
+    /// A ConfigMap with a trace is missing.
+    #[error("ConfigMap {config_map} does not exist in the experiment's namespace: {}", map_of(.config_map))]
+    TraceMissing {
+        /// The ConfigMap.
+        config_map: String,
+    },
+    /// A ConfigMap lacks a part of a trace.
+    #[error("ConfigMap {config_map} lacks the key {key}: {}", map_of(.config_map))]
+    TraceIncomplete {
+        /// The ConfigMap.
+        config_map: String,
+        /// The key.
+        key: &'static str,
     },
     /// No results store is configured.
     #[error(
@@ -179,6 +193,8 @@ impl Refusal {
             Self::Metric { .. } => "InvalidMetric",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
+            Self::TraceMissing { .. } => "TraceMissing",
+            Self::TraceIncomplete { .. } => "TraceIncomplete",
             Self::NoResultsStore => "NoResultsStore",
             Self::NoNodes(_) | Self::NodesShut { .. } => "NoNodes",
             Self::Absent(absent) => match absent.kind {
@@ -209,6 +225,13 @@ fn few(all: &[String]) -> String {
         0 => first,
         more => format!("{first} and {more} more"),
     }
+}
+
+/// The command that makes a ConfigMap of a trace.
+fn map_of(config_map: &str) -> String {
+    format!(
+        "kubectl create configmap {config_map} --from-file=FOLDER/{TRACE_MANIFEST} --from-file=FOLDER/{TRACE_EVENTS}"
+    )
 }
 
 /// The command that makes a Secret.

@@ -3,6 +3,7 @@
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Experiment, ExperimentSpec, External, Origin, S3Backend, Topology};
+use std::collections::BTreeSet;
 
 /// What is known of any experiment, also of one that is refused by now, for example because its version has left the
 /// catalogue: enough to report what was measured and to remove what was made, and too little to make a server.
@@ -86,6 +87,18 @@ impl Remains {
     #[must_use]
     pub fn has_external(&self) -> bool {
         !self.externals().is_empty()
+    }
+
+    /// The ConfigMaps of the user with the traces of its workloads.
+    #[must_use]
+    pub fn trace_maps(&self) -> BTreeSet<&str> {
+        let replays = self
+            .spec
+            .workloads
+            .iter()
+            .filter_map(|one| one.replay.as_ref());
+        let maps = replays.filter_map(|replay| replay.trace.config_map_ref.as_ref());
+        maps.map(|map| map.name.as_str()).collect()
     }
 
     /// The Secrets of the user by which external systems are reached, the results store included, and the keys that

@@ -58,6 +58,21 @@ pub enum Shift {
     None,
 }
 
+impl Shift {
+    /// How much of a whole lies before the place at which a copy begins.
+    #[must_use]
+    pub fn before(self, copy: u32, whole: u64) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Spread => {
+                // The golden section in 64 bits after the point; whole turns fall off at the top.
+                let fraction = u64::from(copy).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((u128::from(fraction) * u128::from(whole)) >> 64) as u64
+            }
+        }
+    }
+}
+
 /// How a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
@@ -230,14 +245,7 @@ impl<R: Read + Seek> Plan<R> {
 
     /// Where a copy begins.
     fn shift(&self, copy: u32) -> u64 {
-        match self.options.shift {
-            Shift::None => 0,
-            Shift::Spread => {
-                // The golden section in 64 bits after the point; whole turns fall off at the top.
-                let fraction = u64::from(copy).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                ((u128::from(fraction) * u128::from(self.span())) >> 64) as u64
-            }
-        }
+        self.options.shift.before(copy, self.span())
     }
 
     /// Where all copies are, so many microseconds of the recording after the start, in the order in which they lie in it.

@@ -101,6 +101,14 @@ fn workload() -> impl Strategy<Value = (&'static str, serde_json::Value)> {
             "retention",
             json!({"activeRuns": runs, "methods": methods, "load": load})
         )),
+        (levels(), levels()).prop_map(|(speeds, fill)| (
+            "replay",
+            json!({"trace": {"path": "a"}, "speedPercent": speeds, "fillfactor": fill})
+        )),
+        (levels(), levels()).prop_map(|(runs, rates)| (
+            "replay",
+            json!({"trace": {"path": "a"}, "activeRuns": runs, "ratePerSecond": rates})
+        )),
         (levels(), profiles, held).prop_map(|(fill, profiles, held)| (
             "soak",
             json!({"fillfactor": fill, "autovacuum": profiles, "snapshots": held, "ratePerSecond": 1})

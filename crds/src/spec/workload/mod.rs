@@ -8,6 +8,7 @@ mod cas_race;
 mod cold_read;
 mod consistency;
 mod head_row;
+mod replay;
 mod retention;
 mod rules;
 mod server_loss;
@@ -19,6 +20,9 @@ pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLoc
 pub use cold_read::{ColdRead, ReadMode};
 pub use consistency::{Consistency, KeyShape};
 pub use head_row::{HeadRow, SECONDS_PER_MONTH};
+pub use replay::{
+    ConfigMapRef, Replay, Stretch, TRACE_EVENTS, TRACE_MANIFEST, TraceShift, TraceSource,
+};
 pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use server_loss::ServerLoss;
 pub use small_object_put::SmallObjectPut;
@@ -93,6 +97,8 @@ pub enum Levels {
     Load,
     /// In the list of this name, or else in the `load`.
     ListOrLoad(&'static str),
+    /// In the list of this name; without it there is no such factor.
+    OptionalList(&'static str),
 }
 
 macro_rules! kinds {
@@ -192,6 +198,8 @@ kinds! {
     retention: Retention,
     /// Soak: one head table over hours or days, in segments that follow each other.
     soak: Soak,
+    /// Replay: the life of runs in one head table, as a trace recorded it.
+    replay: Replay,
     /// The loss of a server in the middle of a window, S3.
     server_loss: ServerLoss,
 }

@@ -234,8 +234,8 @@ fn judged(pacer: Pacer, lag: i32, drain: u64) -> Vec<InvalidCode> {
         let recorder = recorder(&timing, true);
         let instants = Instants::new(1_000.0, Arrivals::Constant, 1, "t");
         let workers = (0..500).map(|_| Instant(recorder.clone())).collect();
-        let counts = drive_paced(
-            Some(instants),
+        let mut counts = drive_paced(
+            Some(Offsets::Drawn(instants.clone())),
             pacer,
             timing,
             workers,
@@ -244,6 +244,7 @@ fn judged(pacer: Pacer, lag: i32, drain: u64) -> Vec<InvalidCode> {
         )
         .await
         .unwrap();
+        counts.expected = planned_in_window(instants, timing);
         let part = Part {
             counts,
             recorded: recorded(recorder),
@@ -270,7 +271,7 @@ fn judged(pacer: Pacer, lag: i32, drain: u64) -> Vec<InvalidCode> {
 
 fn hand_over(
     handoff: Handoff,
-    instants: Instants,
+    instants: Offsets,
     (start, end): (u64, u64),
     each: fn(usize, u64, &Handoff),
 ) -> std::io::Result<()> {

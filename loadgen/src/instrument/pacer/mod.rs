@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use hdrhistogram::Histogram;
 
-use crate::instrument::arrivals::Instants;
+use crate::instrument::arrivals::Offsets;
 use crate::instrument::clock;
 use crate::instrument::record::histogram;
 pub use realtime::{RealTime, real_time};
@@ -39,12 +39,14 @@ pub struct Due {
     /// Whether every worker was busy at that instant, so that it had to wait for one: a wait that the
     /// system under test caused, and no fault of the generator.
     pub queued: bool,
+    /// The how-manieth of all that were planned, from 0. Those that are dropped count as well.
+    pub index: u64,
 }
 
 /// What is still to become due.
 #[derive(Debug)]
 struct Schedule {
-    offsets: Peekable<Instants>,
+    offsets: Peekable<Offsets>,
     start: u64,
     end: u64,
 }
@@ -68,6 +70,7 @@ struct Line {
     /// Nothing is served any more.
     closed: bool,
     counted_from: u64,
+    offered: u64,
     dropped: u64,
     /// How late the pacer itself was, microseconds, for instants of the window.
     lateness: Option<Histogram<u64>>,
@@ -188,12 +191,18 @@ impl Line {
         {
             lateness.saturating_record(now.saturating_sub(planned).div_ceil(1_000).max(1));
         }
+        let index = self.offered;
+        self.offered += 1;
         if self.closed || self.due.len() >= MAX_WAITING {
             self.dropped += u64::from(planned >= self.counted_from);
             return None;
         }
         let queued = self.idle.is_empty();
-        self.due.push_back(Due { planned, queued });
+        self.due.push_back(Due {
+            planned,
+            queued,
+            index,
+        });
         if wake { self.idle.pop() } else { None }
     }
 
@@ -236,15 +245,15 @@ impl Future for Next<'_> {
     }
 }
 
-/// Gives the handoff its plan, instants that lie `instants` after `start` on the monotonic clock, until the
+/// Gives the handoff its plan, instants that lie `offsets` after `start` on the monotonic clock, until the
 /// first at or after `end`. To be called on [`crate::instrument::runtime::local`]: the pacer is a task of it.
 ///
 /// # Errors
 /// When the kernel gives no timer.
-pub fn start(handoff: Handoff, instants: Instants, start: u64, end: u64) -> std::io::Result<()> {
+pub fn start(handoff: Handoff, offsets: Offsets, start: u64, end: u64) -> std::io::Result<()> {
     let mut timer = Timer::new()?;
     handoff.lock().schedule = Some(Schedule {
-        offsets: instants.peekable(),
+        offsets: offsets.peekable(),
         start,
         end,
     });
@@ -269,6 +278,7 @@ async fn pace(handoff: &Handoff, timer: &mut Timer, end: u64) -> std::io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instrument::arrivals::Instants;
     use crate::instrument::clock::SECOND;
     use crate::testing::local;
     use bakeoff_crds::spec::Arrivals;
@@ -278,7 +288,7 @@ mod tests {
         let (got, handoff) = local(async {
             let handoff = Handoff::default();
             let begin = clock::now() + 2_000_000;
-            let instants = Instants::new(4_000.0, Arrivals::Constant, 1, "t");
+            let instants = Offsets::Drawn(Instants::new(4_000.0, Arrivals::Constant, 1, "t"));
             start(handoff.clone(), instants, begin, begin + 50_000_000).unwrap();
             let mut got = Vec::new();
             while let Some(due) = handoff.next().await {
@@ -299,7 +309,7 @@ mod tests {
         local(async {
             let handoff = Handoff::new(0);
             let begin = clock::now();
-            let instants = Instants::new(1_000.0, Arrivals::Constant, 1, "t");
+            let instants = Offsets::Drawn(Instants::new(1_000.0, Arrivals::Constant, 1, "t"));
             start(handoff.clone(), instants, begin, begin + SECOND).unwrap();
             // The pacer's task has had no turn yet, and this one takes its time.
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -343,6 +353,7 @@ mod tests {
         let due = Due {
             planned: 7,
             queued: true,
+            index: 0,
         };
         assert_eq!(runtime.block_on(handoff.next()), Some(due));
         assert_eq!(runtime.block_on(handoff.next()), None);

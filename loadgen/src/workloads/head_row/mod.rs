@@ -23,6 +23,7 @@ use super::rows::Missed;
 use super::trial::{self, Load, Ready};
 use super::{Context, Gate, Null, Part, RawFile, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::log::Logged;
+use crate::drivers::postgres::log_file::Stretch;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
 use crate::drivers::postgres::{Connector, horizon, series};
 use crate::instrument::arrivals::Plan;
@@ -167,6 +168,29 @@ impl Watched {
         figures
     }
 
+    /// What was seen over a window that is over.
+    pub async fn of(
+        observer: Option<&Observer>,
+        (samples, stretch): (Vec<Sample>, Option<Stretch>),
+    ) -> Self {
+        let logged = match (observer, stretch) {
+            (Some(observer), Some(stretch)) => observer.logged(stretch).await,
+            _ => None,
+        };
+        Self { samples, logged }
+    }
+
+    /// Puts what was seen into a part, but for the figures.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn put_into(&self, part: &mut Part) -> std::io::Result<()> {
+        part.state = series::series(&self.samples);
+        part.horizon = horizon::held(&self.samples);
+        part.artefacts = self.artefacts()?;
+        Ok(())
+    }
+
     fn artefacts(&self) -> std::io::Result<Vec<RawFile>> {
         let runs = self
             .logged
@@ -176,6 +200,22 @@ impl Watched {
             RawFile::lines(layout::SAMPLES, &self.samples)?,
             RawFile::lines(layout::AUTOVACUUMS, runs)?,
         ])
+    }
+}
+
+/// Watches the server over a window, where this generator does.
+pub(super) async fn watch(
+    observer: Option<&Observer>,
+    (opens, closes): (u64, u64),
+) -> (Vec<Sample>, Option<Stretch>) {
+    match observer {
+        Some(observer) => {
+            tokio::join!(
+                observer.watch(opens, closes),
+                observer.stretch(opens, closes)
+            )
+        }
+        None => (Vec::new(), None),
     }
 }
 
@@ -199,29 +239,11 @@ pub(super) async fn measure(
             let statements = Statements::new(load.connector.clone(), lives);
             Mover::new(statements, load.state_bytes, &ready.recorder, &missed)
         });
-        let (opens, closes) = ready.window();
-        let watching = async move {
-            match observer {
-                Some(observer) => {
-                    tokio::join!(
-                        observer.watch(opens, closes),
-                        observer.stretch(opens, closes)
-                    )
-                }
-                None => (Vec::new(), None),
-            }
-        };
-        (workers.collect(), watching)
+        (workers.collect(), watch(observer, ready.window()))
     };
-    let (mut part, (samples, stretch)) = trial::measure(context, gate, offered, prepare).await?;
-    let logged = match (observer, stretch) {
-        (Some(observer), Some(stretch)) => observer.logged(stretch).await,
-        _ => None,
-    };
-    let watched = Watched { samples, logged };
+    let (mut part, seen) = trial::measure(context, gate, offered, prepare).await?;
+    let watched = Watched::of(observer, seen).await;
     part.checks = vec![missed.take().into_check()];
-    part.state = series::series(&watched.samples);
-    part.horizon = horizon::held(&watched.samples);
-    part.artefacts = watched.artefacts()?;
+    watched.put_into(&mut part)?;
     Ok((part, watched))
 }

@@ -38,6 +38,19 @@ impl Statements {
     }
 }
 
+/// A connection with the three statements prepared, each under the name of its kind.
+pub(in crate::workloads) async fn opened(connector: &Connector) -> Result<Wire, Failure> {
+    let mut open = connector.wire().await?;
+    open.prepare(CREATE.as_str(), CREATE_SQL, &[Type::INT8, Type::BYTEA])
+        .await?;
+    let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
+    open.prepare(TRANSITION.as_str(), TRANSITION_SQL, &types)
+        .await?;
+    open.prepare(COMPLETE.as_str(), COMPLETE_SQL, &[Type::INT8, Type::INT4])
+        .await?;
+    Ok(open)
+}
+
 impl mover::Statements for Statements {
     type Step = Step;
 
@@ -54,15 +67,7 @@ impl mover::Statements for Statements {
             return Ok(());
         }
         self.open = None;
-        let mut open = self.connector.wire().await?;
-        open.prepare(CREATE.as_str(), CREATE_SQL, &[Type::INT8, Type::BYTEA])
-            .await?;
-        let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
-        open.prepare(TRANSITION.as_str(), TRANSITION_SQL, &types)
-            .await?;
-        open.prepare(COMPLETE.as_str(), COMPLETE_SQL, &[Type::INT8, Type::INT4])
-            .await?;
-        self.open = Some(open);
+        self.open = Some(opened(&self.connector).await?);
         Ok(())
     }
 

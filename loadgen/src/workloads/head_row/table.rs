@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use futures::{Stream, stream};
 use tokio_postgres::Client;
 
 use super::lives::Population;
@@ -17,6 +18,29 @@ pub(in crate::workloads) async fn load(
     fillfactor: u64,
     state_bytes: usize,
 ) -> Result<f64, Failure> {
+    let now = SystemTime::now();
+    let rows = (0..population.active).map(|id| {
+        let run = population.run(id);
+        Ok(rows::Row {
+            id: run.id,
+            seq: run.seq,
+            state: i16::try_from(run.left.rem_euclid(8)).unwrap_or(0),
+            created: now,
+        })
+    });
+    let rows = stream::iter(rows);
+    let (_, rate) = filled(client, fillfactor, population.seed, state_bytes, rows).await?;
+    Ok(rate)
+}
+
+/// Makes the table anew and loads these rows; answers how many they are, and how many a second the COPY alone took in.
+pub(in crate::workloads) async fn filled(
+    client: &Client,
+    fillfactor: u64,
+    seed: u64,
+    state_bytes: usize,
+    rows: impl Stream<Item = Result<rows::Row, Failure>>,
+) -> Result<(u64, f64), Failure> {
     let sql = format!(
         "CREATE SCHEMA IF NOT EXISTS bakeoff; \
          DROP TABLE IF EXISTS bakeoff.runs; \
@@ -30,19 +54,9 @@ pub(in crate::workloads) async fn load(
         .await
         .map_err(|error| failure(&error))?;
     let begin = clock::now();
-    let now = SystemTime::now();
-    let rows = (0..population.active).map(|id| {
-        let run = population.run(id);
-        rows::Row {
-            id: run.id,
-            seq: run.seq,
-            state: i16::try_from(run.left.rem_euclid(8)).unwrap_or(0),
-            created: now,
-        }
-    });
-    rows::copy(client, population.seed, state_bytes, rows).await?;
+    let loaded = rows::copy(client, seed, state_bytes, rows).await?;
     let took = clock::now().saturating_sub(begin).max(1);
-    let rate = population.active as f64 / (took as f64 / SECOND as f64);
+    let rate = loaded as f64 / (took as f64 / SECOND as f64);
     rows::settle(client).await?;
-    Ok(rate.round())
+    Ok((loaded, rate.round()))
 }

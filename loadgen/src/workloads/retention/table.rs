@@ -89,6 +89,7 @@ pub(super) async fn load(
             created: instant(run.created),
         }
     });
+    let rows = futures::stream::iter(rows.map(Ok));
     rows::copy(client, population.seed, state_bytes, rows).await?;
     rows::settle(client).await
 }

@@ -10,6 +10,7 @@ use bakeoff_crds::spec::ExperimentSpec;
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Backend, Run};
 use bakeoff_loadgen::store::Store;
+use bakeoff_loadgen::traces::Traces;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -104,10 +105,12 @@ pub fn led(
 ) -> Vec<TrialRecord> {
     let records = std::cell::RefCell::new(Vec::new());
     let (_sender, stop) = watch::channel(false);
+    let traces = Traces::of(&plan, None).unwrap();
     let mut run = Run {
         plan,
         backends: vec![backend],
         lock: None,
+        traces,
         store,
         index: 0,
         generators: 1,

@@ -11,7 +11,7 @@ use bakeoff_rules::queue::Pool;
 use bakeoff_rules::validate::{Absent, Remains};
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Everything that a decision about this experiment needs.
 ///
 /// # Errors
-/// A Secret could not be read.
+/// A Secret or a ConfigMap could not be read.
 pub async fn dereference(
     experiment: &Experiment,
     remains: &Remains,
@@ -72,6 +72,7 @@ pub async fn dereference(
         told,
         made,
         secrets: secrets(experiment, remains, ctx).await?,
+        config_maps: config_maps(experiment, remains, ctx).await?,
         pool: free(experiment, remains, &machines, ctx),
         progress,
         children,
@@ -176,6 +177,30 @@ async fn secrets(
         let read = secrets.get_opt(&name).await;
         let secret = read.map_err(api(format!("read Secret {name}")))?;
         Ok(secret.map(|secret| (name, secret.data.unwrap_or_default().into_keys().collect())))
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// The keys of the ConfigMaps with traces, which are the user's; asked for before the start alone.
+async fn config_maps(
+    experiment: &Experiment,
+    remains: &Remains,
+    ctx: &Context,
+) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let status = experiment.status.as_ref();
+    if status.is_some_and(|status| status.start_time.is_some() || status.ending.is_some()) {
+        return Ok(BTreeMap::new());
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), remains.id.namespace.as_str());
+    let maps = &maps;
+    let reads = remains.trace_maps().into_iter().map(|name| async move {
+        let read = maps.get_opt(name).await;
+        let map = read.map_err(api(format!("read ConfigMap {name}")))?;
+        Ok(map.map(|map| {
+            let text = map.data.unwrap_or_default().into_keys();
+            let binary = map.binary_data.unwrap_or_default().into_keys();
+            (name.to_owned(), text.chain(binary).collect())
+        }))
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }

@@ -49,6 +49,8 @@ pub struct Observed {
     /// The keys of each Secret that matters now and exists: before the start those that the spec refers to, at the
     /// end and when it is suspended its own.
     pub secrets: BTreeMap<String, BTreeSet<String>>,
+    /// The keys of each ConfigMap that the spec refers to and that exists; looked for before the start.
+    pub config_maps: BTreeMap<String, BTreeSet<String>>,
     /// Whether the node pool is free for it.
     pub pool: Pool,
     /// What generator 0 says, while it runs.
@@ -166,6 +168,7 @@ impl Observed {
     pub fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             secrets: &self.secrets,
+            config_maps: &self.config_maps,
             nodes: &self.nodes,
             shut: &self.shut,
             absent: &self.absent,

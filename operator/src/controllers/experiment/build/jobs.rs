@@ -30,6 +30,8 @@ pub const CREDENTIALS: &str = "/etc/bakeoff/credentials";
 pub const RESULTS_FOLDER: &str = "results.store";
 /// Where it is mounted what a Job is to do.
 pub const PLAN: &str = "/etc/bakeoff/plan";
+/// Where traces are mounted, each in a folder that is called as its ConfigMap.
+pub const TRACES: &str = "/etc/bakeoff/traces";
 /// The run plan in its ConfigMap.
 pub const PLAN_FILE: &str = "plan.json";
 /// How the experiment ends, for the report, beside it.
@@ -170,6 +172,7 @@ pub fn run(of: &Remains, settings: &Settings, attempt: i32) -> Job {
     {
         pod.subdomain = Some(of.child("generators"));
         pod.affinity = Some(apart_from_backends(of));
+        mount_traces(of, pod);
         for container in &mut pod.containers {
             container.ports = Some(vec![ContainerPort {
                 name: Some("http".to_owned()),
@@ -179,6 +182,29 @@ pub fn run(of: &Remains, settings: &Settings, attempt: i32) -> Job {
         }
     }
     job
+}
+
+/// Mounts the traces that generators replay, and says where they are.
+fn mount_traces(of: &Remains, pod: &mut PodSpec) {
+    for (position, map) in of.trace_maps().into_iter().enumerate() {
+        let name = format!("trace-{position}");
+        for container in &mut pod.containers {
+            let folder = mount(&name, &format!("{TRACES}/{map}"), true);
+            container.volume_mounts.get_or_insert_default().push(folder);
+            if position == 0 {
+                let said = ["--traces", TRACES].map(str::to_owned);
+                container.args.get_or_insert_default().extend(said);
+            }
+        }
+        pod.volumes.get_or_insert_default().push(Volume {
+            name,
+            config_map: Some(ConfigMapVolumeSource {
+                name: map.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+    }
 }
 
 /// Looks at one node.

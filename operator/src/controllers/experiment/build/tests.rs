@@ -264,6 +264,93 @@ fn a_secret_without_the_url_is_refused_with_the_command_that_makes_it() {
     assert_eq!(with(Some(&["dsn"])).reason(), "NoNodes");
 }
 
+/// A replay of the trace of a ConfigMap, beside one of the results store.
+fn replay() -> Validated {
+    let workload = |name: &str, trace: Value| json!({"name": name, "replay": {"trace": trace, "speedPercent": [100]}});
+    let mut experiment = experiment(
+        json!({"name": "pg", "postgres": {"version": "18.4"}}),
+        json!({}),
+    );
+    experiment.spec.workloads = serde_json::from_value(json!([
+        workload("small", json!({"configMapRef": {"name": "loans"}})),
+        workload("large", json!({"path": "bpic2012"})),
+        workload("again", json!({"configMapRef": {"name": "loans"}})),
+    ]))
+    .unwrap();
+    check(&experiment).unwrap()
+}
+
+#[test]
+fn generators_alone_find_the_traces_of_config_maps() {
+    let of = replay().remains;
+    let pod = |job: k8s_openapi::api::batch::v1::Job| job.spec.unwrap().template.spec.unwrap();
+    let run = pod(jobs::run(&of, &settings(), 0));
+    let volumes = run.volumes.unwrap();
+    let maps = volumes.iter().filter(|one| one.name.starts_with("trace-"));
+    let maps: Vec<_> = maps
+        .map(|one| one.config_map.clone().unwrap().name)
+        .collect();
+    assert_eq!(maps, ["loans"]);
+    let container = &run.containers[0];
+    let mounts = container.volume_mounts.iter().flatten();
+    let mounts: Vec<_> = mounts.filter(|one| one.name == "trace-0").collect();
+    assert_eq!(mounts.len(), 1);
+    assert_eq!(mounts[0].mount_path, "/etc/bakeoff/traces/loans");
+    assert_eq!(mounts[0].read_only, Some(true));
+    let arguments = container.args.as_ref().unwrap();
+    assert!(
+        arguments
+            .windows(2)
+            .any(|pair| pair == ["--traces", jobs::TRACES])
+    );
+    let report = pod(jobs::report(&of, &settings(), 0));
+    assert!(
+        report
+            .volumes
+            .unwrap()
+            .iter()
+            .all(|one| !one.name.starts_with("trace-"))
+    );
+    assert!(
+        !report.containers[0]
+            .args
+            .as_ref()
+            .unwrap()
+            .contains(&"--traces".to_owned())
+    );
+}
+
+#[test]
+fn a_trace_that_is_not_there_is_refused_with_the_command_that_makes_it() {
+    let valid = replay();
+    let with = |keys: Option<&[&str]>| {
+        let mut observed = Observed::default();
+        if let Some(keys) = keys {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            observed.config_maps.insert("loans".to_owned(), keys);
+        }
+        validate::surroundings(&valid, observed.surroundings()).unwrap_err()
+    };
+    let missing = with(None);
+    assert_eq!(missing.reason(), "TraceMissing");
+    let incomplete = with(Some(&["trace.json"]));
+    assert_eq!(incomplete.reason(), "TraceIncomplete");
+    assert!(
+        incomplete
+            .to_string()
+            .contains("lacks the key events.csv.gz")
+    );
+    for refusal in [missing, incomplete] {
+        let said = refusal.to_string();
+        let command = "kubectl create configmap loans --from-file=FOLDER/trace.json --from-file=FOLDER/events.csv.gz";
+        assert!(said.contains(command), "{said}");
+    }
+    assert_eq!(
+        with(Some(&["events.csv.gz", "trace.json"])).reason(),
+        "NoNodes"
+    );
+}
+
 #[test]
 fn postgres_is_started_by_a_script_that_hands_its_arguments_on() {
     let valid = valid(json!(null)).unwrap();

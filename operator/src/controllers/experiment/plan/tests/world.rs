@@ -140,6 +140,7 @@ impl World {
             down: BTreeMap::new(),
             made: BTreeSet::new(),
             secrets: self.asked_secrets(),
+            config_maps: BTreeMap::new(),
             pool: Pool::Free,
             progress: (running && !self.ground.unheard).then(|| Progress {
                 stage: Stage::Measuring,
