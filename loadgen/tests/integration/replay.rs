@@ -29,7 +29,16 @@ fn tell(server: &Postgres, sql: &str) {
         panic!("no Postgres")
     };
     let told = async {
-        let client = connector.connect().await.unwrap();
+        // A server that was just started takes a moment.
+        let mut tries = 0;
+        let client = loop {
+            match connector.connect().await {
+                Ok(client) => break client,
+                Err(failure) => assert!(tries < 300, "{failure:?}"),
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         client.batch_execute(sql).await.unwrap();
     };
     std::thread::scope(|scope| scope.spawn(|| runtime().block_on(told)).join().unwrap());
