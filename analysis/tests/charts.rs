@@ -71,3 +71,16 @@ fn charts_of_batching_in_an_open_load() {
     let manifest = common::manifest(&spec);
     check("b2", &manifest, &common::records(&spec, |_| common::QUICK));
 }
+
+#[test]
+fn charts_of_a_replay_have_the_plan_beside_what_was_completed() {
+    let spec = common::replay_spec();
+    let manifest = common::manifest(&spec);
+    let records = common::records(&spec, |_| common::QUICK);
+    let drawn = figures(&manifest, &records);
+    let text = "Planned and completed over the window, loans 100 · 100: postgres completed";
+    let found = drawn.iter().find(|figure| figure.text.contains(text));
+    let said = &found.unwrap().text;
+    assert!(said.contains("of at most 4000"), "{said}");
+    check("replay", &manifest, &records);
+}

@@ -397,6 +397,9 @@ pub struct CheckRecord {
 pub struct SecondPoint {
     /// Seconds since the window opened.
     pub second: i32,
+    /// Operations that a plan holds for it, where they are planned one by one: a replay.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub planned: i64,
     /// Completed operations.
     pub completed: i64,
     /// Failed operations.

@@ -9,6 +9,23 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
+/// The document of a file that is of our own kinds: a ConfigMap with a trace may stand before it.
+fn own_document(text: &str) -> String {
+    let mut documents: Vec<&str> = text.split("\n---\n").collect();
+    let last = documents.pop().unwrap_or_default();
+    for other in &documents {
+        assert!(other.contains("\nkind: ConfigMap\n"), "{other}");
+    }
+    // What is said of the example stands at its beginning.
+    let said = text.lines().take_while(|line| line.starts_with('#'));
+    let said: Vec<&str> = said.collect();
+    if documents.is_empty() {
+        last.to_owned()
+    } else {
+        format!("{}\n{last}", said.join("\n"))
+    }
+}
+
 fn examples() -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
     let mut found: Vec<(String, String)> = entries
@@ -20,7 +37,8 @@ fn examples() -> Vec<(String, String)> {
         })
         .filter_map(|entry| {
             let name = entry.path().file_stem()?.to_str()?.to_owned();
-            Some((name, std::fs::read_to_string(entry.path()).ok()?))
+            let text = std::fs::read_to_string(entry.path()).ok()?;
+            Some((name, own_document(&text)))
         })
         .collect();
     found.sort();

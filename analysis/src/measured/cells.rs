@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::figure::{Counter, Figure};
-use bakeoff_crds::result::{EncodedHistogram, OperationRecord, TrialRecord};
+use bakeoff_crds::result::{EncodedHistogram, OperationRecord, SecondPoint, TrialRecord};
 use hdrhistogram::Histogram;
 
 use super::{
@@ -58,7 +58,11 @@ pub(super) fn cell_on_backend(
         let sum = counters.entry(counter).or_default();
         *sum = counter.fold().fold(*sum, *value);
     }
-    let completed_by_second = by_second(trials);
+    let completed_by_second = by_second(trials, |point| point.completed);
+    let mut planned_by_second = by_second(trials, |point| point.planned);
+    if planned_by_second.iter().all(|planned| *planned <= 0.0) {
+        planned_by_second.clear();
+    }
     Ok(CellBackend {
         backend: backend.to_owned(),
         blocks: i32::try_from(trials.len()).unwrap_or(i32::MAX),
@@ -71,6 +75,7 @@ pub(super) fn cell_on_backend(
         state: state(trials),
         drift: drift(&completed_by_second, seed),
         completed_by_second,
+        planned_by_second,
     })
 }
 
@@ -391,16 +396,16 @@ fn spectrum(histogram: &Histogram<u64>, missing: f64) -> Vec<SpectrumPoint> {
         .collect()
 }
 
-fn by_second(trials: &[&TrialRecord]) -> Vec<f64> {
+fn by_second(trials: &[&TrialRecord], of: fn(&SecondPoint) -> i64) -> Vec<f64> {
     let mut sums: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
     for point in trials.iter().flat_map(|record| &record.series) {
         let sum = sums.entry(point.second).or_default();
-        sum.0 += point.completed;
+        sum.0 += of(point);
         sum.1 += 1;
     }
     // The last second of a window that ends with its work is a fraction; blocks without it do not count.
     sums.into_values()
-        .map(|(completed, blocks)| stats::round(completed as f64 / blocks as f64))
+        .map(|(sum, blocks)| stats::round(sum as f64 / blocks as f64))
         .collect()
 }
 

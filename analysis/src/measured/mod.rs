@@ -254,6 +254,9 @@ pub struct CellBackend {
     pub state: Option<StateOfBlock>,
     /// Completed operations in each second of the window: the sum over blocks, divided by their number.
     pub completed_by_second: Vec<f64>,
+    /// Operations that a plan holds for each second, where they are planned one by one; likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub planned_by_second: Vec<f64>,
     /// Whether the rate drifted over the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

@@ -381,7 +381,7 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Section {
     section.tables.extend(tables::excluded(summary));
     section.figures = charts::series(summary);
     if !section.figures.is_empty() {
-        section.legend = charts::legend(summary);
+        section.legend = charts::legend_of_series(summary);
     }
     section
 }

@@ -135,6 +135,16 @@ pub fn head_spec() -> ExperimentSpec {
     .unwrap()
 }
 
+pub fn replay_spec() -> ExperimentSpec {
+    serde_json::from_value(json!({
+        "backends": [{"name": "postgres", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "loans", "replay": {
+            "trace": {"configMapRef": {"name": "loans"}}, "speedPercent": [100, 1_000]}}],
+        "trials": {"blocks": 2},
+    }))
+    .unwrap()
+}
+
 /// As a profile says it of what is provisioned; of an external one nobody says anything.
 fn upkeep(backend: &Backend) -> Upkeep {
     match backend.kind() {
@@ -540,6 +550,12 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
     let series = (0..20)
         .map(|second| SecondPoint {
             second,
+            // A burst in the middle.
+            planned: match trial.kind {
+                WorkloadKind::Replay if second == 10 => 4_000,
+                WorkloadKind::Replay => 1_900,
+                _ => 0,
+            },
             completed: (load.achieved_per_second * (1.0 + 0.1 * (rng.unit() - 0.5))) as i64,
             failed: 0,
             p50_micros: 900,

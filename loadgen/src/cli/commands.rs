@@ -90,7 +90,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
     let backends = run::backends(&plan)?;
     let lock = run::lock_server(&plan)?;
     let store = Store::open(&plan.results)?;
-    let traces = Traces::of(&plan, args.traces.clone())?;
+    let traces = Traces::of(&plan, args.standalone.traces.clone())?;
     let generators = usize::try_from(plan.spec.generators.replicas)
         .unwrap_or(1)
         .max(1);

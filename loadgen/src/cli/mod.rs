@@ -242,9 +242,6 @@ struct RunArgs {
     /// The node that this generator runs on.
     #[arg(long, env = "NODE_NAME", default_value = "")]
     node: String,
-    /// The folder with a folder for each ConfigMap that holds a trace.
-    #[arg(long, requires = "plan")]
-    traces: Option<PathBuf>,
     #[command(flatten)]
     standalone: StandaloneArgs,
     #[command(flatten)]
@@ -259,6 +256,9 @@ struct StandaloneArgs {
     /// `[NAME=]URL` of an S3 endpoint; several are compared with each other.
     #[arg(long, conflicts_with = "plan")]
     endpoint: Vec<String>,
+    /// The folder with a folder for each ConfigMap that holds a trace.
+    #[arg(long)]
+    traces: Option<PathBuf>,
     /// The bucket on each endpoint.
     #[arg(long, default_value = "bakeoff")]
     bucket: String,

@@ -34,12 +34,13 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         backends.push(Backend::new(resolved.clone(), credentials.clone()).map_err(RunError::from)?);
     }
     let lock = lock_server(&plan, args)?;
+    let traces = Traces::of(&plan, args.traces.clone())?;
     let control = Arc::new(Control::default());
     let mut run = Run {
         plan,
         backends: backends.clone(),
         lock,
-        traces: Traces::default(),
+        traces,
         store: store.clone(),
         index: 0,
         generators: 1,

@@ -211,6 +211,7 @@ fn merge_series(
             second: point.second,
             ..Default::default()
         });
+        sum.planned += point.planned;
         sum.completed += point.completed;
         sum.failed += point.failed;
     }

@@ -78,6 +78,13 @@ fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
+/// The document of a file that is an Experiment, where there are several: a ConfigMap with a trace may stand beside it.
+fn experiment_of(text: &str) -> &str {
+    let mut documents = text.split("\n---\n");
+    let experiment = |document: &&str| document.lines().any(|line| line == "kind: Experiment");
+    documents.find(experiment).unwrap_or(text)
+}
+
 /// The spec in a file: a whole `Experiment`, its `spec`, or just `workloads` and what else the
 /// user wants to set. Its backends are replaced by the endpoints.
 ///
@@ -89,7 +96,7 @@ pub fn spec(file: &str, text: &str, names: &[&str]) -> Result<ExperimentSpec, St
         detail,
     };
     let document: Value =
-        serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
+        serde_saphyr::from_str(experiment_of(text)).map_err(|error| refused(error.to_string()))?;
     let mut spec: Map<String, Value> = match document {
         Value::Object(mut document) => match document.remove("spec") {
             Some(Value::Object(spec)) => spec,
@@ -269,6 +276,13 @@ mod tests {
                 .collect::<String>()
         );
         assert_eq!(spec("x", &whole, &["target"]).unwrap().workloads.len(), 1);
+    }
+
+    #[test]
+    fn an_experiment_is_found_beside_the_config_map_of_its_trace() {
+        let text = "kind: ConfigMap\ndata: {a: 'kind: Experiment'}\n---\nkind: Experiment\nspec:\n  workloads:\n    - {name: w, \
+                    replay: {trace: {configMapRef: {name: t}}, speedPercent: [100]}}\n";
+        assert_eq!(spec("x", text, &["target"]).unwrap().workloads.len(), 1);
     }
 
     #[test]

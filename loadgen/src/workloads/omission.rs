@@ -2,9 +2,12 @@
 //! proof that its clock starts at the plan. The server is a real one on a socket, which stops as a whole for
 //! a tenth of the time; the workload runs as it does in a trial.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakeoff_trace::format::{Description, Source, Writer};
+use bakeoff_trace::{Event, Kind, grammar::Repairs};
 use serde_json::{Value, json};
 
 use super::Part;
@@ -73,6 +76,52 @@ fn a_stall_shows_in_the_response_of_puts() {
 fn a_stall_shows_in_the_response_of_the_life_of_runs() {
     let head = json!({"name": "w", "headRow": {"activeRuns": [1_000], "fillfactor": [90], "load": load()}});
     let part = part(head, server(true));
+    the_stall_shows(&part, "operation");
+    the_stall_shows(&part, "transition");
+}
+
+/// Four hundred events a second, evenly; each moves a run of its own.
+fn trace(folder: &Path) {
+    let out = folder.join("even");
+    std::fs::create_dir(&out).unwrap();
+    let mut writer = Writer::create(&out).unwrap();
+    let event = |at_micros, run, kind| Event {
+        at_micros,
+        run,
+        kind,
+        value: None,
+    };
+    for run in 0..800 {
+        writer.push(event(0, run, Kind::Open)).unwrap();
+    }
+    for run in 0..800 {
+        let at = u64::from(run) * 2_500;
+        writer.push(event(at, run, Kind::Transition)).unwrap();
+    }
+    let description = Description {
+        source: Source::Synthetic,
+        method: "even".to_owned(),
+        started_at: None,
+        span_micros: Some(2_000_000),
+    };
+    writer.finish(description, &Repairs::default()).unwrap();
+}
+
+fn replayed(access: Access, trial_seconds: i32) -> Part {
+    let folder = tempfile::tempdir().unwrap();
+    trace(folder.path());
+    let replay = json!({"name": "w", "replay": {"trace": {"configMapRef": {"name": "even"}}, "speedPercent": [100],
+        "connections": 8}});
+    let backend = json!({"name": "b", "postgres": {"version": "18.4"}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": trial_seconds, "drainSeconds": 60});
+    let at = Some(folder.path().to_owned());
+    testing::first_trial_with(backend, replay, trials, access, at)
+}
+
+#[test]
+fn a_stall_shows_in_the_response_of_a_replay() {
+    let part = replayed(server(true), 2);
+    assert_eq!(part.counts.expected, 800);
     the_stall_shows(&part, "operation");
     the_stall_shows(&part, "transition");
 }

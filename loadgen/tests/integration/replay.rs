@@ -282,11 +282,9 @@ fn a_recording_is_replayed_with_its_counts_its_rate_and_its_open_runs() {
     assert!((figure(Figure::BurstPeakPerSecond) - peak).abs() < 1e-9);
     // A tenth of the runs never ends: each turn leaves them in the table.
     assert!(figure(Figure::GrowthPerTurn) >= 3.0);
-    let state = record.state.as_ref().unwrap();
-    assert_eq!(
-        state.lines["plannedPerSecond"].len(),
-        state.at_seconds.len()
-    );
+    let planned: Vec<i64> = record.series.iter().map(|point| point.planned).collect();
+    assert_eq!(planned, busiest.map(i64::from));
+    assert!(record.state.is_some());
     assert!(
         record.baseline.is_some(),
         "a null server takes a replay as well"

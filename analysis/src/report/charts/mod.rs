@@ -282,7 +282,7 @@ fn over_cells(
     )
 }
 
-/// The rate over the window, for the typical cell of each load.
+/// The rate over the window, for the typical cell of each load. Where each operation is planned, the plan is a line as well.
 pub(super) fn series(summary: &Summary) -> Vec<Figure> {
     summary
         .measured
@@ -291,31 +291,26 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
         .filter(|workload| kinds::of(workload.kind).rate_over_window)
         .filter_map(|workload| {
             let cell = typical(workload)?;
-            let series = lines(cell, summary, |on| {
-                Some(
-                    (0..)
-                        .zip(&on.completed_by_second)
-                        .map(|(second, value)| (f64::from(second), *value))
-                        .collect(),
-                )
-            });
-            let words: Vec<String> = cell
-                .backends
-                .iter()
-                .filter_map(|on| {
-                    let drift = on.drift?;
-                    Some(format!(
-                        "{} drifted by {:+.1} % over the window",
-                        on.backend,
-                        drift.share * 100.0
-                    ))
-                })
-                .collect();
-            let title = format!(
-                "Rate over the window, {} {}",
-                workload.name,
-                tables::short(&cell.levels)
-            );
+            let mut series = lines(cell, summary, |on| Some(by_second(&on.completed_by_second)));
+            let planned = planned(cell);
+            let words: Vec<String> = match planned {
+                Some(planned) => cell
+                    .backends
+                    .iter()
+                    .map(|on| kept_up(on, planned))
+                    .collect(),
+                None => cell.backends.iter().filter_map(drifted).collect(),
+            };
+            series.extend(planned.map(|planned| Series {
+                name: PLANNED.to_owned(),
+                style: summary.measured.backends.len(),
+                points: by_second(planned),
+            }));
+            let what = match planned {
+                Some(_) => "Planned and completed over the window",
+                None => "Rate over the window",
+            };
+            let title = format!("{what}, {} {}", workload.name, tables::short(&cell.levels));
             figure(
                 summary,
                 title,
@@ -327,4 +322,53 @@ pub(super) fn series(summary: &Summary) -> Vec<Figure> {
             )
         })
         .collect()
+}
+
+/// The name of the line of a plan.
+const PLANNED: &str = "planned";
+
+/// The legend of those charts.
+pub(super) fn legend_of_series(summary: &Summary) -> Vec<(String, usize)> {
+    let mut legend = legend(summary);
+    let mut drawn = summary.measured.workloads.iter().filter_map(typical);
+    if drawn.any(|cell| planned(cell).is_some()) {
+        legend.push((PLANNED.to_owned(), legend.len()));
+    }
+    legend
+}
+
+fn by_second(values: &[f64]) -> Vec<(f64, f64)> {
+    (0..)
+        .zip(values)
+        .map(|(second, value)| (f64::from(second), *value))
+        .collect()
+}
+
+/// What was planned for each second of a cell: the same on every backend.
+fn planned(cell: &CellSummary) -> Option<&[f64]> {
+    let planned = cell.backends.iter().map(|on| &on.planned_by_second[..]);
+    planned
+        .max_by_key(|planned| planned.len())
+        .filter(|planned| !planned.is_empty())
+}
+
+fn kept_up(on: &CellBackend, planned: &[f64]) -> String {
+    let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+    let sum = |values: &[f64]| values.iter().sum::<f64>();
+    format!(
+        "{} completed {:.2} % of what was planned, in the busiest second {:.0} of at most {:.0}",
+        on.backend,
+        sum(&on.completed_by_second) / sum(planned).max(1.0) * 100.0,
+        most(&on.completed_by_second),
+        most(planned)
+    )
+}
+
+fn drifted(on: &CellBackend) -> Option<String> {
+    let drift = on.drift?;
+    Some(format!(
+        "{} drifted by {:+.1} % over the window",
+        on.backend,
+        drift.share * 100.0
+    ))
 }

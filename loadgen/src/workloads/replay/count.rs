@@ -12,6 +12,8 @@ use crate::instrument::clock::SECOND;
 pub(super) struct Counted {
     /// Events of this generator in the window.
     pub own: u64,
+    /// The same, by the second of the window.
+    pub own_by_second: Vec<u64>,
     /// Events of all generators, by the second of the window.
     pub by_second: Vec<u64>,
     /// Runs that are open, the mean over the window.
@@ -33,6 +35,7 @@ impl Counted {
         let span = closes_at.saturating_sub(opens_at);
         let seconds = usize::try_from(span.div_ceil(SECOND)).unwrap_or(0);
         let mut counted = Self {
+            own_by_second: vec![0; seconds],
             by_second: vec![0; seconds],
             ..Self::default()
         };
@@ -53,7 +56,12 @@ impl Counted {
             if let Some(count) = counted.by_second.get_mut(second) {
                 *count += 1;
             }
-            counted.own += u64::from(is_own(&event));
+            if is_own(&event) {
+                counted.own += 1;
+                if let Some(count) = counted.own_by_second.get_mut(second) {
+                    *count += 1;
+                }
+            }
         }
         area += now_open * i128::from(closes_at - since);
         counted.open_mean = area as f64 / span.max(1) as f64;
@@ -63,18 +71,6 @@ impl Counted {
     /// Events in the busiest second.
     pub fn peak(&self) -> u64 {
         self.by_second.iter().copied().max().unwrap_or(0)
-    }
-
-    /// Events per second between two moments of the window, in seconds since it opened.
-    pub fn rate(&self, from: f64, to: f64) -> f64 {
-        let seconds = (to - from).max(1e-9);
-        let mut events = 0.0;
-        for (second, count) in self.by_second.iter().enumerate() {
-            let begin = second as f64;
-            let overlap = (to.min(begin + 1.0) - from.max(begin)).max(0.0);
-            events += overlap * *count as f64;
-        }
-        events / seconds
     }
 }
 
@@ -109,11 +105,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!((counted.own, counted.peak()), (2, 2));
-        assert_eq!(counted.by_second, [2, 1]);
+        assert_eq!(
+            (counted.by_second, counted.own_by_second),
+            (vec![2, 1], vec![1, 1])
+        );
         // Seven for a second, then six.
-        assert!((counted.open_mean - 6.5).abs() < 1e-9, "{counted:?}");
-        assert!((counted.rate(0.0, 2.0) - 1.5).abs() < 1e-9);
-        assert!((counted.rate(0.5, 1.5) - 1.5).abs() < 1e-9);
+        assert!((counted.open_mean - 6.5).abs() < 1e-9);
     }
 
     #[test]

@@ -135,13 +135,13 @@ async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Pa
     let (counted, growth) = blocking(move || counted(thread, &stretch, open))
         .await?
         .map_err(unusable)?;
+    put_planned(&mut part, &counted);
     part.counts.expected = counted.own;
     let seconds = (part.window.1.saturating_sub(part.window.0)) as f64 / 1e9;
     part.offered_per_second = counted.own as f64 / seconds.max(1e-9);
     if let Some((observer, (open, rate))) = &loaded {
         let watched = Watched::of(Some(observer), seen).await;
         watched.put_into(&mut part)?;
-        planned_rate(&mut part, &counted);
         let after = observer.inspect().await?;
         part.figures = watched.figures(&after, fillfactor, *open);
         part.figures.insert(Figure::LoadRowsPerSecond, *rate);
@@ -189,19 +189,9 @@ fn figures(
     figures
 }
 
-/// Puts the planned rate beside the course of the server's state, at the same instants.
-fn planned_rate(part: &mut Part, counted: &Counted) {
-    let Some(state) = &mut part.state else {
-        return;
-    };
-    let mut from = 0.0;
-    let rates = state.at_seconds.iter().map(|&at| {
-        // The first instant is that at which the window opens.
-        let to = if at > from { at } else { from + 1.0 };
-        let rate = counted.rate(from, to);
-        from = at.max(from);
-        rate
-    });
-    let rates = rates.collect();
-    state.lines.insert("plannedPerSecond".to_owned(), rates);
+/// Puts what was planned for each second beside what was completed in it.
+fn put_planned(part: &mut Part, counted: &Counted) {
+    for (point, planned) in part.recorded.series.iter_mut().zip(&counted.own_by_second) {
+        point.planned = i64::try_from(*planned).unwrap_or(i64::MAX);
+    }
 }
