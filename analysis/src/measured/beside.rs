@@ -81,7 +81,7 @@ pub struct FlaggedTrial {
     pub describe: String,
     /// The backend.
     pub backend: String,
-    /// What was found: `Failing`, `Overloaded`.
+    /// What was found: `Failing`, `Overloaded`, `TimingDistorted`.
     pub codes: Vec<String>,
     /// The figures and the bounds in words.
     pub details: Vec<String>,
