@@ -169,3 +169,39 @@ fn a_trace_is_put_once_and_only_whole() {
     );
     assert!(!Path::new(&at("store/traces/b/events.csv.gz")).exists());
 }
+
+/// What ships with the example is a trace, and the one that its comment says.
+#[test]
+fn the_trace_of_the_example_is_what_its_command_makes() {
+    use base64::Engine as _;
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/phase3-quick.yaml");
+    let text = std::fs::read_to_string(example).unwrap();
+    let (map, experiment) = text.split_once("\n---\n").unwrap();
+    let map: serde_json::Value = serde_saphyr::from_str(map).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = folder.path().join("shipped");
+    std::fs::create_dir(&shipped).unwrap();
+    let described = map["data"]["trace.json"].as_str().unwrap();
+    std::fs::write(shipped.join("trace.json"), described).unwrap();
+    let events = map["binaryData"]["events.csv.gz"].as_str().unwrap();
+    let engine = base64::engine::general_purpose::STANDARD;
+    let events = engine.decode(events).unwrap();
+    std::fs::write(shipped.join("events.csv.gz"), &events).unwrap();
+    well(&["verify", shipped.to_str().unwrap()]);
+    // What it says of the digest is so, and the experiment asks for it.
+    let manifest: serde_json::Value = serde_json::from_str(described).unwrap();
+    assert!(experiment.contains(manifest["sha256"].as_str().unwrap()));
+    let command = map_comment(&text);
+    let made = folder.path().join("made");
+    let command = command.replace("--out loans", &format!("--out {}", made.display()));
+    let arguments: Vec<&str> = command.split_whitespace().collect();
+    well(&arguments);
+    assert_eq!(std::fs::read(made.join("events.csv.gz")).unwrap(), events);
+}
+
+/// The arguments of `loadgen trace` in the comment of the example.
+fn map_comment(text: &str) -> String {
+    let (_, command) = text.split_once("#   loadgen trace ").unwrap();
+    let (command, _) = command.split_once("\n# A recording").unwrap();
+    command.replace("\\\n#", "")
+}

@@ -300,6 +300,24 @@ mod tests {
         assert_eq!(judged(&sound(), with(late_pacer)).0, [InvalidCode::SendLag]);
     }
 
+    #[test]
+    fn a_replay_is_distorted_only_by_its_own_compression() {
+        let with = |waited, compressed| {
+            let mut part = sound();
+            part.counters.insert(Counter::OwnRunWaits, waited);
+            let circumstances = Circumstances {
+                compressed,
+                ..Circumstances::default()
+            };
+            judged(&part, circumstances)
+        };
+        assert_eq!(with(10, true), (vec![], vec![]));
+        // It voids nothing.
+        assert_eq!(with(11, true), (vec![], vec![FindingCode::TimingDistorted]));
+        // At the recorded speed it is the server that is slow.
+        assert_eq!(with(500, false), (vec![], vec![]));
+    }
+
     /// Repeating such trials until one looks well would favour the backend that fails more often.
     #[test]
     fn what_the_backend_does_not_stand_up_to_is_a_result() {

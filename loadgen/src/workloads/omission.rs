@@ -89,7 +89,8 @@ fn trace(folder: &Path) {
         at_micros,
         run,
         kind,
-        value: None,
+        // Of a run that is open: how far it is.
+        value: (kind == Kind::Open).then_some(1),
     };
     for run in 0..800 {
         writer.push(event(0, run, Kind::Open)).unwrap();
