@@ -227,4 +227,41 @@ mod tests {
             (i32::MAX as u64).pow(2)
         );
     }
+
+    /// What the definition's rules say of a replay, by the rules as they are published.
+    #[test]
+    fn admission_takes_exactly_one_of_the_two_forms() {
+        let schema = Replay::json_schema(&mut schemars::SchemaGenerator::default());
+        let rules = schema.get("x-kubernetes-validations").unwrap();
+        let rules: Vec<String> = rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|rule| rule["rule"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(rules.len(), 2);
+        let admits = |fields: serde_json::Value| {
+            rules.iter().all(|rule| {
+                let mut context = ::cel::Context::default();
+                context.add_variable("self", &fields).unwrap();
+                let program = ::cel::Program::compile(rule).unwrap();
+                program.execute(&context).unwrap() == ::cel::Value::Bool(true)
+            })
+        };
+        let (speed, runs, rate) = (json!([100]), json!([1]), json!([1]));
+        assert!(admits(json!({"speedPercent": speed})));
+        assert!(admits(json!({"speedPercent": speed, "copies": 3})));
+        assert!(admits(json!({"activeRuns": runs, "ratePerSecond": rate})));
+        for refused in [
+            json!({}),
+            json!({"activeRuns": runs}),
+            json!({"ratePerSecond": rate}),
+            json!({"speedPercent": speed, "activeRuns": runs}),
+            json!({"speedPercent": speed, "ratePerSecond": rate}),
+            json!({"speedPercent": speed, "activeRuns": runs, "ratePerSecond": rate}),
+            json!({"activeRuns": runs, "ratePerSecond": rate, "copies": 3}),
+        ] {
+            assert!(!admits(refused.clone()), "{refused}");
+        }
+    }
 }
