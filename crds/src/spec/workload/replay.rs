@@ -90,7 +90,7 @@ pub struct TraceSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapRef {
-    /// Its name.
+    /// The name of the ConfigMap.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
