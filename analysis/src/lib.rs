@@ -24,6 +24,7 @@ pub mod report;
 pub mod series;
 pub mod stats;
 pub mod summary;
+pub mod sustain;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub struct CapacityStep {
 
 /// The capacity load of a workload, where it has one.
 #[must_use]
-pub fn load(workload: &Workload) -> Option<&CapacityLoad> {
+pub fn load(workload: &Workload) -> Option<CapacityLoad> {
     workload.member()?.measured().capacity()
 }
 

@@ -141,6 +141,8 @@ names! {
         DeadMeanPercent = "deadMeanPercent",
         /// Most dead rows, of the active runs.
         DeadPeakPercent = "deadPeakPercent",
+        /// Percentage points of the active runs by which dead rows are shown to rise over the second half of the window.
+        DeadRisePercent = "deadRisePercent",
         /// How long the bulk delete took.
         DeleteMilliseconds = "deleteMilliseconds",
         /// Statements of the bulk delete.
@@ -155,6 +157,10 @@ names! {
         FailedDuring = "failedDuring",
         /// How much later than it was due the fault was made.
         FaultDelayMilliseconds = "faultDelayMilliseconds",
+        /// The largest p99 of any fifth of the window, of the operations that ended well.
+        FifthP99Milliseconds = "fifthP99Milliseconds",
+        /// Operations that ended well within the objective, of those planned, in the worst fifth of the window.
+        FifthWithinPercent = "fifthWithinPercent",
         /// Falls of the frozen age.
         Freezes = "freezes",
         /// Most transactions since the oldest row that is not frozen.
@@ -175,6 +181,10 @@ names! {
         InsertsDuring = "insertsDuring",
         /// Growth of table and indexes over the second half of the window.
         LateGrowthPercent = "lateGrowthPercent",
+        /// Growth of the indexes over the second half of the window.
+        LateIndexGrowthPercent = "lateIndexGrowthPercent",
+        /// Growth of the table over the second half of the window.
+        LateTableGrowthPercent = "lateTableGrowthPercent",
         /// Rows per second at which the table was loaded.
         LoadRowsPerSecond = "loadRowsPerSecond",
         /// Looks at the locks while the oldest range was reclaimed.
@@ -189,6 +199,8 @@ names! {
         MicrosecondsPerRowMoved = "microsecondsPerRowMoved",
         /// Updates that went to another page, of all updates.
         NewPagePercent = "newPagePercent",
+        /// Operations planned per second in a hold.
+        OfferedPerSecond = "offeredPerSecond",
         /// The age of the oldest transaction that was seen.
         OldestTransactionMillis = "oldestTransactionMillis",
         /// Runs of a replay that are open by its plan, the mean over the window.
@@ -212,6 +224,8 @@ names! {
         RowsDeleted = "rowsDeleted",
         /// Open runs that were moved out of the oldest range.
         RowsMoved = "rowsMoved",
+        /// Operations that ended well, of those planned.
+        ServedPercent = "servedPercent",
         /// Bytes of the server's log that could not be read.
         ServerLogUnreadBytes = "serverLogUnreadBytes",
         /// Time of the recording, of that of its replay.
@@ -295,13 +309,18 @@ impl Figure {
             | Self::DeadLowPercent
             | Self::DeadMeanPercent
             | Self::DeadPeakPercent
+            | Self::DeadRisePercent
+            | Self::FifthWithinPercent
             | Self::GrowthPercent
             | Self::HotPercent
             | Self::IndexLeafDensityPercent
             | Self::LateGrowthPercent
+            | Self::LateIndexGrowthPercent
+            | Self::LateTableGrowthPercent
             | Self::NewPagePercent
             | Self::OwnRunWaitPercent
             | Self::SpeedPercent
+            | Self::ServedPercent
             | Self::TableBloatPercent
             | Self::VacuumingPercent
             | Self::VacuumingRisePercent => Unit::Percent,
@@ -318,6 +337,7 @@ impl Figure {
             | Self::DetachMilliseconds
             | Self::DropMilliseconds
             | Self::FaultDelayMilliseconds
+            | Self::FifthP99Milliseconds
             | Self::LongestLockWaitMilliseconds
             | Self::OldestTransactionMillis
             | Self::OutageMilliseconds
@@ -346,6 +366,7 @@ impl Figure {
             | Self::MicrosecondsPerRowDeleted
             | Self::MicrosecondsPerRowMoved
             | Self::OpenRunsMean
+            | Self::OfferedPerSecond
             | Self::ReadBackObjects
             | Self::ReclaimComplete
             | Self::Recovered
@@ -367,13 +388,16 @@ impl Figure {
             | Self::BytesReclaimed
             | Self::BytesReturned
             | Self::CacheHitPercent
+            | Self::FifthWithinPercent
             | Self::HotPercent
             | Self::IndexLeafDensityPercent
             | Self::InsertsDuring
             | Self::LockLooks
+            | Self::OfferedPerSecond
             | Self::ReadBackObjects
             | Self::ReclaimComplete
             | Self::Recovered
+            | Self::ServedPercent
             | Self::Turnovers => Better::More,
             _ => Better::Less,
         }

@@ -20,6 +20,7 @@ mod conformance;
 mod drop_or_delete;
 mod footing;
 mod rule;
+mod shard_threshold;
 mod simple_schema;
 mod small_object_backend;
 mod soak_plateau;
@@ -165,6 +166,7 @@ fn of(rule: DecisionRule) -> &'static Rule {
         DecisionRule::CasIsBackstop => &cas_is_backstop::RULE,
         DecisionRule::DropOrDelete => &drop_or_delete::RULE,
         DecisionRule::SoakPlateau => &soak_plateau::RULE,
+        DecisionRule::ShardThreshold => &shard_threshold::RULE,
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Need {
     TwoBackends,
     /// A workload of this kind.
     Workload(WorkloadKind),
+    /// A workload `sustain` that states what the primary is to carry.
+    Target,
 }
 
 impl Need {
@@ -24,6 +26,10 @@ impl Need {
         match self {
             Self::TwoBackends => spec.backends.len() >= 2,
             Self::Workload(kind) => spec.workloads.iter().any(|one| one.kind() == Some(kind)),
+            Self::Target => {
+                let mut sustained = spec.workloads.iter().filter_map(|one| one.sustain.as_ref());
+                sustained.any(|sustain| sustain.target.is_some())
+            }
         }
     }
 }
@@ -37,6 +43,9 @@ impl fmt::Display for Need {
                 f,
                 "it needs a workload of the kind {}; add one or choose another rule",
                 kind.traits().name
+            ),
+            Self::Target => f.write_str(
+                "it holds what one primary sustains against what it is to carry; state sustain.target, with runsPerMonth or ratePerSecond",
             ),
         }
     }
@@ -188,6 +197,10 @@ mod tests {
             (
                 Need::Workload(lacks),
                 "it needs a workload of the kind coldRead; add one or choose another rule",
+            ),
+            (
+                Need::Target,
+                "it holds what one primary sustains against what it is to carry; state sustain.target, with runsPerMonth or ratePerSecond",
             ),
         ] {
             assert!(!need.is_met(&spec));

@@ -291,3 +291,69 @@ pub(super) fn soak_summary(
         record
     })
 }
+
+/// What a hold shows.
+#[derive(Clone, Copy)]
+pub(super) struct SustainFigures {
+    pub within: f64,
+    pub turnovers: f64,
+    pub missed: i64,
+}
+
+impl SustainFigures {
+    pub fn held_if(held: bool) -> Self {
+        Self {
+            within: if held { 99.9 } else { 80.0 },
+            turnovers: 2.0,
+            missed: 0,
+        }
+    }
+}
+
+/// A search of so many holds at two active sets, by what a hold at each rate shows; on stated equipment or not.
+pub(super) fn sustain_summary(
+    blocks: i32,
+    stated: bool,
+    target: &serde_json::Value,
+    of: impl Fn(u32) -> SustainFigures,
+) -> Summary {
+    let class = if stated { "Absolute" } else { "Relative" };
+    let spec: ExperimentSpec = serde_json::from_value(json!({
+        "resultClass": class,
+        "environment": {"description": "two machines of a rack", "hardware": "known", "region": "here", "durability": "full"},
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "most", "sustain": {"activeRuns": [10_000, 100_000], "target": target}}],
+        "trials": {"blocks": blocks},
+        "decision": {"rule": "ShardThreshold"}
+    }))
+    .unwrap();
+    let bounds = crate::sustain::Bounds {
+        ramp: 1_200.0,
+        top: 50_000,
+        close: 1.1,
+    };
+    let seen: std::cell::RefCell<BTreeMap<i32, Vec<crate::sustain::Observation>>> =
+        std::cell::RefCell::default();
+    summary(&spec, |trial| {
+        let mut seen = seen.borrow_mut();
+        let seen = seen.entry(trial.cell_index).or_default();
+        let rate = crate::sustain::next(&bounds, seen);
+        let figures = of(rate);
+        let held = Some(figures.within >= 99.0);
+        seen.push(crate::sustain::Observation { rate, held });
+        let mut record = sample::record(trial, PLAIN, 7);
+        record.figures = BTreeMap::from([
+            (Figure::OfferedPerSecond, f64::from(rate)),
+            (Figure::ServedPercent, 100.0),
+            (Figure::FifthWithinPercent, figures.within),
+            (Figure::FifthP99Milliseconds, 12.0),
+            (Figure::Turnovers, figures.turnovers),
+            (Figure::Autovacuums, 6.0),
+            (Figure::Checkpoints, 2.0),
+        ]);
+        for check in &mut record.checks {
+            check.violations = figures.missed;
+        }
+        record
+    })
+}

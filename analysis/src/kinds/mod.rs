@@ -13,6 +13,7 @@ mod retention;
 mod server_loss;
 mod small_object_put;
 mod soak;
+mod sustain;
 
 use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::spec::WorkloadKind;
@@ -169,6 +170,7 @@ pub fn of(kind: WorkloadKind) -> &'static Kind {
         WorkloadKind::ServerLoss => &server_loss::KIND,
         WorkloadKind::Soak => &soak::KIND,
         WorkloadKind::Replay => &replay::KIND,
+        WorkloadKind::Sustain => &sustain::KIND,
     }
 }
 

@@ -469,7 +469,7 @@ pub fn record(trial: &Trial, behaviour: Behaviour, seed: u64) -> TrialRecord {
             });
             load.completed = i64::from(count);
         }
-        WorkloadKind::Soak => {
+        WorkloadKind::Soak | WorkloadKind::Sustain => {
             let count = 20 * 500;
             for (name, share) in [
                 ("operation", 1.0),

@@ -76,6 +76,8 @@ pub enum DecisionRule {
     DropOrDelete,
     /// Soak: do dead rows and index size plateau, so that the simple schema holds for good?
     SoakPlateau,
+    /// Sustain: does one primary carry the target with its headroom, or how many shards does it take?
+    ShardThreshold,
 }
 
 impl DecisionRule {
@@ -90,6 +92,7 @@ impl DecisionRule {
             Self::CasIsBackstop => "CasIsBackstop",
             Self::DropOrDelete => "DropOrDelete",
             Self::SoakPlateau => "SoakPlateau",
+            Self::ShardThreshold => "ShardThreshold",
         }
     }
 }

@@ -83,6 +83,7 @@ pub const DEFAULT_SEED: i64 = 1;
 #[x_kube(validation = rules::faults_have_one_generator_and_time())]
 #[x_kube(validation = rules::a_soak_stands_alone())]
 #[x_kube(validation = rules::segments_fit_in_memory())]
+#[x_kube(validation = rules::a_search_by_holds_stands_alone())]
 #[x_kube(validation = rules::autovacuum_is_set_in_one_place())]
 #[x_kube(validation = rules::early_stop_has_a_question())]
 #[x_kube(validation = rules::decision_names_a_backend("incumbent"))]

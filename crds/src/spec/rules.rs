@@ -5,7 +5,7 @@
 use super::backend::{self, BackendTraits};
 use super::cel::enumerate;
 use super::workload::{Levels, WorkloadKind, WorkloadTraits};
-use super::{ExperimentSpec, Ground, MAX_TRIALS, MOST_SEGMENT_SECONDS};
+use super::{ExperimentSpec, Ground, MAX_TRIALS, MOST_HOLD_SECONDS, MOST_SEGMENT_SECONDS};
 use kube::core::Rule;
 use schemars::JsonSchema;
 
@@ -262,6 +262,15 @@ pub(super) fn segments_fit_in_memory() -> Rule {
     ))
     .message(&*format!(
         "a segment of a soak takes at most {MOST_SEGMENT_SECONDS} windowSeconds, because it is held in memory until it ends, and trials.earlyStop does not apply: take more blocks, each goes on where the last one ended"
+    ))
+}
+
+pub(super) fn a_search_by_holds_stands_alone() -> Rule {
+    Rule::new(format!(
+        "self.workloads.all(w, !has(w.sustain)) || (self.workloads.size() == 1 && self.backends.size() == 1 && self.generators.replicas == 1 && self.trials.windowSeconds <= {MOST_HOLD_SECONDS} && !has(self.trials.earlyStop))"
+    ))
+    .message(&*format!(
+        "sustain stands alone: each hold follows from those before it, so give it an experiment of its own with one backend, generators.replicas 1, at most {MOST_HOLD_SECONDS} trials.windowSeconds, as a hold is in memory until it ends, and no trials.earlyStop"
     ))
 }
 

@@ -240,7 +240,7 @@ fn merge_series(
 }
 
 /// The histograms of one kind in an interval log, with their second.
-fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordError>)> {
+pub(crate) fn intervals(log: &[u8], kind: &str) -> Vec<(i32, Result<Histogram<u64>, RecordError>)> {
     use base64::Engine;
     IntervalLogIterator::new(log)
         .filter_map(|entry| match entry {

@@ -26,7 +26,7 @@ pub(super) fn step_spec(spec: &ExperimentSpec, load: &CapacityLoad) -> Experimen
 }
 
 /// The capacity load that a search is for.
-pub(super) fn load_of<'a>(spec: &'a ExperimentSpec, search: &Trial) -> Option<&'a CapacityLoad> {
+pub(super) fn load_of(spec: &ExperimentSpec, search: &Trial) -> Option<CapacityLoad> {
     let named = |workload: &&bakeoff_crds::spec::Workload| workload.name == search.workload;
     capacity::load(spec.workloads.iter().find(named)?)
 }
@@ -54,7 +54,7 @@ impl Run {
             let Some(load) = load_of(&self.plan.spec, &search) else {
                 continue;
             };
-            let record = self.search(&search, load).await?;
+            let record = self.search(&search, &load).await?;
             tracing::info!(
                 search = search.id,
                 per_second = record.sustained_per_second,

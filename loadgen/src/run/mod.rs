@@ -14,6 +14,7 @@ pub mod early;
 mod environment;
 mod error;
 mod gates;
+mod holds;
 pub mod judge;
 pub mod ledger;
 mod lock;
@@ -38,6 +39,7 @@ use self::baseline::Baselines;
 pub use self::cleanup::cleanup;
 pub use self::error::RunError;
 use self::gates::FollowerGate;
+use self::holds::Holds;
 pub use self::lock::lock_server;
 use crate::drivers::probe;
 use crate::drivers::redis::LockServer;
@@ -106,7 +108,7 @@ impl Run {
         let caveats = self.probe().await?;
         self.manifest(&caveats).await?;
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
-        let mut ledger = self.resume().await?;
+        let (mut ledger, mut holds) = self.resume().await?;
         self.conformance(ledger.has_begun()).await?;
         self.control.update(|progress| {
             progress.stage = Stage::Measuring;
@@ -143,9 +145,13 @@ impl Run {
                     Timestamp::now().checked_add(each.saturating_mul(left)).ok();
             });
             self.renew();
-            let rate = self.rate(trial, &capacities);
+            let rate = match holds.rate(&self.plan.spec, trial, &capacities) {
+                Ok(None) => self.rate(trial, &capacities),
+                held => held,
+            };
             let record = self.trial(trial, attempt, rate, &mut baselines).await?;
             ledger.note(&trial.id, attempt, verdict_of(&record));
+            holds.note(&self.plan.spec, &record);
             ended += 1;
             let first = (record.load.planned > 0).then_some(record.window.start);
             self.control.update(|progress| {
@@ -346,8 +352,9 @@ impl Run {
     }
 
     /// What earlier attempts of the generators left in the store.
-    async fn resume(&self) -> Result<Ledger, RunError> {
+    async fn resume(&self) -> Result<(Ledger, Holds), RunError> {
         let mut ledger = Ledger::default();
+        let mut holds = Holds::default();
         for name in self.store.list(layout::TRIALS).await? {
             let Some((trial, attempt, file)) = layout::attempt_file(&name) else {
                 continue;
@@ -357,7 +364,10 @@ impl Run {
                 layout::TRIAL => {
                     if let Some(bytes) = self.store.get(&name).await? {
                         match serde_json::from_slice::<TrialRecord>(&bytes) {
-                            Ok(record) => ledger.note(trial, attempt, verdict_of(&record)),
+                            Ok(record) => {
+                                ledger.note(trial, attempt, verdict_of(&record));
+                                holds.note(&self.plan.spec, &record);
+                            }
                             // As if its generator had been lost: it is repeated, and the file stays as it is.
                             Err(error) => {
                                 tracing::warn!(%error, name, "a record cannot be read; its trial is repeated");
@@ -369,7 +379,7 @@ impl Run {
                 _ => {}
             }
         }
-        Ok(ledger)
+        Ok((ledger, holds))
     }
 
     /// Runs any other generator: follows generator 0 and delivers its parts.
@@ -397,7 +407,7 @@ impl Run {
             };
             let search = searches.iter().any(|search| search.id == trial.id);
             let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
-            let spec = load.map(|load| capacity::step_spec(&self.plan.spec, load));
+            let spec = load.map(|load| capacity::step_spec(&self.plan.spec, &load));
             let folder = if search {
                 layout::step_folder(trial, step.attempt)
             } else {

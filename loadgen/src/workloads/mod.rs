@@ -20,6 +20,7 @@ mod rows;
 pub mod server_loss;
 pub mod small_object_put;
 pub mod soak;
+pub mod sustain;
 mod trial;
 
 use std::future::Future;
@@ -85,6 +86,7 @@ fn of(spec: WorkloadSpec<'_>) -> &dyn Workload {
         WorkloadSpec::Retention(spec) => spec,
         WorkloadSpec::Soak(spec) => spec,
         WorkloadSpec::Replay(spec) => spec,
+        WorkloadSpec::Sustain(spec) => spec,
         WorkloadSpec::ServerLoss(spec) => spec,
     }
 }

@@ -20,5 +20,6 @@ mod s3_stores;
 mod setter;
 mod soak;
 mod support;
+mod sustain;
 mod versions;
 mod versity;

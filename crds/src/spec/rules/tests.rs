@@ -113,6 +113,7 @@ fn workload() -> impl Strategy<Value = (&'static str, serde_json::Value)> {
             "soak",
             json!({"fillfactor": fill, "autovacuum": profiles, "snapshots": held, "ratePerSecond": 1})
         )),
+        levels().prop_map(|runs| ("sustain", json!({"activeRuns": runs}))),
     ]
 }
 

@@ -125,7 +125,7 @@ pub(super) fn default_connections() -> i32 {
 }
 
 /// Operations of a run on average: its creation, its transitions and its completion.
-fn operations((fewest, most): (i32, i32)) -> f64 {
+pub(super) fn operations((fewest, most): (i32, i32)) -> f64 {
     2.0 + f64::from(fewest + most) / 2.0
 }
 

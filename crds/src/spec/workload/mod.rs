@@ -14,6 +14,7 @@ mod rules;
 mod server_loss;
 mod small_object_put;
 mod soak;
+mod sustain;
 
 pub use batching::{Batching, PriceList};
 pub use cas_race::{CasRace, GuardMode, RaceFaults, RaceLock, RedisLock, TableLock};
@@ -27,6 +28,10 @@ pub use retention::{Retention, RetentionCleanup, RetentionMethod};
 pub use server_loss::ServerLoss;
 pub use small_object_put::SmallObjectPut;
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
+pub use sustain::{
+    MOST_HOLD_SECONDS, Sustain, SustainHold, SustainObjective, SustainRamp, SustainRows,
+    SustainShape, SustainTarget,
+};
 
 use super::{CapacityLoad, Ground, Load};
 use crate::quantity::Quantity;
@@ -53,7 +58,7 @@ pub trait Measured {
     }
 
     /// The load in shares of capacity, where there is one.
-    fn capacity(&self) -> Option<&CapacityLoad> {
+    fn capacity(&self) -> Option<CapacityLoad> {
         None
     }
 }
@@ -67,8 +72,8 @@ pub struct WorkloadTraits {
     pub ground: Ground,
     /// The same factors as [`Measured::factors`], as admission counts their levels.
     pub levels: &'static [Levels],
-    /// Whether the blocks of a cell are segments that go on where the last one ended: they follow each other, and no
-    /// test may treat them as repeats.
+    /// Whether the blocks of a cell follow from those before them, as the segments of a soak and the holds of a search do:
+    /// they follow each other, and no test may treat them as repeats.
     pub in_segments: bool,
     /// Whether a cell is a negative control: the violations that it finds show that the checks can find them, and say
     /// nothing against the backend.
@@ -202,6 +207,8 @@ kinds! {
     replay: Replay,
     /// The loss of a server in the middle of a window, S3.
     server_loss: ServerLoss,
+    /// Sustain: the highest rate that one primary carries for good, by holds, Postgres.
+    sustain: Sustain,
 }
 
 impl Workload {

@@ -50,8 +50,8 @@ impl Measured for ServerLoss {
         self.load.closed.is_none()
     }
 
-    fn capacity(&self) -> Option<&CapacityLoad> {
-        self.load.capacity.as_ref()
+    fn capacity(&self) -> Option<CapacityLoad> {
+        self.load.capacity.clone()
     }
 }
 

@@ -45,8 +45,8 @@ impl Measured for SmallObjectPut {
         self.load.closed.is_none()
     }
 
-    fn capacity(&self) -> Option<&CapacityLoad> {
-        self.load.capacity.as_ref()
+    fn capacity(&self) -> Option<CapacityLoad> {
+        self.load.capacity.clone()
     }
 }
 

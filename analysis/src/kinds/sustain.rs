@@ -1,0 +1,49 @@
+//! Sustain: the highest rate that one primary carries for good, by holds.
+
+use bakeoff_crds::figure::Figure;
+
+use super::{Kind, Typical};
+use crate::vocabulary::ROWS_MISSED;
+
+/// What there is to know of the kind. Its holds run at rates of their own, so no latency of all of them is drawn: the report
+/// has a table of them, and the frontier.
+pub(super) static KIND: Kind = Kind {
+    operations: &["operation", "create", "transition", "complete"],
+    checks: &[ROWS_MISSED],
+    figures: &[
+        Figure::OfferedPerSecond,
+        Figure::ServedPercent,
+        Figure::FifthP99Milliseconds,
+        Figure::FifthWithinPercent,
+        Figure::DeadRisePercent,
+        Figure::LateTableGrowthPercent,
+        Figure::LateIndexGrowthPercent,
+        Figure::HotPercent,
+        Figure::NewPagePercent,
+        Figure::TableBloatPercent,
+        Figure::IndexLeafDensityPercent,
+        Figure::BytesPerActiveRun,
+        Figure::TableBytes,
+        Figure::IndexBytes,
+        Figure::GrowthPercent,
+        Figure::LateGrowthPercent,
+        Figure::DeadPeakPercent,
+        Figure::Turnovers,
+        Figure::LoadRowsPerSecond,
+        Figure::Autovacuums,
+        Figure::AutovacuumsLogged,
+        Figure::AutovacuumLoggedSeconds,
+        Figure::AutovacuumLongestSeconds,
+        Figure::AutovacuumDeadKept,
+        Figure::ServerLogUnreadBytes,
+        Figure::Checkpoints,
+        Figure::CacheHitPercent,
+        Figure::WalBytesPerUpdate,
+        Figure::LockWaitsPeak,
+        Figure::OldestTransactionMillis,
+    ],
+    headline: Some("operation"),
+    charted: "transition",
+    typical: Typical::MiddleLevels,
+    ..Kind::of("operation")
+};
