@@ -148,6 +148,77 @@ fn reports_of_every_outcome() {
     check("head-table", &html, &markdown);
 }
 
+/// A search by holds at three active sets, on a server that holds fewer operations a second the more runs are open.
+fn sustained() -> (Manifest, Vec<TrialRecord>) {
+    use bakeoff_analysis::sustain::{Bounds, Observation, next};
+    use bakeoff_crds::figure::Figure;
+    let spec: bakeoff_crds::spec::ExperimentSpec = serde_json::from_value(serde_json::json!({
+        "backends": [{"name": "postgres", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "most", "sustain": {
+            "activeRuns": [10_000, 100_000, 1_000_000],
+            "target": {"runsPerMonth": 100_000_000, "headroomPercent": 50}}}],
+        "trials": {"blocks": 12, "windowSeconds": 20},
+        "decision": {"rule": "ShardThreshold"},
+    }))
+    .unwrap();
+    let bounds = Bounds {
+        ramp: 3_000.0,
+        top: 50_000,
+        close: 1.1,
+    };
+    let mut seen: BTreeMap<i32, Vec<Observation>> = BTreeMap::new();
+    let records = bakeoff_crds::schedule::trials(&spec)
+        .iter()
+        .map(|trial| {
+            let active: f64 = trial.cell["activeRuns"].parse().unwrap();
+            let seen = seen.entry(trial.cell_index).or_default();
+            let rate = next(&bounds, seen);
+            let held = f64::from(rate) <= 4_200.0 - 600.0 * active.log10();
+            seen.push(Observation {
+                rate,
+                held: Some(held),
+            });
+            let mut record = common::record(trial, common::PLAIN, 7);
+            record.figures = BTreeMap::from([
+                (Figure::OfferedPerSecond, f64::from(rate)),
+                (Figure::ServedPercent, 100.0),
+                (Figure::FifthWithinPercent, if held { 99.8 } else { 91.0 }),
+                (
+                    Figure::FifthP99Milliseconds,
+                    if held { 18.0 } else { 240.0 },
+                ),
+                (Figure::DeadRisePercent, 1.5),
+                (Figure::LateTableGrowthPercent, 0.4),
+                (Figure::LateIndexGrowthPercent, 2.0),
+                (Figure::Turnovers, 1.2),
+                (Figure::Autovacuums, 6.0),
+                (Figure::Checkpoints, 3.0),
+            ]);
+            record
+        })
+        .collect();
+    (common::manifest(&spec), records)
+}
+
+#[test]
+fn a_search_by_holds_is_a_frontier_with_its_target() {
+    let (manifest, records) = sustained();
+    let (html, markdown) = pages(&manifest, &records);
+    check("shard-threshold", &html, &markdown);
+    for words in [
+        "What one primary holds",
+        "the frontier by active runs",
+        "p99 in a fifth",
+        "would say NoGo",
+        "primaries carry it",
+        "target 551, with headroom 827",
+    ] {
+        assert!(markdown.contains(words) || html.contains(words), "{words}");
+    }
+    // Holds at many rates have no latency in common.
+    assert!(!markdown.contains("Latency and throughput"));
+}
+
 #[test]
 fn where_stores_differ_from_s3_stands_on_the_page() {
     let (manifest, records) = common::phase1_c();

@@ -88,14 +88,18 @@ impl Level {
         }
     }
 
-    /// What a hold at the lower end did not see; nothing where all of them saw what they have to.
-    fn unseen(&self) -> Option<String> {
-        let mut at = self
-            .holds
-            .iter()
-            .filter(|hold| Some(hold.rate) == self.frontier.held);
-        at.find(|hold| !hold.unseen.is_empty())
-            .map(|hold| hold.unseen.join(", "))
+    /// The holds that carry as much, none above the lower end: what holds a rate holds a lower one.
+    fn carrying(&self, demand: f64) -> Vec<&Held> {
+        let held = self.frontier.held.unwrap_or(0);
+        let carries = |hold: &&Held| hold.rate <= held && f64::from(hold.rate) >= demand;
+        self.holds.iter().filter(carries).collect()
+    }
+
+    /// How many holds failed below, none beneath the upper end: what fails at a rate fails at a higher one.
+    fn failing(&self, demand: f64) -> usize {
+        let not_held = self.frontier.not_held.unwrap_or(u32::MAX);
+        let fails = |hold: &&Held| hold.rate >= not_held && f64::from(hold.rate) < demand;
+        self.holds.iter().filter(fails).count()
     }
 }
 
@@ -163,7 +167,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
             demand.headroom
         ),
         criterion: format!(
-            "At {} active runs, Go if the highest rate that was held each time is {} operations a second or more, which is the target of {} with its headroom, in {repeats} holds that saw a turnover, autovacuum and checkpoints as stated; NoGo if the lowest rate that was not held once is below that, in {repeats} holds. Held: {} % of the planned operations end well, in every fifth of the hold 99 % of them within {} ms, dead rows are not shown to rise by more than {} points over its second half, table and index do not grow by more than {} % there. Only with the class Absolute, since a rate stands for itself.",
+            "At {} active runs, Go if the highest rate that was held each time is {} operations a second or more, which is the target of {} with its headroom, by {repeats} holds at such rates that saw turnovers, autovacuum and checkpoints as stated; NoGo if the lowest rate that was not held once is below that, by {repeats} holds from there up to it that failed. Held: {} % of the planned operations end well, in every fifth of the hold 99 % of them within {} ms, dead rows are not shown to rise by more than {} points over its second half, table and index do not grow by more than {} % there. Only with the class Absolute, since a rate stands for itself.",
             whole(i64::from(demand.active)),
             three(demand.whole),
             three(demand.target),
@@ -205,18 +209,22 @@ fn judged(level: Option<&Level>, spec: &Sustain, demand: &Demand) -> (Standing, 
         .map(f64::from)
         .filter(|held| *held >= demand.whole)
     {
-        if found.held_times < repeats {
+        let carrying = level.carrying(demand.whole);
+        let short = carrying.iter().find(|hold| !hold.unseen.is_empty());
+        let long = carrying.iter().filter(|hold| hold.unseen.is_empty());
+        if carrying.len() < repeats {
             return open(
-                format!("{interval}, and {} a second are demanded; the lower end was held {} of {repeats} times.", three(demand.whole), found.held_times),
+                format!("{interval}, and {} a second are demanded; as much was held {} of {repeats} times.", three(demand.whole), carrying.len()),
                 "Nothing changes yet: add trials.blocks, the search goes on with repeats at both ends.".to_owned(),
-                lacking(found.held_times),
+                lacking(carrying.len()),
             );
         }
-        if let Some(unseen) = level.unseen() {
+        if let Some(short) = short.filter(|_| long.count() < repeats) {
             return open(
                 format!(
-                    "{interval}, and {} a second are demanded; but a hold at the lower end saw only {unseen}, so it does not speak for good.",
-                    three(demand.whole)
+                    "{interval}, and {} a second are demanded; but a hold saw only {}, so it does not speak for good.",
+                    three(demand.whole),
+                    short.unseen.join(", ")
                 ),
                 format!(
                     "Nothing changes yet: lengthen trials.windowSeconds. A turnover at this rate takes {} seconds; a checkpoint comes each checkpoint_timeout, and autovacuum when a fifth of the rows is dead.",
@@ -245,11 +253,12 @@ fn judged(level: Option<&Level>, spec: &Sustain, demand: &Demand) -> (Standing, 
         .map(f64::from)
         .filter(|not| *not < demand.whole)
     {
-        if found.not_held_times < repeats {
+        let failing = level.failing(demand.whole);
+        if failing < repeats {
             return open(
-                format!("{interval}, and {} a second are demanded; the upper end was tried {} of {repeats} times.", three(demand.whole), found.not_held_times),
+                format!("{interval}, and {} a second are demanded; less than that failed {failing} of {repeats} times.", three(demand.whole)),
                 "Nothing changes yet: add trials.blocks, the search goes on with repeats at both ends.".to_owned(),
-                lacking(found.not_held_times),
+                lacking(failing),
             );
         }
         let (shards, months) = match found.held.map(f64::from) {
@@ -283,9 +292,13 @@ fn judged(level: Option<&Level>, spec: &Sustain, demand: &Demand) -> (Standing, 
         }
         Some(_) => narrowing,
     };
+    let lies = match found.not_held {
+        None => "was not tried",
+        Some(_) => "lies between its ends",
+    };
     open(
         format!(
-            "{interval}, and the demand of {} a second lies between its ends.",
+            "{interval}, and the demand of {} a second {lies}.",
             three(demand.whole)
         ),
         consequence.to_owned(),
@@ -324,6 +337,9 @@ fn interval(found: &Frontier) -> String {
 
 /// When the target reaches what is held, and when it uses up its headroom, in a sentence of its own.
 fn threshold(demand: &Demand, held: f64) -> String {
+    if held <= demand.target {
+        return " The target is beyond what is held already.".to_owned();
+    }
     let (Some(all), Some(spare)) = (
         demand.months(demand.target, held),
         demand.months(demand.whole, held),

@@ -48,6 +48,8 @@ pub struct Kind {
     pub checks_by_cell: bool,
     /// Whether a window ends with its work and not with the clock, so that its rate falls by nature.
     pub ends_with_its_work: bool,
+    /// Whether each of its trials runs at a rate that follows from those before it, so that no latency is taken over all.
+    pub has_rates_of_its_own: bool,
     /// Whether its counters stand beside its checks in the report.
     pub counters_are_shown: bool,
     /// The figures that its forests show, by whether the load is open.
@@ -76,6 +78,7 @@ impl Kind {
             figures: &[],
             checks_by_cell: false,
             ends_with_its_work: false,
+            has_rates_of_its_own: false,
             counters_are_shown: false,
             forests: |_| &[],
             scaling: None,

@@ -2,7 +2,7 @@
 
 use bakeoff_crds::figure::Figure;
 
-use super::{Kind, Typical};
+use super::Kind;
 use crate::vocabulary::ROWS_MISSED;
 
 /// What there is to know of the kind. Its holds run at rates of their own, so no latency of all of them is drawn: the report
@@ -44,6 +44,6 @@ pub(super) static KIND: Kind = Kind {
     ],
     headline: Some("operation"),
     charted: "transition",
-    typical: Typical::MiddleLevels,
+    has_rates_of_its_own: true,
     ..Kind::of("operation")
 };

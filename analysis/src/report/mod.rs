@@ -5,6 +5,7 @@
 
 mod charts;
 pub mod datum;
+mod frontier;
 pub mod html;
 mod input;
 pub mod markdown;

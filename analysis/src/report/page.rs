@@ -6,7 +6,7 @@ use super::sections::{
     comparison, conformance, correctness, costs, decided_by, environment, facts, latency, repeat,
     scaling, validity,
 };
-use super::{state, trend};
+use super::{frontier, state, trend};
 
 /// Builds the report.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn build(input: &ReportInput<'_>) -> Report {
     let sections = [
         decided_by(summary),
         trend::section(input.history),
+        frontier::section(summary, &plan.spec),
         costs(summary),
         comparison(summary),
         latency(summary),

@@ -210,6 +210,14 @@ fn reach(summary: &Summary) -> Option<String> {
 }
 
 pub(super) fn latency(summary: &Summary) -> Section {
+    let mut kinds = summary
+        .measured
+        .workloads
+        .iter()
+        .map(|one| kinds::of(one.kind));
+    if kinds.all(|kind| kind.has_rates_of_its_own) {
+        return Section::default();
+    }
     Section {
         heading: "Latency and throughput".to_owned(),
         intro: vec![load_text(summary)],
@@ -257,7 +265,16 @@ pub(super) fn scaling(summary: &Summary) -> Section {
         intro.push("Each point is a cell over all its valid blocks; both ends of a line are the smallest and the largest load point.".to_owned());
     }
     if !tables.is_empty() {
-        intro.push("Before the first block the highest rate was searched that each backend sustains under the objective of the search; all are measured at shares of the weakest one's.".to_owned());
+        let mut kinds = summary
+            .measured
+            .workloads
+            .iter()
+            .map(|one| kinds::of(one.kind));
+        intro.push(if kinds.all(|kind| kind.has_rates_of_its_own) {
+            "Before the first hold a quick ramp searched the highest rate that meets the latency objective for seconds; the holds begin below it.".to_owned()
+        } else {
+            "Before the first block the highest rate was searched that each backend sustains under the objective of the search; all are measured at shares of the weakest one's.".to_owned()
+        });
     }
     Section {
         heading: "How it scales".to_owned(),

@@ -115,11 +115,17 @@ pub fn next(bounds: &Bounds, seen: &[Observation]) -> u32 {
     let found = frontier(seen);
     let rates = tally(seen);
     let top = bounds.top.max(1);
-    // A rate at which nothing was ever shown is beyond the generator, and what is above it as well.
-    let void = rates
-        .iter()
-        .find(|(_, tally)| tally.held + tally.not == 0 && tally.void > 0)
-        .map(|(rate, _)| *rate);
+    let silent = || {
+        rates
+            .iter()
+            .filter(|(_, tally)| tally.held + tally.not == 0)
+    };
+    // Once may be chance, and is repeated.
+    if let Some((again, _)) = silent().find(|(_, tally)| tally.void == 1) {
+        return (*again).clamp(1, top);
+    }
+    // A rate at which nothing was shown twice is beyond the generator, and what is above it as well.
+    let void = silent().next().map(|(rate, _)| *rate);
     let tested: Vec<u32> = rates
         .iter()
         .filter(|(_, tally)| tally.held + tally.not > 0)

@@ -1,6 +1,7 @@
 //! The search by holds on a real server that was made slow in known ways. Needs BAKEOFF_POSTGRES, as `postgres.rs` does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::support::postgres::Postgres;
 use crate::support::runner::{backend, led, measured, plan};
@@ -77,7 +78,13 @@ fn slowed(server: &Postgres, from_seconds: f64, wait_seconds: f64) {
         panic!("no Postgres")
     };
     runtime().block_on(async {
-        let client = connector.connect().await.unwrap();
+        // It answers some moments after it was started.
+        let client = loop {
+            match connector.connect().await {
+                Ok(client) => break client,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
         client.batch_execute(&sql).await.unwrap();
     });
 }

@@ -28,7 +28,7 @@ pub(super) fn legend(summary: &Summary) -> Vec<(String, usize)> {
         .collect()
 }
 
-fn class(summary: &Summary) -> &'static str {
+pub(super) fn class(summary: &Summary) -> &'static str {
     match summary.measured.result_class {
         ResultClass::Relative => "Relative result.",
         ResultClass::Absolute => "Absolute result.",
@@ -85,6 +85,7 @@ pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
         .measured
         .workloads
         .iter()
+        .filter(|workload| !kinds::of(workload.kind).has_rates_of_its_own)
         .filter_map(|workload| {
             let operation = kinds::of(workload.kind).charted;
             let cell = typical(workload)?;

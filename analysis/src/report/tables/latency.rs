@@ -17,6 +17,9 @@ pub(in super::super) fn percentiles(summary: &Summary) -> Vec<Table> {
     let mut tables = Vec::new();
     for (index, workload) in summary.measured.workloads.iter().enumerate() {
         let kind = kinds::of(workload.kind);
+        if kind.has_rates_of_its_own {
+            continue;
+        }
         let present = |name: &str| {
             workload
                 .cells

@@ -159,3 +159,14 @@ fn what_the_generator_cannot_offer_is_no_upper_end() {
     let none = searched(&bounds(1_000.0, 5_000), 12, |_| None);
     assert_eq!(frontier(&none), Frontier::default());
 }
+
+#[test]
+fn what_was_void_once_is_repeated_at_its_rate() {
+    let mut holds = 0;
+    let seen = searched(&bounds(1_000.0, 5_000), 3, |_| {
+        holds += 1;
+        (holds != 2).then_some(true)
+    });
+    let rates: Vec<u32> = seen.iter().map(|one| one.rate).collect();
+    assert_eq!(rates, [700, 850, 850]);
+}
