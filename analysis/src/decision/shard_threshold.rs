@@ -369,9 +369,10 @@ fn of_a_shape(ruling: Ruling) -> Ruling {
     }
     Ruling::open(
         format!(
-            "On equipment that is not stated the rates are a shape over the active set and nobody's own; as figures they would say {}. {}",
+            "On equipment that is not stated the rates are a shape over the active set and nobody's own; as figures they would say {}. {} {}",
             ruling.outcome.as_str(),
-            ruling.reason
+            ruling.reason,
+            ruling.consequence
         ),
         "Nothing changes yet: repeat it with resultClass Absolute and its environment, on what production runs on.",
         None,
