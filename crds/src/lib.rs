@@ -47,7 +47,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         ExperimentSchedule::crd(),
     ];
     for schema in crds.iter_mut().filter_map(root) {
-        unwrap_lines(schema);
+        compact(schema);
         unread(schema);
         if let Some(template) = at(schema, &["spec", "phases", "experiments", "template"]) {
             without_rules(template);
@@ -96,8 +96,12 @@ fn without_rules(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// Joins the lines of each description: `kubectl explain` breaks lines itself.
-fn unwrap_lines(schema: &mut JSONSchemaProps) {
+/// Leaves out what says nothing: definitions have to stay small. The lines of each description are joined, for `kubectl explain` breaks
+/// lines itself; of a number that has bounds its width follows from these.
+fn compact(schema: &mut JSONSchemaProps) {
+    if schema.minimum.is_some() && schema.maximum.is_some() {
+        schema.format = None;
+    }
     if let Some(text) = &mut schema.description {
         let paragraphs: Vec<String> = text
             .split("\n\n")
@@ -110,9 +114,9 @@ fn unwrap_lines(schema: &mut JSONSchemaProps) {
         .iter_mut()
         .flat_map(|properties| properties.values_mut())
     {
-        unwrap_lines(property);
+        compact(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
-        unwrap_lines(item);
+        compact(item);
     }
 }
