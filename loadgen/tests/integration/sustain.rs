@@ -168,6 +168,7 @@ fn a_search_that_was_interrupted_goes_on_where_it_was() {
         node: String::new(),
         control: Arc::new(Control::default()),
         lock: None,
+        traces: Default::default(),
         stop,
     };
     let first = std::cell::RefCell::new(Vec::new());
