@@ -234,11 +234,11 @@ mod tests {
         });
         let table = found.table();
         assert!(
-            table.contains("open over time     mean 6.0, peak 11\n"),
+            table.contains("open over time                   mean 6.0, peak 11\n"),
             "{table}"
         );
         assert!(
-            table.contains("  gap              0 us / 1.7 min / 1.7 min / 1.7 min\n"),
+            table.contains("gap, p50/p90/p99/max             0 us / 1.7 min / 1.7 min / 1.7 min\n"),
             "{table}"
         );
         serde_json::to_string(&found).unwrap();
