@@ -102,7 +102,7 @@ fn a_search_ends_with_an_interval_around_what_the_server_can() {
     let found = frontier(&seen(&holds));
     let (low, high) = (found.held.unwrap(), found.not_held.unwrap());
     assert!(
-        low >= 20 && low < 110 && high > low && high < 200,
+        (20..110).contains(&low) && high > low && high < 200,
         "{found:?} {holds:?}"
     );
     for hold in &holds {
