@@ -93,8 +93,8 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                         match (in_segments, events.is_empty()) {
                             (false, true) => "second of the window",
                             (false, false) => "second of the window; v: autovacuum, c: checkpoint",
-                            (true, true) => "second of the soak",
-                            (true, false) => "second of the soak; v: autovacuum, c: checkpoint",
+                            (true, true) => "second, block after block",
+                            (true, false) => "second, block after block; v: autovacuum, c: checkpoint",
                         },
                         Scale::Linear,
                     ),
