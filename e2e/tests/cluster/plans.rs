@@ -72,7 +72,7 @@ async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
         let ladder = Fixture::plan("ladder").set("/spec/notify", receiver);
         lab.apply(ladder.manifest()).await?;
         reaches(lab, "ladder", "running", 60, |status| status.start_time.is_some()).await?;
-        lab.kill(SYSTEM, "app.kubernetes.io/name=bakeoff").await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
         let waits = |status: &ExperimentPlanStatus| status.state == PlanState::Waiting;
         let status = reaches(lab, "ladder", "waiting for a person", 400, waits).await?;
         let outcome = |phase: usize| status.phases[phase].outcome;

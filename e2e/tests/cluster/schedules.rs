@@ -97,7 +97,8 @@ async fn a_schedule_runs_when_its_template_changes_and_by_the_clock() -> anyhow:
 
         // The next change runs although the operator dies over it; the older run is removed, its results stay.
         patch(lab, "soak", json!({"template": {"spec": {"seed": 8}}})).await?;
-        lab.kill(SYSTEM, "app.kubernetes.io/name=bakeoff").await?;
+        lab.kill(SYSTEM, "app.kubernetes.io/component=operator")
+            .await?;
         let status = reaches(lab, "soak", "run twice", 300, |status| {
             status.counts.succeeded == 2
         })

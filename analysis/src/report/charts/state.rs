@@ -94,7 +94,9 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                             (false, true) => "second of the window",
                             (false, false) => "second of the window; v: autovacuum, c: checkpoint",
                             (true, true) => "second, block after block",
-                            (true, false) => "second, block after block; v: autovacuum, c: checkpoint",
+                            (true, false) => {
+                                "second, block after block; v: autovacuum, c: checkpoint"
+                            }
                         },
                         Scale::Linear,
                     ),
