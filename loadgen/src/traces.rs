@@ -1,6 +1,6 @@
 //! Where the traces are that a run replays. (I/O.)
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bakeoff_crds::run::{RunPlan, StoreTarget};
 use bakeoff_crds::spec::{TRACE_EVENTS, TRACE_MANIFEST, TraceSource};
@@ -157,11 +157,4 @@ fn root(plan: &RunPlan) -> StoreTarget {
             .to_owned(),
         ..results.clone()
     }
-}
-
-/// Where a file is written until it is whole.
-pub(crate) fn partial(path: &Path) -> PathBuf {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    PathBuf::from(partial)
 }

@@ -64,6 +64,21 @@ pub struct Kind {
     pub state: Option<State>,
 }
 
+/// The figures of a kind of its own, and then those that it shares with another.
+const fn joined<const N: usize>(own: &[Figure], shared: &[Figure]) -> [Figure; N] {
+    let mut all = [shared[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < own.len() {
+            own[at]
+        } else {
+            shared[at - own.len()]
+        };
+        at += 1;
+    }
+    all
+}
+
 impl Kind {
     /// A kind of which nothing is to be said beyond its main operation.
     const fn of(main: &'static str) -> Self {

@@ -3,7 +3,8 @@
 use bakeoff_crds::figure::{Counter, Figure};
 use bakeoff_crds::schedule::factor;
 
-use super::{Column, Kind, Over, Scaling, State};
+use super::head_row::FIGURES;
+use super::{Column, Kind, Over, Scaling, State, joined};
 use crate::metric::Metric;
 use crate::vocabulary::ROWS_MISSED;
 
@@ -13,37 +14,17 @@ pub(super) static KIND: Kind = Kind {
     counters: &[Counter::Orphaned, Counter::OwnRunWaits, Counter::PutIn],
     counters_are_shown: true,
     checks: &[ROWS_MISSED],
-    figures: &[
-        Figure::SpeedPercent,
-        Figure::Copies,
-        Figure::OpenRunsMean,
-        Figure::BurstPeakPerSecond,
-        Figure::OwnRunWaitPercent,
-        Figure::GrowthPerTurn,
-        Figure::HotPercent,
-        Figure::NewPagePercent,
-        Figure::TableBloatPercent,
-        Figure::IndexLeafDensityPercent,
-        Figure::BytesPerActiveRun,
-        Figure::TableBytes,
-        Figure::IndexBytes,
-        Figure::GrowthPercent,
-        Figure::LateGrowthPercent,
-        Figure::DeadPeakPercent,
-        Figure::Turnovers,
-        Figure::LoadRowsPerSecond,
-        Figure::Autovacuums,
-        Figure::AutovacuumsLogged,
-        Figure::AutovacuumLoggedSeconds,
-        Figure::AutovacuumLongestSeconds,
-        Figure::AutovacuumDeadKept,
-        Figure::ServerLogUnreadBytes,
-        Figure::Checkpoints,
-        Figure::CacheHitPercent,
-        Figure::WalBytesPerUpdate,
-        Figure::LockWaitsPeak,
-        Figure::OldestTransactionMillis,
-    ],
+    figures: &{
+        let own = [
+            Figure::SpeedPercent,
+            Figure::Copies,
+            Figure::OpenRunsMean,
+            Figure::BurstPeakPerSecond,
+            Figure::OwnRunWaitPercent,
+            Figure::GrowthPerTurn,
+        ];
+        joined::<{ 6 + FIGURES.len() }>(&own, &FIGURES)
+    },
     headline: Some("operation"),
     charted: "transition",
     forests: |_| &[("operation", Metric::P50), ("operation", Metric::P99)],

@@ -2,7 +2,8 @@
 
 use bakeoff_crds::figure::Figure;
 
-use super::Kind;
+use super::head_row::FIGURES;
+use super::{Kind, joined};
 use crate::vocabulary::ROWS_MISSED;
 
 /// What there is to know of the kind. Its holds run at rates of their own, so no latency of all of them is drawn: the report
@@ -10,38 +11,18 @@ use crate::vocabulary::ROWS_MISSED;
 pub(super) static KIND: Kind = Kind {
     operations: &["operation", "create", "transition", "complete"],
     checks: &[ROWS_MISSED],
-    figures: &[
-        Figure::OfferedPerSecond,
-        Figure::ServedPercent,
-        Figure::FifthP99Milliseconds,
-        Figure::FifthWithinPercent,
-        Figure::DeadRisePercent,
-        Figure::LateTableGrowthPercent,
-        Figure::LateIndexGrowthPercent,
-        Figure::HotPercent,
-        Figure::NewPagePercent,
-        Figure::TableBloatPercent,
-        Figure::IndexLeafDensityPercent,
-        Figure::BytesPerActiveRun,
-        Figure::TableBytes,
-        Figure::IndexBytes,
-        Figure::GrowthPercent,
-        Figure::LateGrowthPercent,
-        Figure::DeadPeakPercent,
-        Figure::Turnovers,
-        Figure::LoadRowsPerSecond,
-        Figure::Autovacuums,
-        Figure::AutovacuumsLogged,
-        Figure::AutovacuumLoggedSeconds,
-        Figure::AutovacuumLongestSeconds,
-        Figure::AutovacuumDeadKept,
-        Figure::ServerLogUnreadBytes,
-        Figure::Checkpoints,
-        Figure::CacheHitPercent,
-        Figure::WalBytesPerUpdate,
-        Figure::LockWaitsPeak,
-        Figure::OldestTransactionMillis,
-    ],
+    figures: &{
+        let own = [
+            Figure::OfferedPerSecond,
+            Figure::ServedPercent,
+            Figure::FifthP99Milliseconds,
+            Figure::FifthWithinPercent,
+            Figure::DeadRisePercent,
+            Figure::LateTableGrowthPercent,
+            Figure::LateIndexGrowthPercent,
+        ];
+        joined::<{ 7 + FIGURES.len() }>(&own, &FIGURES)
+    },
     headline: Some("operation"),
     charted: "transition",
     has_rates_of_its_own: true,

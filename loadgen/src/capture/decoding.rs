@@ -16,7 +16,7 @@ use futures::{TryStreamExt as _, pin_mut};
 use tokio_postgres::Client;
 use tokio_postgres::types::{FromSql, PgLsn, ToSql, Type};
 
-use super::pgoutput::{Act, Change, Decoder, Followed};
+use super::pgoutput::{Act, Change, Decoder, Followed, key};
 use super::rows::what;
 use super::{Bounds, CaptureError, session};
 use crate::drivers::postgres::{Connector, identifier};
@@ -73,7 +73,7 @@ pub async fn decode(
     stop: impl Future<Output = ()>,
 ) -> Result<Recorded, CaptureError> {
     let client = session::open(connector, bounds).await?;
-    check_publication(&client, decoding).await?;
+    let table = followed_table(&client, decoding).await?;
     let slot = Slot::create(&client, decoding).await?;
     let start = clock(&client).await?;
     let end = start + i64::from(decoding.seconds) * 1_000_000;
@@ -95,7 +95,7 @@ pub async fn decode(
         number: 0,
     };
     if decoding.open_runs {
-        open_runs(connector, bounds, decoding, &slot, &mut taker).await?;
+        open_runs(connector, bounds, (decoding, &table), &slot, &mut taker).await?;
     }
     pin_mut!(stop);
     let cut_off = loop {
@@ -157,7 +157,8 @@ async fn clock(client: &Client) -> Result<i64, CaptureError> {
     Ok(row.get(0))
 }
 
-async fn check_publication(client: &Client, decoding: &Decoding) -> Result<(), CaptureError> {
+/// The table that is followed, as SQL names it: one that its publication sends.
+async fn followed_table(client: &Client, decoding: &Decoding) -> Result<String, CaptureError> {
     let asking = CaptureError::server("looking at the publication");
     let level: String = client
         .query_one("SHOW wal_level", &[])
@@ -178,8 +179,8 @@ async fn check_publication(client: &Client, decoding: &Decoding) -> Result<(), C
         .iter()
         .map(|(schema, table)| format!("{schema}.{table}"))
         .collect();
-    let wrong = match (&decoding.table, names.len()) {
-        (_, 0) => format!(
+    let wrong = match (&decoding.table, names.as_slice()) {
+        (_, []) => format!(
             "there is no publication {} with a table in it; whoever owns the table makes it: CREATE PUBLICATION {} FOR TABLE ...",
             decoding.publication,
             identifier(&decoding.publication)
@@ -193,12 +194,14 @@ async fn check_publication(client: &Client, decoding: &Decoding) -> Result<(), C
                 listed.join(", ")
             )
         }
-        (None, 2..) => format!(
+        (None, [_, _, ..]) => format!(
             "publication {} has {}: say with --table which of them holds the runs",
             decoding.publication,
             listed.join(", ")
         ),
-        _ => return Ok(()),
+        (Some((schema, table)), _) | (None, [(schema, table)]) => {
+            return Ok(format!("{}.{}", identifier(schema), identifier(table)));
+        }
     };
     Err(CaptureError::Refused(wrong))
 }
@@ -352,29 +355,15 @@ impl Taker<'_> {
 async fn open_runs(
     connector: &Connector,
     bounds: &Bounds,
-    decoding: &Decoding,
+    (decoding, table): (&Decoding, &str),
     slot: &Slot<'_>,
     taker: &mut Taker<'_>,
 ) -> Result<(), CaptureError> {
     let reading = CaptureError::server("reading which runs are there");
     let other = session::open(connector, bounds).await?;
-    let row = other
-        .query_one(
-            "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = $1 \
-             AND ($2::text IS NULL OR (schemaname = $2 AND tablename = $3))",
-            &[
-                &decoding.publication,
-                &decoding.table.as_ref().map(|(schema, _)| schema),
-                &decoding.table.as_ref().map(|(_, table)| table),
-            ],
-        )
-        .await
-        .map_err(&reading)?;
-    let (schema, table): (String, String) = (row.get(0), row.get(1));
-    let table = format!("{}.{}", identifier(&schema), identifier(&table));
     let columns = match &decoding.run {
         Some(column) => vec![column.clone()],
-        None => identity(&other, &table).await?,
+        None => identity(&other, table).await?,
     };
     other
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1")
@@ -445,14 +434,9 @@ async fn open_runs(
         if word.is_some() && what(&decoding.options, part(0).map_err(&reading)?) == What::Done {
             continue;
         }
-        let mut run = Vec::new();
-        for place in first..row.len() {
-            let part = part(place).map_err(&reading)?.as_bytes();
-            if columns.len() > 1 {
-                run.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            }
-            run.extend_from_slice(part);
-        }
+        let parts: Result<Vec<&str>, _> = (first..row.len()).map(part).collect();
+        let parts = parts.map_err(&reading)?;
+        let run = key(parts.into_iter().map(str::as_bytes));
         if !seen.contains(&run) {
             taker.builder.push(Raw {
                 run: &run,

@@ -72,6 +72,19 @@ pub(super) enum Unusable {
     Several(String, String),
 }
 
+/// What tells a run from others, of the columns that do: of several, each keeps its bounds.
+pub(super) fn key<'a>(parts: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let several = parts.len() > 1;
+    let mut key = Vec::new();
+    for part in parts {
+        if several {
+            key.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        }
+        key.extend_from_slice(part);
+    }
+    key
+}
+
 /// A table as it was announced: where in a row what is looked for is.
 #[derive(Clone, Debug)]
 struct Relation {
@@ -252,19 +265,13 @@ impl Decoder {
             Some(Field::Text(bytes)) => Some(*bytes),
             _ => None,
         };
-        let mut run = Vec::new();
-        for &place in &relation.run {
-            let part =
-                text(Some(place)).ok_or_else(|| Unusable::Anonymous(relation.name.clone()))?;
-            // Parts of several columns keep their bounds.
-            if relation.run.len() > 1 {
-                run.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            }
-            run.extend_from_slice(part);
-        }
+        let parts = relation.run.iter().map(|&place| {
+            text(Some(place)).ok_or_else(|| Unusable::Anonymous(relation.name.clone()))
+        });
+        let parts: Vec<&[u8]> = parts.collect::<Result<_, _>>()?;
         Ok(Change {
             at_micros: self.committed,
-            run,
+            run: key(parts.into_iter()),
             act,
             kind: text(relation.kind).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             value: text(relation.value).and_then(|bytes| u32::try_from(bytes.len()).ok()),

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bakeoff_trace::import::{Ends, Options};
-use bakeoff_trace::time::{self, Unit};
+use bakeoff_trace::time::Unit;
 use bakeoff_trace::{Manifest, Repair};
 use clap::{Args, Subcommand};
 use std::str::FromStr;
 
+use super::commands::unreadable;
+use super::trace::{create, instant};
 use super::{Failed, commands};
 use crate::capture::{self, Bounds, CaptureError, Columns, Decoding, Reading, Source};
 use crate::drivers::postgres::url::Address;
@@ -168,17 +170,6 @@ impl From<CaptureError> for Failed {
     }
 }
 
-fn wrong(message: impl Into<String>) -> Failed {
-    Failed::new("Usage", message, false)
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Failed {
-    move |error| {
-        let message = format!("{}: {error}", path.display());
-        Failed::new("FileUnreadable", message, false)
-    }
-}
-
 impl ServerArgs {
     fn connector(&self) -> Result<Connector, Failed> {
         let url = std::fs::read_to_string(&self.url_file).map_err(unreadable(&self.url_file))?;
@@ -217,23 +208,16 @@ impl ServerArgs {
 
     /// The folder of the trace and that of what is sorted.
     fn folders(&self) -> Result<(&Path, &Path), Failed> {
-        super::trace::create(&self.out)?;
+        create(&self.out)?;
         let scratch = self.scratch.as_ref().unwrap_or(&self.out);
-        super::trace::create(scratch)?;
+        create(scratch)?;
         Ok((&self.out, scratch))
     }
 }
 
 impl EventArgs {
     fn reading(&self, source: Source, options: Options) -> Result<Reading, Failed> {
-        let instant = |text: &Option<String>| {
-            let Some(text) = text else { return Ok(None) };
-            time::parse(text, Unit::Auto).map(Some).ok_or_else(|| {
-                wrong(format!(
-                    "{text:?} is no time; for example 2024-03-01T10:00:00Z"
-                ))
-            })
-        };
+        let instant = |text: &Option<String>| instant(text.as_deref(), Unit::Auto);
         Ok(Reading {
             source,
             options: Options {

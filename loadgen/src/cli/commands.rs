@@ -54,16 +54,23 @@ impl From<crate::store::StoreError> for Failed {
     }
 }
 
+/// What is said of a file that cannot be read.
+pub(super) fn unreadable<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Failed {
+    move |error| about(path, "FileUnreadable", &error)
+}
+
+/// What is said of a file or a folder that cannot be written.
+pub(super) fn unwritable<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Failed {
+    move |error| about(path, "FileUnwritable", &error)
+}
+
+fn about(path: &Path, reason: &str, error: &dyn std::fmt::Display) -> Failed {
+    Failed::new(reason, format!("{}: {error}", path.display()), false)
+}
+
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failed> {
-    let unreadable = |detail: String| {
-        Failed::new(
-            "FileUnreadable",
-            format!("{}: {detail}", path.display()),
-            false,
-        )
-    };
-    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+    let bytes = std::fs::read(path).map_err(unreadable(path))?;
+    serde_json::from_slice(&bytes).map_err(unreadable(path))
 }
 
 /// A switch that SIGTERM and SIGINT turn on.

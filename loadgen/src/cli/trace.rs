@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::capture::{self, CaptureCommand};
-use super::commands::open;
+use super::commands::{open, unwritable};
 use super::{Ended, Failed, StoreArgs};
 
 #[derive(Debug, Subcommand)]
@@ -179,10 +179,7 @@ pub(super) async fn run(command: TraceCommand) -> Ended {
             let found = inspect(&mut opened)?;
             if let Some(file) = html {
                 let page = recording_html(&recording(&trace, opened.manifest(), &found));
-                std::fs::write(&file, page).map_err(|error| {
-                    let message = format!("{}: {error}", file.display());
-                    Failed::new("FileUnwritable", message, false)
-                })?;
+                std::fs::write(&file, page).map_err(unwritable(&file))?;
             }
             print(json, &found, || found.table())?;
         }
@@ -206,12 +203,18 @@ pub(super) async fn run(command: TraceCommand) -> Ended {
     Ok((None, 0))
 }
 
+/// An end of a window, where it is named: microseconds since 1970.
+pub(super) fn instant(text: Option<&str>, unit: Unit) -> Result<Option<i64>, Failed> {
+    let Some(text) = text else { return Ok(None) };
+    time::parse(text, unit).map(Some).ok_or_else(|| {
+        let message = format!("{text:?} is no time; for example 2024-03-01T10:00:00Z");
+        Failed::new("Usage", message, false)
+    })
+}
+
 /// Makes a folder unless it is there.
 pub(super) fn create(folder: &Path) -> Result<(), Failed> {
-    std::fs::create_dir_all(folder).map_err(|error| {
-        let message = format!("{}: {error}", folder.display());
-        Failed::new("FileUnwritable", message, false)
-    })
+    std::fs::create_dir_all(folder).map_err(unwritable(folder))
 }
 
 /// Copies a trace that is whole; its description last, so that a folder with one is whole as well.
@@ -241,17 +244,11 @@ fn import(args: ImportArgs) -> Result<(), Failed> {
     let wrong = |message: String| Failed::new("Usage", message, false);
     let separator = u8::try_from(args.separator)
         .map_err(|_| wrong("--separator is one character of ASCII".to_owned()))?;
-    let instant = |text: &Option<String>| {
-        let Some(text) = text else { return Ok(None) };
-        let micros = time::parse(text, args.unit);
-        micros.map(Some).ok_or_else(|| {
-            wrong(format!(
-                "{text:?} is no time; for example 2024-03-01T10:00:00Z"
-            ))
-        })
-    };
     let options = Options {
-        window: (instant(&args.from)?, instant(&args.to)?),
+        window: (
+            instant(args.from.as_deref(), args.unit)?,
+            instant(args.to.as_deref(), args.unit)?,
+        ),
         fields: Fields {
             run: args.run,
             time: args.time,

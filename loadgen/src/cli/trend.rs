@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bakeoff_analysis::report::trend;
 
-use super::commands::open;
+use super::commands::{open, unwritable};
 use super::{Ended, Failed, StoreArgs};
 use crate::history;
 use crate::store::layout;
@@ -30,10 +30,7 @@ pub async fn trend(catalogue: &str, out: &Path, as_csv: bool, args: &StoreArgs) 
     } else {
         trend::trend_html(name, regression, &records)
     };
-    std::fs::write(out, text).map_err(|error| {
-        let message = format!("{}: {error}", out.display());
-        Failed::new("FileUnwritable", message, false)
-    })?;
+    std::fs::write(out, text).map_err(unwritable(out))?;
     super::print(&format!(
         "{} runs of {name}: {}",
         records.len(),

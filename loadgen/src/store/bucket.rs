@@ -17,10 +17,10 @@ use aws_smithy_http_client::tls;
 use bakeoff_crds::run::StoreTarget;
 use tokio::time::Instant;
 
+use super::folder::partial;
 use super::refusal::{classify, listed};
 use super::{StoreError, credentials};
 use crate::credentials::Credentials;
-use crate::traces::partial;
 use crate::trust::Authorities;
 
 /// How long keys of a folder are used before they are read again.

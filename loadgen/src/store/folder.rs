@@ -10,6 +10,14 @@ use super::StoreError;
 /// by the next attempt at it.
 const PARTIAL: &str = "partial";
 
+/// Where a file is written until it is whole.
+pub(super) fn partial(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".");
+    beside.push(PARTIAL);
+    PathBuf::from(beside)
+}
+
 fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = path.to_owned();
     |source| StoreError::File { path, source }
@@ -107,9 +115,7 @@ fn write_by(
 ) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_folders(folder)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".");
-    beside.push(PARTIAL);
+    let beside = partial(path);
     let mut file = File::create(&beside)?;
     fill(&mut file)?;
     file.sync_all()?;

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use bakeoff_analysis::stats::trend;
 use bakeoff_crds::figure::Figure;
-use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Sustain};
 
-use super::head_row::lives::{Lives, Population, Runs};
+use super::head_row::lives::{Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{Observer, Sample};
@@ -72,19 +71,7 @@ async fn run(
     let client = connector.connect().await?;
     let loaded = table::load(&client, &population, fillfactor, state_bytes).await?;
     let observer = Observer::new(client).await?;
-    let lives: Vec<Lives> = (0..workers as u64)
-        .map(|worker| Lives {
-            population,
-            rng: SplitMix64::stream(
-                context.seed(),
-                &format!("{}/{worker}", context.label("lives")),
-            ),
-            runs: population.share(worker, workers as u64),
-            owed: 0,
-            next_id: i64::try_from(population.active + worker).unwrap_or(i64::MAX),
-            stride: i64::try_from(workers).unwrap_or(1),
-        })
-        .collect();
+    let lives = head_row::lives_of(context, population, workers, workers);
     let load = Prepared {
         connector,
         plan,

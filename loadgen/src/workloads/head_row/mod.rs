@@ -99,29 +99,12 @@ async fn run(
         None
     };
 
-    // The same number on every generator, so that no run has two owners.
-    let slots = (most.max(1) * context.generators) as u64;
-    let prepared: Vec<Lives> = (0..plan.workers() as u64)
-        .map(|worker| {
-            let slot = worker * context.generators as u64 + context.generator as u64;
-            Lives {
-                population,
-                rng: SplitMix64::stream(
-                    context.seed(),
-                    &format!("{}/{worker}", context.label("lives")),
-                ),
-                runs: population.share(slot, slots),
-                owed: 0,
-                next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
-                stride: i64::try_from(slots).unwrap_or(1),
-            }
-        })
-        .collect();
+    let lives = lives_of(context, population, plan.workers(), most);
 
     let load = Prepared {
         connector,
         plan,
-        lives: prepared,
+        lives,
         state_bytes,
         observer: observer.as_ref().map(|(observer, _)| observer),
     };
@@ -132,6 +115,32 @@ async fn run(
         part.figures.insert(Figure::LoadRowsPerSecond, *rate);
     }
     Ok(part)
+}
+
+/// The runs of each worker of this generator, where no generator has more workers than `most`.
+pub(super) fn lives_of(
+    context: &Context<'_>,
+    population: Population,
+    workers: usize,
+    most: usize,
+) -> Vec<Lives> {
+    // The same number on every generator, so that no run has two owners.
+    let slots = (most.max(1) * context.generators) as u64;
+    let lives = (0..workers as u64).map(|worker| {
+        let slot = worker * context.generators as u64 + context.generator as u64;
+        Lives {
+            population,
+            rng: SplitMix64::stream(
+                context.seed(),
+                &format!("{}/{worker}", context.label("lives")),
+            ),
+            runs: population.share(slot, slots),
+            owed: 0,
+            next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
+            stride: i64::try_from(slots).unwrap_or(1),
+        }
+    });
+    lives.collect()
 }
 
 /// A load over a head table, ready to begin.

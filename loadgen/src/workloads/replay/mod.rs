@@ -82,7 +82,7 @@ async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Pa
                 created: now,
             })
         });
-        let bytes = usize::from(share.state_bytes.unwrap_or(share.default_bytes));
+        let bytes = usize::from(share.bytes(None));
         let filled = table::filled(&client, fillfactor, context.seed(), bytes, rows).await?;
         loaded = Some((Observer::new(client).await?, filled));
         reader.join().map_err(|_| {

@@ -20,6 +20,11 @@ const BATCH: usize = 1_024;
 /// Batches that are read ahead: some 130 000 events, and 4 MiB.
 const AHEAD: usize = 128;
 
+/// Bytes of a state where the recording does not know.
+const DEFAULT_BYTES: u16 = 200;
+/// Bytes of a state at most: a row has to fit a page, and runs are not toasted.
+const MOST_BYTES: u16 = 2_000;
+
 /// What a generator does of a plan, and as what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
@@ -31,10 +36,6 @@ pub(super) struct Share {
     pub generators: usize,
     /// Bytes of a state, where they are not those of the recording.
     pub state_bytes: Option<u16>,
-    /// Bytes of a state where the recording does not know.
-    pub default_bytes: u16,
-    /// Bytes of a state at most.
-    pub most_bytes: u16,
 }
 
 /// A sequence number as the table holds it.
@@ -52,17 +53,20 @@ impl Share {
         owner(planned.copy, planned.run, self.generators) == self.generator
     }
 
+    /// Bytes of a state of which this is recorded.
+    pub fn bytes(&self, recorded: Option<u32>) -> u16 {
+        let recorded = recorded.map(|bytes| u16::try_from(bytes).unwrap_or(u16::MAX));
+        let bytes = self.state_bytes.or(recorded).unwrap_or(DEFAULT_BYTES);
+        bytes.min(MOST_BYTES)
+    }
+
     fn event(&self, planned: &Planned) -> Result<Event, Error> {
-        let recorded = planned
-            .value
-            .map(|bytes| u16::try_from(bytes).unwrap_or(u16::MAX));
-        let bytes = self.state_bytes.or(recorded).unwrap_or(self.default_bytes);
         Ok(Event {
             at: planned.at_nanos - self.from,
             id: self.ids.of(planned.copy, planned.run, planned.lap),
             seq: column(planned.seq)?,
             kind: planned.kind,
-            bytes: bytes.min(self.most_bytes),
+            bytes: self.bytes(planned.value),
         })
     }
 

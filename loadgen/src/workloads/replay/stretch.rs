@@ -16,10 +16,6 @@ use crate::instrument::clock::SECOND;
 use crate::traces::{TraceError, Traces};
 use crate::workloads::{Context, WorkloadError, memory};
 
-/// Bytes of a state where the recording does not know.
-const DEFAULT_BYTES: u16 = 200;
-/// Bytes of a state at most: a row has to fit a page, and runs are not toasted.
-const MOST_BYTES: u16 = 2_000;
 /// What an open run takes in a plan, in each copy.
 const OPEN_RUN_BYTES: u64 = 40;
 /// What a plan takes besides: decoded events, what copies read ahead, and what waits.
@@ -163,8 +159,6 @@ fn stretch(
             generator,
             generators,
             state_bytes,
-            default_bytes: DEFAULT_BYTES,
-            most_bytes: MOST_BYTES,
         },
         window_from: from + warmup * SECOND,
         copies: options.copies,
