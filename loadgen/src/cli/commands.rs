@@ -270,10 +270,13 @@ pub async fn report(
 
 pub async fn cleanup(plan: &Path) -> Ended {
     let plan: RunPlan = read(plan)?;
+    // Half of what the operator waits, so that it hears in which words the last attempt failed.
+    let seconds = u64::try_from(plan.spec.limits.cleanup_seconds).unwrap_or(0);
+    let patience = Duration::from_secs(seconds / 2);
     let mut external = plan;
     // Provisioned backends are gone by now, and so may their credentials be.
     external.backends.retain(|backend| !backend.provisioned);
-    let removed = run::cleanup(&run::backends(&external)?).await?;
+    let removed = run::cleanup(&run::backends(&external)?, patience).await?;
     super::print(&format!("{removed} objects removed"));
     Ok((
         Some(Termination::CleanedUp(

@@ -2,42 +2,62 @@
 
 use super::{Backend, RunError};
 use crate::store::StoreError;
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// Removes everything that a run left in external buckets and databases; answers how many objects and schemas.
+/// The longest pause between two attempts at what is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Removes everything that a run left in external buckets and databases; answers how many objects and schemas. What is away, as a
+/// server that is started anew, is asked again for as long as `patience`; the others do not wait for it.
 ///
 /// # Errors
 /// When a backend does not let it. A backend without a prefix of its own is refused: its bucket
 /// may hold what is not ours.
-pub async fn cleanup(backends: &[Backend]) -> Result<u64, RunError> {
+pub async fn cleanup(backends: &[Backend], patience: Duration) -> Result<u64, RunError> {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(500);
     let mut removed = 0;
-    let mut failed = None;
-    // One that is away must not keep the others from being cleaned.
-    for backend in backends
+    let mut refused = None;
+    let mut left: Vec<&Backend> = backends
         .iter()
         .filter(|backend| !backend.resolved.provisioned)
-    {
-        let prefix = backend.prefix();
-        if prefix.is_empty() {
-            let text = format!(
-                "backend {} has no prefix of its own: nothing was removed",
-                backend.resolved.name
-            );
-            failed = failed.or(Some(StoreError::Unauthorised(text).into()));
-            continue;
+        .collect();
+    loop {
+        let mut away = Vec::new();
+        let mut silent = None;
+        for backend in left {
+            match clean(backend).await {
+                Ok(some) => removed += some,
+                Err(error) if error.retryable() => {
+                    tracing::warn!(%error, backend = backend.resolved.name, "not cleaned yet");
+                    away.push(backend);
+                    silent = silent.or(Some(error));
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
         }
-        let done = match &backend.claim {
-            Some(run) => backend
-                .access
-                .driver()
-                .release(run)
-                .await
-                .map_err(RunError::from),
-            None => backend.remove(&prefix).await.map_err(RunError::from),
-        };
-        match done {
-            Ok(some) => removed += some,
-            Err(error) => failed = failed.or(Some(error)),
+        if away.is_empty() || Instant::now() + pause >= deadline {
+            // What only the user can mend is said first.
+            return refused.or(silent).map_or(Ok(removed), Err);
         }
+        left = away;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    failed.map_or(Ok(removed), Err)
+}
+
+async fn clean(backend: &Backend) -> Result<u64, RunError> {
+    let prefix = backend.prefix();
+    if prefix.is_empty() {
+        let text = format!(
+            "backend {} has no prefix of its own: nothing was removed",
+            backend.resolved.name
+        );
+        return Err(StoreError::Unauthorised(text).into());
+    }
+    match &backend.claim {
+        Some(run) => Ok(backend.access.driver().release(run).await?),
+        None => Ok(backend.remove(&prefix).await?),
+    }
 }

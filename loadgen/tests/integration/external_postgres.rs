@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::support;
 use crate::support::postgres::Postgres;
@@ -117,7 +118,7 @@ pub fn asked(server: &Postgres, sql: &str) -> Vec<String> {
             match connector.connect().await {
                 Ok(client) => break client,
                 Err(failure) if failure.class == FailureClass::Connect => {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(failure) => panic!("{failure}"),
             }
@@ -170,16 +171,30 @@ fn its_schema_is_made_measured_in_and_dropped_and_a_foreign_one_is_left_alone() 
     assert_eq!(error.reason(), "SchemaTaken");
     assert!(!error.retryable());
     assert!(error.to_string().contains("bakeoff/first"), "{error}");
-    let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&other)));
+    let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&other), Duration::ZERO));
     assert_eq!(cleaned.unwrap(), 0);
     assert_eq!(asked(&server, SCHEMAS), ["bakeoff"]);
 
     // The first one may go on, and leaves nothing.
     assert_eq!(measured(&backend).0.unwrap().len(), 2);
-    for dropped in [1, 0] {
-        let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
-        assert_eq!(cleaned.unwrap(), dropped);
-    }
+    let clean = |patience| {
+        let backends = std::slice::from_ref(&backend);
+        runtime().block_on(run::cleanup(backends, patience))
+    };
+    // A server that is away for a while is waited for, as long as there is patience.
+    let (pid, again) = (server.pid(), server.again());
+    support::postgres::kill(pid);
+    let away = clean(Duration::ZERO).unwrap_err();
+    assert!(away.retryable(), "{away}");
+    let _second = std::thread::scope(|scope| {
+        let restarted = scope.spawn(move || {
+            std::thread::sleep(Duration::from_secs(2));
+            again.when_gone(pid)
+        });
+        assert_eq!(clean(Duration::from_secs(300)).unwrap(), 1);
+        restarted.join().unwrap()
+    });
+    assert_eq!(clean(Duration::ZERO).unwrap(), 0);
     assert!(asked(&server, SCHEMAS).is_empty());
     // A schema of the user's own was never ours.
     asked(&server, "CREATE SCHEMA bakeoff");
@@ -228,7 +243,7 @@ fn connections_are_encrypted_as_the_url_says() {
         let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
         let connector = backend.access.postgres().unwrap().clone();
         runtime().block_on(async {
-            let patience = std::time::Duration::from_secs(60);
+            let patience = Duration::from_secs(60);
             let answered = backend
                 .access
                 .driver()
@@ -253,7 +268,8 @@ fn connections_are_encrypted_as_the_url_says() {
                 record.trial.workload
             );
         }
-        let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
+        let cleaned =
+            runtime().block_on(run::cleanup(std::slice::from_ref(&backend), Duration::ZERO));
         assert_eq!(cleaned.unwrap(), 1);
     }
     // The authority counts and not the name; and what is said of the idle connection is the kernel's to keep.
@@ -283,7 +299,7 @@ fn backend_of(server: &Postgres, host: &str, mode: &str, trusted: &Path) -> Back
 
 fn answers(server: &Postgres, host: &str, mode: &str, trusted: &Path) {
     let backend = backend_of(server, host, mode, trusted);
-    let patience = std::time::Duration::from_secs(60);
+    let patience = Duration::from_secs(60);
     let driver = backend.access.driver();
     let answered = runtime().block_on(driver.probe(&backend.resolved, patience));
     answered.unwrap();
@@ -317,7 +333,7 @@ fn a_url_without_a_mode_is_completed_by_the_stated_one() {
     };
     let backend = of(bare, "verify-full").unwrap();
     assert_eq!(backend.resolved.settings["sslmode"], "verify-full");
-    let patience = std::time::Duration::from_secs(60);
+    let patience = Duration::from_secs(60);
     let driver = backend.access.driver();
     let answered = runtime().block_on(driver.probe(&backend.resolved, patience));
     answered.unwrap();

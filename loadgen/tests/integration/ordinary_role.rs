@@ -120,7 +120,10 @@ fn what_the_generator_brought_goes_with_its_schema() {
     let folder = secret(&url(&server, "127.0.0.1", "disable"), None);
     let backend = Backend::of_url(resolved(&server, &folder, "u")).unwrap();
     measured(&backend);
-    let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&backend)));
+    let cleaned = runtime().block_on(run::cleanup(
+        std::slice::from_ref(&backend),
+        std::time::Duration::ZERO,
+    ));
     assert_eq!(cleaned.unwrap(), 1);
     let left = asked(
         &server,

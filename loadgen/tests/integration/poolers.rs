@@ -68,7 +68,10 @@ fn a_pooler_that_keeps_a_session_for_each_connection_is_measured_through() {
     let through = backend(&server, &pooler);
     let record = tried(&through).unwrap();
     assert_eq!(record.verdict, Verdict::Valid);
-    let cleaned = runtime().block_on(run::cleanup(std::slice::from_ref(&through)));
+    let cleaned = runtime().block_on(run::cleanup(
+        std::slice::from_ref(&through),
+        std::time::Duration::ZERO,
+    ));
     assert_eq!(cleaned.unwrap(), 1);
     // Four workers and what is beside them do not find room in this one.
     let small = PgBouncer::start(&server, "session", 5, "");
