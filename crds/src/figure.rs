@@ -210,6 +210,9 @@ names! {
         /// Events of a replay that waited for the statement before them of their own run, of those that were due; of the first
         /// generator.
         OwnRunWaitPercent = "ownRunWaitPercent",
+        /// Operations that the stretch of a trace has which a hold replays, of those that its rate, the mean of the trace, has in as
+        /// much time.
+        PlannedPercent = "plannedPercent",
         /// Acknowledged objects that were read again after it.
         ReadBackObjects = "readBackObjects",
         /// 1 where the space was back within the window, else 0.
@@ -319,6 +322,7 @@ impl Figure {
             | Self::LateTableGrowthPercent
             | Self::NewPagePercent
             | Self::OwnRunWaitPercent
+            | Self::PlannedPercent
             | Self::SpeedPercent
             | Self::ServedPercent
             | Self::TableBloatPercent

@@ -51,6 +51,10 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         unread(schema);
         if let Some(template) = at(schema, &["spec", "phases", "experiments", "template"]) {
             without_rules(template);
+            in_short(template);
+        }
+        if let Some(template) = at(schema, &["spec", "template"]) {
+            in_short(template);
         }
     }
     crds
@@ -94,6 +98,31 @@ fn without_rules(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
         without_rules(item);
     }
+}
+
+/// Explains the fields of an Experiment that is made of a template by the first sentence of what `kubectl explain experiment.spec` says,
+/// to which it refers: with all of it in three definitions two would be too large to apply.
+fn in_short(template: &mut JSONSchemaProps) {
+    fn first_sentences(schema: &mut JSONSchemaProps) {
+        if let Some(text) = &mut schema.description
+            && let Some(end) = text.find(". ").filter(|end| *end >= 9)
+        {
+            text.truncate(end + 1);
+        }
+        let properties = schema.properties.iter_mut();
+        properties
+            .flat_map(|all| all.values_mut())
+            .for_each(first_sentences);
+        if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+            first_sentences(item);
+        }
+    }
+    let Some(spec) = at(template, &["spec"]) else {
+        return;
+    };
+    first_sentences(spec);
+    let text = spec.description.get_or_insert_default();
+    text.push_str(" `kubectl explain experiment.spec` says more of each field.");
 }
 
 /// Leaves out what says nothing: definitions have to stay small. The lines of each description are joined, for `kubectl explain` breaks

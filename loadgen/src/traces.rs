@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bakeoff_crds::run::{RunPlan, StoreTarget};
-use bakeoff_crds::spec::{TRACE_EVENTS, TRACE_MANIFEST, TraceSource};
+use bakeoff_crds::spec::{TRACE_EVENTS, TRACE_MANIFEST, TraceSource, Workload};
 
 use crate::store::{Store, StoreError, layout};
 
@@ -80,12 +80,8 @@ impl Traces {
     /// # Errors
     /// The credentials of the results store cannot be read.
     pub fn of(plan: &RunPlan, mounted: Option<PathBuf>) -> Result<Self, StoreError> {
-        let mut replays = plan
-            .spec
-            .workloads
-            .iter()
-            .filter_map(|one| one.replay.as_ref());
-        let fetches = replays.any(|replay| replay.trace.path.is_some());
+        let mut traces = plan.spec.workloads.iter().filter_map(Workload::trace);
+        let fetches = traces.any(|trace| trace.path.is_some());
         let store = if fetches {
             Some(Store::open(&root(plan))?)
         } else {

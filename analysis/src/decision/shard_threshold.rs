@@ -227,8 +227,8 @@ fn judged(level: Option<&Level>, spec: &Sustain, demand: &Demand) -> (Standing, 
                     short.unseen.join(", ")
                 ),
                 format!(
-                    "Nothing changes yet: lengthen trials.windowSeconds. A turnover at this rate takes {} seconds; a checkpoint comes each checkpoint_timeout, and autovacuum when a fifth of the rows is dead.",
-                    three(f64::from(level.active) * spec.operations_per_run() / held)
+                    "Nothing changes yet: lengthen trials.windowSeconds. {}A checkpoint comes each checkpoint_timeout, and autovacuum when a fifth of the rows is dead.",
+                    turnover(spec, level.active, held)
                 ),
                 None,
             );
@@ -333,6 +333,15 @@ fn interval(found: &Frontier) -> String {
         ));
     }
     text
+}
+
+/// How long all runs take to be replaced once, as a sentence; of a trace it is not known without it.
+fn turnover(spec: &Sustain, active: i32, rate: f64) -> String {
+    spec.operations_per_run()
+        .map_or_else(String::new, |operations| {
+            let seconds = f64::from(active) * operations / rate;
+            format!("A turnover at this rate takes {} seconds. ", three(seconds))
+        })
 }
 
 /// When the target reaches what is held, and when it uses up its headroom, in a sentence of its own.

@@ -20,8 +20,9 @@ pub(super) static KIND: Kind = Kind {
             Figure::DeadRisePercent,
             Figure::LateTableGrowthPercent,
             Figure::LateIndexGrowthPercent,
+            Figure::PlannedPercent,
         ];
-        joined::<{ 7 + FIGURES.len() }>(&own, &FIGURES)
+        joined::<{ 8 + FIGURES.len() }>(&own, &FIGURES)
     },
     headline: Some("operation"),
     charted: "transition",

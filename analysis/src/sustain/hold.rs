@@ -17,6 +17,9 @@ const VACUUMED: f64 = 2.0;
 /// Turnovers before which an index that grows shows nothing, see `SoakPlateau`: three in the second half.
 const REPLACED: f64 = 6.0;
 
+/// How far the stretch of a trace may be from the mean of the trace to speak for its rate, percent.
+const TYPICAL_PERCENT: f64 = 10.0;
+
 /// Why a hold was not held, in the order in which they are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -114,6 +117,9 @@ pub fn judge(block: i32, figures: &BTreeMap<Figure, f64>, spec: &Sustain) -> Opt
     {
         why.push(Why::Index);
     }
+    let atypical = figure(Figure::PlannedPercent)
+        .filter(|percent| (percent - 100.0).abs() > TYPICAL_PERCENT)
+        .map(|percent| format!("{percent:.0} % of the operations of its rate, for its stretch of the trace is not as the whole"));
     let unseen = [
         (Figure::Turnovers, spec.hold.turnovers, "turnovers"),
         (
@@ -130,6 +136,7 @@ pub fn judge(block: i32, figures: &BTreeMap<Figure, f64>, spec: &Sustain) -> Opt
         Some(seen) => format!("{seen:.2} of {least} {words}"),
         None => format!("{words}, which the server does not tell"),
     })
+    .chain(atypical)
     .collect();
     Some(Held {
         block,
@@ -226,6 +233,17 @@ mod tests {
         assert_eq!(held.unseen, ["checkpoints, which the server does not tell"]);
         figures.remove(&Figure::OfferedPerSecond);
         assert_eq!(judge(0, &figures, &spec()), None);
+    }
+
+    #[test]
+    fn a_stretch_that_is_not_as_its_trace_does_not_speak_for_its_rate() {
+        for (percent, typical) in [(91.0, true), (109.0, true), (62.0, false), (140.0, false)] {
+            let held = with(Figure::PlannedPercent, percent);
+            assert!(held.held());
+            assert_eq!(held.unseen.is_empty(), typical, "{percent}");
+        }
+        let held = with(Figure::PlannedPercent, 62.0);
+        assert!(held.unseen[0].starts_with("62 % of"), "{held:?}");
     }
 
     /// A size that may still come to rest, or grew by some pages, is no reason; what was not seen is said.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use bakeoff_analysis::stats::trend;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{Arrivals, Sustain};
+use bakeoff_crds::spec::{Arrivals, Sustain, SustainLives, SustainReplay, SustainRows};
 
 use super::head_row::lives::{Population, Runs};
 use super::head_row::{self, Prepared, table};
+use super::replay::{self, Timing};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::instrument::arrivals::{Instants, Plan};
@@ -51,7 +52,49 @@ async fn run(
     let rate = context
         .rate
         .ok_or_else(|| WorkloadError::Spec("the rate of this hold is not known".into()))?;
-    let rows = &spec.shape.head_row;
+    let held = match spec.shape.lives() {
+        SustainLives::HeadRow(rows) => of_rows(context, &rows, rate, gate).await?,
+        SustainLives::Replay(replay) => of_a_trace(context, &replay, rate, gate).await?,
+    };
+    let Held {
+        mut part,
+        samples,
+        active,
+        planned,
+    } = held;
+    part.figures.insert(Figure::OfferedPerSecond, rate);
+    part.figures.extend(served(&part.counts));
+    let objective = u64::try_from(spec.objective.p99_milliseconds).unwrap_or(0) * 1_000;
+    part.figures.extend(parts(
+        &part.recorded.intervals,
+        part.series_kind(),
+        &planned,
+        seconds(context.spec.trials.window_seconds),
+        objective,
+    )?);
+    part.figures
+        .extend(course(&samples, active, context.seed()));
+    Ok(part)
+}
+
+/// A hold that is over.
+struct Held {
+    part: Part,
+    /// What was seen of the server each second.
+    samples: Vec<Sample>,
+    /// The runs that were open when it began.
+    active: u64,
+    /// What was planned for each part of the window.
+    planned: [u64; PARTS as usize],
+}
+
+/// Holds with runs that are made up.
+async fn of_rows(
+    context: &Context<'_>,
+    rows: &SustainRows,
+    rate: f64,
+    gate: &dyn Gate,
+) -> Result<Held, WorkloadError> {
     let connector = context.access.postgres()?;
     let fillfactor = u64::try_from(rows.fillfactor).unwrap_or(100);
     let population = Population {
@@ -83,8 +126,6 @@ async fn run(
     let after = observer.inspect().await?;
     part.figures = watched.figures(&after, fillfactor, population.active);
     part.figures.insert(Figure::LoadRowsPerSecond, loaded);
-    part.figures.insert(Figure::OfferedPerSecond, rate);
-    part.figures.extend(served(&part.counts));
     let planned = planned_of_parts(
         Instants::new(
             rate,
@@ -95,17 +136,52 @@ async fn run(
         seconds(context.spec.trials.warmup_seconds),
         seconds(context.spec.trials.window_seconds),
     );
-    let objective = u64::try_from(spec.objective.p99_milliseconds).unwrap_or(0) * 1_000;
-    part.figures.extend(parts(
-        &part.recorded.intervals,
-        part.series_kind(),
-        &planned,
-        seconds(context.spec.trials.window_seconds),
-        objective,
-    )?);
-    part.figures
-        .extend(course(&watched.samples, population.active, context.seed()));
-    Ok(part)
+    Ok(Held {
+        part,
+        samples: watched.samples,
+        active: population.active,
+        planned,
+    })
+}
+
+/// Holds with the runs of a trace, whose mean rate is the one that is held. What its stretch had of that is a figure: bursts and
+/// quiet hours that the window missed are said.
+async fn of_a_trace(
+    context: &Context<'_>,
+    spec: &SustainReplay,
+    rate: f64,
+    gate: &dyn Gate,
+) -> Result<Held, WorkloadError> {
+    let timing = Timing::Scaled {
+        active_runs: context.level(factor::ACTIVE_RUNS)?,
+        // Rates of a search are whole numbers.
+        per_second: rate.round().max(1.0) as u64,
+    };
+    let fillfactor = u64::try_from(spec.fillfactor).unwrap_or(100);
+    let replay = spec.replay();
+    let mut played = replay::play(context, (&replay, timing), fillfactor, gate).await?;
+    let window = seconds(context.spec.trials.window_seconds);
+    let all: u64 = played.planned.iter().sum();
+    let percent = all as f64 / (rate * window as f64).max(1.0) * 100.0;
+    played.part.figures.insert(Figure::PlannedPercent, percent);
+    Ok(Held {
+        planned: by_parts(&played.planned),
+        part: played.part,
+        samples: played.samples,
+        active: played.open,
+    })
+}
+
+/// What is planned for each second of a window, by its parts. (Pure.)
+fn by_parts(seconds: &[u64]) -> [u64; PARTS as usize] {
+    let mut planned = [0; PARTS as usize];
+    let window = seconds.len() as u64;
+    for (second, count) in (0..).zip(seconds) {
+        if let Some(sum) = planned.get_mut(part_of(second, window)) {
+            *sum += count;
+        }
+    }
+    planned
 }
 
 fn seconds(seconds: i32) -> u64 {

@@ -1,5 +1,6 @@
 //! The search by holds on a real server that was made slow in known ways. Needs BAKEOFF_POSTGRES, as `postgres.rs` does.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use bakeoff_loadgen::drivers::access::Access;
 use bakeoff_loadgen::run::control::Control;
 use bakeoff_loadgen::run::{Run, RunError};
 use bakeoff_loadgen::store::Store;
+use bakeoff_trace::format::{Description, Quantiles, Source, Writer};
+use bakeoff_trace::synthesize::{Shape, synthesize};
+use bakeoff_trace::{Event, Kind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -198,4 +202,105 @@ fn a_search_that_was_interrupted_goes_on_where_it_was() {
         assert_eq!(hold.block, i32::try_from(index).unwrap());
         assert_eq!(hold.rate, next(&bounds, &all[..index]), "{holds:?}");
     }
+}
+
+/// The runs of a trace that lies at `traces/t` below this folder.
+fn of_a_trace(at: &Path, shift: &str) -> Value {
+    let quantiles = |p50, p90, p99, max| Quantiles { p50, p90, p99, max };
+    let shape = Shape {
+        runs: 500,
+        span_micros: 600_000_000,
+        events_per_run: quantiles(4, 8, 12, 20),
+        gap_micros: quantiles(1_000_000, 20_000_000, 60_000_000, 90_000_000),
+        never_end_per_mille: 20,
+        state_bytes: Some(100),
+    };
+    std::fs::create_dir_all(at.join("traces")).unwrap();
+    synthesize(&shape, 7, &at.join("traces/t")).unwrap();
+    json!({"shape": {"replay": {"trace": {"path": "t"}, "shift": shift, "connections": 1}}})
+}
+
+fn with_a_trace(more: &Value, trials: Value, at: &Path, server: &Postgres) -> Vec<TrialRecord> {
+    let on = backend(server);
+    let mut plan = plan(workload(more), trials, &on);
+    plan.results.bucket = at.to_str().unwrap().to_owned();
+    measured(plan, on, &|_| {}).records
+}
+
+#[test]
+fn the_runs_of_a_trace_are_held_as_those_that_are_made_up() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    // One connection and 10 ms for each move, while creations cost nothing: somewhat more than a hundred a second at most.
+    slowed(&server, 0.0, 0.01);
+    let folder = tempfile::tempdir().unwrap();
+    let more = of_a_trace(folder.path(), "Spread");
+    let records = with_a_trace(&more, trials(6, 8), folder.path(), &server);
+    let holds = held(&records, &more);
+    let found = frontier(&seen(&holds));
+    let (low, high) = (found.held.unwrap(), found.not_held.unwrap());
+    assert!(
+        (20..150).contains(&low) && high > low && high < 250,
+        "{found:?} {holds:?}"
+    );
+    for record in &records {
+        let figure = |name: Figure| record.figures[&name];
+        // As many copies as reach the active runs, whose stretches together are as the trace is.
+        assert!(
+            (figure(Figure::PlannedPercent) - 100.0).abs() < 10.0,
+            "{:?}",
+            record.figures
+        );
+        assert!(
+            (800.0..1_600.0).contains(&figure(Figure::OpenRunsMean)),
+            "{:?}",
+            record.figures
+        );
+    }
+    assert!(holds.iter().all(|hold| hold.unseen.is_empty()), "{holds:?}");
+}
+
+/// A quiet hour at the start of a recording says nothing of its mean rate, and neither does its hold.
+#[test]
+fn a_stretch_without_the_bursts_of_its_trace_does_not_speak_for_its_rate() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces/t");
+    std::fs::create_dir_all(&out).unwrap();
+    let mut writer = Writer::create(&out).unwrap();
+    for run in 0..400_u32 {
+        let open = Event {
+            at_micros: 0,
+            run,
+            kind: Kind::Open,
+            value: Some(1),
+        };
+        writer.push(open).unwrap();
+    }
+    // Ten a second for five minutes, and then a hundred.
+    let quiet = (0..3_000_u64).map(|n| n * 100_000);
+    let busy = (0..30_000_u64).map(|n| 300_000_000 + n * 10_000);
+    for (n, at_micros) in quiet.chain(busy).enumerate() {
+        let moved = Event {
+            at_micros,
+            run: (n % 400) as u32,
+            kind: Kind::Transition,
+            value: Some(100),
+        };
+        writer.push(moved).unwrap();
+    }
+    let description = Description {
+        source: Source::Synthetic,
+        method: "a quiet half".to_owned(),
+        started_at: None,
+        span_micros: Some(600_000_000),
+    };
+    writer.finish(description, &Default::default()).unwrap();
+    let more = json!({
+        "shape": {"replay": {"trace": {"path": "t"}, "shift": "None"}},
+        "ramp": {"from": 500, "to": 500, "stepSeconds": 2}});
+    let records = with_a_trace(&more, trials(1, 5), folder.path(), &server);
+    let holds = held(&records, &more);
+    let percent = records[0].figures[&Figure::PlannedPercent];
+    assert!((10.0..30.0).contains(&percent), "{percent}");
+    assert!(holds[0].unseen[0].contains("stretch"), "{holds:?}");
 }

@@ -2,7 +2,9 @@
 
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Experiment, ExperimentSpec, External, Origin, S3Backend, Topology};
+use bakeoff_crds::spec::{
+    Experiment, ExperimentSpec, External, Origin, S3Backend, Topology, Workload,
+};
 use std::collections::BTreeSet;
 
 /// What is known of any experiment, also of one that is refused by now, for example because its version has left the
@@ -92,12 +94,9 @@ impl Remains {
     /// The ConfigMaps of the user with the traces of its workloads.
     #[must_use]
     pub fn trace_maps(&self) -> BTreeSet<&str> {
-        let replays = self
-            .spec
-            .workloads
-            .iter()
-            .filter_map(|one| one.replay.as_ref());
-        let maps = replays.filter_map(|replay| replay.trace.config_map_ref.as_ref());
+        let workloads = self.spec.workloads.iter();
+        let traces = workloads.filter_map(Workload::trace);
+        let maps = traces.filter_map(|trace| trace.config_map_ref.as_ref());
         maps.map(|map| map.name.as_str()).collect()
     }
 

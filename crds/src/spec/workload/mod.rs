@@ -29,8 +29,8 @@ pub use server_loss::ServerLoss;
 pub use small_object_put::SmallObjectPut;
 pub use soak::{AutovacuumProfile, MOST_SEGMENT_SECONDS, SnapshotHeld, Soak};
 pub use sustain::{
-    MOST_HOLD_SECONDS, Sustain, SustainHold, SustainObjective, SustainRamp, SustainRows,
-    SustainShape, SustainTarget,
+    MOST_HOLD_SECONDS, Sustain, SustainHold, SustainLives, SustainObjective, SustainRamp,
+    SustainReplay, SustainRows, SustainShape, SustainTarget,
 };
 
 use super::{CapacityLoad, Ground, Load};
@@ -55,6 +55,11 @@ pub trait Measured {
     /// each run looks at the server. 0 where it needs none.
     fn sessions(&self, _generators: usize) -> usize {
         0
+    }
+
+    /// The trace that it replays, where it does.
+    fn trace(&self) -> Option<&TraceSource> {
+        None
     }
 
     /// The load in shares of capacity, where there is one.
@@ -174,6 +179,12 @@ macro_rules! kinds {
         }
 
         impl Workload {
+            /// The trace that it replays, where it does.
+            #[must_use]
+            pub fn trace(&self) -> Option<&TraceSource> {
+                self.member()?.measured().trace()
+            }
+
             /// The member that is set, or `None` unless exactly one is.
             #[must_use]
             pub fn member(&self) -> Option<WorkloadSpec<'_>> {

@@ -152,6 +152,10 @@ impl Measured for Replay {
         true
     }
 
+    fn trace(&self) -> Option<&TraceSource> {
+        Some(&self.trace)
+    }
+
     /// Each generator has one connection at least.
     fn sessions(&self, generators: usize) -> usize {
         number(self.connections) + generators - 1

@@ -1,7 +1,9 @@
 //! Sustain: the highest rate that one Postgres primary carries for good, by the active set.
 
 use super::head_row;
-use super::{Factor, Levels, Measured, WorkloadTraits, listed};
+use super::{
+    Factor, Levels, Measured, Replay, Stretch, TraceShift, TraceSource, WorkloadTraits, listed,
+};
 use crate::schedule::factor;
 use crate::spec::cel;
 use crate::spec::sessions::number;
@@ -20,6 +22,7 @@ pub const MOST_HOLD_SECONDS: i32 = 14_400;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.target) || !has(self.target.activeRuns) || self.target.activeRuns in self.activeRuns").message("target.activeRuns must be one of the levels of activeRuns: the frontier is known at these alone"))]
+#[x_kube(validation = Rule::new("!has(self.target) || !has(self.target.runsPerMonth) || !has(self.shape) || !has(self.shape.replay)").message("target.runsPerMonth counts the runs of shape.headRow: with shape.replay set target.ratePerSecond"))]
 pub struct Sustain {
     /// Factor: runs that are open at the same time, sleepers included, each level 1000 to 20000000. Default
     /// 100000, 1000000.
@@ -44,13 +47,87 @@ pub struct Sustain {
     pub target: Option<SustainTarget>,
 }
 
-/// What is done; one member for each way of doing it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What is done. At most one of `headRow`, which is the default, and `replay`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.headRow) || !has(self.replay)").message("shape sets at most one of headRow and replay"))]
 pub struct SustainShape {
     /// Runs in one head table, as in `headRow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_row: Option<SustainRows>,
+    /// Runs of a trace, as in `replay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<SustainReplay>,
+}
+
+/// What is done, as one of the ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SustainLives {
+    /// Runs that are made up.
+    HeadRow(SustainRows),
+    /// Runs that were recorded.
+    Replay(SustainReplay),
+}
+
+impl SustainShape {
+    /// The way that is asked for.
+    #[must_use]
+    pub fn lives(&self) -> SustainLives {
+        match &self.replay {
+            Some(replay) => SustainLives::Replay(replay.clone()),
+            None => SustainLives::HeadRow(self.head_row.clone().unwrap_or_default()),
+        }
+    }
+
+    fn connections(&self) -> i32 {
+        match self.lives() {
+            SustainLives::HeadRow(rows) => rows.connections,
+            SustainLives::Replay(replay) => replay.connections,
+        }
+    }
+}
+
+/// The lives of the runs of a trace: as many copies as reach the active runs, at the speed at which they reach the rate, which is
+/// the mean over the whole trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SustainReplay {
+    /// The trace.
+    pub trace: TraceSource,
+    /// As in `replay`.
     #[serde(default)]
-    pub head_row: SustainRows,
+    pub shift: TraceShift,
+    /// As in `replay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_000))]
+    pub state_bytes: Option<i32>,
+    /// Fillfactor of the table, percent. 10 to 100, default 100.
+    #[serde(default = "default_fillfactor")]
+    #[schemars(range(min = 10, max = 100))]
+    pub fillfactor: i32,
+    /// Connections that carry the load. 1 to 200, default 16.
+    #[serde(default = "head_row::default_connections")]
+    #[schemars(range(min = 1, max = 200))]
+    pub connections: i32,
+}
+
+impl SustainReplay {
+    /// The replay that a hold is, but for its speed and copies.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        Replay {
+            trace: self.trace.clone(),
+            speed_percent: None,
+            copies: None,
+            active_runs: None,
+            rate_per_second: None,
+            shift: self.shift,
+            stretch: Stretch::Same,
+            state_bytes: self.state_bytes,
+            fillfactor: vec![self.fillfactor],
+            connections: self.connections,
+        }
+    }
 }
 
 /// The lives of runs in one head table.
@@ -200,7 +277,11 @@ impl Measured for Sustain {
     }
 
     fn sessions(&self, _generators: usize) -> usize {
-        number(self.shape.head_row.connections)
+        number(self.shape.connections())
+    }
+
+    fn trace(&self) -> Option<&TraceSource> {
+        self.shape.replay.as_ref().map(|replay| &replay.trace)
     }
 
     /// The ramp.
@@ -213,28 +294,35 @@ impl Measured for Sustain {
             max_rate_per_second: self.ramp.to,
             percent_of_weakest: vec![100],
             arrivals: Arrivals::Poisson,
-            max_in_flight: self.shape.head_row.connections,
+            max_in_flight: self.shape.connections(),
         })
     }
 }
 
 impl Sustain {
-    /// Operations of a run on average: its creation, its transitions and its completion.
+    /// Operations of a run on average: its creation, its transitions and its completion. Of a trace it says nothing: that has
+    /// its own.
     #[must_use]
-    pub fn operations_per_run(&self) -> f64 {
-        let rows = &self.shape.head_row;
-        head_row::operations((rows.min_transitions, rows.max_transitions))
+    pub fn operations_per_run(&self) -> Option<f64> {
+        match self.shape.lives() {
+            SustainLives::HeadRow(rows) => Some(head_row::operations((
+                rows.min_transitions,
+                rows.max_transitions,
+            ))),
+            SustainLives::Replay(_) => None,
+        }
     }
 }
 
 impl SustainTarget {
-    /// Operations per second, of runs that have so many operations each.
+    /// Operations per second, of runs that have so many operations each; 0 where that takes a number that is not known, which
+    /// admission refuses.
     #[must_use]
-    pub fn rate(&self, operations_per_run: f64) -> f64 {
+    pub fn rate(&self, operations_per_run: Option<f64>) -> f64 {
         match (self.rate_per_second, self.runs_per_month) {
             (Some(rate), _) => f64::from(rate),
             (None, Some(runs)) => {
-                runs.max(0) as f64 / head_row::SECONDS_PER_MONTH * operations_per_run
+                runs.max(0) as f64 / head_row::SECONDS_PER_MONTH * operations_per_run.unwrap_or(0.0)
             }
             (None, None) => 0.0,
         }
@@ -353,11 +441,29 @@ mod tests {
         let target = spec.target.as_ref().unwrap();
         let rate = target.rate(spec.operations_per_run());
         assert!((rate - 5_513.7).abs() < 0.1, "{rate}");
+        assert!(matches!(spec.shape.lives(), SustainLives::HeadRow(_)));
         assert_eq!(
             (target.headroom_percent, target.growth_per_month_percent),
             (100, 5)
         );
         let ramp = spec.capacity().unwrap();
         assert_eq!((ramp.start, ramp.max_in_flight), (200, 16));
+    }
+
+    #[test]
+    fn the_runs_of_a_trace_have_their_own_number_of_operations() {
+        let spec: Sustain = serde_json::from_value(serde_json::json!({
+            "shape": {"replay": {"trace": {"path": "loans"}, "connections": 7}},
+            "target": {"ratePerSecond": 300}
+        }))
+        .unwrap();
+        assert_eq!(spec.operations_per_run(), None);
+        assert_eq!((spec.sessions(1), spec.trace().is_some()), (7, true));
+        let target = spec.target.as_ref().unwrap();
+        assert_eq!(target.rate(spec.operations_per_run()), 300.0);
+        let SustainLives::Replay(replay) = spec.shape.lives() else {
+            panic!("a replay")
+        };
+        assert_eq!(replay.replay().fillfactor, [100]);
     }
 }

@@ -30,12 +30,13 @@ use super::mover::OPERATION;
 use super::rows::{Missed, Row};
 use super::trial::{self, Ready};
 use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
-use crate::drivers::postgres::observe::Observer;
+use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::failure::{Failure, FailureClass};
 use count::Counted;
 use desk::Desk;
 use player::{Player, Shared};
 use source::{Reading, ended, open_rows};
+pub(super) use stretch::Timing;
 pub use stretch::check;
 use stretch::{Stretch, blocking, opened};
 
@@ -58,16 +59,39 @@ fn unusable(error: bakeoff_trace::Error) -> WorkloadError {
 }
 
 /// Runs the trial.
+async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+    let timing = Timing::of(context.trial).map_err(WorkloadError::Spec)?;
+    let fillfactor = context.level(factor::FILLFACTOR)?;
+    let played = play(context, (spec, timing), fillfactor, gate).await?;
+    Ok(played.part)
+}
+
+/// A stretch of a trace that was replayed.
+pub(super) struct Played {
+    pub part: Part,
+    /// What was seen of the server each second, by the generator that watches it.
+    pub samples: Vec<Sample>,
+    /// Runs that were open where the stretch began.
+    pub open: u64,
+    /// What was planned of this generator for each second of the window.
+    pub planned: Vec<u64>,
+}
+
+/// Loads the runs that are open where the stretch of this trial begins, and replays it.
 ///
 /// # Errors
 /// When the trace cannot be replayed as asked, the table cannot be loaded, or recording or pacing fails.
-async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Part, WorkloadError> {
+pub(super) async fn play(
+    context: &Context<'_>,
+    (spec, timing): (&Replay, Timing),
+    fillfactor: u64,
+    gate: &dyn Gate,
+) -> Result<Played, WorkloadError> {
     let folder = context.traces.folder(&spec.trace).await;
     let folder = folder.map_err(|error| WorkloadError::Spec(error.to_string()))?;
-    let (plan, stretch) = opened(context, spec, &folder).await?;
+    let (plan, stretch) = opened(context, (spec, timing), &folder).await?;
     let share = stretch.share;
     let connector = context.access.postgres()?;
-    let fillfactor = context.level(factor::FILLFACTOR)?;
 
     let mut loaded = None;
     let plan = if context.generator == 0 {
@@ -139,6 +163,7 @@ async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Pa
     part.counts.expected = counted.own;
     let seconds = (part.window.1.saturating_sub(part.window.0)) as f64 / 1e9;
     part.offered_per_second = counted.own as f64 / seconds.max(1e-9);
+    let mut samples = Vec::new();
     if let Some((observer, (open, rate))) = &loaded {
         let watched = Watched::of(Some(observer), seen).await;
         watched.put_into(&mut part)?;
@@ -148,8 +173,14 @@ async fn run(context: &Context<'_>, spec: &Replay, gate: &dyn Gate) -> Result<Pa
         let waited = tally.waited as f64 / counted.own.max(1) as f64;
         part.figures
             .extend(figures(&stretch, &counted, waited, growth));
+        samples = watched.samples;
     }
-    Ok(part)
+    Ok(Played {
+        part,
+        samples,
+        open,
+        planned: counted.own_by_second,
+    })
 }
 
 /// Waits for the end of the reading, and counts the plan again.

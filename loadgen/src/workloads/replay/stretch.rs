@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bakeoff_crds::schedule::{Trial, factor};
-use bakeoff_crds::spec::{ExperimentSpec, Replay, TraceShift, Workload};
+use bakeoff_crds::spec::{ExperimentSpec, Replay, SustainLives, TraceShift, Workload};
 use bakeoff_trace::plan::{Plan, PlanOptions, Ratio, Shift, scale_to};
 use bakeoff_trace::{Manifest, Trace};
 
@@ -31,34 +31,42 @@ pub(super) struct Stretch {
     pub speed_percent: f64,
 }
 
-/// The levels of a cell that time a replay.
+/// How a replay is timed.
 #[derive(Clone, Copy, Debug)]
-enum Timing {
+pub(in crate::workloads) enum Timing {
+    /// As it was recorded, at a speed.
     Recorded { speed_percent: u64 },
+    /// With so many open runs and events per second on average.
     Scaled { active_runs: u64, per_second: u64 },
 }
 
-fn timing(trial: &Trial) -> Result<Timing, String> {
-    let level = |name: &str| {
-        let text = trial.cell.get(name)?;
-        text.parse::<u64>().ok()
-    };
-    let of = (
-        level(factor::SPEED_PERCENT),
-        level(factor::ACTIVE_RUNS),
-        level(factor::RATE_PER_SECOND),
-    );
-    match of {
-        (Some(speed_percent), None, None) => Ok(Timing::Recorded { speed_percent }),
-        (None, Some(active_runs), Some(per_second)) => Ok(Timing::Scaled {
-            active_runs,
-            per_second,
-        }),
-        _ => Err(format!(
-            "trial {} has neither speedPercent nor activeRuns and ratePerSecond",
-            trial.id
-        )),
+impl Timing {
+    /// As the levels of a cell say.
+    ///
+    /// # Errors
+    /// It has not those that it takes; in words.
+    pub fn of(trial: &Trial) -> Result<Self, String> {
+        let of = (
+            level(trial, factor::SPEED_PERCENT),
+            level(trial, factor::ACTIVE_RUNS),
+            level(trial, factor::RATE_PER_SECOND),
+        );
+        match of {
+            (Some(speed_percent), None, None) => Ok(Self::Recorded { speed_percent }),
+            (None, Some(active_runs), Some(per_second)) => Ok(Self::Scaled {
+                active_runs,
+                per_second,
+            }),
+            _ => Err(format!(
+                "trial {} has neither speedPercent nor activeRuns and ratePerSecond",
+                trial.id
+            )),
+        }
     }
+}
+
+fn level(trial: &Trial, name: &str) -> Option<u64> {
+    trial.cell.get(name)?.parse().ok()
 }
 
 /// Speed and copies of a trial. (Pure.)
@@ -181,10 +189,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// The trace cannot be read, is another one, or cannot be replayed so.
 pub(super) async fn opened(
     context: &Context<'_>,
-    spec: &Replay,
+    (spec, timing): (&Replay, Timing),
     folder: &Path,
 ) -> Result<(Plan<File>, Stretch), WorkloadError> {
-    let timing = timing(context.trial).map_err(WorkloadError::Spec)?;
     let (folder, replay) = (folder.to_owned(), spec.clone());
     let limit = cgroup::limits().1;
     let (plan, options) = blocking(move || {
@@ -228,15 +235,19 @@ pub async fn check(
     traces: &Traces,
 ) -> Result<(), TraceError> {
     for workload in &spec.workloads {
-        let Some(replay) = &workload.replay else {
+        let Some((replay, rates)) = replayed(workload) else {
             continue;
         };
         let folder = traces.folder(&replay.trace).await?;
         let own = trials
             .iter()
             .filter(|trial| trial.workload == workload.name);
-        let own: Vec<Trial> = own.cloned().collect();
-        let (spec, replay) = (spec.clone(), replay.clone());
+        let own = own.flat_map(|trial| {
+            let timings = timings(trial, &rates).into_iter();
+            timings.map(|timing| (trial.clone(), timing))
+        });
+        let own: Vec<_> = own.collect();
+        let spec = spec.clone();
         let checked = blocking(move || replayable(&spec, &replay, &own, folder)).await;
         let named = |error: WorkloadError| said(workload, &error.to_string());
         checked
@@ -246,6 +257,36 @@ pub async fn check(
     Ok(())
 }
 
+/// What a workload replays, and the rates that it may take, where the cell has none.
+fn replayed(workload: &Workload) -> Option<(Replay, Vec<u64>)> {
+    if let Some(replay) = &workload.replay {
+        return Some((replay.clone(), Vec::new()));
+    }
+    let sustain = workload.sustain.as_ref()?;
+    let SustainLives::Replay(replay) = sustain.shape.lives() else {
+        return None;
+    };
+    let ends = [sustain.ramp.from, sustain.ramp.to];
+    let rates = ends.map(|rate| u64::try_from(rate).unwrap_or(1));
+    Some((replay.replay(), rates.to_vec()))
+}
+
+/// How a trial may be timed: as its cell says, or with its active runs at each of these rates.
+fn timings(trial: &Trial, rates: &[u64]) -> Vec<Result<Timing, String>> {
+    match level(trial, factor::ACTIVE_RUNS) {
+        Some(active_runs) if !rates.is_empty() => {
+            let scaled = rates.iter().map(|&per_second| {
+                Ok(Timing::Scaled {
+                    active_runs,
+                    per_second,
+                })
+            });
+            scaled.collect()
+        }
+        _ => vec![Timing::of(trial)],
+    }
+}
+
 fn said(workload: &Workload, problem: &str) -> TraceError {
     TraceError::Unusable(format!("workload {}: {problem}", workload.name))
 }
@@ -253,15 +294,15 @@ fn said(workload: &Workload, problem: &str) -> TraceError {
 fn replayable(
     spec: &ExperimentSpec,
     replay: &Replay,
-    trials: &[Trial],
+    trials: &[(Trial, Result<Timing, String>)],
     folder: PathBuf,
 ) -> Result<(), String> {
     let text = |error: bakeoff_trace::Error| unusable(error).to_string();
     let limit = cgroup::limits().1;
     let mut first = None;
     let trace = files(&folder, replay).map_err(text)?;
-    for trial in trials {
-        let options = options(replay, timing(trial)?, trace.manifest()).map_err(text)?;
+    for (trial, timing) in trials {
+        let options = options(replay, timing.clone()?, trace.manifest()).map_err(text)?;
         fits(options, trace.manifest(), limit).map_err(|error| error.to_string())?;
         stretch(spec, replay, trial, options, trace.manifest(), (0, 1))?;
         first.get_or_insert(options);

@@ -108,7 +108,7 @@ fn a_scaled_replay_has_the_open_runs_and_the_rate_that_were_asked_for() {
     let spec = spec(json!({"activeRuns": [777], "ratePerSecond": [99]}));
     let trial = &schedule::trials(&spec)[0];
     let replay = spec.workloads[0].replay.as_ref().unwrap();
-    let options = options(replay, timing(trial).unwrap(), &manifest).unwrap();
+    let options = options(replay, Timing::of(trial).unwrap(), &manifest).unwrap();
     let copies = f64::from(options.copies);
     let open = manifest.open.mean_thousandths as f64 / 1e3 * copies;
     assert!((777.0..777.0 + open / copies).contains(&open), "{open}");
@@ -126,7 +126,7 @@ fn blocks_follow_each_other_where_they_are_asked_to() {
     let trials = schedule::trials(&spec);
     let mut ends = vec![0];
     for trial in &trials {
-        let options = options(replay, timing(trial).unwrap(), &manifest).unwrap();
+        let options = options(replay, Timing::of(trial).unwrap(), &manifest).unwrap();
         let one = stretch(&spec, replay, trial, options, &manifest, (1, 3)).unwrap();
         let from = u64::try_from(trial.block).unwrap() * 60 * SECOND;
         assert_eq!((one.share.from, one.share.to), (from, from + 60 * SECOND));
