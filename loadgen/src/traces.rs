@@ -8,7 +8,7 @@ use bakeoff_crds::spec::{TRACE_EVENTS, TRACE_MANIFEST, TraceSource, Workload};
 use crate::store::{Store, StoreError, layout};
 
 /// The largest table of events that is fetched, compressed bytes.
-const MOST_EVENTS_BYTES: u64 = 512 << 20;
+const MOST_EVENTS_BYTES: u64 = 1_536 << 20;
 /// The largest description of one, bytes.
 const MOST_MANIFEST_BYTES: u64 = 64 << 20;
 

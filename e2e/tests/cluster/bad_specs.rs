@@ -397,6 +397,48 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "lists a mode twice",
         ),
         (
+            "a hold of two kinds of runs",
+            "/spec/workloads/0",
+            json!({"name": "s", "sustain": {"shape": {"headRow": {}, "replay": {"trace": {"path": "t"}}}}}),
+            "shape sets at most one of headRow and replay",
+        ),
+        (
+            "a target in runs whose operations nobody knows",
+            "/spec/workloads/0",
+            json!({"name": "s", "sustain": {"shape": {"replay": {"trace": {"path": "t"}}}, "target": {"runsPerMonth": 1_000_000}}}),
+            "with shape.replay set target.ratePerSecond",
+        ),
+        (
+            "a target at a level that is not searched",
+            "/spec/workloads/0",
+            json!({"name": "s", "sustain": {"activeRuns": [1_000], "target": {"ratePerSecond": 10, "activeRuns": 2_000}}}),
+            "must be one of the levels of activeRuns",
+        ),
+        (
+            "a replay at two timings",
+            "/spec/workloads/0",
+            json!({"name": "r", "replay": {"trace": {"path": "t"}, "speedPercent": [100], "activeRuns": [1], "ratePerSecond": [1]}}),
+            "either speedPercent, or both of activeRuns and ratePerSecond",
+        ),
+        (
+            "a replay without a timing",
+            "/spec/workloads/0",
+            json!({"name": "r", "replay": {"trace": {"path": "t"}}}),
+            "either speedPercent, or both of activeRuns and ratePerSecond",
+        ),
+        (
+            "a trace in two places",
+            "/spec/workloads/0",
+            json!({"name": "r", "replay": {"trace": {"path": "t", "configMapRef": {"name": "t"}}, "speedPercent": [100]}}),
+            "a trace sets exactly one of",
+        ),
+        (
+            "a trace outside the folder of traces",
+            "/spec/workloads/0",
+            json!({"name": "r", "replay": {"trace": {"path": "../run"}, "speedPercent": [100]}}),
+            "should match",
+        ),
+        (
             "a soak beside something else",
             "/spec/workloads",
             json!([soak(json!({})), {"name": "h", "headRow": {"load": {"closed": {"concurrency": [1]}}}}]),

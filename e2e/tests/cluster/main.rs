@@ -19,3 +19,4 @@ mod schedules;
 mod store;
 mod stores;
 mod topologies;
+mod traces;

@@ -83,21 +83,39 @@ pub async fn read(url: &str) -> anyhow::Result<String> {
 /// Fetches the results of an experiment as the README says: `dev/demo fetch`.
 pub async fn fetch(namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("bakeoff-{namespace}-{name}"));
+    let into = folder.to_string_lossy();
+    demo(&["fetch", namespace, name, &into]).await?;
+    Ok(folder)
+}
+
+async fn demo(arguments: &[&str]) -> anyhow::Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dev/demo");
     let output = tokio::process::Command::new(script)
-        .arg("fetch")
-        .args([namespace, name])
-        .arg(&folder)
+        .args(arguments)
         .kill_on_drop(true)
         .output()
         .await?;
     ensure!(
         output.status.success(),
-        "dev/demo fetch: {}{}",
+        "dev/demo {}: {}{}",
+        arguments.join(" "),
         String::from_utf8_lossy(&output.stderr),
         String::from_utf8_lossy(&output.stdout)
     );
-    Ok(folder)
+    Ok(())
+}
+
+/// Puts a trace into the bucket of the results, as the documents say: `dev/demo put`.
+pub async fn put_trace(folder: &Path, name: &str) -> anyhow::Result<()> {
+    let folder = folder.to_string_lossy();
+    demo(&["put", &folder, name]).await.map(drop)
+}
+
+/// Removes a trace.
+pub async fn remove_trace(name: &str) -> anyhow::Result<()> {
+    shell(&format!("fs.rm -r /buckets/bakeoff/traces/{name}\n"))
+        .await
+        .map(drop)
 }
 
 /// The objects of the system namespace, to see that a test leaves the operator's side as it was.

@@ -225,6 +225,7 @@ async fn put(folder: &Path, to: &str, args: &StoreArgs) -> Result<(), Failed> {
         create(Path::new(to.strip_prefix("file://").unwrap_or(to)))?;
     }
     let store = open(to, args)?;
+    store.ensure().await?;
     if store.get(MANIFEST_FILE).await?.is_some() {
         let message = format!("{to} holds a trace already: choose another name");
         return Err(Failed::new("TraceThere", message, false));

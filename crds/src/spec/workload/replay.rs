@@ -73,7 +73,7 @@ pub struct TraceSource {
     /// A ConfigMap of the Experiment's namespace with `trace.json` and `events.csv.gz` as data: up to some 900 kB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapRef>,
-    /// A folder below `traces/` of the bucket with the results, as `loadgen trace put` writes it: `events.csv.gz` up to 512 MiB.
+    /// A folder below `traces/` of the bucket with the results, as `loadgen trace put` writes it: `events.csv.gz` up to 1.5 GiB, some 200 million events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
