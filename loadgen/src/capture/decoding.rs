@@ -93,6 +93,7 @@ pub async fn decode(
         options: &decoding.options,
         seen: None,
         number: 0,
+        last: start,
     };
     if decoding.open_runs {
         open_runs(connector, bounds, (decoding, &table), &slot, &mut taker).await?;
@@ -104,22 +105,24 @@ pub async fn decode(
         if now >= end && whole {
             break None;
         }
+        // Where more is to be read, the recording reaches to the last commit that was.
+        let reached = if whole { now } else { taker.last };
         let behind = slot.behind().await?;
         if behind > decoding.most_lag_bytes {
             break Some((
-                now,
+                reached,
                 format!(
                     "the server had to keep {} MB of its log: changes come faster than they are read, or a transaction is open all the while",
                     behind >> 20
                 ),
             ));
         }
-        if !whole {
-            continue;
-        }
+        let pause = if whole { PAUSE } else { Duration::ZERO };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            () = &mut stop => break Some((now, "it was stopped".to_owned())),
+            // Heard as well where there is always more to read.
+            biased;
+            () = &mut stop => break Some((reached, "it was stopped".to_owned())),
+            () = tokio::time::sleep(pause) => {}
         }
     };
     slot.drop().await?;
@@ -305,6 +308,8 @@ struct Taker<'a> {
     /// The runs that changed, while they are of interest.
     seen: Option<HashSet<Vec<u8>>>,
     number: u64,
+    /// When the last of them was committed, microseconds since 1970.
+    last: i64,
 }
 
 impl Taker<'_> {
@@ -320,6 +325,7 @@ impl Taker<'_> {
 
     fn event(&mut self, change: Change) -> Result<(), CaptureError> {
         self.number += 1;
+        self.last = self.last.max(change.at_micros);
         let words = !self.options.done.is_empty();
         let what = match (change.act, change.kind.as_deref()) {
             (Act::Insert, _) => What::Created,

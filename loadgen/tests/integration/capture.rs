@@ -472,6 +472,58 @@ fn a_recording_ends_before_the_server_keeps_too_much_for_it() {
     ground.nothing_left("at its end");
 }
 
+fn signal(name: &str, child: &Child) {
+    let pid = child.id().to_string();
+    let told = Command::new("kill").args([name, &pid]).status();
+    assert!(told.unwrap().success());
+}
+
+/// One that cannot keep up hears that it is to end, and its trace ends where it had read to: what it did not read is no silence.
+#[test]
+fn a_recording_that_is_behind_can_be_stopped_and_ends_where_it_is() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    with_runs(&ground);
+    ground.ask("ALTER TABLE runs DISABLE TRIGGER note");
+    let mut child = ground.begun(
+        "behind",
+        "decoding --publication capture --primary --seconds 600 --most-lag-megabytes 4000",
+    );
+    ground.waits_for("no slot was made", SLOT);
+    signal("-STOP", &child);
+    let read = ground.ask("SELECT confirmed_flush_lsn::text FROM pg_replication_slots");
+    ground.ask(
+        "DO $$ BEGIN FOR round IN 1..25 LOOP \
+           INSERT INTO runs SELECT round * 100000 + n, 0, 'new', 'x' FROM generate_series(1, 20000) n; COMMIT; \
+           PERFORM pg_sleep(0.1); COMMIT; \
+         END LOOP; END $$",
+    );
+    signal("-CONT", &child);
+    ground.waits_for(
+        "nothing was read",
+        &format!(
+            "SELECT 1 FROM pg_replication_slots WHERE confirmed_flush_lsn > '{}'::pg_lsn + 1000000",
+            read[0]
+        ),
+    );
+    signal("-TERM", &child);
+    assert!(child.wait().unwrap().success());
+    let folder = ground.out("behind");
+    let made = whole(&folder);
+    assert!(made.method.contains("it was stopped"), "{}", made.method);
+    let created = made.counts.created;
+    assert!((1..500_000).contains(&created), "{created}");
+    assert_eq!(created % 20_000, 0, "transactions are read whole");
+    let mut trace = Trace::open(&folder).unwrap();
+    let last = trace.events().unwrap().last().unwrap().unwrap();
+    assert!(
+        made.span_micros - last.at_micros < 1_000,
+        "the last commit at {} of {}",
+        last.at_micros,
+        made.span_micros
+    );
+    ground.nothing_left("at its end");
+}
+
 /// What is there at the start is told as of one moment, while others write and no commit waits for the log.
 #[test]
 fn runs_that_are_there_are_told_while_others_write() {
