@@ -7,6 +7,8 @@ pub mod backend;
 mod connections;
 pub mod frame;
 pub mod guard;
+#[cfg(test)]
+mod ipv6;
 pub mod jobs;
 pub mod profile;
 pub mod run_plan;
