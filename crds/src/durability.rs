@@ -147,8 +147,9 @@ impl Durability {
         self.class.is_some() || !(self.text.is_empty() || self.text == NOT_STATED)
     }
 
-    /// Of one Postgres server, from its settings: `setting` answers the value of one, or `None` where it has its default.
-    /// Source: PostgreSQL manual, "Write Ahead Log" in "Server Configuration".
+    /// Of a Postgres server, from its settings: `setting` answers the value of one, or `None` where it has its default. Copies are
+    /// those that are flushed before a commit is acknowledged.
+    /// Source: PostgreSQL manual, "Write Ahead Log" and "Replication" in "Server Configuration".
     #[must_use]
     pub fn of_postgres<'a>(setting: impl Fn(&str) -> Option<&'a str>) -> Self {
         let off = |name: &str| setting(name).is_some_and(is_off);
@@ -158,42 +159,60 @@ impl Durability {
             Part::Metadata,
             Part::DirectoryEntry,
         ];
+        let standbys = synchronous_standbys(setting("synchronous_standby_names").unwrap_or(""));
+        let commits = setting("synchronous_commit").unwrap_or("on");
+        let (place, of_one) = match standbys {
+            0 => ("one node".to_owned(), ""),
+            1 => (
+                "primary and a synchronous standby".to_owned(),
+                ", of one server",
+            ),
+            many => (
+                format!("primary and {many} synchronous standbys"),
+                ", of one server",
+            ),
+        };
         let lost = |text: &str, shown_by: &str| Self {
             class: Some(DurabilityClass::PageCache),
             flushed: Vec::new(),
             not_flushed: all.clone(),
             copies: 1,
-            text: text.to_owned(),
+            text: format!("{place}: {text}"),
             shown_by: shown_by.to_owned(),
         };
         if off("fsync") {
-            lost(
-                "one node: fsync is off, so nothing is flushed; a crash of the machine can destroy the whole database",
-                "bench/run cut: postgres, fsync=off",
-            )
-        } else if off("full_page_writes") {
-            Self {
+            return lost(
+                "fsync is off, so nothing is flushed; a crash of the machine can destroy the whole database",
+                &format!("bench/run cut: postgres, fsync=off{of_one}"),
+            );
+        }
+        if off("full_page_writes") {
+            return Self {
                 flushed: all.clone(),
                 not_flushed: Vec::new(),
                 ..lost(
-                    "one node: a commit's WAL is flushed before the acknowledgement, but full_page_writes is off, so a page that a power cut tears cannot be repaired and what is in it is lost",
+                    "a commit's WAL is flushed before the acknowledgement, but full_page_writes is off, so a page that a power cut tears cannot be repaired and what is in it is lost",
                     "",
                 )
-            }
-        } else if off("synchronous_commit") {
-            lost(
-                "one node: synchronous_commit is off, so a commit is acknowledged before its WAL is flushed; a crash loses the last commits",
-                "bench/run cut: postgres, synchronous_commit=off",
-            )
-        } else {
-            Self {
-                class: Some(DurabilityClass::Flushed),
-                flushed: all,
-                not_flushed: Vec::new(),
-                copies: 1,
-                text: "one node: a commit's WAL is flushed (fsync, synchronous_commit) before the acknowledgement".to_owned(),
-                shown_by: "bench/run cut: postgres".to_owned(),
-            }
+            };
+        }
+        if is_off(commits) {
+            return lost(
+                "synchronous_commit is off, so a commit is acknowledged before its WAL is flushed; a crash loses the last commits",
+                &format!("bench/run cut: postgres, synchronous_commit=off{of_one}"),
+            );
+        }
+        let (on_standbys, copies) = on_standbys(commits, standbys);
+        Self {
+            class: Some(DurabilityClass::Flushed),
+            flushed: all,
+            not_flushed: Vec::new(),
+            copies: 1 + copies,
+            text: format!(
+                "{place}: a commit's WAL is flushed (fsync, synchronous_commit) {}before the acknowledgement{on_standbys}",
+                if copies > 0 { "on each " } else { "" }
+            ),
+            shown_by: format!("bench/run cut: postgres{of_one}"),
         }
     }
 
@@ -224,6 +243,34 @@ fn is_off(value: &str) -> bool {
     let value = value.trim().to_lowercase();
     let begins = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);
     value == "0" || begins("off", 2) || begins("false", 1) || begins("no", 1)
+}
+
+/// What a commit that waits for this much waits for on so many standbys, in words, and on how many of them it is flushed.
+fn on_standbys(commits: &str, standbys: i32) -> (&'static str, i32) {
+    match (standbys, commits.trim().to_lowercase().as_str()) {
+        (0, _) => ("", 0),
+        (_, "local") => (
+            ", on the primary alone: synchronous_commit is local, so no commit waits for a standby",
+            0,
+        ),
+        (_, "remote_write") => (
+            ", on the primary alone: synchronous_commit is remote_write, so it is in the page cache of each standby by then",
+            0,
+        ),
+        (standbys, "remote_apply") => (", and applied on each standby (remote_apply)", standbys),
+        (standbys, _) => ("", standbys),
+    }
+}
+
+/// For how many standbys a commit waits, by `synchronous_standby_names`: `FIRST n (…)`, `ANY n (…)`, `n (…)`, or a list of names,
+/// which is one of them.
+fn synchronous_standbys(names: &str) -> i32 {
+    let names = names.trim();
+    let Some((before, _)) = names.split_once('(') else {
+        return i32::from(!names.is_empty());
+    };
+    let number = before.split_whitespace().next_back();
+    number.and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
 /// Reads what a plan says: earlier versions wrote words alone.
@@ -271,6 +318,46 @@ mod tests {
         }
         let torn = with("full_page_writes", "0");
         assert!(torn.text.contains("tears") && torn.class == Some(PageCache));
+    }
+
+    #[test]
+    fn standbys_are_copies_as_far_as_a_commit_waits_until_they_flushed() {
+        let with = |names: &'static str, commits: &'static str| {
+            Durability::of_postgres(move |asked| match asked {
+                "synchronous_standby_names" => Some(names),
+                "synchronous_commit" => Some(commits),
+                _ => None,
+            })
+        };
+        let two = r#"FIRST 2 ("a", "b")"#;
+        for (names, commits, copies, said) in [
+            ("", "on", 1, "one node: a commit's WAL is flushed"),
+            (
+                "a",
+                "on",
+                2,
+                "primary and a synchronous standby: a commit's WAL is flushed (fsync, synchronous_commit) on each before",
+            ),
+            (two, "on", 3, "2 synchronous standbys"),
+            ("ANY 2 (a, b, c)", "true", 3, "2 synchronous standbys"),
+            ("1 (a, b)", "on", 2, "a synchronous standby"),
+            (two, "remote_apply", 3, "applied on each standby"),
+            (two, "Remote_Write", 1, "page cache of each standby"),
+            (two, "local", 1, "no commit waits for a standby"),
+        ] {
+            let found = with(names, commits);
+            assert!(
+                found.text.contains(said),
+                "{names}, {commits}: {}",
+                found.text
+            );
+            assert_eq!(found.copies, copies, "{names}, {commits}");
+            // Whatever the standbys have, the primary comes back with all of it.
+            assert_eq!(found.class, Some(Flushed));
+        }
+        let late = with(two, "off");
+        assert_eq!((late.class, late.copies), (Some(PageCache), 1));
+        assert!(late.shown_by.ends_with(", of one server"));
     }
 
     #[test]

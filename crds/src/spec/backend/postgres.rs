@@ -1,6 +1,6 @@
 //! A Postgres server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release};
+use super::{BackendKind, BackendTraits, Origin, Product, Release, Topology};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use kube::core::Rule;
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A Postgres server: one node, data checksums on.
+/// A Postgres server, data checksums on: one node, or a primary with synchronous standbys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostgresBackend {
@@ -22,6 +22,16 @@ pub struct PostgresBackend {
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z][a-z0-9_]{0,62}([.][a-z][a-z0-9_]{0,62})?$'))").message("settings: a name consists of lower-case letters, digits and underscores, as in pg_settings"))]
     #[x_kube(validation = settings_run_and_read_nothing())]
     pub settings: BTreeMap<String, SettingValue>,
+    /// Standbys without which no commit is acknowledged: `FIRST n` of `synchronous_standby_names`, 0 to 2, default 0. For how much of
+    /// one a commit waits, `synchronous_commit` says. Primary and standbys split `equipment` evenly; clients talk to the primary.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 2))]
+    pub synchronous_standbys: i32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks for it
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// The settings that are the operator's, or that would have the server run a command, load a library, or read or write a
@@ -115,12 +125,20 @@ fn settings_run_and_read_nothing() -> Rule {
 }
 
 impl PostgresBackend {
+    fn topology(&self) -> Topology {
+        match self.synchronous_standbys {
+            ..=0 => Topology::Single,
+            standbys => Topology::Standbys { standbys },
+        }
+    }
+
     pub(super) fn origin(&self) -> Origin {
         let settings = self.settings.iter();
         Origin::Provisioned(Release {
             settings: settings
                 .map(|(name, value)| (name.clone(), value.0.clone()))
                 .collect(),
+            topology: self.topology(),
             ..Release::of(Product::Postgres, &self.version)
         })
     }

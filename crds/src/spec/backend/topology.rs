@@ -23,11 +23,19 @@ pub enum Member {
     Volume,
     /// Keeps the names of objects, and is the gateway that clients talk to (SeaweedFS).
     Filer,
+    /// Follows the server and answers for its commits (Postgres).
+    Standby,
 }
 
 impl Member {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Server, Self::Master, Self::Volume, Self::Filer];
+    pub const ALL: [Self; 5] = [
+        Self::Server,
+        Self::Master,
+        Self::Volume,
+        Self::Filer,
+        Self::Standby,
+    ];
 
     /// Its name in labels, names of children and tables.
     #[must_use]
@@ -37,6 +45,7 @@ impl Member {
             Self::Master => "master",
             Self::Volume => "volume",
             Self::Filer => "filer",
+            Self::Standby => "standby",
         }
     }
 
@@ -44,7 +53,7 @@ impl Member {
     fn programs(self) -> i64 {
         match self {
             Self::Master => 0,
-            Self::Server | Self::Volume => 1,
+            Self::Server | Self::Volume | Self::Standby => 1,
             // And the gateway.
             Self::Filer => 2,
         }
@@ -72,6 +81,11 @@ pub enum Topology {
         volume_servers: i32,
         /// Copies of each object, on different volume servers.
         copies: i32,
+    },
+    /// Postgres: a primary, and standbys without which it acknowledges nothing.
+    Standbys {
+        /// The standbys.
+        standbys: i32,
     },
 }
 
@@ -133,6 +147,9 @@ impl Topology {
                 (Member::Master, *masters),
                 (Member::Volume, *volume_servers),
             ],
+            Self::Standbys { standbys } => {
+                vec![(Member::Server, 1), (Member::Standby, *standbys)]
+            }
         }
     }
 
@@ -156,6 +173,7 @@ impl Topology {
         match self {
             Self::Single | Self::Erasure { .. } => Member::Server,
             Self::Roles { .. } => Member::Volume,
+            Self::Standbys { .. } => Member::Standby,
         }
     }
 
@@ -168,6 +186,7 @@ impl Topology {
                 f64::from(*servers) / f64::from((servers - parity).max(1))
             }
             Self::Roles { copies, .. } => f64::from(*copies),
+            Self::Standbys { standbys } => f64::from(1 + *standbys),
         }
     }
 
@@ -255,7 +274,8 @@ mod tests {
                 copies: 1,
             }
         });
-        prop_oneof![Just(Topology::Single), erasure, roles]
+        let standbys = (1..=2_i32).prop_map(|standbys| Topology::Standbys { standbys });
+        prop_oneof![Just(Topology::Single), erasure, roles, standbys]
     }
 
     proptest! {
@@ -312,6 +332,27 @@ mod tests {
                 "1 master 100m 128Mi -",
                 "3 volume 380m 793Mi 5120Mi"
             ]
+        );
+    }
+
+    #[test]
+    fn a_primary_and_its_standbys_get_the_same_and_keep_as_many_copies() {
+        let topology = Topology::Standbys { standbys: 2 };
+        let shares = topology.shares(&equipment("3", "6Gi", "9Gi")).unwrap();
+        let each = |member, pods| Share {
+            member,
+            pods,
+            resources: Resources {
+                cpu: "1000m".into(),
+                memory: "2048Mi".into(),
+            },
+            storage: Some("3072Mi".into()),
+        };
+        assert_eq!(shares, [each(Member::Server, 1), each(Member::Standby, 2)]);
+        assert_eq!(topology.expendable(), Member::Standby);
+        assert_eq!(
+            (topology.pods(), topology.bytes_stored_per_byte()),
+            (3, 3.0)
         );
     }
 
