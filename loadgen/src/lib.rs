@@ -19,6 +19,7 @@ pub mod net;
 pub mod report;
 pub mod run;
 pub mod setter;
+pub mod standby;
 pub mod store;
 #[cfg(test)]
 mod testing;

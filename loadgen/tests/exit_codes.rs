@@ -192,3 +192,25 @@ fn a_run_that_was_stopped_ends_with_4_and_is_resumed() {
     let said = ends_with(0, &["report", &at]);
     assert!(!said.is_empty());
 }
+
+#[test]
+fn a_standby_without_credentials_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().join("pgdata");
+    let arguments = [
+        "standby",
+        "--primary",
+        "127.0.0.1:1",
+        "--name",
+        "a",
+        "--into",
+    ];
+    let mut command = loadgen(&arguments);
+    command
+        .arg(&into)
+        .env_remove("PGUSER")
+        .env("PGPASSWORD", "x");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PGUSER is not set"));
+}

@@ -5,6 +5,7 @@ mod commands;
 mod conformance;
 mod fetch;
 mod standalone;
+mod standby;
 mod trace;
 mod trend;
 
@@ -153,6 +154,8 @@ enum Command {
         #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], KILLER_PORT as u16)))]
         listen: SocketAddr,
     },
+    /// Makes the data of a Postgres standby from its running primary, by SQL. For pods of an experiment.
+    Standby(standby::StandbyArgs),
     /// Serves a null S3 target: answers at once and keeps nothing.
     NullS3 {
         /// The address to listen on.
@@ -455,6 +458,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             (None, commands::set(setting, listen).await)
         }
         Command::Kill { listen } => (None, commands::kill(listen).await),
+        Command::Standby(args) => (None, standby::run(args).await),
         Command::NullS3 {
             listen,
             body,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use crate::drivers::postgres::observe::{self, Writable};
-use crate::drivers::postgres::{Connector, identifier};
+use crate::drivers::postgres::{Connector, identifier, replication};
 use crate::drivers::redis::LockServer;
 use crate::drivers::s3::ListRequest;
 use crate::drivers::s3::conn::{Connection, Dialer};
@@ -76,6 +77,21 @@ pub enum ProbeError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// Its commits wait for standbys that are not there.
+    #[error(
+        "backend {backend} at {endpoint} acknowledges no commit, and did not within {seconds} s ({said}): see that the standbys of \
+         synchronous_standby_names follow it (pg_stat_replication)"
+    )]
+    StandbyMissing {
+        /// Its name.
+        backend: String,
+        /// Where it is.
+        endpoint: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// What it waits for.
+        said: String,
+    },
     /// The user's transactions are read-only.
     #[error(
         "backend {backend} at {endpoint} lets the user only read (default_transaction_read_only is on): name the endpoint that \
@@ -110,6 +126,7 @@ impl ProbeError {
             Self::Unauthorised { .. } => "EndpointUnauthorized",
             Self::Refused { remedy, .. } => remedy.reason(),
             Self::Standby { .. } | Self::ReadOnly { .. } => "EndpointReadOnly",
+            Self::StandbyMissing { .. } => "StandbyMissing",
             Self::NoBucket { .. } => "BucketMissing",
         }
     }
@@ -117,7 +134,10 @@ impl ProbeError {
     /// Whether a later attempt may succeed without a change by the user.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Standby { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Standby { .. } | Self::StandbyMissing { .. }
+        )
     }
 }
 
@@ -252,7 +272,7 @@ fn refused(backend: &str, endpoint: String, said: String, remedy: Box<Remedy>) -
     }
 }
 
-/// Waits until a Postgres server answers a query of the experiment's user.
+/// Waits until a Postgres server answers a query of the experiment's user, and a commit where that waits for standbys.
 ///
 /// # Errors
 /// When it does not within `patience`, or refuses the user.
@@ -264,7 +284,7 @@ pub async fn wait_postgres(
     wait_until(backend, connector.address(), patience, async || {
         let client = connector.bare().await?;
         match observe::writable(&client).await? {
-            Writable::Yes => Ok(()),
+            Writable::Yes => commits(connector, &client).await,
             // It may be promoted, or another take its place behind its name.
             Writable::Standby => Err(Failure::new(FailureClass::Server, STANDBY)),
             Writable::ReadOnly => Err(Failure::new(FailureClass::Client, READ_ONLY)),
@@ -282,6 +302,17 @@ pub async fn wait_postgres(
             endpoint,
             seconds,
         },
+        ProbeError::Unreachable {
+            backend,
+            endpoint,
+            seconds,
+            last,
+        } if last.contains(NO_STANDBY) => ProbeError::StandbyMissing {
+            backend,
+            endpoint,
+            seconds,
+            said: last,
+        },
         ProbeError::Unauthorised {
             backend,
             endpoint,
@@ -295,6 +326,29 @@ pub async fn wait_postgres(
     })
 }
 
+/// Tries a commit, of a server whose commits wait for others. What waits is cancelled: it would stay there, as nothing else ends it.
+async fn commits(connector: &Connector, client: &Client) -> Result<(), Failure> {
+    let Some(names) = replication::awaited_standbys(client).await? else {
+        return Ok(());
+    };
+    match tokio::time::timeout(COMMIT_PATIENCE, replication::commit(client)).await {
+        Ok(Ok(())) => Ok(()),
+        // That it may not be tried by this user says nothing of other commits.
+        Ok(Err(failure)) if failure.class == FailureClass::Client => Ok(()),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => {
+            connector.cancel(client).await?;
+            Err(Failure::new(
+                FailureClass::Server,
+                format!("{NO_STANDBY}, synchronous_standby_names = {names}"),
+            ))
+        }
+    }
+}
+
+/// The longest that a commit may take while nobody works with the server. Shorter than a try of the wait.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+const NO_STANDBY: &str = "a commit waits for a standby";
 const STANDBY: &str = "the server is a standby";
 const READ_ONLY: &str = "its transactions are read-only";
 

@@ -19,6 +19,7 @@ mod s3_refusals;
 mod s3_stores;
 mod setter;
 mod soak;
+mod standby;
 mod support;
 mod sustain;
 mod versions;

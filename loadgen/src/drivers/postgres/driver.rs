@@ -6,10 +6,11 @@ use std::time::Duration;
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
+use bakeoff_crds::spec::Member;
 
 use super::prerequisites::{self, Needs, PrerequisiteError};
 use super::schema::{self, SchemaError};
-use super::{Connector, observe, pooler};
+use super::{Connector, observe, pooler, replication};
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::{Observation, Process};
 use crate::drivers::probe::{self, ProbeError};
@@ -25,18 +26,29 @@ impl Driver for Connector {
         Box::pin(probe::wait_postgres(&at.name, self, patience))
     }
 
-    fn observe<'a>(&'a self, _at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
+    /// The server, and those of its standbys that are ours. A standby that went and came back has begun to follow anew.
+    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
         Box::pin(async {
             let client = self.connect().await.ok()?;
-            let start_seconds = observe::started(&client).await.ok()?;
-            let process = Process {
+            let process = |start_seconds| Process {
                 start_seconds,
                 // It keeps the instant, to the microsecond; a floating-point number of seconds does not.
                 start_error_seconds: 0.001,
                 cpu_seconds: 0.0,
                 resident_bytes: 0.0,
             };
-            Some(process.into())
+            let mut seen = Observation::from(process(observe::started(&client).await.ok()?));
+            let pods = at.pods.iter();
+            let mut standbys = pods.filter(|pod| pod.member == Member::Standby).peekable();
+            if standbys.peek().is_some() {
+                let followers = replication::followers(&client).await.ok()?;
+                for pod in standbys {
+                    // All or none: one that is not seen may have been restarted.
+                    let began = *followers.get(&pod.name)?;
+                    seen.0.insert(pod.name.clone(), process(began));
+                }
+            }
+            Some(seen)
         })
     }
 

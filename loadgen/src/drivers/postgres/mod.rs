@@ -11,6 +11,7 @@ pub mod observe;
 pub mod partitions;
 pub mod pooler;
 pub mod prerequisites;
+pub mod replication;
 mod sample;
 mod sample_query;
 pub mod schema;
@@ -194,6 +195,19 @@ impl Connector {
     /// When the server cannot be reached or refuses the user.
     pub async fn bare(&self) -> Result<Client, Failure> {
         in_time(self.opened()).await
+    }
+
+    /// Asks the server to give up what a session does.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn cancel(&self, client: &Client) -> Result<(), Failure> {
+        let token = client.cancel_token();
+        in_time(async {
+            let asked = token.cancel_query_raw(self.socket().await?, NoTls);
+            asked.await.map_err(|error| failure(&error))
+        })
+        .await
     }
 
     /// The same without a bound on the time.

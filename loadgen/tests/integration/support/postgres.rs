@@ -1,6 +1,7 @@
 //! A real Postgres server. It refuses to run as root, so it runs as `nobody` where the tests are root.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -48,11 +49,13 @@ fn program(root: &Path, name: &str) -> Command {
 
 /// Runs a program as nobody in particular where the tests are root.
 pub fn nobody(command: &mut Command) {
-    if std::fs::metadata("/proc/self")
-        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-    {
+    if is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
 /// The settings of the server that are text.
@@ -88,6 +91,8 @@ fn server(root: &Path, folder: &Path, port: u16, settings: &[String]) -> Command
     command
         .args(["-c", &format!("port={port}")])
         .args(["-c", "unix_socket_directories="])
+        // As whom a standby follows its primary.
+        .envs([("PGUSER", KEY), ("PGPASSWORD", SECRET)])
         .stderr(File::options().append(true).create(true).open(log).unwrap());
     command
 }
@@ -115,6 +120,41 @@ impl Postgres {
             std::fs::write(&signal, "").unwrap();
             let _ = chown(&signal, Some(NOBODY), Some(NOBODY));
         })
+    }
+
+    /// A fresh primary of the version whose folder a variable names: its standbys may connect.
+    pub fn start_primary(variable: &str, settings: &[&str]) -> Self {
+        Self::prepared(super::program(variable), settings, |data| {
+            let path = data.join("pg_hba.conf");
+            let mut file = File::options().append(true).open(path).unwrap();
+            file.write_all(b"host replication all all scram-sha-256\n")
+                .unwrap();
+        })
+    }
+
+    /// A server of the same version and settings over the data that `make` puts at a path.
+    pub fn start_over(&self, settings: &[&str], make: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        make(&folder.path().join("data"));
+        if is_root() {
+            let owner = format!("{NOBODY}:{NOBODY}");
+            let mut change = Command::new("chown");
+            let status = change.arg("-R").arg(owner).arg(folder.path()).status();
+            assert!(status.unwrap().success());
+        }
+        let port = super::free_port();
+        let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+        let child = server(&self.root, folder.path(), port, &settings)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            folder,
+            root: self.root.clone(),
+            port,
+            settings,
+        }
     }
 
     fn start_with(settings: &[&str], pair: Option<(&Path, &Path)>) -> Self {
