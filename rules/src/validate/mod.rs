@@ -4,6 +4,7 @@
 //! nodes, the Secrets or a compiler. Every refusal has a reason for the condition and a message that
 //! says how to mend it.
 
+mod postgres;
 mod refusal;
 mod remains;
 
@@ -15,7 +16,7 @@ use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{
     Backend, BackendKind, ExperimentSpec, External, MAX_TRIALS, Origin, Product, Release,
-    Resources, Share, TRACE_EVENTS, TRACE_MANIFEST, bytes_of,
+    Resources, Share, TRACE_EVENTS, TRACE_MANIFEST,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -208,7 +209,7 @@ fn backend(
     let place = match origin {
         Origin::External(external) => Place::External(external),
         Origin::Provisioned(mut release) => {
-            connections(&what, &mut release, spec)?;
+            postgres::settled(&what, &mut release, spec)?;
             Place::Provisioned(server(&what, release, spec, offer)?)
         }
     };
@@ -217,41 +218,6 @@ fn backend(
         kind,
         place,
     })
-}
-
-/// The setting of a Postgres server that bounds its connections.
-const MAX_CONNECTIONS: &str = "max_connections";
-
-/// Has a Postgres server take the connections that the workloads need, unless the spec says how many. What would be too few, or more
-/// than its memory holds, would end after it was provisioned, and in other words.
-fn connections(what: &str, release: &mut Release, spec: &ExperimentSpec) -> Result<(), Refusal> {
-    if release.product != Product::Postgres {
-        return Ok(());
-    }
-    let needed = spec.connections();
-    let memory = spec.equipment.resources.memory.units().unwrap_or(i64::MAX);
-    // A quarter is for the shared buffers.
-    if bytes_of(needed) > memory / 4 * 3 {
-        return Err(Refusal::Sessions {
-            server: what.to_owned(),
-            needed,
-            memory: (bytes_of(needed) / 3 * 4 + (1 << 20) - 1) >> 20,
-        });
-    }
-    let Some(set) = release.settings.get(MAX_CONNECTIONS) else {
-        let most = spec.max_connections().to_string();
-        release.settings.insert(MAX_CONNECTIONS.to_owned(), most);
-        return Ok(());
-    };
-    // What is no number is the server's to refuse.
-    match set.trim().parse::<usize>() {
-        Ok(most) if most < needed => Err(Refusal::Connections {
-            server: what.to_owned(),
-            set: most,
-            needed,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn server(

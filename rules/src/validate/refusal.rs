@@ -166,6 +166,23 @@ pub enum Refusal {
         /// The memory that they take at the least, MiB.
         memory: i64,
     },
+    /// A setting with which no standby could follow.
+    #[error(
+        "{server}: synchronousStandbys is {standbys}, and its setting {setting} is {set}, with which they could not follow: set it to \
+         {mend}, or leave it out"
+    )]
+    Standbys {
+        /// The backend.
+        server: String,
+        /// How many standbys it is to have.
+        standbys: i32,
+        /// The setting.
+        setting: &'static str,
+        /// What it says.
+        set: String,
+        /// What it has to be.
+        mend: String,
+    },
     /// Too many trials.
     #[error(
         "the experiment plans {0} trials, more than {MAX_TRIALS}: use fewer factor levels, backends or blocks"
@@ -186,7 +203,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Union(_) | Self::Quantity { .. } => "InvalidSpec",
+            Self::Union(_) | Self::Quantity { .. } | Self::Standbys { .. } => "InvalidSpec",
             Self::UnknownVersion { .. } => "UnknownVersion",
             Self::ImageNotAllowed { .. } => "ImageNotAllowed",
             Self::Objective { .. } => "InvalidObjective",

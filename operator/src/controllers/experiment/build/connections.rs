@@ -64,4 +64,14 @@ fn more_sessions_than_the_memory_holds_are_refused_with_what_they_take() {
         "{said}"
     );
     assert!(taken(json!({}), "1374Mi").is_ok());
+    // Of a primary and its standbys the primary alone has sessions, in its half.
+    let with = |memory: &str| {
+        let mut experiment = experiment(json!({}), memory);
+        let backend = experiment.spec.backends[0].postgres.as_mut().unwrap();
+        backend.synchronous_standbys = 1;
+        check(&experiment)
+    };
+    let said = with("1374Mi").unwrap_err().to_string();
+    assert!(said.contains("2748Mi"), "{said}");
+    assert!(with("2748Mi").is_ok());
 }

@@ -2,7 +2,7 @@
 
 use super::backend::{Ground, credentials_name, domain, pod_labels, set_name, whole_selector};
 use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
-use super::profile::{File, Pods, Ready, Setter};
+use super::profile::{File, Pods, Prepare, Ready, Setter};
 use super::{Role, frame, guaranteed, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
@@ -168,10 +168,18 @@ fn pod(
         volume_mounts: Some(mounts),
         ..Default::default()
     };
-    let prepare = profile.prepare.as_ref().map(|command| Container {
-        name: PREPARATION.to_owned(),
-        command: Some(command.clone()),
-        ..base.clone()
+    let prepare = profile.prepare.as_ref().map(|prepare| {
+        let (image, command, args) = match prepare {
+            Prepare::Server(command) => (&server.image, Some(command), None),
+            Prepare::Loadgen(args) => (&settings.loadgen_image, None, Some(args)),
+        };
+        Container {
+            name: PREPARATION.to_owned(),
+            image: Some(image.clone()),
+            command: command.cloned(),
+            args: args.cloned(),
+            ..base.clone()
+        }
     });
     let container = Container {
         name: SERVER.to_owned(),

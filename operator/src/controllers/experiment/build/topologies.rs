@@ -26,7 +26,11 @@ fn check(backend: &Value, cpu: &str, memory: &str) -> Result<Validated, Refusal>
         },
     }))
     .unwrap();
-    let settings = settings_with([("minio.R1", "minio:1"), ("seaweedfs.4.48", "weed:1")]);
+    let settings = settings_with([
+        ("minio.R1", "minio:1"),
+        ("seaweedfs.4.48", "weed:1"),
+        ("postgres.18.4", "pg:1"),
+    ]);
     match validate::check(Remains::of(&experiment).unwrap(), settings.offer()) {
         Known::Valid(valid) => Ok(valid),
         Known::Refused(_, refusal) => Err(refusal),
@@ -201,6 +205,101 @@ fn each_role_of_seaweedfs_has_pods_of_its_own_and_clients_talk_to_the_filer_alon
         let spec = set.spec.as_ref().unwrap();
         assert_eq!(spec.service_name, services[1].metadata.name);
     }
+}
+
+fn postgres(settings: &Value) -> Value {
+    json!({"name": "pg", "postgres": {"version": "18.4", "synchronousStandbys": 2, "settings": settings}})
+}
+
+#[test]
+fn standbys_are_copied_by_our_image_and_follow_with_the_settings_of_their_primary() {
+    let stated =
+        postgres(&json!({"synchronous_commit": "remote_apply", "max_worker_processes": "16"}));
+    let valid = check(&stated, "3", "6Gi").unwrap();
+    let (sets, services) = made(&valid);
+    let lines = commands(&sets, 1);
+    let [primary, standby] = &lines[..] else {
+        panic!("{} sets", lines.len())
+    };
+    assert!(primary.contains(
+        r#" -c synchronous_standby_names=FIRST 2 ("c-0123abcd-standby-pg-0", "c-0123abcd-standby-pg-1")"#
+    ));
+    // They differ in nothing else, a third of the memory included.
+    let without = primary
+        .split(" -c ")
+        .filter(|one| !one.starts_with("synchronous_standby_names"));
+    assert_eq!(*standby, without.collect::<Vec<_>>().join(" -c "));
+    assert!(
+        standby.contains("-c shared_buffers=512MB")
+            && standby.contains("-c max_worker_processes=16")
+    );
+
+    let of = |at: usize| sets[at].spec.as_ref().unwrap();
+    let pod = |at: usize| of(at).template.spec.as_ref().unwrap();
+    assert_eq!([0, 1].map(|at| of(at).replicas), [Some(1), Some(2)]);
+    let prepare = |at: usize| &pod(at).init_containers.as_ref().unwrap()[0];
+    assert_eq!(prepare(0).image.as_deref(), Some("pg:1"));
+    let initdb = prepare(0).command.as_ref().unwrap().join(" ");
+    let lets_in = initdb
+        .find("host replication all all scram-sha-256")
+        .unwrap();
+    assert!(
+        lets_in < initdb.find("mv /data/new").unwrap(),
+        "before it is whole"
+    );
+    let (copy, settings) = (prepare(1), settings_with([]));
+    assert_eq!(copy.image.as_ref(), Some(&settings.loadgen_image));
+    assert_eq!(copy.command, None, "the image's own");
+    assert_eq!(
+        copy.args.as_ref().unwrap().join(" "),
+        "standby --primary $(SERVERS)-0.$(DOMAIN):5432 --into /data/pgdata --name $(POD_NAME)"
+    );
+    // What it refers to stands in its environment, and who it is comes from the Secret alone.
+    for container in [copy, &pod(1).containers[0]] {
+        let env = container.env.as_ref().unwrap();
+        let named = |name: &str| env.iter().find(|one| one.name == name).unwrap();
+        assert_eq!(named("SERVERS").value.as_deref(), Some("c-0123abcd-be-pg"));
+        assert!(named("POD_NAME").value_from.is_some() && named("DOMAIN").value.is_some());
+        for name in ["PGUSER", "PGPASSWORD"] {
+            let from = named(name).value_from.as_ref().unwrap();
+            assert!(from.secret_key_ref.is_some(), "{name}");
+        }
+    }
+    // Clients talk to the primary.
+    let clients = services[0].spec.as_ref().unwrap().selector.as_ref();
+    assert_eq!(clients.unwrap()[names::LABEL_MEMBER], "server");
+    let server = valid.servers().next().unwrap().1;
+    let profile = profile(&server.release, &valid.remains.spec.equipment);
+    assert_eq!(profile.durability.copies, 3);
+    assert!(profile.durability.text.contains("applied on each standby"));
+}
+
+#[test]
+fn settings_with_which_no_standby_could_follow_are_refused() {
+    for (settings, said) in [
+        (
+            json!({"wal_level": "Minimal"}),
+            "wal_level is Minimal, with which they could not follow: set it to replica",
+        ),
+        (
+            json!({"max_wal_senders": "0"}),
+            "max_wal_senders is 0, with which they could not follow: set it to 2 at least",
+        ),
+        (
+            json!({"max_replication_slots": "1"}),
+            "max_replication_slots is 1",
+        ),
+    ] {
+        let refusal = check(&postgres(&settings), "3", "6Gi").unwrap_err();
+        assert_eq!(refusal.reason(), "InvalidSpec");
+        assert!(refusal.to_string().contains(said), "{refusal}");
+    }
+    let enough =
+        json!({"wal_level": "logical", "max_wal_senders": "2", "max_replication_slots": "2"});
+    assert!(check(&postgres(&enough), "3", "6Gi").is_ok());
+    // Without standbys they are the user's.
+    let alone = json!({"name": "pg", "postgres": {"version": "18.4", "settings": {"wal_level": "minimal", "max_wal_senders": "0"}}});
+    assert!(check(&alone, "3", "6Gi").is_ok());
 }
 
 /// The containers of each sort of pods, and whether they see each other's processes.

@@ -57,6 +57,15 @@ impl Profile {
     }
 }
 
+/// What runs before a server, until it has ended well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepare {
+    /// A command line, in the image of the server.
+    Server(Vec<String>),
+    /// Arguments of our own program, in its image. They may name the other pods, as the command line of the server may.
+    Loadgen(Vec<String>),
+}
+
 /// One sort of the pods of a server, which are alike.
 #[derive(Clone, Debug)]
 pub struct Pods {
@@ -68,8 +77,8 @@ pub struct Pods {
     pub port: i32,
     /// The port and path of the Prometheus metrics, where it has them.
     pub metrics: Option<(i32, Words)>,
-    /// What runs before the server, in the same image with the same volumes.
-    pub prepare: Option<Vec<String>>,
+    /// What runs before the server, with the same volumes.
+    pub prepare: Option<Prepare>,
     /// The command line; the image's own where it is empty. Of a server of several pods it may name the others: see
     /// [`super::server_pod::names_of_others`].
     pub command: Vec<String>,

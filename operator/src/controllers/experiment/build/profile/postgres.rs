@@ -1,9 +1,9 @@
 //! Postgres: how it is initialised, started and set. (Pure.)
 
-use super::{Pods, Profile, Ready, known, upkeep, words};
+use super::{Pods, Prepare, Profile, Ready, known, upkeep, words};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Equipment, Member, Release};
+use bakeoff_crds::spec::{Equipment, Member, Release, Topology};
 use std::collections::BTreeMap;
 
 /// The user of Postgres' public images; initdb wants one that has a name.
@@ -17,7 +17,12 @@ const INITDB: &str = "set -eu; umask 077; test ! -e /data/pgdata || exit 0; rm -
     printf %s \"$BAKEOFF_PASSWORD\" >/tmp/password; \
     initdb --pgdata=/data/new --username=\"$BAKEOFF_USER\" --pwfile=/tmp/password --auth-host=scram-sha-256 \
     --auth-local=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C; rm /tmp/password; \
-    echo 'host all all all scram-sha-256' >>/data/new/pg_hba.conf; mv /data/new /data/pgdata";
+    echo 'host all all all scram-sha-256' >>/data/new/pg_hba.conf";
+const INITDB_ENDS: &str = "; mv /data/new /data/pgdata";
+
+/// Lets standbys in: `all` databases are not what they connect to.
+const LET_STANDBYS_IN: &str =
+    "; echo 'host replication all all scram-sha-256' >>/data/new/pg_hba.conf";
 
 /// Where a copy of Postgres' log is, for its own process to read: beside the data, where it costs no room of theirs.
 const SERVER_LOG: &str = "/tmp/server.log";
@@ -36,8 +41,7 @@ const LOGGED: &str = "rm -f /tmp/log.fifo; mkfifo /tmp/log.fifo || exit; \
 /// What the operator sets, before the settings of the spec, among which is how many connections it takes: that follows from the
 /// workloads. A quarter of the memory for shared buffers is
 /// the manual's advice for a dedicated server; everything is logged and counted that the experiments read.
-fn postgres_settings(release: &Release, equipment: &Equipment) -> BTreeMap<String, String> {
-    let memory = equipment.resources.memory.units().unwrap_or(0);
+fn postgres_settings(release: &Release, memory: i64) -> BTreeMap<String, String> {
     let buffers = (memory / 4 / (1 << 20)).max(16);
     let own = [
         ("shared_buffers", format!("{buffers}MB")),
@@ -60,34 +64,36 @@ fn postgres_settings(release: &Release, equipment: &Equipment) -> BTreeMap<Strin
     settings
 }
 
+/// Memory of each pod, bytes: each of several gets the same.
+fn memory(release: &Release, equipment: &Equipment) -> i64 {
+    let shares = release.topology.shares(equipment).unwrap_or_default();
+    let first = shares.first().map(|share| &share.resources);
+    let memory = &first.unwrap_or(&equipment.resources).memory;
+    memory.units().unwrap_or(0)
+}
+
 pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
-    let settings = postgres_settings(release, equipment);
-    let mut command = words("postgres -D /data/pgdata");
-    for (name, value) in &settings {
-        command.push("-c".to_owned());
-        command.push(format!("{name}={value}"));
+    let common = postgres_settings(release, memory(release, equipment));
+    let mut settings = common.clone();
+    let mut others = Vec::new();
+    let mut initdb = INITDB.to_owned();
+    if let Topology::Standbys { standbys } = release.topology {
+        // From the start: nobody commits anything before the standbys are there.
+        settings.insert("synchronous_standby_names".to_owned(), all_of(standbys));
+        initdb.push_str(LET_STANDBYS_IN);
+        others.push(standby(&common));
     }
+    initdb.push_str(INITDB_ENDS);
     let durability = Durability::of_postgres(|name| settings.get(name).map(String::as_str));
     let pods = Pods {
-        member: Member::Server,
-        port_name: "postgres",
-        port: 5_432,
-        metrics: None,
-        prepare: Some(vec!["sh".to_owned(), "-c".to_owned(), INITDB.to_owned()]),
-        command,
-        args: Vec::new(),
-        starter: Some(LOGGED),
-        env: known([("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")]),
+        prepare: Some(Prepare::Server(
+            ["sh", "-c", &initdb].map(str::to_owned).into(),
+        )),
         secret_env: vec![
             ("BAKEOFF_USER".into(), names::SECRET_ACCESS_KEY_ID),
             ("BAKEOFF_PASSWORD".into(), names::SECRET_SECRET_ACCESS_KEY),
         ],
-        ready: Ready::Open,
-        user: POSTGRES_USER,
-        data: Some("/data".into()),
-        resources: None,
-        file: None,
-        setter: None,
+        ..pods(Member::Server, &settings)
     };
     Profile {
         scheme: "postgres",
@@ -102,6 +108,55 @@ pub(super) fn profile(release: &Release, equipment: &Equipment) -> Profile {
         ),
         caveats: Vec::new(),
         pods,
-        others: Vec::new(),
+        others,
+    }
+}
+
+/// Commits wait for all of so many standbys, which are called as their pods are.
+fn all_of(standbys: i32) -> String {
+    let names = (0..standbys).map(|index| format!("\"$(STANDBYS)-{index}\""));
+    let names = names.collect::<Vec<_>>().join(", ");
+    format!("FIRST {standbys} ({names})")
+}
+
+/// A standby has the settings of the primary, and so no fewer connections and processes, which it would not start with. Where the primary
+/// is stands in the data that are copied from it; who it is, the environment says to libpq.
+fn standby(settings: &BTreeMap<String, String>) -> Pods {
+    let copied =
+        "standby --primary $(SERVERS)-0.$(DOMAIN):5432 --into /data/pgdata --name $(POD_NAME)";
+    Pods {
+        prepare: Some(Prepare::Loadgen(words(copied))),
+        secret_env: vec![
+            ("PGUSER".into(), names::SECRET_ACCESS_KEY_ID),
+            ("PGPASSWORD".into(), names::SECRET_SECRET_ACCESS_KEY),
+        ],
+        ..pods(Member::Standby, settings)
+    }
+}
+
+/// A server with these settings over the data that are there.
+fn pods(member: Member, settings: &BTreeMap<String, String>) -> Pods {
+    let mut command = words("postgres -D /data/pgdata");
+    for (name, value) in settings {
+        command.push("-c".to_owned());
+        command.push(format!("{name}={value}"));
+    }
+    Pods {
+        member,
+        port_name: "postgres",
+        port: 5_432,
+        metrics: None,
+        prepare: None,
+        command,
+        args: Vec::new(),
+        starter: Some(LOGGED),
+        env: known([("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")]),
+        secret_env: Vec::new(),
+        ready: Ready::Open,
+        user: POSTGRES_USER,
+        data: Some("/data".into()),
+        resources: None,
+        file: None,
+        setter: None,
     }
 }

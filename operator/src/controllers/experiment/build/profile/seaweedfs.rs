@@ -1,6 +1,6 @@
 //! SeaweedFS: master, volume server, filer and gateway in one process, or each role in pods of its own. (Pure.)
 
-use super::{Pods, Profile, Ready, Setter, Words, known, s3, s3_pods, upkeep, words};
+use super::{Pods, Prepare, Profile, Ready, Setter, Words, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Member, Release, Topology};
@@ -131,8 +131,8 @@ fn flushing(pods: Pods, flushed: bool) -> Pods {
 }
 
 /// A volume whose data are longer than its index knows comes up without them, and takes no more writes.
-fn mended(flushed: bool) -> Option<Vec<String>> {
-    flushed.then(|| words("weed fix /data"))
+fn mended(flushed: bool) -> Option<Prepare> {
+    flushed.then(|| Prepare::Server(words("weed fix /data")))
 }
 
 /// Master, volume server and filer talk over loopback; only the gateway and the metrics are
