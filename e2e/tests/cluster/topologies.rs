@@ -65,3 +65,59 @@ async fn servers_of_several_pods_lose_one_and_nothing_that_they_acknowledged() -
     })
     .await
 }
+
+#[tokio::test]
+async fn a_primary_acknowledges_what_its_standby_has_and_both_go_in_the_end() -> anyhow::Result<()>
+{
+    scenario("standby", Needs::Pool, async |lab: &Lab| {
+        let fixture = Fixture::head_row("standby")
+            .set(
+                "/spec/backends/0/postgres/settings",
+                json!({"autovacuum_naptime": "1s"}),
+            )
+            .set("/spec/backends/0/postgres/synchronousStandbys", json!(1))
+            .set(
+                "/spec/equipment/resources",
+                json!({"cpu": "600m", "memory": "1Gi"}),
+            )
+            .set(
+                "/spec/objectives",
+                json!([{"name": "own-rows", "expression": "head.rowsMissed == 0"}]),
+            )
+            .remove("/spec", "decision");
+        lab.apply(fixture.manifest()).await?;
+        let status = lab.ended("standby", "Completed", 300).await?;
+        ensure!(
+            status.objectives.iter().all(|objective| objective.met),
+            "{:?}",
+            status.objectives
+        );
+        let folder = store::fetch(&lab.namespace, "standby").await?;
+        let summary: Summary =
+            serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let [backend] = &summary.measured.backends[..] else {
+            anyhow::bail!("several backends")
+        };
+        let pods: Vec<(&str, &str)> = backend
+            .pods
+            .iter()
+            .map(|pod| (pod.member.as_str(), pod.resources.memory.0.as_str()))
+            .collect();
+        ensure!(
+            pods == [("server", "512Mi"), ("standby", "512Mi")],
+            "{pods:?}"
+        );
+        ensure!(backend.durability.copies == 2, "{:?}", backend.durability);
+        let names = backend.settings.get("synchronous_standby_names");
+        ensure!(
+            names.is_some_and(|names| names.contains(&backend.pods[1].name)),
+            "{names:?}"
+        );
+        // The slot and the standby hold nothing that VACUUM would remove.
+        ensure!(backend.horizon.is_none(), "{:?}", backend.horizon);
+        std::fs::remove_dir_all(&folder)?;
+        lab.delete("standby").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
