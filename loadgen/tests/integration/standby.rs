@@ -2,16 +2,22 @@
 //! and BAKEOFF_POSTGRES_17 beside BAKEOFF_POSTGRES.
 
 use crate::support::postgres::{Postgres, kill};
+use crate::support::runner::{plan, shown, under_way};
 use crate::support::{KEY, SECRET, credentials, runtime};
-use bakeoff_crds::run::{ResolvedBackend, ResolvedPod};
+use bakeoff_crds::result::Verdict;
+use bakeoff_crds::run::{Manifest, ResolvedBackend, ResolvedPod};
 use bakeoff_crds::spec::{Member, Resources};
 use bakeoff_loadgen::drivers::access::Driver as _;
 use bakeoff_loadgen::drivers::postgres::Connector;
 use bakeoff_loadgen::drivers::probe::{self, ProbeError};
+use bakeoff_loadgen::run::Backend;
+use bakeoff_loadgen::run::control::Control;
+use serde_json::json;
 use std::cell::Cell;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -165,6 +171,55 @@ fn it_is_of_version_17_as_well() {
 #[test]
 fn it_is_of_version_16_as_well() {
     runtime().block_on(copied_followed_and_lost("BAKEOFF_POSTGRES_16"));
+}
+
+/// What a run sees of the two: trials count while the standby follows, and the one over which it was away is void and repeated.
+#[test]
+fn a_trial_in_which_the_standby_was_lost_is_void_and_repeated() {
+    let names = format!("synchronous_standby_names=FIRST 1 (\"{NAME}\")");
+    let primary = Postgres::start_primary("BAKEOFF_POSTGRES", &[&names]);
+    let standby = primary.start_over(&[], |data| {
+        runtime().block_on(copied(copying(&primary, data)));
+    });
+    let on = Backend::new(resolved(&primary), credentials()).unwrap();
+    let workload = json!({"name": "head", "headRow": {
+        "activeRuns": [1_000], "fillfactor": [90, 80], "load": {"closed": {"concurrency": [2]}}}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2});
+    let plan = plan(workload, trials, &on);
+    let control = Arc::new(Control::default());
+    let pid = standby.pid();
+    let (ran, _second) = std::thread::scope(|scope| {
+        let killer = scope.spawn({
+            let control = Arc::clone(&control);
+            move || {
+                under_way(&control, 0, 100);
+                kill(pid);
+            }
+        });
+        let again = standby.again();
+        let restarter = scope.spawn(move || again.when_gone(pid));
+        let ran = shown(plan, on, control, &|_| {});
+        killer.join().unwrap();
+        (ran, restarter.join().unwrap())
+    });
+    let verdicts: Vec<_> = ran.records.iter().map(|record| &record.verdict).collect();
+    let valid = |verdict: &&&Verdict| **verdict == &Verdict::Valid;
+    assert_eq!(
+        (verdicts.len(), verdicts.iter().filter(valid).count()),
+        (3, 2),
+        "{verdicts:?}"
+    );
+    let said = format!("{verdicts:?}");
+    assert!(
+        said.contains("BackendRestarted") && said.contains(NAME),
+        "{said}"
+    );
+    // Neither the slot nor the standby holds what VACUUM would remove.
+    assert!(ran.records.iter().all(|record| record.horizon.is_none()));
+    let manifest = std::fs::read(ran.folder.path().join("manifest.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+    let durability = &manifest.plan.backends[0].durability;
+    assert_eq!(durability.copies, 2, "{durability:?}");
 }
 
 async fn copied_followed_and_lost(variable: &str) {
