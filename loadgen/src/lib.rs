@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod drivers;
 pub mod errands;
 pub mod failure;
+pub mod garage;
 pub mod history;
 pub mod instrument;
 pub mod killer;

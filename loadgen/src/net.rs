@@ -81,20 +81,21 @@ pub async fn request(
     url: &str,
     timeout: Duration,
 ) -> Result<(u16, Bytes), NetError> {
-    send(method, url, Bytes::new(), timeout).await
+    send(method, url, &[], Bytes::new(), timeout).await
 }
 
-/// The same with a body.
+/// The same with headers and a body.
 ///
 /// # Errors
 /// When there is no whole answer within `timeout`.
 pub async fn send(
     method: http::Method,
     url: &str,
+    headers: &[(&str, String)],
     body: Bytes,
     timeout: Duration,
 ) -> Result<(u16, Bytes), NetError> {
-    tokio::time::timeout(timeout, exchange(method, url, &[], body))
+    tokio::time::timeout(timeout, exchange(method, url, headers, body))
         .await
         .map_err(|_| NetError::Timeout(url.to_owned()))?
 }

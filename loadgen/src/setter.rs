@@ -119,7 +119,7 @@ async fn look(setting: &Setting) -> Found {
 
 async fn put(setting: &Setting) {
     let body = setting.body.clone();
-    match net::send(http::Method::PUT, &setting.url, body, PATIENCE).await {
+    match net::send(http::Method::PUT, &setting.url, &[], body, PATIENCE).await {
         Ok((200..300, _)) => {}
         Ok((status, answer)) => {
             let said = String::from_utf8_lossy(&answer);

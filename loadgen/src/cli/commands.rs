@@ -360,7 +360,7 @@ pub async fn null_postgres(listen: SocketAddr, stall: Stall) -> Ended {
     Ok((None, 0))
 }
 
-fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
+pub(super) fn unavailable(listen: SocketAddr, error: &std::io::Error) -> Failed {
     Failed::new("PortUnavailable", format!("{listen}: {error}"), true)
 }
 

@@ -4,6 +4,7 @@ mod capture;
 mod commands;
 mod conformance;
 mod fetch;
+mod garage;
 mod standalone;
 mod standby;
 mod trace;
@@ -148,6 +149,9 @@ enum Command {
         #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], SETTER_PORT as u16)))]
         listen: SocketAddr,
     },
+    /// Has the Garage node beside it join others into one cluster with a bucket, and answers 200 at /readyz while S3 of the node answers
+    /// for that. For pods of an experiment.
+    JoinGarage(Box<garage::JoinArgs>),
     /// Kills the server in whose process namespace it stands, when it is asked at /kill. For pods of an experiment.
     Kill {
         /// The address of /kill.
@@ -457,6 +461,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             };
             (None, commands::set(setting, listen).await)
         }
+        Command::JoinGarage(args) => (None, garage::run(*args).await),
         Command::Kill { listen } => (None, commands::kill(listen).await),
         Command::Standby(args) => (None, standby::run(args).await),
         Command::NullS3 {

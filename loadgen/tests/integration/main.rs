@@ -1,4 +1,4 @@
-//! The generator against real servers: MinIO, SeaweedFS, versitygw, Postgres, PgBouncer and Redis, each test with servers of its own.
+//! The generator against real servers: MinIO, SeaweedFS, Garage, versitygw, Postgres, PgBouncer and Redis, each test with servers of its own.
 //!
 //! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -8,6 +8,7 @@ mod capture;
 mod cas_race;
 mod conformance;
 mod external_postgres;
+mod garage;
 mod ordinary_role;
 mod poolers;
 mod postgres;

@@ -1,6 +1,7 @@
 //! Real servers on free ports, gone with their guard.
 
 pub mod fault_proxy;
+pub mod garage;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
