@@ -39,6 +39,8 @@ pub const POD_LABELS: [&str; 13] = [
 pub const SECRET_ACCESS_KEY_ID: &str = "accessKeyId";
 /// The key of secret access keys in credential Secrets.
 pub const SECRET_SECRET_ACCESS_KEY: &str = "secretAccessKey";
+/// The key of what the nodes of a server know each other by, in the Secrets that the operator draws: 64 hexadecimal digits.
+pub const SECRET_OF_NODES: &str = "nodesSecret";
 /// The optional key of session tokens in credential Secrets.
 pub const SECRET_SESSION_TOKEN: &str = "sessionToken";
 /// The file with the URL of an external Postgres server, in its folder of credentials.
@@ -57,7 +59,7 @@ pub const LOCK_SERVER: &str = "lock.redis";
 pub const ANNOTATION_SETTINGS: &str = "bakeoff.dev/settings";
 /// The port on which generator 0 serves progress, metrics and the start barrier.
 pub const GENERATOR_PORT: i32 = 9090;
-/// The port on which what stands beside a server says that its setting is in force.
+/// The port on which what stands beside a server says that its setting is in force, or that its node has joined the others.
 pub const SETTER_PORT: i32 = 9091;
 /// The port on which what stands beside a server is told to kill it.
 pub const KILLER_PORT: i32 = 9092;

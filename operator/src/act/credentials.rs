@@ -24,6 +24,7 @@ impl Writer {
             (Credentials::Drawn, _) => BTreeMap::from([
                 (names::SECRET_ACCESS_KEY_ID.to_owned(), random_hex(10)?),
                 (names::SECRET_SECRET_ACCESS_KEY.to_owned(), random_hex(20)?),
+                (names::SECRET_OF_NODES.to_owned(), random_hex(32)?),
             ]),
             (Credentials::OfResultsStore, Some(store)) => self.credentials_of(store).await?,
             (Credentials::OfResultsStore, None) => return Ok(()),

@@ -87,6 +87,11 @@ pub enum Topology {
         /// The standbys.
         standbys: i32,
     },
+    /// Garage: nodes that are alike, each with a copy of every object.
+    Replicated {
+        /// The nodes.
+        nodes: i32,
+    },
 }
 
 /// What a pod that only keeps others together gets: CPU in thousandths of a core, memory in MiB.
@@ -138,6 +143,7 @@ impl Topology {
         match self {
             Self::Single => vec![(Member::Server, 1)],
             Self::Erasure { servers, .. } => vec![(Member::Server, *servers)],
+            Self::Replicated { nodes } => vec![(Member::Server, *nodes)],
             Self::Roles {
                 masters,
                 volume_servers,
@@ -171,7 +177,7 @@ impl Topology {
     #[must_use]
     pub fn expendable(&self) -> Member {
         match self {
-            Self::Single | Self::Erasure { .. } => Member::Server,
+            Self::Single | Self::Erasure { .. } | Self::Replicated { .. } => Member::Server,
             Self::Roles { .. } => Member::Volume,
             Self::Standbys { .. } => Member::Standby,
         }
@@ -187,6 +193,7 @@ impl Topology {
             }
             Self::Roles { copies, .. } => f64::from(*copies),
             Self::Standbys { standbys } => f64::from(1 + *standbys),
+            Self::Replicated { nodes } => f64::from(*nodes),
         }
     }
 
@@ -275,7 +282,14 @@ mod tests {
             }
         });
         let standbys = (1..=2_i32).prop_map(|standbys| Topology::Standbys { standbys });
-        prop_oneof![Just(Topology::Single), erasure, roles, standbys]
+        let replicated = Just(Topology::Replicated { nodes: 3 });
+        prop_oneof![
+            Just(Topology::Single),
+            erasure,
+            roles,
+            standbys,
+            replicated
+        ]
     }
 
     proptest! {

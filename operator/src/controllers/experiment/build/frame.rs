@@ -100,7 +100,7 @@ pub const LOADGEN: &str = "loadgen";
 pub const OWN_CONTAINERS: [&str; 2] = [SERVER, LOADGEN];
 /// The container that makes the data directory before a server starts.
 pub const PREPARATION: &str = "prepare";
-/// The container that tells a running server what its command line cannot.
+/// The container that does what no command line of the server can: tells it a setting, or has it join the others.
 pub const SETTER: &str = "setter";
 /// The container that kills the server beside it, in experiments that ask for that.
 pub const KILLER: &str = "killer";

@@ -2,7 +2,7 @@
 
 use super::backend::{Ground, credentials_name, domain, pod_labels, set_name, whole_selector};
 use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
-use super::profile::{File, Pods, Prepare, Ready, Setter};
+use super::profile::{File, Pods, Prepare, Ready, Setter, Words};
 use super::{Role, frame, guaranteed, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
@@ -73,6 +73,25 @@ pub(super) fn template(
     template
 }
 
+/// Variables from the Secret of this name: each with its key there.
+fn from_secret(variables: &[(Words, &'static str)], secret: &str) -> Vec<EnvVar> {
+    let variables = variables.iter();
+    variables
+        .map(|(name, key)| EnvVar {
+            name: name.to_string(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: secret.to_owned(),
+                    key: (*key).to_owned(),
+                    optional: None,
+                }),
+                ..Default::default()
+            }),
+        })
+        .collect()
+}
+
 /// The annotation of the pod with a file's text, as that file.
 fn file_volume(file: &File) -> Volume {
     Volume {
@@ -105,21 +124,11 @@ fn pod(
         value: Some(value.to_string()),
         value_from: None,
     });
+    let others = names_of_others(of, (name, server), settings);
     let mut env = vec![frame::field("POD_IP", "status.podIP")];
-    env.extend(names_of_others(of, (name, server), settings));
+    env.extend(others.iter().cloned());
     env.extend(clear);
-    env.extend(profile.secret_env.iter().map(|(name, key)| EnvVar {
-        name: name.to_string(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.clone(),
-                key: (*key).to_owned(),
-                optional: None,
-            }),
-            ..Default::default()
-        }),
-    }));
+    env.extend(from_secret(&profile.secret_env, &secret));
     let port = IntOrString::Int(profile.port);
     let (http_get, tcp_socket) = match &profile.ready {
         Ready::Http(path) => {
@@ -195,7 +204,14 @@ fn pod(
         readiness_probe: Some(probe(10, 3)),
         ..base
     };
-    let setter = profile.setter.map(|setter| beside(setter, settings));
+    let setter = profile.setter.as_ref().map(|setter| {
+        let mut env = others;
+        env.extend(from_secret(&setter.secret_env, &secret));
+        Container {
+            env: Some(env).filter(|env| !env.is_empty()),
+            ..beside(setter, settings)
+        }
+    });
     let serving = [container].into_iter().chain(setter).collect();
     let containers = (prepare.into_iter().collect(), serving);
     let pod = PodSpec {
@@ -263,17 +279,8 @@ pub fn helper_resources() -> Resources {
     }
 }
 
-/// The container that sets what the running server takes by HTTP alone. The pod is not ready before it is in force.
-fn beside(setter: Setter, settings: &Settings) -> Container {
-    let arguments = [
-        "set",
-        "--url",
-        setter.url,
-        "--body",
-        setter.body,
-        "--settle-seconds",
-        &setter.settle_seconds.to_string(),
-    ];
+/// The container that does what no command line of the server can. The pod is not ready before that is done.
+fn beside(setter: &Setter, settings: &Settings) -> Container {
     let probe = |period| Probe {
         http_get: Some(HTTPGetAction {
             path: Some("/readyz".to_owned()),
@@ -288,7 +295,7 @@ fn beside(setter: Setter, settings: &Settings) -> Container {
     Container {
         startup_probe: Some(probe(1)),
         readiness_probe: Some(probe(10)),
-        ..helper(SETTER, arguments.map(str::to_owned).into(), settings)
+        ..helper(SETTER, setter.arguments.clone(), settings)
     }
 }
 

@@ -7,10 +7,12 @@ use super::tests::settings_with;
 use crate::children::Children;
 use crate::controllers::experiment::facts::{Observed, servers_down};
 use bakeoff_crds::Experiment;
+use bakeoff_crds::durability::DurabilityClass;
 use bakeoff_crds::names;
+use bakeoff_crds::spec::Member;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ fn check(backend: &Value, cpu: &str, memory: &str) -> Result<Validated, Refusal>
         ("minio.R1", "minio:1"),
         ("seaweedfs.4.48", "weed:1"),
         ("postgres.18.4", "pg:1"),
+        ("garage.2.5.0", "garage:1"),
     ]);
     match validate::check(Remains::of(&experiment).unwrap(), settings.offer()) {
         Known::Valid(valid) => Ok(valid),
@@ -43,6 +46,10 @@ fn minio() -> Value {
 
 fn seaweedfs() -> Value {
     json!({"name": "s", "seaweedfs": {"version": "4.48", "durability": "Flushed", "volumeServers": 3, "masters": 3, "replication": "001"}})
+}
+
+fn garage(durability: &str) -> Value {
+    json!({"name": "g", "garage": {"version": "2.5.0", "nodes": 3, "durability": durability}})
 }
 
 fn made(valid: &Validated) -> (Vec<StatefulSet>, Vec<Service>) {
@@ -65,20 +72,25 @@ fn commands(sets: &[StatefulSet], index: i32) -> Vec<String> {
     let commands = sets.iter().map(|set| {
         let pod = set.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
         let server = &pod.containers[0];
-        let mut line = server.command.as_ref().unwrap().join(" ");
-        for env in server.env.iter().flatten() {
-            let own = format!("{}-{index}", set.metadata.name.as_ref().unwrap());
-            let value = match env.name.as_str() {
-                "POD_IP" => "10.0.0.1",
-                "POD_NAME" => &own,
-                _ => env.value.as_deref().unwrap_or_default(),
-            };
-            line = line.replace(&format!("$({})", env.name), value);
-        }
-        assert!(!line.contains("$("), "{line}");
-        line
+        let own = format!("{}-{index}", set.metadata.name.as_ref().unwrap());
+        with_names(server, server.command.as_ref().unwrap(), &own)
     });
     commands.collect()
+}
+
+/// A command line of a container with what Kubernetes puts into it in the pod of this name.
+fn with_names(container: &Container, line: &[String], own: &str) -> String {
+    let mut line = line.join(" ");
+    for env in container.env.iter().flatten() {
+        let value = match env.name.as_str() {
+            "POD_IP" => "10.0.0.1",
+            "POD_NAME" => own,
+            _ => env.value.as_deref().unwrap_or_default(),
+        };
+        line = line.replace(&format!("$({})", env.name), value);
+    }
+    assert!(!line.contains("$("), "{line}");
+    line
 }
 
 #[test]
@@ -300,6 +312,96 @@ fn settings_with_which_no_standby_could_follow_are_refused() {
     // Without standbys they are the user's.
     let alone = json!({"name": "pg", "postgres": {"version": "18.4", "settings": {"wal_level": "minimal", "max_wal_senders": "0"}}});
     assert!(check(&alone, "3", "6Gi").is_ok());
+}
+
+#[test]
+fn nodes_of_garage_share_a_secret_and_what_stands_beside_them_has_them_join() {
+    let valid = check(&garage("FlushedButLastOperation"), "3", "3Gi").unwrap();
+    let (sets, services) = made(&valid);
+    let [set] = &sets[..] else {
+        panic!("{} sets", sets.len())
+    };
+    let spec = set.spec.as_ref().unwrap();
+    assert_eq!((spec.replicas, services.len()), (Some(3), 2));
+    let template = &spec.template;
+    let annotations = template.metadata.as_ref().unwrap().annotations.as_ref();
+    let text = &annotations.unwrap()[names::ANNOTATION_SETTINGS];
+    for line in [
+        "replication_factor = 3",
+        "consistency_mode = \"consistent\"",
+        "rpc_bind_addr = \"[::]:3901\"",
+        "api_bind_addr = \"127.0.0.1:3903\"",
+        "data_fsync = true",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in {text}");
+    }
+    let pod = template.spec.as_ref().unwrap();
+    let [server, beside] = &pod.containers[..] else {
+        panic!("{} containers", pod.containers.len())
+    };
+    assert!(!commands(&sets, 0)[0].contains("--single-node"));
+    let secret = |container: &Container, name: &str| {
+        let env = container.env.as_ref().unwrap().iter();
+        let found = env.into_iter().find(|one| one.name == name).unwrap();
+        let from = found.value_from.as_ref().unwrap();
+        from.secret_key_ref.as_ref().unwrap().key.clone()
+    };
+    for (container, name) in [
+        (server, "GARAGE_RPC_SECRET"),
+        (server, "GARAGE_ADMIN_TOKEN"),
+        (beside, "GARAGE_ADMIN_TOKEN"),
+    ] {
+        assert_eq!(secret(container, name), names::SECRET_OF_NODES);
+    }
+    assert_eq!(
+        secret(beside, "AWS_SECRET_ACCESS_KEY"),
+        names::SECRET_SECRET_ACCESS_KEY
+    );
+    assert!(beside.readiness_probe.is_some());
+    // Each knows its own name, and those beside all of them, in one order.
+    let own = "c-0123abcd-be-g-1.c-0123abcd-peers-g.lab.svc.cluster.local:3901";
+    let line = with_names(beside, beside.args.as_ref().unwrap(), "c-0123abcd-be-g-1");
+    assert!(line.contains(&format!("--address {own} ")), "{line}");
+    let all = (0..3).map(|index| {
+        format!(
+            "--beside http://c-0123abcd-be-g-{index}.c-0123abcd-peers-g.lab.svc.cluster.local:9091"
+        )
+    });
+    assert!(line.ends_with(&all.collect::<Vec<_>>().join(" ")), "{line}");
+}
+
+#[test]
+fn three_nodes_of_garage_acknowledge_when_two_of_them_have_it() {
+    for (durability, class) in [
+        ("PageCache", DurabilityClass::PageCache),
+        (
+            "FlushedButLastOperation",
+            DurabilityClass::FlushedButLastOperation,
+        ),
+    ] {
+        let valid = check(&garage(durability), "3", "3Gi").unwrap();
+        let (_, server) = valid.servers().next().unwrap();
+        let said = profile(&server.release, &valid.remains.spec.equipment).durability;
+        assert_eq!((said.class, said.copies), (Some(class), 2));
+        assert!(
+            said.text.contains("acknowledged when 2 of them"),
+            "{}",
+            said.text
+        );
+        let topology = &server.release.topology;
+        let stored = topology.bytes_stored_per_byte();
+        assert!((stored - 3.0).abs() < f64::EPSILON);
+        assert_eq!(topology.expendable(), Member::Server);
+        let shares: Vec<_> = server
+            .shares
+            .iter()
+            .map(|share| {
+                let storage = share.storage.as_ref().unwrap();
+                (share.pods, share.resources.cpu.0.clone(), storage.0.clone())
+            })
+            .collect();
+        assert_eq!(shares, [(3, "1000m".to_owned(), "2730Mi".to_owned())]);
+    }
 }
 
 /// The containers of each sort of pods, and whether they see each other's processes.

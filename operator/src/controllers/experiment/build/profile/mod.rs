@@ -100,7 +100,8 @@ pub struct Pods {
     pub resources: Option<Resources>,
     /// A file that it reads its settings from.
     pub file: Option<File>,
-    /// What tells the running server a setting that no command line can, and keeps the pod from being ready before.
+    /// What tells the running server a setting that no command line can, or has it join the others, and keeps the pod from being ready
+    /// before.
     pub setter: Option<Setter>,
 }
 
@@ -116,15 +117,13 @@ pub struct File {
     pub text: String,
 }
 
-/// A setting that a server takes by HTTP alone, at an address of its own pod.
-#[derive(Clone, Copy, Debug)]
+/// A container of ours beside a server, in whose image the generators are, which does what no command line of the server can.
+#[derive(Clone, Debug)]
 pub struct Setter {
-    /// Where it is put, and read again.
-    pub url: &'static str,
-    /// What it is.
-    pub body: &'static str,
-    /// For how long it must have been there to be in force, seconds.
-    pub settle_seconds: i64,
+    /// Its arguments, which may name the others as a command line may.
+    pub arguments: Vec<String>,
+    /// Environment variables from the credentials Secret: name and key.
+    pub secret_env: Vec<(Words, &'static str)>,
 }
 
 /// Variables of the environment that the operator knows.

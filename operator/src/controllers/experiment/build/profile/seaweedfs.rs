@@ -122,9 +122,16 @@ fn flushing(pods: Pods, flushed: bool) -> Pods {
     Pods {
         env: pods.env.into_iter().chain(known(FLUSHED_ENTRIES)).collect(),
         setter: Some(Setter {
-            url: "http://127.0.0.1:8888/etc/seaweedfs/filer.conf",
-            body: FSYNC_RULE,
-            settle_seconds: SETTLE_SECONDS,
+            arguments: vec![
+                "set".to_owned(),
+                "--url".to_owned(),
+                "http://127.0.0.1:8888/etc/seaweedfs/filer.conf".to_owned(),
+                "--body".to_owned(),
+                FSYNC_RULE.to_owned(),
+                "--settle-seconds".to_owned(),
+                SETTLE_SECONDS.to_string(),
+            ],
+            secret_env: Vec::new(),
         }),
         ..pods
     }
