@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub const MINIO: &str = "RELEASE.2025-09-07T16-13-09Z";
 /// The SeaweedFS version of the chart's catalogue.
 pub const SEAWEEDFS: &str = "4.48";
+/// The Garage version of the chart's catalogue.
+pub const GARAGE: &str = "2.5.0";
 /// The newest Postgres version of the chart's catalogue.
 pub const POSTGRES: &str = "18.4";
 /// Older ones.

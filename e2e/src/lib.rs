@@ -8,7 +8,7 @@
 mod fixtures;
 mod ground;
 
-pub use fixtures::{Fixture, MINIO, POSTGRES_17, SEAWEEDFS};
+pub use fixtures::{Fixture, GARAGE, MINIO, POSTGRES_17, SEAWEEDFS};
 pub use ground::{Needs, alone};
 
 use anyhow::{Context as _, bail, ensure};

@@ -67,6 +67,12 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "supported values",
         ),
         (
+            "two nodes of Garage",
+            "/spec/backends",
+            backend(json!({"name": "g", "garage": {"version": "2.5.0", "nodes": 2}})),
+            "garage.nodes is 1 or 3",
+        ),
+        (
             "no backends",
             "/spec/backends",
             json!([]),

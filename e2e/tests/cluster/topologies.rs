@@ -4,7 +4,7 @@ use crate::store;
 use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::Summary;
 use bakeoff_crds::figure::Figure;
-use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, SEAWEEDFS, kubectl, scenario};
+use bakeoff_e2e::{Fixture, GARAGE, Lab, MINIO, Needs, SEAWEEDFS, kubectl, scenario};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -117,6 +117,38 @@ async fn a_primary_acknowledges_what_its_standby_has_and_both_go_in_the_end() ->
         ensure!(backend.horizon.is_none(), "{:?}", backend.horizon);
         std::fs::remove_dir_all(&folder)?;
         lab.delete("standby").await?;
+        lab.nothing_left(&[]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nodes_of_garage_join_and_lose_one_and_nothing_that_they_acknowledged() -> anyhow::Result<()>
+{
+    scenario("garage", Needs::Pool, async |lab: &Lab| {
+        let fixture = Fixture::tiny("garage")
+            .set("/spec/backends", json!([{"name": "garage", "garage": {"version": GARAGE, "nodes": 3}}]))
+            .set("/spec/equipment/resources", json!({"cpu": "900m", "memory": "1536Mi"}))
+            .set("/spec/workloads", json!([{"name": "loss", "serverLoss": {
+                "load": {"open": {"ratePerSecond": [10]}}, "faults": [{"at": 20, "kill": "Server"}]}}]))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 30, "drainSeconds": 10}))
+            .set("/spec/objectives", json!([{"name": "nothing-lost", "expression": "loss.lostWrites == 0"}]))
+            .remove("/spec", "decision");
+        lab.apply(fixture.manifest()).await?;
+        let status = lab.ended("garage", "Completed", 600).await?;
+        let fault = status.fault.context("a node was killed")?;
+        ensure!(fault.mended_time > fault.made_time, "{fault:?}");
+        let folder = store::fetch(&lab.namespace, "garage").await?;
+        let summary: Summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        ensure!(summary.objectives.iter().all(|objective| objective.met), "{:?}", summary.objectives);
+        let [garage] = &summary.measured.backends[..] else { anyhow::bail!("several backends") };
+        ensure!((garage.pods.len(), garage.durability.copies) == (3, 2), "{garage:?}");
+        let [cell] = &summary.measured.workloads[0].cells[..] else { anyhow::bail!("several cells") };
+        let figure = |figure: Figure| cell.backends[0].figures.get(&figure).map(|found| found.value);
+        ensure!(figure(Figure::Recovered) == Some(1.0), "{:?}", cell.backends[0].figures);
+        ensure!(figure(Figure::ReadBackObjects) > Some(100.0), "{:?}", cell.backends[0].figures);
+        std::fs::remove_dir_all(&folder)?;
+        lab.delete("garage").await?;
         lab.nothing_left(&[]).await
     })
     .await
