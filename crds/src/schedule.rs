@@ -258,6 +258,7 @@ pub(crate) mod tests {
                 durability: Default::default(),
                 version: "v".into(),
                 servers: 1,
+                drives_per_server: 1,
                 parity: None,
             }),
             ..Default::default()

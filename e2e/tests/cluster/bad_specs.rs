@@ -67,6 +67,14 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "supported values",
         ),
         (
+            "a parity of more than half of the drives",
+            "/spec/backends",
+            backend(
+                json!({"name": "m", "minio": {"version": "R1", "drivesPerServer": 4, "parity": 3}}),
+            ),
+            "minio.parity may be half of the drives of a set at most",
+        ),
+        (
             "two nodes of Garage",
             "/spec/backends",
             backend(json!({"name": "g", "garage": {"version": "2.5.0", "nodes": 2}})),

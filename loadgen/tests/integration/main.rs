@@ -7,6 +7,7 @@ mod backends;
 mod capture;
 mod cas_race;
 mod conformance;
+mod drives;
 mod external_postgres;
 mod garage;
 mod ordinary_role;

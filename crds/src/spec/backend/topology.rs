@@ -66,11 +66,15 @@ pub enum Topology {
     /// Of one.
     #[default]
     Single,
-    /// MinIO: servers that are alike, each with one drive, over which each object is erasure coded.
+    /// MinIO: one or several servers that are alike, over whose drives each object is erasure coded.
     Erasure {
         /// The servers.
         servers: i32,
-        /// How many of them may be lost without losing an object.
+        /// The drives of each.
+        drives: i32,
+        /// The drives of a set: an object is split over those of one.
+        set: i32,
+        /// How many drives of a set may be lost without losing an object.
         parity: i32,
     },
     /// SeaweedFS: each role apart, with one filer.
@@ -110,8 +114,10 @@ pub struct Share {
     pub pods: i32,
     /// CPU and memory of each of them.
     pub resources: Resources,
-    /// The volume of each of them; none keeps no data.
+    /// The storage of each of them, over all of its volumes; none keeps no data.
     pub storage: Option<Quantity>,
+    /// How many volumes each of them has, where it keeps data.
+    pub volumes: i32,
 }
 
 /// Why equipment cannot be split.
@@ -134,6 +140,21 @@ pub enum SplitError {
         /// Its memory, MiB.
         memory: i64,
     },
+}
+
+impl Share {
+    /// The size of each volume; none keeps no data.
+    #[must_use]
+    pub fn volume(&self) -> Option<Quantity> {
+        let storage = self.storage.as_ref()?;
+        match (self.volumes, storage.units()) {
+            (2.., Ok(bytes)) => {
+                let each = (bytes >> 20) / i64::from(self.volumes);
+                Some(Quantity(format!("{each}Mi")))
+            }
+            _ => Some(storage.clone()),
+        }
+    }
 }
 
 impl Topology {
@@ -183,14 +204,21 @@ impl Topology {
         }
     }
 
+    /// How many volumes each pod has that keeps data.
+    #[must_use]
+    pub fn volumes(&self) -> i32 {
+        match self {
+            Self::Erasure { drives, .. } => *drives,
+            Self::Single | Self::Roles { .. } | Self::Replicated { .. } => 1,
+        }
+    }
+
     /// How many bytes are stored for each byte of an object.
     #[must_use]
     pub fn bytes_stored_per_byte(&self) -> f64 {
         match self {
             Self::Single => 1.0,
-            Self::Erasure { servers, parity } => {
-                f64::from(*servers) / f64::from((servers - parity).max(1))
-            }
+            Self::Erasure { set, parity, .. } => f64::from(*set) / f64::from((set - parity).max(1)),
             Self::Roles { copies, .. } => f64::from(*copies),
             Self::Standbys { standbys } => f64::from(1 + *standbys),
             Self::Replicated { nodes } => f64::from(*nodes),
@@ -202,12 +230,21 @@ impl Topology {
     /// # Errors
     /// When the equipment cannot be read, or is too little for so many pods.
     pub fn shares(&self, equipment: &Equipment) -> Result<Vec<Share>, SplitError> {
-        if *self == Self::Single {
+        let volumes = self.volumes();
+        let mebibytes = |quantity: &Quantity| Ok::<_, QuantityError>(quantity.units()? >> 20);
+        if self.pods() == 1 {
+            let size = &equipment.storage.size;
+            let each = mebibytes(size)? / i64::from(volumes);
+            let storage = match volumes {
+                1 => size.clone(),
+                _ => Quantity(format!("{}Mi", each * i64::from(volumes))),
+            };
             return Ok(vec![Share {
                 member: Member::Server,
                 pods: 1,
                 resources: equipment.resources.clone(),
-                storage: Some(equipment.storage.size.clone()),
+                storage: Some(storage),
+                volumes,
             }]);
         }
         let members = self.members();
@@ -219,10 +256,11 @@ impl Topology {
         let fixed = count(&|member| i64::from(member.programs() == 0));
         let programs = count(&Member::programs).max(1);
         let keep_data = count(&|member| i64::from(member.programs() > 0)).max(1);
-        let mebibytes = |quantity: &Quantity| Ok::<_, QuantityError>(quantity.units()? >> 20);
         let cpu = (equipment.resources.cpu.millis()? - fixed * FIXED.0) / programs;
         let memory = (mebibytes(&equipment.resources.memory)? - fixed * FIXED.1) / programs;
-        let storage = mebibytes(&equipment.storage.size)? / keep_data;
+        // The same for each volume.
+        let each = mebibytes(&equipment.storage.size)? / (keep_data * i64::from(volumes));
+        let storage = each * i64::from(volumes);
         let share = |(member, pods): (Member, i32)| {
             let shares = member.programs();
             let (cpu, memory) = if shares == 0 {
@@ -246,6 +284,7 @@ impl Topology {
                     memory: Quantity(format!("{memory}Mi")),
                 },
                 storage: (shares > 0).then(|| Quantity(format!("{storage}Mi"))),
+                volumes,
             })
         };
         members.into_iter().map(share).collect()
@@ -270,9 +309,11 @@ mod tests {
     }
 
     fn arb() -> impl Strategy<Value = Topology> {
-        let erasure = (2..=16_i32).prop_map(|servers| Topology::Erasure {
+        let erasure = (1..=16_i32, 1..=4_i32).prop_map(|(servers, drives)| Topology::Erasure {
             servers,
-            parity: servers / 2,
+            drives,
+            set: servers * drives,
+            parity: servers * drives / 2,
         });
         let roles = (prop_oneof![Just(1), Just(3)], 1..=16_i32).prop_map(|(masters, volumes)| {
             Topology::Roles {
@@ -309,9 +350,14 @@ mod tests {
             let bytes = total(&|share| share.resources.memory.units().unwrap());
             let stored = total(&|share| share.storage.as_ref().map_or(0, |size| size.units().unwrap()));
             let programs = i64::from(topology.pods() + 1);
+            let volumes = programs * i64::from(topology.volumes());
+            for share in &shares {
+                let (Some(all), Some(each)) = (&share.storage, share.volume()) else { continue };
+                prop_assert_eq!(all.units().unwrap(), each.units().unwrap() * i64::from(share.volumes));
+            }
             prop_assert!(cpus <= cpu && cpus > cpu - programs);
             prop_assert!(bytes <= memory << 20 && bytes > (memory - programs) << 20);
-            prop_assert!(stored <= size << 20 && stored > (size - programs) << 20);
+            prop_assert!(stored <= size << 20 && stored > (size - volumes) << 20);
             let pods: i32 = shares.iter().map(|share| share.pods).sum();
             prop_assert_eq!(pods, topology.pods());
         }
@@ -374,6 +420,8 @@ mod tests {
     fn too_little_for_so_many_is_refused_with_what_each_would_get() {
         let topology = Topology::Erasure {
             servers: 4,
+            drives: 1,
+            set: 4,
             parity: 2,
         };
         let refused = topology.shares(&equipment("1", "768Mi", "4Gi"));

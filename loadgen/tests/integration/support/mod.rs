@@ -81,6 +81,11 @@ impl Server {
         }
     }
 
+    /// Where its data are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills the server and starts it again over the same data.
     pub fn restart(&mut self) {
         self.child.kill().unwrap();
@@ -162,6 +167,30 @@ fn minio_of(
             if let Some(certificates) = &certificates {
                 command.arg("--certs-dir").arg(certificates);
             }
+            quiet(command)
+        }),
+    )
+}
+
+/// MinIO with four drives, over which objects are erasure coded, as the operator runs it.
+pub fn minio_of_four_drives() -> Server {
+    let program = program("BAKEOFF_MINIO");
+    let address = format!("127.0.0.1:{}", free_port());
+    Server::start(
+        format!("http://{address}"),
+        String::new(),
+        Box::new(move |folder| {
+            let mut command = Command::new(&program);
+            command
+                .arg("server")
+                .arg(format!("{}/data{{1...4}}", folder.display()))
+                .args(["--address", &address])
+                .env("HOME", folder)
+                .env("MINIO_ROOT_USER", KEY)
+                .env("MINIO_ROOT_PASSWORD", SECRET)
+                .env("MINIO_BROWSER", "off")
+                .env("MINIO_CI_CD", "1")
+                .env("MINIO_STORAGE_CLASS_STANDARD", "EC:2");
             quiet(command)
         }),
     )

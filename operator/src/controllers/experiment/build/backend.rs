@@ -185,6 +185,17 @@ pub fn stateful_sets(
         .collect()
 }
 
+/// The volumes of a pod and where they are: `data` at the path, or `data-1` and so on at the path with that number.
+#[must_use]
+pub(super) fn volumes(path: &str, share: &Share) -> Vec<(String, String)> {
+    if share.volumes == 1 {
+        return vec![("data".to_owned(), path.to_owned())];
+    }
+    let numbers = 1..=share.volumes;
+    let named = numbers.map(|number| (format!("data-{number}"), format!("{path}{number}")));
+    named.collect()
+}
+
 /// The StatefulSet of one sort of pods. Its volume claims go when it goes; pods that keep nothing have none.
 fn stateful_set(
     of: &Remains,
@@ -193,9 +204,9 @@ fn stateful_set(
     ground: Ground<'_>,
 ) -> StatefulSet {
     let labels = pod_labels(of, name, pods.member);
-    let claim = |size: &bakeoff_crds::quantity::Quantity| PersistentVolumeClaim {
+    let claim = |name: String, size: &bakeoff_crds::quantity::Quantity| PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some("data".to_owned()),
+            name: Some(name),
             labels: Some(labels.clone()),
             ..Default::default()
         },
@@ -215,7 +226,11 @@ fn stateful_set(
     };
     let own = set_name(of, name, pods.member);
     let several = server.release.topology.pods() > 1;
-    let size = share.storage.as_ref().filter(|_| pods.data.is_some());
+    let places = pods.data.as_deref().map(|path| volumes(path, share));
+    let claims = share.volume().zip(places).map(|(size, places)| {
+        let places = places.into_iter();
+        places.map(|(name, _)| claim(name, &size)).collect()
+    });
     StatefulSet {
         metadata: member_metadata(of, name, pods.member, own.clone()),
         spec: Some(StatefulSetSpec {
@@ -228,7 +243,7 @@ fn stateful_set(
                 match_expressions: None,
             },
             template: server_pod::template(of, (name, server), (pods, share), ground),
-            volume_claim_templates: size.map(|size| vec![claim(size)]),
+            volume_claim_templates: claims,
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some("Delete".to_owned()),

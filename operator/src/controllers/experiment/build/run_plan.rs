@@ -137,7 +137,8 @@ fn resolve_server(
         } else {
             Vec::new()
         },
-        bytes_stored_per_byte: several.then(|| topology.bytes_stored_per_byte()),
+        bytes_stored_per_byte: (several || topology.volumes() > 1)
+            .then(|| topology.bytes_stored_per_byte()),
         provisioned: true,
         settings: told(&profile, several),
         durability: profile.durability,

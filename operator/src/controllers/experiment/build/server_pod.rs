@@ -1,6 +1,8 @@
 //! The pods of a server: its container, what stands beside it, and where they go. (Pure.)
 
-use super::backend::{Ground, credentials_name, domain, pod_labels, set_name, whole_selector};
+use super::backend::{
+    Ground, credentials_name, domain, pod_labels, set_name, volumes, whole_selector,
+};
 use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
 use super::profile::{File, Pods, Prepare, Ready, Setter, Words};
 use super::{Role, frame, guaranteed, pull_policy, scratch, selector};
@@ -156,13 +158,14 @@ fn pod(
         ..Default::default()
     };
     let mut mounts = vec![mount("tmp", "/tmp", false)];
-    let mut volumes = vec![scratch()];
+    let mut shared = vec![scratch()];
     if let Some(file) = &profile.file {
         mounts.push(mount(FILE_VOLUME, file.folder, true));
-        volumes.push(file_volume(file));
+        shared.push(file_volume(file));
     }
     if let Some(path) = &profile.data {
-        mounts.push(mount("data", path, false));
+        let places = volumes(path, share).into_iter();
+        mounts.extend(places.map(|(name, path)| mount(&name, &path, false)));
     }
     let base = Container {
         image: Some(server.image.clone()),
@@ -217,7 +220,7 @@ fn pod(
     let pod = PodSpec {
         affinity: Some(affinity(of, (name, server), ground.nodes.len())),
         termination_grace_period_seconds: Some(5),
-        volumes: Some(volumes),
+        volumes: Some(shared),
         ..frame::pod(&of.spec.equipment, settings, profile.user, containers)
     };
     let may_be_killed = share.member == server.release.topology.expendable()

@@ -1,4 +1,4 @@
-//! MinIO: one node with one drive, or several over which each object is erasure coded. (Pure.)
+//! MinIO: one node with one drive, or several nodes or drives over which each object is erasure coded. (Pure.)
 
 use super::{Pods, Profile, Ready, Words, known, s3, s3_pods, upkeep, words};
 use bakeoff_crds::durability::{Durability, DurabilityClass, Part};
@@ -27,15 +27,26 @@ pub(super) fn profile(release: &Release) -> Profile {
         caveats.push("MINIO_FS_OSYNC flushes every file system of the node with each write: on a node that is shared, its neighbours pay for it, and it for theirs".into());
     }
     let (command, ready) = match release.topology {
-        Topology::Erasure { servers, parity } => {
+        Topology::Erasure {
+            servers,
+            drives,
+            parity,
+            ..
+        } => {
             env.push((
                 "MINIO_STORAGE_CLASS_STANDARD".into(),
                 format!("EC:{parity}").into(),
             ));
             // A folder of the disk that its node boots from is as good as its own here, as it is for the others.
             env.push(("MINIO_CI_CD".into(), "1".into()));
-            let last = servers - 1;
-            let places = format!("http://$(SERVERS)-{{0...{last}}}.$(DOMAIN):9000/data");
+            let places = match (servers, drives) {
+                (1, _) => folders(drives),
+                _ => format!(
+                    "http://$(SERVERS)-{{0...{}}}.$(DOMAIN):9000{}",
+                    servers - 1,
+                    folders(drives)
+                ),
+            };
             let command = words(&format!("minio server {places} {TOGETHER}"));
             // The path for readiness answers 200 as soon as the process runs; this one, when there are enough of them to write.
             (command, "/minio/health/cluster")
@@ -72,6 +83,22 @@ pub(super) fn profile(release: &Release) -> Profile {
     }
 }
 
+/// Where the drives of a server are: one, or all of them.
+fn folders(drives: i32) -> String {
+    match drives {
+        1 => "/data".to_owned(),
+        _ => format!("/data{{1...{drives}}}"),
+    }
+}
+
+/// `one server`, `4 servers`.
+fn counted(number: i32, what: &str) -> String {
+    match number {
+        1 => format!("one {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
 fn durability(flushed: bool, topology: &Topology) -> Durability {
     let one = if flushed {
         Durability {
@@ -92,11 +119,28 @@ fn durability(flushed: bool, topology: &Topology) -> Durability {
             shown_by: "bench/run cut: minio".to_owned(),
         }
     };
-    let Topology::Erasure { servers, parity } = *topology else {
+    let Topology::Erasure {
+        servers,
+        drives,
+        set,
+        parity,
+    } = *topology
+    else {
         return one;
     };
+    let each = if servers > 1 { " each" } else { "" };
+    let place = format!(
+        "{} with {}{each}",
+        counted(servers, "server"),
+        counted(drives, "drive")
+    );
+    let sets = if set < servers * drives {
+        format!(", {} sets of {set} drives", servers * drives / set)
+    } else {
+        String::new()
+    };
     // MinIO's write quorum: the data shards, and one more where they are but half.
-    let data = servers - parity;
+    let data = set - parity;
     let quorum = data + i32::from(data == parity);
     let directory = if flushed {
         "and their directory with every file system of the node (MINIO_FS_OSYNC)"
@@ -106,9 +150,9 @@ fn durability(flushed: bool, topology: &Topology) -> Durability {
     Durability {
         copies: quorum,
         text: format!(
-            "{servers} servers with one drive each, {data} data and {parity} parity shards: acknowledged when {quorum} of them have flushed their shard and its metadata, {directory}"
+            "{place}{sets}, {data} data and {parity} parity shards: acknowledged when {quorum} drives have flushed their shard and its metadata, {directory}"
         ),
-        shown_by: format!("{}, of one server", one.shown_by),
+        shown_by: format!("{}, of one drive", one.shown_by),
         ..one
     }
 }
