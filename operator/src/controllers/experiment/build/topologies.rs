@@ -1,5 +1,8 @@
 //! What is made of servers of several pods. (Tests.)
 
+mod drives;
+mod garage;
+
 use super::backend::{self, Ground};
 use super::profile::profile;
 use super::run_plan;
@@ -7,9 +10,7 @@ use super::tests::settings_with;
 use crate::children::Children;
 use crate::controllers::experiment::facts::{Observed, servers_down};
 use bakeoff_crds::Experiment;
-use bakeoff_crds::durability::DurabilityClass;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::Member;
 use bakeoff_rules::validate::{self, Known, Refusal, Remains, ServerName, Validated};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
@@ -46,10 +47,6 @@ fn minio() -> Value {
 
 fn seaweedfs() -> Value {
     json!({"name": "s", "seaweedfs": {"version": "4.48", "durability": "Flushed", "volumeServers": 3, "masters": 3, "replication": "001"}})
-}
-
-fn garage(durability: &str) -> Value {
-    json!({"name": "g", "garage": {"version": "2.5.0", "nodes": 3, "durability": durability}})
 }
 
 fn made(valid: &Validated) -> (Vec<StatefulSet>, Vec<Service>) {
@@ -132,96 +129,6 @@ fn servers_of_minio_know_each_other_by_names_and_share_the_equipment() {
     let early = |service: &Service| service.spec.as_ref().unwrap().publish_not_ready_addresses;
     assert_eq!((early(clients), early(peers)), (None, Some(true)));
     assert_eq!(spec.service_name, peers.metadata.name);
-}
-
-/// The claims of a StatefulSet with their sizes, and where the server finds them.
-fn drives(set: &StatefulSet) -> Vec<(String, String, String)> {
-    let spec = set.spec.as_ref().unwrap();
-    let pod = spec.template.spec.as_ref().unwrap();
-    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
-    let claims = spec.volume_claim_templates.iter().flatten();
-    let drives = claims.map(|claim| {
-        let name = claim.metadata.name.clone().unwrap();
-        let asked = claim.spec.as_ref().unwrap().resources.as_ref().unwrap();
-        let size = asked.requests.as_ref().unwrap()["storage"].0.clone();
-        let mount = mounts.iter().find(|mount| mount.name == name).unwrap();
-        (name, size, mount.mount_path.clone())
-    });
-    drives.collect()
-}
-
-#[test]
-fn each_server_of_minio_has_as_many_drives_as_it_is_asked_for() {
-    let of = |servers: i32, drives: i32| json!({"name": "m", "minio": {"version": "R1", "servers": servers, "drivesPerServer": drives}});
-    let drive =
-        |at: &str, size: &str, path: &str| (at.to_owned(), size.to_owned(), path.to_owned());
-    let one = check(&of(1, 1), "2", "4Gi").unwrap();
-    assert_eq!(
-        drives(&made(&one).0[0]),
-        [drive("data", "8Gi", "/data")],
-        "as it always was"
-    );
-
-    let whole = check(&of(1, 4), "2", "4Gi").unwrap();
-    let (sets, services) = made(&whole);
-    let numbered = |size: &str, many: i32| -> Vec<_> {
-        (1..=many)
-            .map(|at| drive(&format!("data-{at}"), size, &format!("/data{at}")))
-            .collect()
-    };
-    assert_eq!(drives(&sets[0]), numbered("2048Mi", 4));
-    assert!(
-        commands(&sets, 0)[0].starts_with("minio server /data{1...4} --address"),
-        "{:?}",
-        commands(&sets, 0)
-    );
-    assert_eq!(services.len(), 1, "it has nobody to find");
-    let (_, server) = whole.servers().next().unwrap();
-    let said = profile(&server.release, &whole.remains.spec.equipment);
-    assert_eq!(said.durability.copies, 3);
-    assert!(
-        said.durability
-            .text
-            .starts_with("one server with 4 drives, 2 data and 2 parity shards"),
-        "{}",
-        said.durability.text
-    );
-    assert!(said.pods.env.contains(&("MINIO_CI_CD".into(), "1".into())));
-    let all = &server.shares[0];
-    let storage = all.storage.as_ref().unwrap();
-    assert_eq!(
-        (all.resources.cpu.0.as_str(), storage.0.as_str()),
-        ("2", "8192Mi")
-    );
-
-    let several = check(&of(4, 2), "2", "4Gi").unwrap();
-    let (sets, _) = made(&several);
-    assert_eq!(drives(&sets[0]), numbered("1024Mi", 2));
-    assert!(
-        commands(&sets, 0)[0]
-            .contains("-be-m-{0...3}.c-0123abcd-peers-m.lab.svc.cluster.local:9000/data{1...2} ")
-    );
-    let (_, server) = several.servers().next().unwrap();
-    let said = profile(&server.release, &several.remains.spec.equipment);
-    assert!(
-        said.durability
-            .text
-            .starts_with("4 servers with 2 drives each, 4 data and 4 parity shards"),
-        "{}",
-        said.durability.text
-    );
-    assert_eq!(server.shares[0].storage.as_ref().unwrap().0, "2048Mi");
-
-    let many = check(&of(5, 4), "5", "8Gi").unwrap();
-    let (_, server) = many.servers().next().unwrap();
-    let said = profile(&server.release, &many.remains.spec.equipment);
-    assert!(
-        said.durability
-            .text
-            .contains("4 drives each, 2 sets of 10 drives, 6 data and 4 parity"),
-        "{}",
-        said.durability.text
-    );
 }
 
 #[test]
@@ -403,97 +310,6 @@ fn settings_with_which_no_standby_could_follow_are_refused() {
     let alone = json!({"name": "pg", "postgres": {"version": "18.4", "settings": {"wal_level": "minimal", "max_wal_senders": "0"}}});
     assert!(check(&alone, "3", "6Gi").is_ok());
 }
-
-#[test]
-fn nodes_of_garage_share_a_secret_and_what_stands_beside_them_has_them_join() {
-    let valid = check(&garage("FlushedButLastOperation"), "3", "3Gi").unwrap();
-    let (sets, services) = made(&valid);
-    let [set] = &sets[..] else {
-        panic!("{} sets", sets.len())
-    };
-    let spec = set.spec.as_ref().unwrap();
-    assert_eq!((spec.replicas, services.len()), (Some(3), 2));
-    let template = &spec.template;
-    let annotations = template.metadata.as_ref().unwrap().annotations.as_ref();
-    let text = &annotations.unwrap()[names::ANNOTATION_SETTINGS];
-    for line in [
-        "replication_factor = 3",
-        "consistency_mode = \"consistent\"",
-        "rpc_bind_addr = \"[::]:3901\"",
-        "api_bind_addr = \"127.0.0.1:3903\"",
-        "data_fsync = true",
-    ] {
-        assert!(text.lines().any(|one| one == line), "{line} in {text}");
-    }
-    let pod = template.spec.as_ref().unwrap();
-    let [server, beside] = &pod.containers[..] else {
-        panic!("{} containers", pod.containers.len())
-    };
-    assert!(!commands(&sets, 0)[0].contains("--single-node"));
-    let secret = |container: &Container, name: &str| {
-        let env = container.env.as_ref().unwrap().iter();
-        let found = env.into_iter().find(|one| one.name == name).unwrap();
-        let from = found.value_from.as_ref().unwrap();
-        from.secret_key_ref.as_ref().unwrap().key.clone()
-    };
-    for (container, name) in [
-        (server, "GARAGE_RPC_SECRET"),
-        (server, "GARAGE_ADMIN_TOKEN"),
-        (beside, "GARAGE_ADMIN_TOKEN"),
-    ] {
-        assert_eq!(secret(container, name), names::SECRET_OF_NODES);
-    }
-    assert_eq!(
-        secret(beside, "AWS_SECRET_ACCESS_KEY"),
-        names::SECRET_SECRET_ACCESS_KEY
-    );
-    assert!(beside.readiness_probe.is_some());
-    // Each knows its own name, and those beside all of them, in one order.
-    let own = "c-0123abcd-be-g-1.c-0123abcd-peers-g.lab.svc.cluster.local:3901";
-    let line = with_names(beside, beside.args.as_ref().unwrap(), "c-0123abcd-be-g-1");
-    assert!(line.contains(&format!("--address {own} ")), "{line}");
-    let all = (0..3).map(|index| {
-        format!(
-            "--beside http://c-0123abcd-be-g-{index}.c-0123abcd-peers-g.lab.svc.cluster.local:9091"
-        )
-    });
-    assert!(line.ends_with(&all.collect::<Vec<_>>().join(" ")), "{line}");
-}
-
-#[test]
-fn three_nodes_of_garage_acknowledge_when_two_of_them_have_it() {
-    for (durability, class) in [
-        ("PageCache", DurabilityClass::PageCache),
-        (
-            "FlushedButLastOperation",
-            DurabilityClass::FlushedButLastOperation,
-        ),
-    ] {
-        let valid = check(&garage(durability), "3", "3Gi").unwrap();
-        let (_, server) = valid.servers().next().unwrap();
-        let said = profile(&server.release, &valid.remains.spec.equipment).durability;
-        assert_eq!((said.class, said.copies), (Some(class), 2));
-        assert!(
-            said.text.contains("acknowledged when 2 of them"),
-            "{}",
-            said.text
-        );
-        let topology = &server.release.topology;
-        let stored = topology.bytes_stored_per_byte();
-        assert!((stored - 3.0).abs() < f64::EPSILON);
-        assert_eq!(topology.expendable(), Member::Server);
-        let shares: Vec<_> = server
-            .shares
-            .iter()
-            .map(|share| {
-                let storage = share.storage.as_ref().unwrap();
-                (share.pods, share.resources.cpu.0.clone(), storage.0.clone())
-            })
-            .collect();
-        assert_eq!(shares, [(3, "1000m".to_owned(), "2730Mi".to_owned())]);
-    }
-}
-
 /// The containers of each sort of pods, and whether they see each other's processes.
 fn containers(valid: &Validated) -> Vec<(Vec<String>, bool)> {
     let (sets, _) = made(valid);
