@@ -120,7 +120,11 @@ impl Joiner {
         own: &Node,
         nodes: Vec<Option<Node>>,
     ) -> Result<Option<Step>, AdminError> {
-        let mut seen = self.look(nodes, own).await?;
+        let mut seen = Seen {
+            nodes,
+            ..Seen::default()
+        };
+        self.look(&mut seen).await?;
         let strangers = strangers(&seen);
         if !strangers.is_empty() {
             for stranger in strangers {
@@ -128,11 +132,12 @@ impl Joiner {
                     tracing::info!(%error, node = stranger.address, "no connection yet");
                 }
             }
-            seen = self.look(seen.nodes, own).await?;
+            self.look(&mut seen).await?;
         }
         if !is_first(&seen.nodes, own) {
             return Ok(None);
         }
+        self.look_closer(&mut seen).await?;
         let step = next(&seen);
         if let Some(step) = &step {
             self.make(step).await?;
@@ -141,18 +146,17 @@ impl Joiner {
         Ok(step)
     }
 
-    /// What is known of the cluster. What the first alone needs to know, it alone asks for: a node hashes the token anew for each question.
-    async fn look(&self, nodes: Vec<Option<Node>>, own: &Node) -> Result<Seen, AdminError> {
+    /// Looks which nodes are connected, and at the version of the layout: the node answers that without the others.
+    async fn look(&self, seen: &mut Seen) -> Result<(), AdminError> {
         let status = self.admin.status().await?;
-        let mut seen = Seen {
-            layout_version: status.layout_version,
-            up: status.up(),
-            nodes,
-            ..Seen::default()
-        };
-        if !is_first(&seen.nodes, own) {
-            return Ok(seen);
-        }
+        seen.layout_version = status.layout_version;
+        seen.up = status.up();
+        Ok(())
+    }
+
+    /// Looks at what the first alone needs to know, once there is a connection: a quorum has to answer for some of it. Each question costs
+    /// the node the hash of a token.
+    async fn look_closer(&self, seen: &mut Seen) -> Result<(), AdminError> {
         if seen.layout_version == 0 {
             seen.staged = self.admin.staged().await?;
         } else {
@@ -160,7 +164,7 @@ impl Joiner {
             seen.key = self.admin.key(key).await?;
             seen.bucket = self.admin.bucket(&self.place.bucket, key).await?;
         }
-        Ok(seen)
+        Ok(())
     }
 
     async fn make(&self, step: &Step) -> Result<(), AdminError> {

@@ -185,5 +185,18 @@ fn what_is_interrupted_after_each_step_goes_on_there_and_nothing_is_made_twice()
         let joiner = nodes[0].joiner(&beside);
         assert_eq!(joiner.step(&first, told).await.unwrap(), None);
         assert_eq!(cluster(&nodes[0]).await, before);
+
+        // All are made anew at other addresses: what they remember of each other is of no use, and they are connected all the same.
+        for node in &mut nodes {
+            node.kill();
+            node.forget_others();
+        }
+        for node in &mut nodes {
+            node.start();
+        }
+        let told = all(&nodes, &beside).await;
+        let first = told[0].clone().unwrap();
+        let step = nodes[0].joiner(&beside).step(&first, told).await;
+        assert_eq!(step.unwrap(), None);
     });
 }

@@ -129,6 +129,12 @@ api_bind_addr = "127.0.0.1:{admin}"
         end(&mut self.beside);
     }
 
+    /// Has it know no address of another node at its next start.
+    pub fn forget_others(&self) {
+        let file = self.folder.path().join("meta/peer_list");
+        std::fs::remove_file(file).unwrap();
+    }
+
     /// The same function that stands beside it, to be called step by step.
     pub fn joiner(&self, beside: &[String]) -> Joiner {
         let place = Place {
