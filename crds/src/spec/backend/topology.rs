@@ -209,7 +209,9 @@ impl Topology {
     pub fn volumes(&self) -> i32 {
         match self {
             Self::Erasure { drives, .. } => *drives,
-            Self::Single | Self::Roles { .. } | Self::Replicated { .. } => 1,
+            Self::Single | Self::Roles { .. } | Self::Replicated { .. } | Self::Standbys { .. } => {
+                1
+            }
         }
     }
 
@@ -324,13 +326,7 @@ mod tests {
         });
         let standbys = (1..=2_i32).prop_map(|standbys| Topology::Standbys { standbys });
         let replicated = Just(Topology::Replicated { nodes: 3 });
-        prop_oneof![
-            Just(Topology::Single),
-            erasure,
-            roles,
-            standbys,
-            replicated
-        ]
+        prop_oneof![Just(Topology::Single), erasure, roles, standbys, replicated]
     }
 
     proptest! {
@@ -400,6 +396,7 @@ mod tests {
         let topology = Topology::Standbys { standbys: 2 };
         let shares = topology.shares(&equipment("3", "6Gi", "9Gi")).unwrap();
         let each = |member, pods| Share {
+            volumes: 1,
             member,
             pods,
             resources: Resources {
