@@ -111,3 +111,6 @@ python_with() {
 	fi
 	echo "$folder/bin/python"
 }
+
+# Whether tests are to use Garage: where it was built before, or is asked for. It takes as long as all other programs together.
+with_garage() { [[ ${BAKEOFF_WITH_GARAGE:-} == 1 ]] || "$DEV/tools" built garage >/dev/null; }
