@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::external_postgres::{asked, url};
 use crate::support::postgres::Postgres;
+use crate::support::runner::{backend, measured, plan};
 use crate::support::{KEY, SECRET, credentials, minio, runtime};
+use bakeoff_crds::figure::Figure;
+use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::StoreTarget;
 use bakeoff_loadgen::store::Store;
 use bakeoff_trace::{Manifest, Trace};
+use serde_json::json;
 
 /// A server, a file with its URL, and a place for traces.
 struct Ground {
@@ -611,4 +615,57 @@ fn a_capture_that_is_killed_leaves_nothing_on_the_server() {
     ground.waits_for("no query ran", "SELECT 1 FROM pg_stat_activity WHERE application_name = 'bakeoff capture' AND query LIKE 'COPY%' AND state = 'active'");
     killed(&mut child);
     ground.nothing_left("with a query");
+}
+
+/// What `headRow` does is captured from its table and replayed: as many operations a second, as many open runs, the same mix.
+#[test]
+fn a_run_of_head_row_is_captured_and_replayed_as_it_was() {
+    let ground = Ground::new(&["wal_level=logical", "synchronous_commit=off"]);
+    let on = backend(&ground.server);
+    let head = json!({"name": "head", "headRow": {
+        "activeRuns": [1_000], "fillfactor": [100], "sleeperPercent": 10, "minTransitions": 2, "maxTransitions": 6,
+        "load": {"open": {"ratePerSecond": [200], "maxInFlight": 8}}}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 60, "drainSeconds": 10});
+    let head = plan(head, trials, &on);
+    std::fs::create_dir_all(ground.out("traces")).unwrap();
+    let (recorded, trace) = std::thread::scope(|threads| {
+        let ran = threads.spawn(|| measured(head, on, &|_| {}));
+        ground.waits_for(
+            "nothing moves",
+            "SELECT 1 FROM pg_stat_user_tables WHERE schemaname = 'bakeoff' AND n_tup_upd > 100",
+        );
+        ground.ask("CREATE PUBLICATION capture FOR TABLE bakeoff.runs");
+        let decoding = "decoding --publication capture --table bakeoff.runs --primary --open-runs --seconds 12";
+        let trace = ground.capture("traces/t", decoding).unwrap();
+        (ran.join().unwrap().records.remove(0), trace)
+    });
+    assert_eq!(recorded.load.failed, 0, "{:?}", recorded.load);
+
+    let on = backend(&ground.server);
+    let again = json!({"name": "again", "replay": {"trace": {"path": "t"}, "speedPercent": [100], "connections": 8}});
+    let trials = json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 10, "drainSeconds": 10});
+    let mut again = plan(again, trials, &on);
+    again.results.bucket = ground.folder.path().to_str().unwrap().to_owned();
+    let replayed = measured(again, on, &|_| {}).records.remove(0);
+    let load = &replayed.load;
+    assert_eq!(
+        (load.completed, load.orphaned),
+        (load.planned, 0),
+        "{load:?}"
+    );
+    // Poisson arrivals at 200 a second: two thousand are within a tenth of that by far more than four deviations.
+    assert!(
+        (180.0..220.0).contains(&load.achieved_per_second),
+        "{load:?}"
+    );
+    let open = replayed.figures[&Figure::OpenRunsMean];
+    assert!((950.0..1_050.0).contains(&open), "{open}, {:?}", trace.open);
+    for kind in ["create", "transition", "complete"] {
+        let share = |record: &TrialRecord| {
+            let count = |kind: &str| record.operations[kind].count as f64;
+            count(kind) / count("operation")
+        };
+        let (was, is) = (share(&recorded), share(&replayed));
+        assert!((was - is).abs() < 0.04, "{kind}: {was} of all, then {is}");
+    }
 }
