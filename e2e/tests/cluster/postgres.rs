@@ -19,7 +19,7 @@ use tokio::process::Command;
 /// The summary of a finished experiment, and the folder of its results.
 async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
     let folder = store::fetch(&lab.namespace, name).await?;
-    let summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+    let summary = store::summary(&folder)?;
     Ok((summary, folder))
 }
 
@@ -73,8 +73,7 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
             report.contains("State of the server"),
             "the report shows the server"
         );
-        let summary: Summary =
-            serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let summary = store::summary(&folder)?;
         ensure!(
             cells(&summary)
                 .flat_map(|cell| &cell.backends)

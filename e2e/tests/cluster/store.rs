@@ -1,6 +1,7 @@
 //! The chart's own results store, seen from outside.
 
 use anyhow::{Context as _, ensure};
+use bakeoff_analysis::summary::Summary;
 use bakeoff_e2e::{SYSTEM, kubectl, kubectl_with};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -86,6 +87,12 @@ pub async fn fetch(namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
     let into = folder.to_string_lossy();
     demo(&["fetch", namespace, name, &into]).await?;
     Ok(folder)
+}
+
+/// The summary among results that were fetched.
+pub fn summary(folder: &Path) -> anyhow::Result<Summary> {
+    let bytes = std::fs::read(folder.join("summary.json"))?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 async fn demo(arguments: &[&str]) -> anyhow::Result<()> {

@@ -64,7 +64,7 @@ async fn stores_run_as_they_promise_and_as_they_are_described() -> anyhow::Resul
         let status = lab.ended("stores", "Completed", 300).await?;
         let decision = status.decision.context("there is a decision")?;
         let folder = store::fetch(&lab.namespace, "stores").await?;
-        let summary: Summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let summary = store::summary(&folder)?;
         let expected = [
             ("minio", Some(Flushed)),
             ("seaweedfs", Some(Flushed)),

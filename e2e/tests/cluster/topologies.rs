@@ -2,7 +2,6 @@
 
 use crate::store;
 use anyhow::{Context as _, ensure};
-use bakeoff_analysis::summary::Summary;
 use bakeoff_crds::figure::Figure;
 use bakeoff_e2e::{Fixture, GARAGE, Lab, MINIO, Needs, SEAWEEDFS, kubectl, scenario};
 use serde_json::json;
@@ -43,7 +42,7 @@ async fn servers_of_several_pods_lose_one_and_nothing_that_they_acknowledged() -
         let fault = status.fault.context("a server was killed")?;
         ensure!(fault.mended_time > fault.made_time, "{fault:?}");
         let folder = store::fetch(&lab.namespace, "loss").await?;
-        let summary: Summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let summary = store::summary(&folder)?;
         ensure!(summary.objectives.iter().all(|objective| objective.met), "{:?}", summary.objectives);
         let pods: Vec<usize> = summary.measured.backends.iter().map(|backend| backend.pods.len()).collect();
         ensure!(pods == [4, 5], "servers; filer, master and volume servers: {pods:?}");
@@ -93,8 +92,7 @@ async fn a_primary_acknowledges_what_its_standby_has_and_both_go_in_the_end() ->
             status.objectives
         );
         let folder = store::fetch(&lab.namespace, "standby").await?;
-        let summary: Summary =
-            serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let summary = store::summary(&folder)?;
         let [backend] = &summary.measured.backends[..] else {
             anyhow::bail!("several backends")
         };
@@ -139,7 +137,7 @@ async fn nodes_of_garage_join_and_lose_one_and_nothing_that_they_acknowledged() 
         let fault = status.fault.context("a node was killed")?;
         ensure!(fault.mended_time > fault.made_time, "{fault:?}");
         let folder = store::fetch(&lab.namespace, "garage").await?;
-        let summary: Summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+        let summary = store::summary(&folder)?;
         ensure!(summary.objectives.iter().all(|objective| objective.met), "{:?}", summary.objectives);
         let [garage] = &summary.measured.backends[..] else { anyhow::bail!("several backends") };
         ensure!((garage.pods.len(), garage.durability.copies) == (3, 2), "{garage:?}");

@@ -26,7 +26,7 @@ fn example(folder: &Path) -> anyhow::Result<()> {
 
 async fn summary(lab: &Lab, name: &str) -> anyhow::Result<Summary> {
     let folder = store::fetch(&lab.namespace, name).await?;
-    let summary = serde_json::from_slice(&std::fs::read(folder.join("summary.json"))?)?;
+    let summary = store::summary(&folder)?;
     std::fs::remove_dir_all(folder)?;
     Ok(summary)
 }

@@ -28,6 +28,7 @@ use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
 use tokio::sync::watch;
 
+use super::standalone::credential;
 use super::{Ended, Failed, RunArgs, StoreArgs, UNVERIFIED};
 
 /// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
@@ -199,13 +200,8 @@ pub(super) fn open(results: &str, args: &StoreArgs) -> Result<Store, Failed> {
     address::check([&args.endpoint, &results.to_owned()])
         .map_err(|secret| Failed::new("EndpointInvalid", secret.to_string(), false))?;
     let variable = |name: &str| {
-        std::env::var(name).map_err(|_| {
-            Failed::new(
-                "CredentialsMissing",
-                format!("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({name})"),
-                false,
-            )
-        })
+        let missing = format!("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({name})");
+        credential(name, &missing)
     };
     let credentials = Credentials {
         user: variable("AWS_ACCESS_KEY_ID")?,

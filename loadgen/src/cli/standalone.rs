@@ -121,24 +121,24 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
 }
 
+/// One of the credentials that stand in the environment, and what is said where it is missing.
+pub(super) fn credential(variable: &str, missing: &str) -> Result<String, Failed> {
+    std::env::var(variable).map_err(|_| Failed::new("CredentialsMissing", missing, false))
+}
+
 /// The keys that stand in the environment.
 pub(super) fn keys(
     access_key: &str,
     secret_key: &str,
     authorities: Option<Authorities>,
 ) -> Result<Credentials, Failed> {
-    let variable = |name: &str| {
-        std::env::var(name).map_err(|_| {
-            Failed::new(
-                "CredentialsMissing",
-                format!("the environment variable {name} is not set"),
-                false,
-            )
-        })
+    let of = |name: &str| {
+        let missing = format!("the environment variable {name} is not set");
+        credential(name, &missing)
     };
     Ok(Credentials {
-        user: variable(access_key)?,
-        secret: variable(secret_key)?,
+        user: of(access_key)?,
+        secret: of(secret_key)?,
         session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
         authorities,
     })

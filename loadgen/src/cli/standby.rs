@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::standalone::credential;
 use super::{Ended, Failed};
 use crate::credentials::Credentials;
 use crate::drivers::postgres::Connector;
@@ -30,13 +31,9 @@ pub(super) struct StandbyArgs {
 
 pub(super) async fn run(args: StandbyArgs) -> Ended {
     let of = |variable: &str| {
-        std::env::var(variable).map_err(|_| {
-            Failed::new(
-                "CredentialsMissing",
-                format!("{variable} is not set: it has to be that of a superuser of the primary"),
-                false,
-            )
-        })
+        let missing =
+            format!("{variable} is not set: it has to be that of a superuser of the primary");
+        credential(variable, &missing)
     };
     let credentials = Credentials {
         user: of("PGUSER")?,
