@@ -39,6 +39,15 @@ cgroup_make() {
 	done
 }
 
+# cgroup_weigh PATH CPUS: beside whatever else the machine does, its processes count as that many.
+cgroup_weigh() {
+	local h
+	for h in "${HIERARCHIES[@]}"; do
+		[[ ! -e $h/$1/cpu.shares ]] || echo $((1024 * $2)) >"$h/$1/cpu.shares"
+		[[ ! -e $h/$1/cpu.weight ]] || echo $((100 * $2)) >"$h/$1/cpu.weight"
+	done
+}
+
 # pids_in PATH: processes in that cgroup and below.
 pids_in() { find "${TRACK[0]}/$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true; }
 

@@ -76,7 +76,7 @@ impl Fixture {
                 "version": POSTGRES, "settings": {"autovacuum_naptime": "1s", "synchronous_commit": "off"}}}]))
             .set("/spec/workloads", json!([{"name": "head", "headRow": {
                 "activeRuns": [1_000], "fillfactor": [100, 70], "load": {"closed": {"concurrency": [2]}}}}]))
-            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 3, "drainSeconds": 2}))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 6, "drainSeconds": 5}))
             .set("/spec/objectives", json!([
                 {"name": "own-rows", "expression": "head.rowsMissed == 0"},
                 {"name": "hot", "expression": "head.hotPercent > 1.0"},
@@ -92,7 +92,7 @@ impl Fixture {
                 "modes": ["Guarded", "Unguarded"], "writers": 4, "runs": 2, "transitionsPerRun": 6, "leaseMilliseconds": 100,
                 "lock": {"redis": {"version": REDIS}},
                 "faults": {"killConnectionsPerMinute": 60, "deleteLocksPerMinute": 120, "pauseWriterMilliseconds": 300}}}]))
-            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 10, "drainSeconds": 3}))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 20, "drainSeconds": 5}))
             .set("/spec/objectives", json!([{"name": "one-winner", "expression": "race.duplicateWinners == 0"}]))
             .set("/spec/decision", json!({"rule": "CasIsBackstop"}))
             .set("/spec/generators/replicas", json!(2))
@@ -104,7 +104,7 @@ impl Fixture {
         Self::head_row(name)
             .set("/spec/workloads", json!([{"name": "old", "retention": {
                 "activeRuns": [12_000], "partitions": 4, "load": {"open": {"ratePerSecond": [100], "maxInFlight": 4}}}}]))
-            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 15, "drainSeconds": 3}))
+            .set("/spec/trials", json!({"blocks": 1, "warmupSeconds": 0, "windowSeconds": 30, "drainSeconds": 5}))
             .set("/spec/objectives", json!([
                 {"name": "none-lost", "expression": "old.rowsLost == 0"},
                 {"name": "none-left", "expression": "old.rowsLeft == 0"},

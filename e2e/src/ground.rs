@@ -1,44 +1,40 @@
-//! Which scenarios run beside which. (I/O: asks once for the nodes of the pool.)
+//! Which scenarios run beside which. (I/O: asks once for the nodes of the pool, and labels them.)
 //!
 //! Experiments on one node pool wait for each other, so a scenario that measures gets nodes that no other one has:
-//! most are content with one, and the pool has several. An operator that is killed or upgraded is no reason to wait:
-//! it comes back, and the others have to get over it.
+//! most are content with one, and the pool has several. A label says whose they are. What they share, the operator, the
+//! name server, the chart's results store, is no reason to wait: an operator that is killed or upgraded comes back, and
+//! the others have to get over it; whoever takes more than that away brings its own.
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::sync::Mutex;
-use tokio::sync::{
-    OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit,
-};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// What a scenario has to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing: none of its experiments is measured.
     Nothing,
-    /// One node of the pool.
-    Node,
-    /// The whole pool.
-    Pool,
-    /// It has a pool of its own, and asks to be [`alone`] for what would disturb the others.
-    OwnPool,
+    /// So many nodes of the pool, or all, where it has fewer.
+    Nodes(usize),
 }
 
-/// Held exclusively by whoever takes away what none can do without: the results store, a node.
-static CLUSTER: RwLock<()> = RwLock::const_new(());
 static NODES: OnceCell<Nodes> = OnceCell::const_new();
 
 struct Nodes {
     /// As many permits as nodes.
     permits: Semaphore,
     /// How many there are.
-    all: u32,
-    /// The host names of those that nobody has.
+    all: usize,
+    /// The names of those that nobody has.
     free: Mutex<Vec<String>>,
 }
+
+/// The label of the nodes of a scenario; its value is the name of its namespace.
+const LABEL_SCENARIO: &str = "e2e.bakeoff.dev/scenario";
 
 /// The labels of the pool that the fixtures ask for.
 #[must_use]
@@ -53,8 +49,7 @@ async fn nodes(client: &Client) -> anyhow::Result<&'static Nodes> {
             let found = Api::<Node>::all(client.clone()).list(&bench).await?;
             let free: Vec<String> = found
                 .iter()
-                .filter_map(|node| node.metadata.labels.as_ref()?.get("kubernetes.io/hostname"))
-                .cloned()
+                .filter_map(|node| node.metadata.name.clone())
                 .collect();
             ensure!(
                 !free.is_empty(),
@@ -62,7 +57,7 @@ async fn nodes(client: &Client) -> anyhow::Result<&'static Nodes> {
             );
             Ok(Nodes {
                 permits: Semaphore::new(free.len()),
-                all: u32::try_from(free.len())?,
+                all: free.len(),
                 free: Mutex::new(free),
             })
         })
@@ -71,51 +66,67 @@ async fn nodes(client: &Client) -> anyhow::Result<&'static Nodes> {
 
 /// What a scenario holds while it runs.
 pub(crate) struct Ground {
-    host: Option<String>,
-    // In the order in which they are given back.
-    _shared: Option<RwLockReadGuard<'static, ()>>,
+    client: Client,
+    names: Vec<String>,
     _nodes: Option<SemaphorePermit<'static>>,
 }
 
 impl Ground {
-    /// Waits for what a scenario needs. Nodes first and then the cluster: whoever waits for a node must not keep
-    /// waiting who wants the cluster.
+    /// Waits for what a scenario needs.
     pub(crate) async fn take(needs: Needs, client: &Client) -> anyhow::Result<Self> {
         let nodes = nodes(client).await?;
         let wanted = match needs {
-            Needs::Node => 1,
-            Needs::Pool => nodes.all,
-            Needs::Nothing | Needs::OwnPool => 0,
+            Needs::Nodes(wanted) => wanted.min(nodes.all),
+            Needs::Nothing => 0,
         };
         let permit = match wanted {
             0 => None,
-            some => Some(nodes.permits.acquire_many(some).await?),
+            some => Some(nodes.permits.acquire_many(u32::try_from(some)?).await?),
         };
-        let host = if needs == Needs::Node {
+        let names = {
             let mut free = nodes
                 .free
                 .lock()
                 .map_err(|_| anyhow::anyhow!("a test panicked"))?;
-            Some(free.pop().context("a permit is a node")?)
-        } else {
-            None
-        };
-        let shared = match needs {
-            Needs::OwnPool => None,
-            Needs::Nothing | Needs::Node | Needs::Pool => Some(CLUSTER.read().await),
+            let kept = free
+                .len()
+                .checked_sub(wanted)
+                .context("a permit is a node")?;
+            free.split_off(kept)
         };
         Ok(Self {
-            host,
-            _shared: shared,
+            client: client.clone(),
+            names,
             _nodes: permit,
         })
     }
 
-    /// The labels of the nodes that it holds.
-    pub(crate) fn node_selector(&self) -> Value {
+    /// Puts the label of a scenario on its nodes; with `None` takes it away.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub(crate) async fn label(&self, scenario: Option<&str>) -> anyhow::Result<()> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let patch = Patch::Merge(json!({"metadata": {"labels": {LABEL_SCENARIO: scenario}}}));
+        for name in &self.names {
+            nodes.patch(name, &PatchParams::default(), &patch).await?;
+        }
+        Ok(())
+    }
+
+    /// The name of the node, where it is one.
+    pub(crate) fn node(&self) -> anyhow::Result<&str> {
+        match &self.names[..] {
+            [name] => Ok(name),
+            names => anyhow::bail!("the scenario has {} nodes of its own, not one", names.len()),
+        }
+    }
+
+    /// The labels of the nodes of a scenario.
+    pub(crate) fn node_selector(&self, scenario: &str) -> Value {
         let mut labels = pool();
-        if let Some(host) = &self.host {
-            labels["kubernetes.io/hostname"] = json!(host);
+        if !self.names.is_empty() {
+            labels[LABEL_SCENARIO] = json!(scenario);
         }
         labels
     }
@@ -123,16 +134,11 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        // Before the permit, which the fields give back after this.
-        if let (Some(host), Some(nodes)) = (self.host.take(), NODES.get())
+        // Before the permit, which the field gives back after this.
+        if let Some(nodes) = NODES.get()
             && let Ok(mut free) = nodes.free.lock()
         {
-            free.push(host);
+            free.append(&mut self.names);
         }
     }
-}
-
-/// Waits until no scenario runs but those with pools of their own, and keeps it so for as long as this is kept.
-pub async fn alone() -> RwLockWriteGuard<'static, ()> {
-    CLUSTER.write().await
 }

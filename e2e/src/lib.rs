@@ -2,35 +2,41 @@
 //! left, and diagnostics when a test fails. (I/O.)
 //!
 //! The tests see the cluster as a user does: they apply manifests with kubectl (`KUBECTL`, default
-//! `kubectl`) and read Experiments by the typed client. They wait on conditions, each with a deadline,
-//! and never for a fixed time.
+//! `kubectl`) and read Experiments by the typed client. They wait on conditions, each with a deadline
+//! that a machine several times as slow keeps, and never for a fixed time.
 
 mod fixtures;
 mod ground;
+mod inventory;
+mod patience;
 
 pub use fixtures::{Fixture, GARAGE, MINIO, POSTGRES_17, SEAWEEDFS};
-pub use ground::{Needs, alone};
+pub use ground::Needs;
+pub use patience::until;
 
 use anyhow::{Context as _, bail, ensure};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use ground::Ground;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
+use kube::core::object::HasStatus;
+use kube::{Client, Resource, ResourceExt};
+use patience::Patience;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 /// The namespace that the chart is installed in.
 pub const SYSTEM: &str = "bakeoff-system";
-
-/// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(250);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -45,8 +51,8 @@ where
     let client = Client::try_default()
         .await
         .context("no cluster: set KUBECONFIG, or use `make e2e`")?;
-    let ground = Ground::take(needs, &client).await?;
-    let lab = Lab::new(name, client, ground.node_selector()).await?;
+    let asked = Instant::now();
+    let lab = Lab::new(name, client.clone(), Ground::take(needs, &client).await?).await?;
     let began = Instant::now();
     let result = body(&lab).await;
     if let Err(error) = &result {
@@ -54,10 +60,13 @@ where
         lab.diagnose().await;
     }
     let cleared = lab.clear().await;
-    eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
-    // The next one need not wait for the namespace.
-    drop(ground);
-    result.and(cleared).and(lab.removed().await)
+    eprintln!(
+        "{name}: {:.0} s, after {:.0} s of waiting",
+        began.elapsed().as_secs_f64(),
+        (began - asked).as_secs_f64()
+    );
+    let namespace = lab.leave().await?;
+    result.and(cleared).and(removed(&client, &namespace).await)
 }
 
 /// Runs kubectl; standard output, or an error with its standard error.
@@ -103,16 +112,14 @@ pub struct Lab {
     pub client: Client,
     /// The namespace.
     pub namespace: String,
-    /// The labels of the nodes that are its own.
-    node_selector: Value,
-    /// Everything that was in it before the test.
-    before: BTreeSet<String>,
-    /// The kinds of namespaced objects that can be listed, but for experiments and events.
-    kinds: String,
+    /// The nodes that are its own.
+    ground: Ground,
+    /// Everything that is in it and belongs to no experiment.
+    before: Mutex<BTreeSet<String>>,
 }
 
 impl Lab {
-    async fn new(name: &str, client: Client, node_selector: Value) -> anyhow::Result<Self> {
+    async fn new(name: &str, client: Client, ground: Ground) -> anyhow::Result<Self> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("e2e-{name}-{:x}-{number}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({
@@ -124,36 +131,32 @@ impl Lab {
         Api::<Namespace>::all(client.clone())
             .create(&PostParams::default(), &object)
             .await?;
-        let kinds = kubectl(&[
-            "api-resources",
-            "--verbs=list",
-            "--namespaced",
-            "-o",
-            "name",
-        ])
-        .await?;
-        let skipped = |kind: &&str| {
-            !kind.starts_with("events")
-                && !kind.starts_with("experiments.")
-                && !kind.contains("metrics.k8s.io")
-        };
-        let kinds = kinds.lines().filter(skipped).collect::<Vec<_>>().join(",");
-        let mut lab = Self {
+        let lab = Self {
             client,
             namespace,
-            node_selector,
-            before: BTreeSet::new(),
-            kinds,
+            ground,
+            before: Mutex::default(),
         };
         // Kubernetes itself puts two objects into a new namespace.
+        let accounts: Api<ServiceAccount> = Api::namespaced(lab.client.clone(), &lab.namespace);
+        let maps: Api<ConfigMap> = Api::namespaced(lab.client.clone(), &lab.namespace);
         lab.until("the default service account", 30, async || {
-            let all = lab.everything().await?;
-            let has = |prefix: &str| all.iter().any(|name| name.starts_with(prefix));
-            Ok(has("serviceaccount/default") && has("configmap/kube-root-ca.crt"))
+            let account = accounts.get_opt("default").await?;
+            Ok(account.is_some() && maps.get_opt("kube-root-ca.crt").await?.is_some())
         })
         .await?;
-        lab.before = lab.everything().await?;
+        lab.keep_what_is_there().await?;
+        lab.ground.label(Some(&lab.namespace)).await?;
         Ok(lab)
+    }
+
+    /// Takes whatever is there now for what was there before the experiments.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn keep_what_is_there(&self) -> anyhow::Result<()> {
+        *self.before.lock().await = inventory::of(&self.client, &self.namespace).await?;
+        Ok(())
     }
 
     /// The Experiments of the namespace.
@@ -168,13 +171,12 @@ impl Lab {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The host name of the node that is its own.
+    /// The name of the node that is its own.
     ///
     /// # Errors
-    /// It has none: it did not ask for one.
-    pub fn host(&self) -> anyhow::Result<&str> {
-        let host = self.node_selector["kubernetes.io/hostname"].as_str();
-        host.context("the scenario has no node of its own")
+    /// It did not ask for one, or for several.
+    pub fn node(&self) -> anyhow::Result<&str> {
+        self.ground.node()
     }
 
     /// Applies a manifest as a user would, unknown fields refused. An experiment on the pool goes to the nodes that
@@ -204,7 +206,7 @@ impl Lab {
             Value::Object(fields) => {
                 for (key, value) in fields {
                     if key == "nodeSelector" && *value == ground::pool() {
-                        value.clone_from(&self.node_selector);
+                        *value = self.ground.node_selector(&self.namespace);
                     } else {
                         self.place(value);
                     }
@@ -240,7 +242,7 @@ impl Lab {
             .unwrap_or_default())
     }
 
-    /// Waits until a condition holds.
+    /// As [`until`].
     ///
     /// # Errors
     /// It does not within the seconds, or cannot be told.
@@ -248,18 +250,40 @@ impl Lab {
         &self,
         what: &str,
         seconds: u64,
-        mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+        holds: impl AsyncFnMut() -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
+        until(what, seconds, holds).await
+    }
+
+    /// Waits until the status of an object is as wanted.
+    ///
+    /// # Errors
+    /// It is not within the seconds.
+    pub async fn becomes<K>(
+        &self,
+        name: &str,
+        what: &str,
+        seconds: u64,
+        wanted: impl Fn(&K::Status) -> bool,
+    ) -> anyhow::Result<K::Status>
+    where
+        K: HasStatus<Status: Clone + Debug + Default>,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patience = Patience::new(what, seconds);
         loop {
-            if holds().await? {
-                return Ok(());
+            match api.get(name).await {
+                Ok(object) => {
+                    let status = object.status().cloned().unwrap_or_default();
+                    if wanted(&status) {
+                        return Ok(status);
+                    }
+                    patience.again(&format!("{name}: {status:?}")).await?;
+                }
+                Err(error) => patience.again(&format!("{error:#}")).await?,
             }
-            ensure!(
-                Instant::now() < deadline,
-                "gave up after {seconds} s waiting for {what}"
-            );
-            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -275,9 +299,15 @@ impl Lab {
         seconds: u64,
         wanted: impl Fn(&ExperimentStatus) -> bool,
     ) -> anyhow::Result<ExperimentStatus> {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let patience = Patience::new(what, seconds);
         loop {
-            let status = self.status(name).await?;
+            let status = match self.status(name).await {
+                Ok(status) => status,
+                Err(error) => {
+                    patience.again(&format!("{error:#}")).await?;
+                    continue;
+                }
+            };
             if wanted(&status) {
                 return Ok(status);
             }
@@ -285,11 +315,8 @@ impl Lab {
             if status.completion_time.is_some() {
                 bail!("{name} ended before {what}: {reason}: {message}");
             }
-            ensure!(
-                Instant::now() < deadline,
-                "{name} is not {what} after {seconds} s: {reason}: {message}"
-            );
-            tokio::time::sleep(LOOK).await;
+            let stands = format!("{name}: {reason}: {message}");
+            patience.again(&stands).await?;
         }
     }
 
@@ -360,62 +387,27 @@ impl Lab {
         Ok(())
     }
 
-    /// Every object in the namespace, of every kind that can be listed, but for experiments and events.
-    ///
-    /// # Errors
-    /// What kubectl says.
-    pub async fn everything(&self) -> anyhow::Result<BTreeSet<String>> {
-        let arguments = [
-            "-n",
-            &self.namespace,
-            "get",
-            &self.kinds,
-            "-o",
-            "name",
-            "--ignore-not-found",
-        ];
-        Ok(kubectl(&arguments)
-            .await?
-            .lines()
-            .map(str::to_owned)
-            .collect())
-    }
-
     /// Waits until the namespace holds nothing that was not there before, but for objects that the test
     /// made itself, and no volume is bound to it.
     ///
     /// # Errors
     /// What is left.
     pub async fn nothing_left(&self, own: &[&str]) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let before = self.before.lock().await.clone();
+        let patience = Patience::new("an empty namespace", 60);
         loop {
-            let is_own = |object: &String| own.iter().any(|name| object == name);
-            let mut left: Vec<String> = self
-                .everything()
-                .await?
-                .difference(&self.before)
-                .filter(|object| !is_own(object))
-                .cloned()
-                .collect();
-            for volume in volumes.list(&ListParams::default()).await? {
-                let claim = volume
-                    .spec
-                    .as_ref()
-                    .and_then(|spec| spec.claim_ref.as_ref());
-                if claim.and_then(|claim| claim.namespace.as_deref()) == Some(&self.namespace) {
-                    left.push(format!("persistentvolume/{}", volume.name_any()));
+            let is_own = |object: &&String| own.iter().any(|name| *object == name);
+            let left = match inventory::of(&self.client, &self.namespace).await {
+                Ok(there) => {
+                    let left = there.difference(&before).filter(|object| !is_own(object));
+                    left.cloned().collect::<Vec<_>>().join(", ")
                 }
-            }
+                Err(error) => format!("not known: {error:#}"),
+            };
             if left.is_empty() {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "left behind: {}",
-                left.join(", ")
-            );
-            tokio::time::sleep(LOOK).await;
+            patience.again(&format!("left behind: {left}")).await?;
         }
     }
 
@@ -498,13 +490,19 @@ impl Lab {
         .await
     }
 
-    async fn removed(&self) -> anyhow::Result<()> {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        self.until("the deletion of the namespace", 120, async || {
-            Ok(namespaces.get_opt(&self.namespace).await?.is_none())
-        })
-        .await
+    /// Gives its nodes back; the next one need not wait for the namespace, whose name this answers.
+    async fn leave(self) -> anyhow::Result<String> {
+        self.ground.label(None).await?;
+        Ok(self.namespace)
     }
+}
+
+async fn removed(client: &Client, namespace: &str) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    until("the deletion of the namespace", 120, async || {
+        Ok(namespaces.get_opt(namespace).await?.is_none())
+    })
+    .await
 }
 
 /// Reason and message of the condition `Succeeded`; empty before the operator has seen the experiment.

@@ -14,7 +14,7 @@ const MOMENTS: [f64; 8] = [0.0, 0.3, 1.0, 3.0, 7.0, 13.0, 21.0, 34.0];
 
 #[tokio::test]
 async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
-    scenario("deletions", Needs::Node, async |lab: &Lab| {
+    scenario("deletions", Needs::Nodes(1), async |lab: &Lab| {
         let schedules: Api<ExperimentSchedule> = Api::namespaced(lab.client.clone(), &lab.namespace);
         let plans: Api<ExperimentPlan> = Api::namespaced(lab.client.clone(), &lab.namespace);
         // On port 9 nobody listens: the Jobs that tell are there for a while.

@@ -28,7 +28,7 @@ async fn ends(lab: &Lab, name: &str, reason: &str, words: &[&str]) -> anyhow::Re
 
 #[tokio::test]
 async fn a_quota_that_lets_the_backend_in_and_not_the_generator_is_named() -> anyhow::Result<()> {
-    scenario("quota", Needs::Node, async |lab: &Lab| {
+    scenario("quota", Needs::Nodes(1), async |lab: &Lab| {
         let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
             "spec": {"hard": {"requests.cpu": "900m"}}});
         lab.apply(&quota).await?;
@@ -81,7 +81,7 @@ where
 
 #[tokio::test]
 async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result<()> {
-    scenario("policy", Needs::Node, async |lab: &Lab| {
+    scenario("policy", Needs::Nodes(1), async |lab: &Lab| {
         without_jobs(lab, "generator", async || {
             let fixture = limited("generator", json!({"startSeconds": 30}));
             lab.apply(fixture.manifest()).await?;
@@ -105,7 +105,7 @@ async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result
 
 #[tokio::test]
 async fn the_longest_names_run() -> anyhow::Result<()> {
-    scenario("names", Needs::Node, async |lab: &Lab| {
+    scenario("names", Needs::Nodes(1), async |lab: &Lab| {
         let backend = format!("b{}", "9".repeat(29));
         let name = format!("2026.{}-z", "n".repeat(45));
         ensure!(
@@ -124,7 +124,7 @@ async fn the_longest_names_run() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Result<()> {
-    scenario("held", Needs::Node, async |lab: &Lab| {
+    scenario("held", Needs::Nodes(1), async |lab: &Lab| {
         let ns = lab.namespace.as_str();
         let fixture = limited("held", json!({"tearDownSeconds": 10}));
         lab.apply(fixture.manifest()).await?;
@@ -162,7 +162,7 @@ async fn a_volume_that_will_not_go_is_named_and_holds_nobody_up() -> anyhow::Res
 
 #[tokio::test]
 async fn a_backend_whose_pod_is_taken_away_is_lost_in_the_end() -> anyhow::Result<()> {
-    scenario("lost", Needs::Node, async |lab: &Lab| {
+    scenario("lost", Needs::Nodes(1), async |lab: &Lab| {
         let limits = json!({"provisionSeconds": 150, "stopSeconds": 10});
         let fixture = Fixture::long("lost").set("/spec/limits", limits);
         lab.apply(fixture.manifest()).await?;

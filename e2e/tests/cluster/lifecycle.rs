@@ -34,7 +34,7 @@ fn complete(status: &ExperimentStatus, planned: i32) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
-    scenario("queue", Needs::Node, async |lab: &Lab| {
+    scenario("queue", Needs::Nodes(1), async |lab: &Lab| {
         let hurried = |name: &str| Fixture::short(name).set("/spec/trials/blocks", json!(2));
         // Long enough to be waited for, also when another test has just taken the operator away.
         lab.apply(Fixture::short("first").manifest()).await?;
@@ -71,7 +71,7 @@ async fn the_second_waits_for_the_first() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
-    scenario("cancel", Needs::Node, async |lab: &Lab| {
+    scenario("cancel", Needs::Nodes(1), async |lab: &Lab| {
         let cancel = json!({"cancel": true});
         lab.apply(
             Fixture::long("suspended")
@@ -103,7 +103,7 @@ async fn cancel_ends_it_in_every_state() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
-    scenario("delete", Needs::Node, async |lab: &Lab| {
+    scenario("delete", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::long("provisioning").manifest()).await?;
         lab.reaches("provisioning", "provisioning", 60, |status| {
             status.start_time.is_some()
@@ -133,7 +133,7 @@ async fn deletion_takes_everything_in_every_state() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_deadline_ends_it() -> anyhow::Result<()> {
-    scenario("deadline", Needs::Node, async |lab: &Lab| {
+    scenario("deadline", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(
             Fixture::long("late")
                 .set("/spec/activeDeadlineSeconds", json!(30))
@@ -154,7 +154,7 @@ async fn the_deadline_ends_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
-    scenario("suspend", Needs::Node, async |lab: &Lab| {
+    scenario("suspend", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::short("pauses").manifest()).await?;
         measuring(lab, "pauses").await?;
         lab.patch("pauses", json!({"suspend": true})).await?;
@@ -177,7 +177,7 @@ async fn a_suspended_one_goes_on_where_it_stopped() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
-    scenario("operator", Needs::Node, async |lab: &Lab| {
+    scenario("operator", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::short("survives").manifest()).await?;
         lab.reaches("survives", "provisioning", 60, |status| {
             status.start_time.is_some()
@@ -207,7 +207,7 @@ async fn a_killed_operator_changes_nothing() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_generator_resumes() -> anyhow::Result<()> {
-    scenario("generator", Needs::Node, async |lab: &Lab| {
+    scenario("generator", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::short("resumes").manifest()).await?;
         measuring(lab, "resumes").await?;
         lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator"))
@@ -234,11 +234,12 @@ async fn a_killed_generator_resumes() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_killed_backend_voids_the_trial() -> anyhow::Result<()> {
-    scenario("backend", Needs::Node, async |lab: &Lab| {
-        // Strict again: a trial whose backend went away is invalid.
+    scenario("backend", Needs::Nodes(1), async |lab: &Lab| {
+        // Strict again in this: a trial whose backend went away is invalid.
         let fixture = Fixture::short("repeats").set(
             "/spec/validity",
-            json!({"maxFailedPerMille": 0, "repeatBudget": 20}),
+            json!({"maxFailedPerMille": 0, "repeatBudget": 20, "minStartedPerMille": 0,
+                "maxSendLagP99Microseconds": 10_000_000, "maxThrottledPerMille": 1000}),
         );
         lab.apply(fixture.manifest()).await?;
         measuring(lab, "repeats").await?;

@@ -16,6 +16,7 @@ mod postgres;
 mod refusals;
 mod run;
 mod schedules;
+mod soak;
 mod store;
 mod stores;
 mod topologies;

@@ -50,12 +50,28 @@ fn pod_policy(lab: &Lab, kind: &str, version: &str, spec: &Value) -> [Value; 2] 
     [policy, binding]
 }
 
+/// Waits until a policy over pods is in force, a moment after it was taken: what the API server would make of a pod.
+async fn in_force(lab: &Lab, tells: impl Fn(Result<&str, &str>) -> bool) -> anyhow::Result<()> {
+    let security = json!({"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}});
+    let container = json!({"name": "asks", "image": "asks", "securityContext":
+        {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asks"},
+        "spec": {"securityContext": security, "containers": [container]}});
+    let create = "create --dry-run=server -o json -f -";
+    let mut arguments = vec!["-n", lab.namespace.as_str()];
+    arguments.extend(create.split(' '));
+    lab.until("the policy", 60, async || {
+        let answer = kubectl_with(&arguments, &pod.to_string()).await;
+        let answer = answer.map_err(|refusal| format!("{refusal:#}"));
+        Ok(tells(answer.as_deref().map_err(String::as_str)))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_tainted_node_is_named_and_tolerated() -> anyhow::Result<()> {
-    scenario("taint", Needs::Node, async |lab: &Lab| {
-        let host = lab.host()?;
-        let by_host = format!("kubernetes.io/hostname={host}");
-        let taint = ["taint", "node", "-l", &by_host, "--overwrite"];
+    scenario("taint", Needs::Nodes(1), async |lab: &Lab| {
+        let taint = ["taint", "node", lab.node()?, "--overwrite"];
         kubectl(&[&taint[..], &["dedicated=bench:NoSchedule"]].concat()).await?;
         let result = async {
             lab.apply(short("stranger").manifest()).await?;
@@ -72,7 +88,7 @@ async fn a_tainted_node_is_named_and_tolerated() -> anyhow::Result<()> {
             lab.ended("guest", "Completed", 180).await.map(drop)
         }
         .await;
-        kubectl(&[&taint[..4], &["dedicated-"]].concat()).await?;
+        kubectl(&[&taint[..3], &["dedicated-"]].concat()).await?;
         result
     })
     .await
@@ -80,7 +96,7 @@ async fn a_tainted_node_is_named_and_tolerated() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_class_that_does_not_exist_is_refused_before_anything_is_made() -> anyhow::Result<()> {
-    scenario("classes", Needs::Node, async |lab: &Lab| {
+    scenario("classes", Needs::Nodes(1), async |lab: &Lab| {
         for (name, field, reason) in [
             (
                 "storage",
@@ -115,11 +131,12 @@ async fn a_class_that_does_not_exist_is_refused_before_anything_is_made() -> any
 
 #[tokio::test]
 async fn pods_run_under_the_ids_of_the_platform_where_it_wants_so() -> anyhow::Result<()> {
-    scenario("ids", Needs::Node, async |lab: &Lab| {
+    scenario("ids", Needs::Nodes(1), async |lab: &Lab| {
         let allowed = "!has(object.spec.securityContext.runAsUser) || object.spec.securityContext.runAsUser >= 1000680000";
         let spec = json!({"validations": [{"expression": allowed, "message": "user ids are the platform's"}]});
         let policy = pod_policy(lab, "ValidatingAdmissionPolicy", "v1", &spec);
         with_objects(&policy, async || {
+            in_force(lab, |pod| pod.is_err_and(|why| why.contains("are the platform's"))).await?;
             lab.apply(short("fixed").manifest()).await?;
             let told = lab.reason("fixed", "FailedCreate", 120).await?;
             let (_, message) = standing(&told);
@@ -138,7 +155,7 @@ async fn pods_run_under_the_ids_of_the_platform_where_it_wants_so() -> anyhow::R
 /// As a service mesh does that nobody told to leave these pods alone: the container comes before ours and never ends.
 #[tokio::test]
 async fn a_container_that_others_put_into_every_pod_holds_nothing_up() -> anyhow::Result<()> {
-    scenario("stranger", Needs::Node, async |lab: &Lab| {
+    scenario("stranger", Needs::Nodes(1), async |lab: &Lab| {
         let security = "Object.spec.containers.securityContext{allowPrivilegeEscalation: false, \
             capabilities: Object.spec.containers.securityContext.capabilities{drop: ['ALL']}}";
         let image = loadgen_image().await?;
@@ -150,8 +167,7 @@ async fn a_container_that_others_put_into_every_pod_holds_nothing_up() -> anyhow
             "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": proxy}}]});
         let policy = pod_policy(lab, "MutatingAdmissionPolicy", "v1beta1", &spec);
         with_objects(&policy, async || {
-            // The policy is in force a moment after it was taken.
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            in_force(lab, |pod| pod.is_ok_and(|pod| pod.contains("aa-proxy"))).await?;
             lab.apply(short("beside").manifest()).await?;
             let status = lab.reason("beside", "Running", 120).await?;
             ensure!(

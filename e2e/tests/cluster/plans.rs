@@ -11,7 +11,6 @@ use bakeoff_e2e::{Fixture, Lab, Needs, SYSTEM, kubectl, scenario};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 fn plans(lab: &Lab) -> Api<ExperimentPlan> {
     Api::namespaced(lab.client.clone(), &lab.namespace)
@@ -31,18 +30,8 @@ async fn reaches(
     seconds: u64,
     wanted: impl Fn(&ExperimentPlanStatus) -> bool,
 ) -> anyhow::Result<ExperimentPlanStatus> {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        let status = plans(lab).get(name).await?.status.unwrap_or_default();
-        if wanted(&status) {
-            return Ok(status);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "{name} is not {what} after {seconds} s: {status:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+    lab.becomes::<ExperimentPlan>(name, what, seconds, wanted)
+        .await
 }
 
 async fn runs(lab: &Lab, of: &str) -> anyhow::Result<Vec<String>> {
@@ -63,7 +52,7 @@ async fn delete(lab: &Lab, name: &str, own: &[&str]) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_plan_runs_phase_by_phase_on_evidence() -> anyhow::Result<()> {
-    scenario("plan", Needs::Node, async |lab: &Lab| {
+    scenario("plan", Needs::Nodes(1), async |lab: &Lab| {
         // A receiver that is there and takes no POST to a bucket that is none: what it answers is told, and the plan goes on.
         let url = format!("{}/hook", store::endpoint());
         let hook = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"url": url, "key": "secret"}});

@@ -45,7 +45,7 @@ async fn said(lab: &Lab, name: &str) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn a_backend_answers_the_pods_of_its_experiment_alone() -> anyhow::Result<()> {
-    scenario("policies", Needs::Node, async |lab: &Lab| {
+    scenario("policies", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::long("guarded").manifest()).await?;
         let status = lab
             .reaches("guarded", "measuring", 180, |status| {
@@ -112,7 +112,7 @@ async fn a_backend_answers_the_pods_of_its_experiment_alone() -> anyhow::Result<
 
 #[tokio::test]
 async fn an_experiment_runs_where_nothing_is_let_in_or_out() -> anyhow::Result<()> {
-    scenario("closed", Needs::Node, async |lab: &Lab| {
+    scenario("closed", Needs::Nodes(1), async |lab: &Lab| {
         let closed = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "closed"},
             "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
         lab.apply(&closed).await?;

@@ -1,9 +1,7 @@
 //! The experiments on Postgres, to their decisions.
 
 use bakeoff_crds::figure::Figure;
-use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::store;
 use anyhow::{Context as _, ensure};
@@ -11,19 +9,17 @@ use bakeoff_analysis::measured::CellSummary;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{OBJECTIVES_MET, SUCCEEDED};
-use bakeoff_crds::names::LABEL_ROLE;
-use bakeoff_e2e::{Fixture, Lab, Needs, POSTGRES_17, SYSTEM, alone, kubectl, scenario, truth};
+use bakeoff_e2e::{Fixture, Lab, Needs, POSTGRES_17, SYSTEM, kubectl, scenario, truth};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 /// The summary of a finished experiment, and the folder of its results.
-async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
+pub async fn summary(lab: &Lab, name: &str) -> anyhow::Result<(Summary, PathBuf)> {
     let folder = store::fetch(&lab.namespace, name).await?;
     let summary = store::summary(&folder)?;
     Ok((summary, folder))
 }
 
-fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
+pub fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
     summary
         .measured
         .workloads
@@ -33,7 +29,7 @@ fn cells(summary: &Summary) -> impl Iterator<Item = &CellSummary> {
 
 #[tokio::test]
 async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
-    scenario("head-row", Needs::Node, async |lab: &Lab| {
+    scenario("head-row", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::head_row("head").manifest()).await?;
         let status = lab.ended("head", "Completed", 240).await?;
         let met: Vec<(&str, bool)> = status
@@ -89,7 +85,7 @@ async fn a_head_table_runs_to_its_decision() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn writers_race_and_the_controls_are_caught() -> anyhow::Result<()> {
-    scenario("race", Needs::Node, async |lab: &Lab| {
+    scenario("race", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::cas_race("race").manifest()).await?;
         let status = lab.ended("race", "Completed", 300).await?;
         ensure!(
@@ -119,7 +115,7 @@ async fn writers_race_and_the_controls_are_caught() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn old_runs_leave_both_ways() -> anyhow::Result<()> {
-    scenario("retention", Needs::Node, async |lab: &Lab| {
+    scenario("retention", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::retention("old").manifest()).await?;
         let status = lab.ended("old", "Completed", 300).await?;
         ensure!(
@@ -186,7 +182,7 @@ async fn foreign_server() -> anyhow::Result<Value> {
 
 #[tokio::test]
 async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Result<()> {
-    scenario("external-pg", Needs::Node, async |lab: &Lab| {
+    scenario("external-pg", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(&foreign_server().await?).await?;
         lab.until("the server of somebody else", 120, async || {
             let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
@@ -222,127 +218,4 @@ async fn a_server_of_somebody_else_is_measured_and_left_clean() -> anyhow::Resul
         Ok(())
     })
     .await
-}
-
-/// The course of the example, with everything taken away once that a soak has to survive: the generator,
-/// the operator, the results store for a while, and the node of all three and the server.
-#[tokio::test]
-async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
-    scenario("soak", Needs::OwnPool, async |lab: &Lab| {
-        let example = std::fs::read_to_string(
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/soak-10m.yaml"),
-        )?;
-        let mut manifest: Value = serde_saphyr::from_str(&example)?;
-        // A machine that other tests and builds share: what is judged here is the course, not the generator.
-        manifest["spec"]["validity"] = json!({"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000,
-            "maxThrottledPerMille": 1000, "maxGeneratorCpuPerMille": 1000});
-        // The freeze age comes within reach in the ninth.
-        const SEGMENTS: i32 = 11;
-        manifest["spec"]["trials"]["blocks"] = json!(SEGMENTS);
-        // Where there is a pool that no other test uses, those go on beside it.
-        let elsewhere = kubectl(&["get", "nodes", "-l", "bakeoff.dev/pool=system", "-o", "name"]).await?;
-        let whole_turn = if elsewhere.trim().is_empty() {
-            Some(alone().await)
-        } else {
-            let spec = &mut manifest["spec"];
-            spec["equipment"]["nodeSelector"] = json!({"bakeoff.dev/pool": "system"});
-            // What the node has left beside the operator and the results store.
-            spec["equipment"]["resources"] = json!({"cpu": "250m", "memory": "512Mi"});
-            spec["generators"]["resources"] = json!({"cpu": "150m", "memory": "128Mi"});
-            None
-        };
-        lab.apply(&manifest).await?;
-        let name = "soak-10m";
-        let after = async |segments: i32| {
-            lab.reaches(name, "the next segments", 300, |status| {
-                status.progress.as_ref().is_some_and(|now| now.trials.done >= segments)
-            })
-            .await
-        };
-        after(1).await?;
-        lab.kill(&lab.namespace, &format!("{LABEL_ROLE}=generator")).await?;
-        after(3).await?;
-        {
-            // What others need as well, while they need nothing.
-            let _quiet = match &whole_turn {
-                Some(_) => None,
-                None => Some(alone().await),
-            };
-            lab.kill(SYSTEM, "app.kubernetes.io/component=operator").await?;
-            scale_store("0").await?;
-            // Longer than a segment, so that a result finds no store.
-            tokio::time::sleep(Duration::from_secs(35)).await;
-            scale_store("1").await?;
-            lab.until("the results store", 120, async || {
-                store_is_ready().await
-            })
-            .await?;
-            // Where it is known how.
-            if let (None, Some(command)) = (&whole_turn, std::env::var_os("BAKEOFF_REBOOT")) {
-                power_cut(&command, "system-1").await?;
-                // The next result is stored: all of them are back.
-                let done = lab.status(name).await?.progress.unwrap_or_default().trials.done;
-                after(done + 1).await?;
-            }
-        }
-        let status = lab.ended(name, "Completed", 900).await?;
-        ensure!(truth(&status, OBJECTIVES_MET) == "True", "{:?}", status.objectives);
-        let progress = status.progress.clone().unwrap_or_default();
-        ensure!(progress.trials.done == SEGMENTS, "{progress:?}");
-        let decision = status.decision.clone().context("there is a decision")?;
-        let (summary, folder) = summary(lab, name).await?;
-        let cell = cells(&summary).next().context("it was measured")?;
-        let on = cell.backends.first().context("it was measured")?;
-        let loaded = on.figures.get(&Figure::TableLoadedAtSeconds).context("it is known")?;
-        ensure!(
-            loaded
-                .blocks
-                .windows(2)
-                .all(|pair| pair[0].value == pair[1].value),
-            "every segment was on the same table: {loaded:?}"
-        );
-        ensure!(
-            on.figures.get(&Figure::Freezes).is_some_and(|freezes| freezes.value > 0.0),
-            "the freeze age came within reach: {:?}",
-            on.figures.get(&Figure::FrozenAgeMost)
-        );
-        // What it says is a matter of the machine, which other tests share; that it says so is not.
-        ensure!(
-            decision.rule == "SoakPlateau" && decision.reason.len() > 40,
-            "{decision:?}"
-        );
-        std::fs::remove_dir_all(&folder)?;
-        lab.delete(name).await?;
-        lab.nothing_left(&[]).await
-    })
-    .await
-}
-
-/// Switches a node off and on again.
-async fn power_cut(command: &OsStr, node: &str) -> anyhow::Result<()> {
-    let said = Command::new(command)
-        .args(["reboot", node])
-        .output()
-        .await?;
-    ensure!(
-        said.status.success(),
-        "{}",
-        String::from_utf8_lossy(&said.stderr)
-    );
-    Ok(())
-}
-
-async fn store_is_ready() -> anyhow::Result<bool> {
-    let store = "app.kubernetes.io/component=results-store";
-    let ready = "jsonpath={.items[*].status.readyReplicas}";
-    let said = kubectl(&["-n", SYSTEM, "get", "statefulset", "-l", store, "-o", ready]).await?;
-    Ok(said.trim() == "1")
-}
-
-/// Takes the chart's results store away, or gives it back.
-async fn scale_store(replicas: &str) -> anyhow::Result<()> {
-    let store = "app.kubernetes.io/component=results-store";
-    let replicas = format!("--replicas={replicas}");
-    kubectl(&["-n", SYSTEM, "scale", "statefulset", "-l", store, &replicas]).await?;
-    Ok(())
 }

@@ -56,7 +56,7 @@ fn external(endpoint: &str, secret: &str) -> Value {
 
 #[tokio::test]
 async fn what_cannot_be_run_is_not_begun() -> anyhow::Result<()> {
-    scenario("refused", Needs::Node, async |lab: &Lab| {
+    scenario("refused", Needs::Nodes(1), async |lab: &Lab| {
         let objective = |expression: &str| json!([{"name": "wrong", "expression": expression}]);
         let short = Fixture::short;
         let unknown = json!([{"name": "pg", "postgres": {"version": "18.4", "settings": {"autovacuum_naptme": "1s"}}}]);
@@ -198,7 +198,7 @@ async fn one_that_cannot_be_read_is_named_and_the_others_are_seen_to() -> anyhow
             "delete",
             "experiment",
             "strange",
-            "--timeout=60s",
+            "--timeout=300s",
         ];
         result.and(kubectl(&delete).await.map(drop))
     })
@@ -219,7 +219,7 @@ async fn a_mended_secret_lets_it_start() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
-    scenario("endpoint", Needs::Node, async |lab: &Lab| {
+    scenario("endpoint", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong"},
             "stringData": {"accessKeyId": "nobody", "secretAccessKey": "nothing-of-value"},
@@ -257,7 +257,7 @@ async fn an_endpoint_that_does_not_answer_ends_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_ends_it() -> anyhow::Result<()> {
-    scenario("image", Needs::Node, async |lab: &Lab| {
+    scenario("image", Needs::Nodes(1), async |lab: &Lab| {
         // A version that the catalogue maps to an image that is nowhere; put back whatever happens.
         let values = "--reuse-values --set catalogue.minio.absent=localhost/bakeoff/absent:1";
         helm_upgrade(values).await?;
@@ -297,7 +297,7 @@ async fn helm_upgrade(values: &str) -> anyhow::Result<()> {
             "-n",
             SYSTEM,
             "--wait",
-            "--timeout=120s",
+            "--timeout=600s",
         ])
         .args(values.split(' '))
         .output()
@@ -313,7 +313,7 @@ async fn helm_upgrade(values: &str) -> anyhow::Result<()> {
         "rollout",
         "status",
         "deployment/bakeoff",
-        "--timeout=120s",
+        "--timeout=600s",
     ])
     .await
     .map(drop)

@@ -17,7 +17,7 @@ fn sha256(path: &Path) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
-    scenario("run", Needs::Pool, async |lab: &Lab| {
+    scenario("run", Needs::Nodes(2), async |lab: &Lab| {
         lab.apply(Fixture::tiny("tiny").manifest()).await?;
         let status = lab.ended("tiny", "Completed", 240).await?;
 
@@ -110,7 +110,7 @@ async fn an_experiment_runs_to_its_decision() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
-    scenario("external", Needs::Node, async |lab: &Lab| {
+    scenario("external", Needs::Nodes(1), async |lab: &Lab| {
         let bucket = "e2e-external";
         store::make_bucket(bucket).await?;
         let (access, secret) = store::credentials(&lab.client).await?;

@@ -11,7 +11,6 @@ use bakeoff_e2e::{Fixture, Lab, Needs, SYSTEM, kubectl, scenario};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 fn schedules(lab: &Lab) -> Api<ExperimentSchedule> {
     Api::namespaced(lab.client.clone(), &lab.namespace)
@@ -31,18 +30,8 @@ async fn reaches(
     seconds: u64,
     wanted: impl Fn(&ExperimentScheduleStatus) -> bool,
 ) -> anyhow::Result<ExperimentScheduleStatus> {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        let status = schedules(lab).get(name).await?.status.unwrap_or_default();
-        if wanted(&status) {
-            return Ok(status);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "{name} is not {what} after {seconds} s: {status:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+    lab.becomes::<ExperimentSchedule>(name, what, seconds, wanted)
+        .await
 }
 
 fn reason<'a>(status: &'a ExperimentScheduleStatus, type_: &str) -> &'a str {
@@ -57,7 +46,7 @@ async fn runs(lab: &Lab, of: &str) -> anyhow::Result<Vec<String>> {
 
 #[tokio::test]
 async fn a_schedule_runs_when_its_template_changes_and_by_the_clock() -> anyhow::Result<()> {
-    scenario("schedule", Needs::Node, async |lab: &Lab| {
+    scenario("schedule", Needs::Nodes(1), async |lab: &Lab| {
         lab.apply(Fixture::schedule("soak").manifest()).await?;
         let status = reaches(lab, "soak", "run once", 240, |status| {
             status.counts.succeeded == 1

@@ -1,11 +1,12 @@
-//! The chart's own results store, seen from outside.
+//! The chart's own results store, seen from outside, and one more like it.
 
 use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::Summary;
-use bakeoff_e2e::{SYSTEM, kubectl, kubectl_with};
+use bakeoff_e2e::{Lab, SYSTEM, kubectl, kubectl_with};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The StatefulSet, the Service and the Secret.
@@ -32,10 +33,14 @@ pub async fn credentials(client: &Client) -> anyhow::Result<(String, String)> {
 }
 
 async fn shell(commands: &str) -> anyhow::Result<String> {
+    shell_in(SYSTEM, commands).await
+}
+
+async fn shell_in(namespace: &str, commands: &str) -> anyhow::Result<String> {
     let pod = format!("{STORE}-0");
     let arguments = [
         "-n",
-        SYSTEM,
+        namespace,
         "exec",
         "-i",
         &pod,
@@ -77,8 +82,12 @@ pub async fn count(bucket: &str) -> anyhow::Result<u64> {
 
 /// The text of an object, by its address `s3://BUCKET/KEY`.
 pub async fn read(url: &str) -> anyhow::Result<String> {
+    read_in(SYSTEM, url).await
+}
+
+async fn read_in(namespace: &str, url: &str) -> anyhow::Result<String> {
     let path = url.strip_prefix("s3://").context("no s3:// address")?;
-    shell(&format!("fs.cat /buckets/{path}\n")).await
+    shell_in(namespace, &format!("fs.cat /buckets/{path}\n")).await
 }
 
 /// Fetches the results of an experiment as the README says: `dev/demo fetch`.
@@ -138,4 +147,90 @@ pub async fn operator_pods() -> anyhow::Result<String> {
         "name",
     ])
     .await
+}
+
+/// A results store of a scenario's own, on its node, which it may take away without anyone else's noticing.
+pub struct OwnStore<'a> {
+    lab: &'a Lab,
+}
+
+impl<'a> OwnStore<'a> {
+    /// Copies that of the chart, with an empty bucket, and waits until it is ready.
+    pub async fn new(lab: &'a Lab) -> anyhow::Result<Self> {
+        let label = "app.kubernetes.io/component=results-store";
+        let kinds = "statefulset,service,networkpolicy";
+        let get = ["-n", SYSTEM, "get", kinds, "-l", label, "-o", "json"];
+        let there: Value = serde_json::from_str(&kubectl(&get).await?)?;
+        for object in there["items"].as_array().context("a list")? {
+            let mut spec = object["spec"].clone();
+            if let Some(pod) = spec.pointer_mut("/template/spec") {
+                pod["nodeSelector"] = json!({"bakeoff.dev/pool": "bench"});
+            } else if let Some(fields) = spec.as_object_mut() {
+                // They are drawn for each Service.
+                fields.retain(|name, _| !name.starts_with("clusterIP"));
+            }
+            let metadata = json!({"name": object["metadata"]["name"]});
+            let (api, kind) = (&object["apiVersion"], &object["kind"]);
+            lab.apply(
+                &json!({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}),
+            )
+            .await?;
+        }
+        let (access, secret) = credentials(&lab.client).await?;
+        lab.apply(
+            &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": STORE},
+            "stringData": {"accessKeyId": access, "secretAccessKey": secret}}),
+        )
+        .await?;
+        let store = Self { lab };
+        store.ready().await?;
+        let make = async || {
+            let said = shell_in(
+                &lab.namespace,
+                "s3.bucket.create -name results\ns3.bucket.list\n",
+            )
+            .await?;
+            Ok(said.contains("results"))
+        };
+        lab.until("a bucket", 60, make).await?;
+        Ok(store)
+    }
+
+    /// What an experiment says of it, `spec.results`.
+    pub fn results(&self) -> Value {
+        let endpoint = format!("http://{STORE}.{}.svc:8333", self.lab.namespace);
+        json!({"s3": {"endpoint": endpoint, "bucket": "results", "credentialsSecretRef": {"name": STORE}}})
+    }
+
+    /// Takes it away, or gives it back.
+    pub async fn scale(&self, replicas: &str) -> anyhow::Result<()> {
+        let replicas = format!("--replicas={replicas}");
+        let namespace = &self.lab.namespace;
+        kubectl(&["-n", namespace, "scale", "statefulset", STORE, &replicas]).await?;
+        Ok(())
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let ready = "jsonpath={.status.readyReplicas}";
+        let get = [
+            "-n",
+            &self.lab.namespace,
+            "get",
+            "statefulset",
+            STORE,
+            "-o",
+            ready,
+        ];
+        let is_ready = async || Ok(kubectl(&get).await?.trim() == "1");
+        self.lab.until("the results store", 120, is_ready).await
+    }
+
+    /// The summary of an experiment whose results lie at this address.
+    pub async fn summary(&self, url: &str) -> anyhow::Result<Summary> {
+        let url = format!("{}/summary.json", url.trim_end_matches('/'));
+        let text = read_in(&self.lab.namespace, &url).await?;
+        let summary = serde_json::from_str(&text);
+        summary.with_context(|| format!("{url}: {}", text.chars().take(200).collect::<String>()))
+    }
 }

@@ -41,7 +41,7 @@ fn classes(summary: &Summary) -> Vec<(&str, Option<DurabilityClass>)> {
 
 #[tokio::test]
 async fn stores_run_as_they_promise_and_as_they_are_described() -> anyhow::Result<()> {
-    scenario("stores", Needs::Pool, async |lab: &Lab| {
+    scenario("stores", Needs::Nodes(2), async |lab: &Lab| {
         let fixture = Fixture::tiny("stores")
             .set("/spec/backends", json!([
                 {"name": "minio", "minio": {"version": bakeoff_e2e::MINIO, "durability": "Flushed"}},

@@ -21,7 +21,7 @@ async fn uids(lab: &Lab, backend: &str, member: &str) -> anyhow::Result<BTreeSet
 #[tokio::test]
 async fn servers_of_several_pods_lose_one_and_nothing_that_they_acknowledged() -> anyhow::Result<()>
 {
-    scenario("loss", Needs::Pool, async |lab: &Lab| {
+    scenario("loss", Needs::Nodes(2), async |lab: &Lab| {
         let fixture = Fixture::tiny("loss")
             .set("/spec/backends", json!([
                 {"name": "minio", "minio": {"version": MINIO, "servers": 4}},
@@ -68,7 +68,7 @@ async fn servers_of_several_pods_lose_one_and_nothing_that_they_acknowledged() -
 #[tokio::test]
 async fn a_primary_acknowledges_what_its_standby_has_and_both_go_in_the_end() -> anyhow::Result<()>
 {
-    scenario("standby", Needs::Pool, async |lab: &Lab| {
+    scenario("standby", Needs::Nodes(2), async |lab: &Lab| {
         let fixture = Fixture::head_row("standby")
             .set(
                 "/spec/backends/0/postgres/settings",
@@ -123,7 +123,7 @@ async fn a_primary_acknowledges_what_its_standby_has_and_both_go_in_the_end() ->
 #[tokio::test]
 async fn nodes_of_garage_join_and_lose_one_and_nothing_that_they_acknowledged() -> anyhow::Result<()>
 {
-    scenario("garage", Needs::Pool, async |lab: &Lab| {
+    scenario("garage", Needs::Nodes(2), async |lab: &Lab| {
         let fixture = Fixture::tiny("garage")
             .set("/spec/backends", json!([{"name": "garage", "garage": {"version": GARAGE, "nodes": 3}}]))
             .set("/spec/equipment/resources", json!({"cpu": "900m", "memory": "1536Mi"}))

@@ -33,7 +33,7 @@ async fn summary(lab: &Lab, name: &str) -> anyhow::Result<Summary> {
 
 #[tokio::test]
 async fn a_trace_in_the_bucket_is_replayed_by_several_generators_and_held() -> anyhow::Result<()> {
-    scenario("trace", Needs::Node, async |lab: &Lab| {
+    scenario("trace", Needs::Nodes(1), async |lab: &Lab| {
         // The bucket is the same for all.
         let name = format!("{}-loans", lab.namespace);
         let folder = std::env::temp_dir().join(&name);
