@@ -11,6 +11,7 @@ use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// What a scenario has to itself.
@@ -20,7 +21,12 @@ pub enum Needs {
     Nothing,
     /// So many nodes of the pool, or all, where it has fewer.
     Nodes(usize),
+    /// One node, before all others: it takes the longest.
+    FirstNode,
 }
+
+/// How much later all others ask, who begin at the same time.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 static NODES: OnceCell<Nodes> = OnceCell::const_new();
 
@@ -75,8 +81,12 @@ impl Ground {
     /// Waits for what a scenario needs.
     pub(crate) async fn take(needs: Needs, client: &Client) -> anyhow::Result<Self> {
         let nodes = nodes(client).await?;
+        if needs != Needs::FirstNode {
+            tokio::time::sleep(HEAD_START).await;
+        }
         let wanted = match needs {
             Needs::Nodes(wanted) => wanted.min(nodes.all),
+            Needs::FirstNode => 1,
             Needs::Nothing => 0,
         };
         let permit = match wanted {

@@ -93,7 +93,8 @@ async fn what_a_policy_refuses_is_said_in_its_words_and_ends() -> anyhow::Result
         })
         .await?;
         without_jobs(lab, "report", async || {
-            let fixture = limited("report", json!({"reportSeconds": 10}));
+            // A Job that cannot be made has as long as both.
+            let fixture = limited("report", json!({"reportSeconds": 10, "stopSeconds": 20}));
             lab.apply(fixture.manifest()).await?;
             let words = ["no Job without a team", "loadgen report"];
             ends(lab, "report", "ReportFailed", &words).await

@@ -36,7 +36,7 @@ fn manifest(store: &OwnStore<'_>) -> anyhow::Result<Value> {
 
 #[tokio::test]
 async fn a_soak_survives_and_says_whether_it_plateaus() -> anyhow::Result<()> {
-    scenario("soak", Needs::Nodes(1), async |lab: &Lab| {
+    scenario("soak", Needs::FirstNode, async |lab: &Lab| {
         let store = OwnStore::new(lab).await?;
         lab.keep_what_is_there().await?;
         lab.apply(&manifest(&store)?).await?;
