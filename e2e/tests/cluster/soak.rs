@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// Trials, each of which goes on with the table that the one before it left.
 const SEGMENTS: i32 = 6;
@@ -150,16 +150,18 @@ async fn burn(lab: &Lab) -> anyhow::Result<()> {
         "DO $$ BEGIN FOR i IN 1..{BURNT} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
     );
     client.batch_execute("SET synchronous_commit = off").await?;
-    client.batch_execute(&each).await?;
-    drop(client);
-    connection.await??;
-    Ok(())
+    let burnt = client.batch_execute(&each).await;
+    // The forwarding ends a connection in its own way.
+    connection.abort();
+    burnt.context("transactions are used up")
 }
 
 /// A port of this machine that leads to that of Postgres in a pod, while this is kept.
 struct Forwarding {
     port: u16,
-    _kubectl: tokio::process::Child,
+    _kubectl: Child,
+    // It goes on talking, and ends when nobody listens.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Forwarding {
@@ -177,6 +179,7 @@ impl Forwarding {
                 return Ok(Self {
                     port: port.parse()?,
                     _kubectl: kubectl,
+                    _said: lines,
                 });
             }
         }
