@@ -11,6 +11,7 @@ use crate::support::{runner, runtime};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::result::{FindingCode, InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::RunPlan;
+use bakeoff_crds::status::TrialCounts;
 use bakeoff_loadgen::instrument::record::decode;
 use bakeoff_loadgen::report::report;
 use bakeoff_loadgen::run::control::{self, Control, Follower};
@@ -332,8 +333,8 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
             slow.sustained_per_second >= 25.0 && slow.sustained_per_second < 134.0,
             "{slow:?}"
         );
-        assert!(fast.sustained_per_second >= slow.sustained_per_second);
-        let rate = slow.sustained_per_second / 2.0;
+        // Of whichever was weaker: a machine that stops for a moment breaks a step of the fast one as well.
+        let rate = fast.sustained_per_second.min(slow.sustained_per_second) / 2.0;
         assert_eq!(*offered.borrow(), [rate, rate]);
 
         // The trials are lost, the search is kept: no step more, the same rates.
@@ -371,8 +372,18 @@ fn every_backend_is_measured_at_shares_of_the_weakest_and_a_resumed_run_at_the_s
     });
 }
 
-#[test]
-fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
+/// A run whose server is killed and started again in the first trial, and that is told to stop in the second.
+struct Disturbed {
+    plan: RunPlan,
+    backend: Backend,
+    folder: tempfile::TempDir,
+    ended: Result<(), RunError>,
+    first: Verdict,
+    // Ends with it.
+    _minio: support::Server,
+}
+
+fn disturbed(window: i32) -> Disturbed {
     let mut minio = support::minio();
     let folder = tempfile::tempdir().unwrap();
     let workload = "workloads:\n- {name: put, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
@@ -383,8 +394,8 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
         let mut plan = plan(workload, std::slice::from_ref(&backend));
         // The failures of a restart are not what is tested.
         plan.spec.validity.max_failed_per_mille = 1_000;
-        plan.spec.trials.window_seconds = 4;
-        let (mut first, stop) = run(plan.clone(), vec![backend.clone()], store.clone(), 0, 1);
+        plan.spec.trials.window_seconds = window;
+        let (mut first, stop) = run(plan.clone(), vec![backend.clone()], store, 0, 1);
         let records = std::cell::RefCell::new(Vec::new());
         let control = Arc::clone(&first.control);
         let ended = {
@@ -408,17 +419,41 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
             };
             tokio::join!(lead, disturb).0
         };
-        assert!(matches!(ended, Err(RunError::Stopped)), "{ended:?}");
-        let Verdict::Invalid(reasons) = records.borrow()[0].verdict.clone() else {
-            panic!("valid")
-        };
-        assert!(
-            reasons
-                .iter()
-                .any(|reason| reason.code == InvalidCode::BackendRestarted),
-            "{reasons:?}"
-        );
+        let first = records.borrow()[0].verdict.clone();
+        Disturbed {
+            plan,
+            backend,
+            folder,
+            ended: ended.map(drop),
+            first,
+            _minio: minio,
+        }
+    })
+}
 
+#[test]
+fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
+    let voided = |verdict: &Verdict, by: InvalidCode| match verdict {
+        Verdict::Valid => false,
+        Verdict::Invalid(reasons) => reasons.iter().any(|reason| reason.code == by),
+    };
+    // A server that is not back when its window ends is seen to be away, and not yet to be another one.
+    let away = |ran: &Disturbed| voided(&ran.first, InvalidCode::BackendUnavailable);
+    let ran = runner::given_time(4, disturbed, |ran| !away(ran));
+    assert!(
+        matches!(ran.ended, Err(RunError::Stopped)),
+        "{:?}",
+        ran.ended
+    );
+    assert!(
+        voided(&ran.first, InvalidCode::BackendRestarted),
+        "{:?}",
+        ran.first
+    );
+
+    let (plan, backend) = (ran.plan.clone(), ran.backend.clone());
+    let store = Store::Folder(ran.folder.path().into());
+    runtime().block_on(async {
         let (mut second, _stop) = run(plan, vec![backend], store.clone(), 0, 1);
         let counts = second.lead(&|_| ()).await.unwrap();
         assert_eq!((counts.planned, counts.done), (3, 3));
@@ -448,6 +483,39 @@ fn a_restart_voids_the_trial_and_a_stopped_run_resumes() {
 #[test]
 fn two_generators_start_together_and_are_merged() {
     let weed = support::seaweedfs();
+    // Both measured over most of the common window. How late a thread gets a processor after the agreed instant is the
+    // machine's affair, up to hundreds of milliseconds where other tests run beside this one, so half of the window is a
+    // bound and no measure of precision. That both mean the same instant, to within the error of the exchange, is judged
+    // by `run::control::tests::generators_meet_at_one_instant`.
+    let together = |(window, _, records): &(i32, TrialCounts, Vec<TrialRecord>)| {
+        let most = i64::from(*window) * 500_000;
+        let generators = records.iter().flat_map(|record| &record.generators);
+        generators
+            .map(|one| one.start_skew_micros)
+            .all(|skew| skew < most)
+    };
+    let ran = runner::given_time(2, |window| of_two_generators(&weed, window), together);
+    assert!(together(&ran));
+    let (window, counts, records) = ran;
+    assert_eq!((counts.done, counts.invalid), (2, 0));
+    let rate = records
+        .iter()
+        .find(|record| record.trial.workload == "rate")
+        .unwrap();
+    assert_eq!(rate.generators.len(), 2);
+    assert_eq!(
+        (rate.load.planned, rate.load.offered_per_second),
+        (i64::from(100 * window), 100.0)
+    );
+    assert_eq!(rate.operations["put"].count, rate.load.completed);
+    assert_eq!(
+        rate.series.iter().map(|point| point.completed).sum::<i64>(),
+        rate.load.completed
+    );
+}
+
+/// What a leader and a follower measured together, for so many seconds.
+fn of_two_generators(weed: &support::Server, window: i32) -> (i32, TrialCounts, Vec<TrialRecord>) {
     let workload = "workloads:\n- {name: rate, smallObjectPut: {objectSize: [1Ki], prefixes: 1, \
                     load: {open: {ratePerSecond: [100], arrivals: Constant}}}}\n\
                     - {name: check, consistency: {writers: 2, listers: 2, operations: 100, keyShapes: [Flat]}}\n";
@@ -455,7 +523,8 @@ fn two_generators_start_together_and_are_merged() {
     let path = folder.path().to_owned();
     let (backend, plan) = runtime().block_on(async {
         let backend = support::backend("weed", &weed.endpoint, None).await;
-        let plan = plan(workload, std::slice::from_ref(&backend));
+        let mut plan = plan(workload, std::slice::from_ref(&backend));
+        plan.spec.trials.window_seconds = window;
         (backend, plan)
     });
     let (mut leader, _stop) = run(
@@ -481,29 +550,5 @@ fn two_generators_start_together_and_are_merged() {
         .block_on(leader.lead(&|record| records.borrow_mut().push(record.clone())))
         .unwrap();
     other.join().unwrap();
-    assert_eq!((counts.done, counts.invalid), (2, 0));
-    let records = records.into_inner();
-    let rate = records
-        .iter()
-        .find(|record| record.trial.workload == "rate")
-        .unwrap();
-    assert_eq!(rate.generators.len(), 2);
-    assert_eq!(
-        (rate.load.planned, rate.load.offered_per_second),
-        (200, 100.0)
-    );
-    assert_eq!(rate.operations["put"].count, rate.load.completed);
-    assert_eq!(
-        rate.series.iter().map(|point| point.completed).sum::<i64>(),
-        rate.load.completed
-    );
-    // Both measured over most of the common window. How late a thread gets a processor after the agreed instant is the
-    // machine's affair, up to hundreds of milliseconds where other tests run beside this one, so half of the window is a
-    // bound and no measure of precision. That both mean the same instant, to within the error of the exchange, is judged
-    // by `run::control::tests::generators_meet_at_one_instant`.
-    assert!(
-        rate.generators
-            .iter()
-            .all(|generator| generator.start_skew_micros < 1_000_000)
-    );
+    (window, counts, records.into_inner())
 }
