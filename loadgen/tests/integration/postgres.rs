@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::support;
 use crate::support::postgres::Postgres;
-use crate::support::runner::{backend, measured, plan, shown, under_way};
+use crate::support::runner::{Ran, backend, given_time, measured, plan, shown, under_way};
 use bakeoff_crds::figure::Figure;
-use bakeoff_crds::result::{InvalidCode, Verdict};
+use bakeoff_crds::result::{InvalidCode, TrialRecord, Verdict};
 use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::{HARMLESS_TEXT, REFUSED_SETTINGS};
@@ -47,11 +47,24 @@ fn runs_live_and_the_server_says_how() {
     let workload = json!({"name": "head", "headRow": {
         "activeRuns": [5_000], "fillfactor": [100, 70], "stateBytes": 100,
         "load": {"closed": {"concurrency": [4]}}}});
-    let trials = json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": 5, "drainSeconds": 5});
-    let plan = plan(workload, trials, &on);
-    let scheduled = schedule::trials(&plan.spec).len();
-    let ran = measured(plan, on, &|_| {});
-    assert_eq!(ran.records.len(), scheduled);
+    // Creations are few among transitions, and autovacuum comes when it comes: time enough for a hundred and for a run of it.
+    let enough = |ran: &Ran| {
+        let enough = |record: &TrialRecord| {
+            let logged = record.figures.get(&Figure::AutovacuumsLogged);
+            record.operations["create"].count >= 100 && logged.is_some_and(|&runs| runs >= 1.0)
+        };
+        ran.records.iter().all(enough)
+    };
+    let run = |window| {
+        let trials =
+            json!({"blocks": 1, "warmupSeconds": 1, "windowSeconds": window, "drainSeconds": 5});
+        let plan = plan(workload.clone(), trials, &on);
+        let scheduled = schedule::trials(&plan.spec).len();
+        let ran = measured(plan, on.clone(), &|_| {});
+        assert_eq!(ran.records.len(), scheduled);
+        ran
+    };
+    let ran = given_time(5, run, enough);
     let mut hot = BTreeMap::new();
     for record in &ran.records {
         let name = record.trial.describe();
@@ -101,11 +114,11 @@ fn runs_live_and_the_server_says_how() {
         }
         assert!(record.figures[&Figure::BytesPerActiveRun] > 100.0);
         assert!(record.files.contains(&"samples.jsonl".to_owned()));
-        // The log tells of the runs that the views count, and more of each.
+        // The log tells of the runs that the views count, and more of each; the two are not looked at in one moment.
         let logged = record.figures[&Figure::AutovacuumsLogged];
         let counted = record.figures[&Figure::Autovacuums];
         assert!(
-            logged >= 1.0 && (logged - counted).abs() <= 1.0,
+            logged >= 1.0 && (logged - counted).abs() <= 3.0,
             "{name}: {logged} logged, {counted} counted"
         );
         assert!(!record.figures.contains_key(&Figure::ServerLogUnreadBytes));
@@ -129,11 +142,11 @@ fn runs_live_and_the_server_says_how() {
             "{stated} s: {kept:?}"
         );
         assert!(kept.iter().any(|run| run.tuples_removed > 0), "{kept:?}");
-        let opened = record.window.start.as_millisecond();
+        let opened = record.window.start.as_millisecond() - 100;
+        let ended = record.ended_at.as_millisecond();
         assert!(
-            kept.iter()
-                .all(|run| (opened - 100..opened + 6_000).contains(&run.at)),
-            "{opened}: {kept:?}"
+            kept.iter().all(|run| (opened..=ended).contains(&run.at)),
+            "{opened} to {ended}: {kept:?}"
         );
         // What the generator itself costs, on a server that answers at once.
         let floor = record.baseline.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::support;
 use crate::support::postgres::Postgres;
-use crate::support::runner::{backend, measured, plan, shown, under_way};
+use crate::support::runner::{Ran, backend, given_time, measured, plan, shown, under_way};
 use crate::support::runtime;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{TrialRecord, Verdict};
@@ -56,8 +56,7 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
         {"name": "Eager", "table": {"autovacuum_vacuum_scale_factor": "0.01"}, "server": {"autovacuum_naptime": "1s"}},
         {"name": "Default"}]}));
     let on = backend(&server);
-    let plan = plan(workload, trials(3, 4), &on);
-    let ran = measured(plan, on, &|record| {
+    let look = |record: &TrialRecord| {
         let eager = record.trial.cell["autovacuum"] == "Eager";
         let naptime = ask(&server, "SELECT current_setting('autovacuum_naptime')");
         assert_eq!(naptime, if eager { "1s" } else { "1min" });
@@ -69,7 +68,17 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
             options.contains("autovacuum_vacuum_scale_factor=0.01"),
             eager
         );
-    });
+    };
+    let vacuums = |ran: &Ran| -> f64 {
+        let eager = |one: &&TrialRecord| one.trial.cell["autovacuum"] == "Eager";
+        let eager = ran.records.iter().filter(eager);
+        eager.map(|one| figure(one, Figure::Autovacuums)).sum()
+    };
+    let run = |window| {
+        let plan = plan(workload.clone(), trials(3, window), &on);
+        measured(plan, on.clone(), &look)
+    };
+    let ran = given_time(4, run, |ran| vacuums(ran) >= 1.0);
     assert_eq!(ran.records.len(), 6);
     for cell in ran.records.chunks(3) {
         let name = cell[0].trial.describe();
@@ -115,12 +124,7 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
         .parse()
         .unwrap();
     assert!((1_990..=2_010).contains(&rows), "{rows}");
-    let eager = ran
-        .records
-        .iter()
-        .filter(|one| one.trial.cell["autovacuum"] == "Eager");
-    let vacuums: f64 = eager.map(|one| figure(one, Figure::Autovacuums)).sum();
-    assert!(vacuums >= 1.0, "its settings took no effect");
+    assert!(vacuums(&ran) >= 1.0, "its settings took no effect");
 }
 
 #[test]
@@ -237,28 +241,31 @@ fn a_snapshot_that_is_held_keeps_dead_rows_and_sleepers_do_not() {
     ]);
     let on = backend(&server);
     let workload = soak(json!({"snapshots": ["None", "WholeSegment"], "sleeperPercent": 50}));
-    let ran = measured(plan(workload, trials(2, 10), &on), on, &|_| {});
-    let of = |held: &str, name: Figure| -> f64 {
-        let mine = ran
-            .records
-            .iter()
-            .filter(|one| one.trial.cell["snapshot"] == held);
+    let run = |window| {
+        let trials = trials(2, window);
+        let ran = measured(plan(workload.clone(), trials, &on), on.clone(), &|_| {});
+        (window, ran)
+    };
+    let of = |ran: &Ran, held: &str, name: Figure| -> f64 {
+        let records = ran.records.iter();
+        let mine = records.filter(|one| one.trial.cell["snapshot"] == held);
         mine.map(|one| figure(one, name)).fold(0.0, f64::max)
     };
-    assert!(of("WholeSegment", Figure::OldestTransactionMillis) > 9_000.0);
-    assert!(of("None", Figure::OldestTransactionMillis) < 9_000.0);
-    let (with, without) = (
-        of("WholeSegment", Figure::DeadPeakPercent),
-        of("None", Figure::DeadPeakPercent),
-    );
-    assert!(with > 2.0 * without, "held {with} %, none held {without} %");
+    // With a snapshot, and without one.
+    let both = |ran: &Ran, name| (of(ran, "WholeSegment", name), of(ran, "None", name));
+    let dead = |ran: &Ran| both(ran, Figure::DeadPeakPercent);
     // The log says so of each run that it kept from them.
-    let kept = of("WholeSegment", Figure::AutovacuumDeadKept);
-    let free = of("None", Figure::AutovacuumDeadKept);
-    assert!(
-        kept > 500.0 && free < kept / 2.0,
-        "held {kept}, none held {free}"
-    );
+    let kept = |ran: &Ran| both(ran, Figure::AutovacuumDeadKept);
+    let shows = |ran: &Ran| {
+        let ((with, without), (kept, free)) = (dead(ran), kept(ran));
+        with > 2.0 * without && kept > 500.0 && free < kept / 2.0
+    };
+    // Autovacuum may be late on a busy machine; what a snapshot holds goes on growing for as long as it is there.
+    let (window, ran) = given_time(10, run, |(_, ran)| shows(ran));
+    let (oldest, other) = both(&ran, Figure::OldestTransactionMillis);
+    let most = f64::from(window) * 900.0;
+    assert!(oldest > most && other < most, "{oldest} and {other} ms");
+    assert!(shows(&ran), "{:?} dead, {:?} kept", dead(&ran), kept(&ran));
 }
 
 #[test]
