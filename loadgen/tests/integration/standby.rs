@@ -14,6 +14,7 @@ use bakeoff_loadgen::run::Backend;
 use bakeoff_loadgen::run::control::Control;
 use serde_json::json;
 use std::cell::Cell;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::rc::Rc;
@@ -24,8 +25,10 @@ use tokio_postgres::Client;
 /// What the standby is called, as its pod would be.
 const NAME: &str = "c-0123abcd-standby-pg-0";
 const TICK: Duration = Duration::from_millis(10);
+/// What ends a program that writes more into a file than it may.
+const SIGXFSZ: i32 = 25;
 /// For what is to happen soon.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn connector(server: &Postgres) -> Connector {
     let endpoint = format!("postgres://127.0.0.1:{}", server.port());
@@ -64,9 +67,11 @@ async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// The program as the pod of a standby runs it.
-fn copying(primary: &Postgres, into: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+/// The program as the pod of a standby runs it, within another one.
+fn copying(primary: &Postgres, into: &Path, within: &[&str]) -> Child {
+    let words = [within, &[env!("CARGO_BIN_EXE_loadgen")]].concat();
+    Command::new(words[0])
+        .args(&words[1..])
         .args([
             "standby",
             "--primary",
@@ -104,14 +109,22 @@ fn size(folder: &Path) -> u64 {
         .sum()
 }
 
-/// A copy that is cut off in the middle.
+/// A copy that the kernel cuts off in the middle, as soon as one of its files is larger than 4 MB: wherever the test looks meanwhile.
 async fn cut_off(primary: &Postgres, into: &Path) {
-    let mut child = copying(primary, into);
+    let mut child = copying(
+        primary,
+        into,
+        &["sh", "-c", "ulimit -c 0; ulimit -f 8192; exec \"$@\"", "sh"],
+    );
+    until("it is cut off", async || {
+        child.try_wait().unwrap().is_some_and(|status| {
+            assert_eq!(status.signal(), Some(SIGXFSZ), "{status}");
+            true
+        })
+    })
+    .await;
     let beside = into.with_extension("new");
-    until("a part is copied", async || size(&beside) > 8 << 20).await;
-    kill(child.id());
-    child.wait().unwrap();
-    assert!(beside.exists() && !into.exists());
+    assert!(size(&beside) > 4 << 20 && !into.exists());
     assert!(
         !beside.join("standby.signal").exists(),
         "it was in the middle"
@@ -179,7 +192,7 @@ fn a_trial_in_which_the_standby_was_lost_is_void_and_repeated() {
     let names = format!("synchronous_standby_names=FIRST 1 (\"{NAME}\")");
     let primary = Postgres::start_primary("BAKEOFF_POSTGRES", &[&names]);
     let standby = primary.start_over(&[], |data| {
-        runtime().block_on(copied(copying(&primary, data)));
+        runtime().block_on(copied(copying(&primary, data, &[])));
     });
     let on = Backend::new(resolved(&primary), credentials()).unwrap();
     let workload = json!({"name": "head", "headRow": {
@@ -240,11 +253,11 @@ async fn copied_followed_and_lost(variable: &str) {
     let folder = tempfile::tempdir().unwrap();
     let into = folder.path().join("pgdata");
     cut_off(&primary, &into).await;
-    copied(copying(&primary, &into)).await;
+    copied(copying(&primary, &into, &[])).await;
     assert!(!into.with_extension("new").exists());
     let label = std::fs::read(into.join("backup_label")).unwrap();
     // It is there: nothing is done.
-    copied(copying(&primary, &into)).await;
+    copied(copying(&primary, &into, &[])).await;
     assert_eq!(std::fs::read(into.join("backup_label")).unwrap(), label);
     // What happens between the copy and the start is in the WAL that the slot keeps.
     for sql in [
@@ -337,10 +350,14 @@ async fn lost_and_found(primary: &Postgres, client: &Client, standby: &mut Postg
             .batch_execute("INSERT INTO kept VALUES (-1, 0, 'waited')")
             .await
     });
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(!commit.is_finished(), "it is acknowledged by one");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    assert_eq!(number(client, waiting).await, 1);
+    until("the commit waits", async || {
+        assert!(!commit.is_finished(), "it is acknowledged by one");
+        number(client, waiting).await == 1
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!commit.is_finished(), "it is acknowledged by one");
 
     let again = standby.again().when_gone(standby.pid());
     tokio::time::timeout(PATIENCE, commit)
