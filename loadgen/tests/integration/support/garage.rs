@@ -186,7 +186,7 @@ api_bind_addr = "127.0.0.1:{admin}"
 
 /// Waits until the node answers, and what the others are told of it.
 pub async fn known(joiner: &Joiner) -> Node {
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(240);
     loop {
         match joiner.own().await {
             Ok(node) => return node,

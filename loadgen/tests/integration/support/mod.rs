@@ -7,6 +7,7 @@ pub mod postgres;
 pub mod redis;
 pub mod runner;
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -100,15 +101,30 @@ fn program(variable: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// A port for a server, given to no other test. Below those that the kernel gives to connections: one of these could be
-/// taken by a client between the choice and the server's start. SeaweedFS listens 10,000 above its ports as well.
+/// A port for a server, given to no other test, of this process or of another one beside it: a file says whose it is until the
+/// process ends. Below those that the kernel gives to connections: one of these could be taken by a client between the choice and
+/// the server's start. SeaweedFS listens 10,000 above its ports as well.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static OURS: Mutex<Vec<File>> = Mutex::new(Vec::new());
     let first = u16::try_from(std::process::id() % 2_000).unwrap();
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let files = std::env::temp_dir().join("bakeoff-test-ports");
+    let _ = std::fs::create_dir_all(&files);
+    let ours = |port: u16| {
+        // Where somebody else's files are, the port alone tells.
+        let Ok(file) = File::create(files.join(port.to_string())) else {
+            return true;
+        };
+        let ours = file.try_lock().is_ok();
+        if ours {
+            OURS.lock().unwrap().push(file);
+        }
+        ours
+    };
     (0..2_000)
         .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_000)
-        .find(|&port| free(port) && free(port + 10_000))
+        .find(|&port| free(port) && free(port + 10_000) && ours(port))
         .expect("a free port")
 }
 
@@ -320,8 +336,12 @@ pub fn s3(name: &str, endpoint: &str) -> ResolvedBackend {
 
 /// Waits for a backend as a run does.
 pub async fn probe(backend: &Backend) -> Result<(), ProbeError> {
+    probe_for(backend, Duration::from_secs(120)).await
+}
+
+/// The same, for so long.
+pub async fn probe_for(backend: &Backend, patience: Duration) -> Result<(), ProbeError> {
     let driver = backend.access.driver();
-    let patience = Duration::from_secs(60);
     driver.probe(&backend.resolved, patience).await
 }
 
