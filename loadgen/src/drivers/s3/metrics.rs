@@ -49,9 +49,12 @@ pub fn parse(text: &str) -> Option<Process> {
     })
 }
 
+/// For one look: a backend that still has what a trial left it to do may take a while.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Looks at a process of a backend; `None` when it cannot be observed now.
 pub async fn observe(url: &str) -> Option<Process> {
-    match net::request(http::Method::GET, url, Duration::from_secs(5)).await {
+    match net::request(http::Method::GET, url, PATIENCE).await {
         Ok((200, body)) => parse(&String::from_utf8_lossy(&body)),
         Ok((status, _)) => {
             tracing::warn!(url, status, "backend metrics refused");
