@@ -212,9 +212,10 @@ mod tests {
 
     /// Load on a port where nobody listens.
     fn refused(plan: Plan) -> (Counts, Recorded) {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", free.local_addr().unwrap());
-        drop(free);
+        // Nobody else is given it meanwhile.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let endpoint = format!("http://{}", taken.local_addr().unwrap());
         let credentials = Credentials {
             user: "a".into(),
             secret: "b".into(),

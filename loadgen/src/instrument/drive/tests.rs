@@ -168,7 +168,7 @@ fn unfinished_and_never_started_operations_are_counted() {
             start,
             window_start: start,
             window_end,
-            drain_end: window_end + SECOND,
+            drain_end: window_end + 3 * SECOND,
         };
         let recorder = recorder(&timing, true);
         let plan = Plan::Open {
