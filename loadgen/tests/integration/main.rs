@@ -3,6 +3,7 @@
 //! One program, so that all of them wait for their windows side by side. `make test` says where the servers are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_length;
 mod backends;
 mod capture;
 mod cas_race;
@@ -21,8 +22,5 @@ mod s3_refusals;
 mod s3_stores;
 mod setter;
 mod soak;
-mod standby;
 mod support;
-mod sustain;
-mod versions;
 mod versity;
