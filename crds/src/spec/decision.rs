@@ -27,11 +27,12 @@ pub struct Objective {
 pub struct Decision {
     /// The built-in rule.
     pub rule: DecisionRule,
-    /// The backend that stays unless another is clearly better. Default: the first `minio` backend.
+    /// The backend that stays unless another is clearly better. Default: the first provisioned `minio` backend, else the
+    /// first provisioned one. A rule that judges one backend judges this one; its default is the first of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 30))]
     pub incumbent: Option<String>,
-    /// The backend that may replace it. Default: the first `seaweedfs` backend.
+    /// The backend that may replace it. Default: each one that is provisioned beside the incumbent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 30))]
     pub challenger: Option<String>,
