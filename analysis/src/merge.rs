@@ -144,7 +144,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Issue 4, point 2: merged percentiles are those of the pooled raw values, over any split.
+        /// Merged percentiles are those of the pooled raw values, over any split.
         #[test]
         fn merged_percentiles_are_those_of_the_pooled_values(
             tagged in prop::collection::vec((0_usize..5, 1_u64..3_600_000_000), 1..400),

@@ -124,7 +124,7 @@ mod tests {
         );
     }
 
-    /// Issue 4: over many resampled comparisons of a backend with itself, at most 5 % may come out
+    /// Over many resampled comparisons of a backend with itself, at most 5 % may come out
     /// as a difference, also where the noise is skewed and drifts from block to block.
     #[test]
     fn false_verdicts_of_a_with_a_stay_at_five_percent() {
