@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::figure::{Counter, Figure};
-use bakeoff_crds::result::{EncodedHistogram, OperationRecord, SecondPoint, TrialRecord};
+use bakeoff_crds::result::{
+    EncodedHistogram, OperationRecord, SecondPoint, StateLine, TrialRecord,
+};
 use hdrhistogram::Histogram;
 
 use super::{
@@ -101,20 +103,17 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
         let moved = |at: &[f64]| -> Vec<f64> { at.iter().map(|one| one + later).collect() };
         whole.at_seconds.extend(moved(&series.at_seconds));
         for (name, line) in &series.lines {
-            whole.lines.entry(name.clone()).or_default().extend(line);
+            whole.lines.entry(*name).or_default().extend(line);
         }
         for (name, marks) in &series.marks {
-            whole
-                .marks
-                .entry(name.clone())
-                .or_default()
-                .extend(moved(marks));
+            whole.marks.entry(*name).or_default().extend(moved(marks));
         }
     }
     let stretch = whole.at_seconds.len().div_ceil(COURSE_POINTS).max(1);
     if stretch > 1 {
         // Of each stretch the point with the most dead rows, as within a window.
-        let dead = whole.lines.get("deadRows").cloned().unwrap_or_default();
+        let dead = whole.lines.get(&StateLine::DeadRows).cloned();
+        let dead = dead.unwrap_or_default();
         let chosen: Vec<usize> = (0..whole.at_seconds.len())
             .step_by(stretch)
             .filter_map(|from| {

@@ -617,18 +617,18 @@ fn sawtooth() -> StateSeries {
         at_seconds: seconds().collect(),
         lines: BTreeMap::from([
             (
-                "deadRows".to_owned(),
+                StateLine::DeadRows,
                 seconds().map(|second| second % 6.0 * 400.0).collect(),
             ),
             (
-                "tableBytes".to_owned(),
+                StateLine::TableBytes,
                 seconds().map(|second| 4e6 + second * 1e4).collect(),
             ),
-            ("indexBytes".to_owned(), seconds().map(|_| 5e5).collect()),
+            (StateLine::IndexBytes, seconds().map(|_| 5e5).collect()),
         ]),
         marks: BTreeMap::from([
-            ("autovacuum".to_owned(), vec![6.0, 12.0, 18.0]),
-            ("checkpoint".to_owned(), vec![10.0]),
+            (StateMark::Autovacuum, vec![6.0, 12.0, 18.0]),
+            (StateMark::Checkpoint, vec![10.0]),
         ]),
     }
 }

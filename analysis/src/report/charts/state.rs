@@ -1,6 +1,6 @@
 //! How a server's state went over a window, with what it did meanwhile.
 
-use bakeoff_crds::result::StateSeries;
+use bakeoff_crds::result::{StateLine, StateMark, StateSeries};
 
 use super::{axis, class, lines, typical};
 use crate::measured::CellBackend;
@@ -16,22 +16,16 @@ type Drawn = (&'static str, &'static str, fn(&StateSeries, usize) -> f64);
 
 const DRAWN: [Drawn; 2] = [
     ("Dead rows", "dead rows", |series, index| {
-        value(series, "deadRows", index)
+        series.value(StateLine::DeadRows, index)
     }),
     ("Size of table and indexes", "MiB", |series, index| {
-        (value(series, "tableBytes", index) + value(series, "indexBytes", index)) / MEBIBYTE
+        let table = series.value(StateLine::TableBytes, index);
+        (table + series.value(StateLine::IndexBytes, index)) / MEBIBYTE
     }),
 ];
 
 /// The letters of the marks, as the axis explains them.
-const MARKS: [(&str, char); 2] = [("autovacuum", 'v'), ("checkpoint", 'c')];
-
-fn value(series: &StateSeries, line: &str, index: usize) -> f64 {
-    let line = series.lines.get(line);
-    line.and_then(|line| line.get(index))
-        .copied()
-        .unwrap_or(0.0)
-}
+const MARKS: [(StateMark, char); 2] = [(StateMark::Autovacuum, 'v'), (StateMark::Checkpoint, 'c')];
 
 /// The charts, for the typical cell of each workload whose backends were asked.
 pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
@@ -54,9 +48,9 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
         let events: Vec<Events> = if asked.len() == 1 {
             MARKS
                 .iter()
-                .map(|&(name, letter)| Events {
+                .map(|&(mark, letter)| Events {
                     letter,
-                    at: marks(asked[0].1, name).to_vec(),
+                    at: asked[0].1.marks(mark).to_vec(),
                 })
                 .collect()
         } else {
@@ -111,10 +105,6 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
     figures
 }
 
-fn marks<'a>(series: &'a StateSeries, name: &str) -> &'a [f64] {
-    series.marks.get(name).map_or(&[], Vec::as_slice)
-}
-
 fn words(
     on: &CellBackend,
     series: &StateSeries,
@@ -127,7 +117,7 @@ fn words(
     format!(
         "{} at most {most:.0} {unit}, {last:.0} at the end, {} autovacuums and {} checkpoints ended",
         on.backend,
-        marks(series, "autovacuum").len(),
-        marks(series, "checkpoint").len()
+        series.marks(StateMark::Autovacuum).len(),
+        series.marks(StateMark::Checkpoint).len()
     )
 }

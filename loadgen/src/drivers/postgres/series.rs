@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bakeoff_crds::result::StateSeries;
+use bakeoff_crds::result::{StateLine, StateMark, StateSeries};
 
 use super::sample::Sample;
 
@@ -26,16 +26,16 @@ pub fn series(samples: &[Sample]) -> Option<StateSeries> {
         .collect();
     let line = |of: fn(&Sample) -> i64| chosen.iter().map(|s| of(s) as f64).collect();
     let lines = BTreeMap::from([
-        ("deadRows".to_owned(), line(|s| s.dead_tuples)),
-        ("tableBytes".to_owned(), line(|s| s.table_bytes)),
-        ("indexBytes".to_owned(), line(|s| s.index_bytes)),
+        (StateLine::DeadRows, line(|s| s.dead_tuples)),
+        (StateLine::TableBytes, line(|s| s.table_bytes)),
+        (StateLine::IndexBytes, line(|s| s.index_bytes)),
     ]);
     let marks = BTreeMap::from([
         (
-            "autovacuum".to_owned(),
+            StateMark::Autovacuum,
             rises(samples, |s| Some(s.autovacuums)),
         ),
-        ("checkpoint".to_owned(), rises(samples, |s| s.checkpoints)),
+        (StateMark::Checkpoint, rises(samples, |s| s.checkpoints)),
     ]);
     Some(StateSeries {
         at_seconds: chosen.iter().map(|s| seconds(s)).collect(),
@@ -79,11 +79,12 @@ mod tests {
     fn peaks_and_marks_survive_the_thinning() {
         let long = series(&sawtooth(1_000)).unwrap();
         assert!(long.at_seconds.len() <= POINTS);
-        let most = long.lines["deadRows"].iter().copied().fold(0.0, f64::max);
+        let dead = long.lines[&StateLine::DeadRows].iter().copied();
+        let most = dead.fold(0.0, f64::max);
         assert_eq!(most, 900.0);
-        assert_eq!(long.marks["autovacuum"].len(), 99);
-        assert_eq!(long.marks["autovacuum"][0], 10.0);
-        assert_eq!(long.marks["checkpoint"], [500.0]);
+        assert_eq!(long.marks(StateMark::Autovacuum).len(), 99);
+        assert_eq!(long.marks(StateMark::Autovacuum)[0], 10.0);
+        assert_eq!(long.marks(StateMark::Checkpoint), [500.0]);
         assert!(long.at_seconds.windows(2).all(|pair| pair[0] < pair[1]));
         for line in long.lines.values() {
             assert_eq!(line.len(), long.at_seconds.len());
