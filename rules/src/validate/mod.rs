@@ -311,11 +311,38 @@ pub struct Surroundings<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: AbsentKind,
     /// Its name.
     pub name: String,
-    /// The field that names it.
-    pub field: &'static str,
+}
+
+/// A kind of what an experiment refers to in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbsentKind {
+    /// Of the volumes of servers.
+    StorageClass,
+    /// Of the pods of an experiment.
+    PriorityClass,
+}
+
+impl AbsentKind {
+    /// The kind, as Kubernetes calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StorageClass => "StorageClass",
+            Self::PriorityClass => "PriorityClass",
+        }
+    }
+
+    /// The field of a spec that names one.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::StorageClass => "equipment.storage.storageClassName",
+            Self::PriorityClass => "equipment.priorityClassName",
+        }
+    }
 }
 
 /// Checks the spec against its surroundings: Secrets, ConfigMaps, classes and nodes. Only before the start; afterwards the

@@ -1,6 +1,6 @@
 //! Why an experiment is refused: a reason for the condition, and a message that says how to mend it. (Pure.)
 
-use super::Absent;
+use super::{Absent, AbsentKind};
 use bakeoff_crds::quantity;
 use bakeoff_crds::spec::{MAX_TRIALS, SplitError, TRACE_EVENTS, TRACE_MANIFEST};
 
@@ -94,7 +94,7 @@ pub enum Refusal {
         shut: Vec<String>,
     },
     /// What is referred to in the cluster is not there.
-    #[error("{} {} does not exist: make it, or change {}", .0.kind, .0.name, .0.field)]
+    #[error("{} {} does not exist: make it, or change {}", .0.kind.as_str(), .0.name, .0.kind.field())]
     Absent(Absent),
     /// The equipment fits on no node.
     #[error(
@@ -215,8 +215,8 @@ impl Refusal {
             Self::NoResultsStore => "NoResultsStore",
             Self::NoNodes(_) | Self::NodesShut { .. } => "NoNodes",
             Self::Absent(absent) => match absent.kind {
-                "StorageClass" => "StorageClassMissing",
-                _ => "PriorityClassMissing",
+                AbsentKind::StorageClass => "StorageClassMissing",
+                AbsentKind::PriorityClass => "PriorityClassMissing",
             },
             Self::EquipmentTooLarge { .. } => "EquipmentTooLarge",
             Self::Connections { .. } => "ConnectionsTooFew",

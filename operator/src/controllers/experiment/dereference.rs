@@ -8,7 +8,7 @@ use crate::error::{Error, api};
 use bakeoff_crds::Experiment;
 use bakeoff_rules::pool::{Machines, Wanted};
 use bakeoff_rules::queue::Pool;
-use bakeoff_rules::validate::{Absent, Remains};
+use bakeoff_rules::validate::{Absent, AbsentKind, Remains};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -113,8 +113,8 @@ async fn absent(
     let storage = storage.filter(|name| !name.is_empty() && !remains.servers().is_empty());
     let priority = equipment.priority_class_name.as_ref();
     let (storage, priority) = tokio::try_join!(
-        missing::<StorageClass>(ctx, storage, "equipment.storage.storageClassName"),
-        missing::<PriorityClass>(ctx, priority, "equipment.priorityClassName"),
+        missing::<StorageClass>(ctx, AbsentKind::StorageClass, storage),
+        missing::<PriorityClass>(ctx, AbsentKind::PriorityClass, priority),
     )?;
     Ok(storage.into_iter().chain(priority).collect())
 }
@@ -122,8 +122,8 @@ async fn absent(
 /// An object of the cluster that is asked for and not there.
 async fn missing<K>(
     ctx: &Context,
+    kind: AbsentKind,
     name: Option<&String>,
-    field: &'static str,
 ) -> Result<Option<Absent>, Error>
 where
     K: Resource<DynamicType = ()>
@@ -135,7 +135,6 @@ where
     let Some(name) = name else {
         return Ok(None);
     };
-    let kind = <K as k8s_openapi::Resource>::KIND;
     match Api::<K>::all(ctx.client.clone())
         .get_metadata_opt(name)
         .await
@@ -143,11 +142,10 @@ where
         Ok(None) => Ok(Some(Absent {
             kind,
             name: name.clone(),
-            field,
         })),
         Ok(Some(_)) => Ok(None),
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
-        Err(error) => Err(api(format!("read {kind} {name}"))(error)),
+        Err(error) => Err(api(format!("read {} {name}", kind.as_str()))(error)),
     }
 }
 

@@ -21,7 +21,7 @@ use bakeoff_crds::spec::{Resources, SeaweedfsDurability};
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::queue::Pool;
-use bakeoff_rules::validate::{self, Absent, Known, Remains, Validated};
+use bakeoff_rules::validate::{self, Absent, AbsentKind, Known, Remains, Validated};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::json;
@@ -277,21 +277,13 @@ fn nodes_that_are_tainted_or_cordoned_are_named() {
 #[test]
 fn a_class_that_does_not_exist_is_refused_before_anything_is_made() {
     let world = World::new(1, false, 1, 0);
-    for (kind, field, expected) in [
-        (
-            "StorageClass",
-            "equipment.storage.storageClassName",
-            "StorageClassMissing",
-        ),
-        (
-            "PriorityClass",
-            "equipment.priorityClassName",
-            "PriorityClassMissing",
-        ),
+    for (kind, expected) in [
+        (AbsentKind::StorageClass, "StorageClassMissing"),
+        (AbsentKind::PriorityClass, "PriorityClassMissing"),
     ] {
         let name = "fast".to_owned();
         let observed = Observed {
-            absent: vec![Absent { kind, name, field }],
+            absent: vec![Absent { kind, name }],
             ..world.observe()
         };
         let plan = planned(&world.experiment, &settings(), &observed);
@@ -299,7 +291,11 @@ fn a_class_that_does_not_exist_is_refused_before_anything_is_made() {
         assert_eq!(reason, expected);
         assert_eq!(
             message,
-            format!("{kind} fast does not exist: make it, or change {field}")
+            format!(
+                "{} fast does not exist: make it, or change {}",
+                kind.as_str(),
+                kind.field()
+            )
         );
         assert!(plan.look_again_at.is_some(), "it is looked for again");
     }
