@@ -12,6 +12,45 @@ use jiff::SignedDuration;
 /// One that ends is looked at again after this time, seconds, if nothing is heard.
 const AGAIN: i64 = 30;
 
+/// How a plan is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Over {
+    /// Before its time, for this reason.
+    Ended(EndReason),
+    /// A phase failed, and none comes after that.
+    PhaseFailed,
+    /// A phase came to what the plan stops at.
+    Stopped,
+    /// All phases have an outcome.
+    Completed,
+}
+
+impl Over {
+    fn state(&self) -> PlanState {
+        match self {
+            Self::Ended(_) => PlanState::Cancelled,
+            Self::PhaseFailed | Self::Stopped => PlanState::Stopped,
+            Self::Completed => PlanState::Completed,
+        }
+    }
+
+    /// Whether it went as planned.
+    fn truth(&self) -> Truth {
+        match self {
+            Self::Ended(_) | Self::PhaseFailed => Truth::False,
+            Self::Stopped | Self::Completed => Truth::True,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Ended(reason) => reason.as_str(),
+            Self::PhaseFailed => reasons::PHASE_FAILED,
+            Self::Stopped | Self::Completed => self.state().as_str(),
+        }
+    }
+}
+
 impl Draft<'_> {
     /// Why it is to end before its time, if it is.
     pub(super) fn why_it_ends(&mut self) -> Option<(EndReason, String)> {
@@ -56,7 +95,7 @@ impl Draft<'_> {
                     phase.completion_time = Some(self.now);
                 }
             }
-            self.over(PlanState::Cancelled, Truth::False, reason.as_str(), message);
+            self.over(&Over::Ended(reason.clone()), message);
         } else {
             let waits = format!("{message}; {} has still to end", left.join(", "));
             self.stands(PlanState::Ending, &waits);
@@ -72,19 +111,9 @@ impl Draft<'_> {
             outcome.as_str()
         );
         if outcome == PhaseOutcome::Failed {
-            self.over(
-                PlanState::Stopped,
-                Truth::False,
-                reasons::PHASE_FAILED,
-                &message,
-            );
+            self.over(&Over::PhaseFailed, &message);
         } else {
-            self.over(
-                PlanState::Stopped,
-                Truth::True,
-                PlanState::Stopped.as_str(),
-                &message,
-            );
+            self.over(&Over::Stopped, &message);
         }
     }
 
@@ -98,15 +127,11 @@ impl Draft<'_> {
             "{} phases were run and {skipped} skipped",
             phases.len() - skipped
         );
-        self.over(
-            PlanState::Completed,
-            Truth::True,
-            PlanState::Completed.as_str(),
-            &message,
-        );
+        self.over(&Over::Completed, &message);
     }
 
-    fn over(&mut self, state: PlanState, truth: Truth, reason: &str, message: &str) {
+    fn over(&mut self, over: &Over, message: &str) {
+        let (state, truth, reason) = (over.state(), over.truth(), over.reason());
         if !self.is_reported(Some(End { state, message })) {
             return;
         }
@@ -115,7 +140,7 @@ impl Draft<'_> {
         self.status.completion_time = Some(self.now);
         self.condition(SUCCEEDED, truth, reason, message);
         self.condition(RECONCILING, Truth::False, reason, message);
-        let wanted = reason == EndReason::Cancelled.as_str();
+        let wanted = *over == Over::Ended(EndReason::Cancelled);
         let stalled = Truth::from(truth == Truth::False && !wanted);
         self.condition(STALLED, stalled, reason, message);
         self.tell(
@@ -123,7 +148,7 @@ impl Draft<'_> {
             reason,
             message,
         );
-        if reason == reasons::PHASE_FAILED {
+        if *over == Over::PhaseFailed {
             self.notify(Occasion::Failed, message);
         }
         self.notify(Occasion::Ended, message);
