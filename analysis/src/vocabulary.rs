@@ -59,17 +59,55 @@ pub const CAS_CHECKS: &[&str] = &[
     IMPOSSIBLE_ORDERS,
 ];
 
-/// Figures that every operation has, in objectives. Latencies are microseconds of the response.
-pub const METRICS: &[&str] = &[
-    "p50",
-    "p90",
-    "p99",
-    "p999",
-    "max",
-    "perSecond",
-    "count",
-    "failures",
-];
+/// A figure that every operation has, in objectives. Latencies are microseconds of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationFigure {
+    /// The median.
+    P50,
+    /// The 90th percentile.
+    P90,
+    /// The 99th percentile.
+    P99,
+    /// The 99.9th percentile.
+    P999,
+    /// The longest.
+    Max,
+    /// Completed operations per second.
+    PerSecond,
+    /// Completed operations.
+    Count,
+    /// Failed operations.
+    Failures,
+}
+
+impl OperationFigure {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::P50,
+        Self::P90,
+        Self::P99,
+        Self::P999,
+        Self::Max,
+        Self::PerSecond,
+        Self::Count,
+        Self::Failures,
+    ];
+
+    /// The name in objectives.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::P999 => "p999",
+            Self::Max => "max",
+            Self::PerSecond => "perSecond",
+            Self::Count => "count",
+            Self::Failures => "failures",
+        }
+    }
+}
 
 /// What a check counts, for people; the name itself for one that is not known here.
 #[must_use]

@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measured::Censored;
 use crate::measured::Measured;
+use crate::metric::Metric;
 use crate::stats::{POWER, multiple, paired::Paired, power, round};
 
 /// What a rule concluded, as data.
@@ -111,6 +112,19 @@ pub struct DecisionInput {
     pub demand: String,
     /// Whether the demand is met.
     pub standing: Standing,
+}
+
+impl DecisionInput {
+    /// The figure of operations that it compares, as far as that tells which way a bound points. The name says so, since
+    /// that is what a summary keeps of it.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        if self.name == small_object_backend::PUT_THROUGHPUT {
+            Metric::PerSecond
+        } else {
+            Metric::P99
+        }
+    }
 }
 
 /// How a figure enters a rule.

@@ -42,8 +42,6 @@ const SOME_PAGES: f64 = 1_048_576.0;
 /// can be, that takes ln 370, six mean lives or turnovers, and until then each turnover adds pages and frees none.
 const REPLACED: f64 = 3.0;
 
-const INDEX_GROWTH: &str = "Growth of the index over the second half";
-
 /// How a trend enters the rule.
 struct Demand {
     figure: Figure,
@@ -244,6 +242,7 @@ fn variant(
         .all(|judged| judged.input.standing == Standing::Met);
     let turnovers = Course::of(on, Figure::Turnovers).sum().unwrap_or_default();
     let mut judged: Vec<Judged> = coverage.into();
+    let mut index_grows = false;
     for demand in [
         Demand {
             figure: Figure::DeadMeanPercent,
@@ -253,7 +252,7 @@ fn variant(
         },
         Demand {
             figure: Figure::IndexBytes,
-            name: INDEX_GROWTH,
+            name: "Growth of the index over the second half",
             bound: look.margin,
             relative: true,
         },
@@ -269,6 +268,7 @@ fn variant(
         if !whole {
             one.input.standing = Standing::Open;
         }
+        index_grows |= demand.figure == Figure::IndexBytes && one.input.standing != Standing::Met;
         judged.push(one);
     }
     let more = judged
@@ -277,10 +277,7 @@ fn variant(
     let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|one| one.input).collect();
     inputs.push(band(on, &scope));
     // A growth within its bound needs no cadence.
-    let grows = inputs
-        .iter()
-        .any(|input| input.name == INDEX_GROWTH && input.standing != Standing::Met);
-    inputs.extend(grows.then(|| cadence(on, &scope, look)).flatten());
+    inputs.extend(index_grows.then(|| cadence(on, &scope, look)).flatten());
     inputs.extend(frozen(on, &scope));
     inputs.extend(held_back(cell, cells, subject, &scope));
     let variant = Variant { name, inputs };

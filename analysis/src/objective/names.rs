@@ -10,7 +10,7 @@ use crate::kinds;
 use crate::measured::Measured;
 use crate::measured::{CellBackend, CheckSummary, Percentiles, WorkloadSummary};
 use crate::stats::tail;
-use crate::vocabulary::METRICS;
+use crate::vocabulary::OperationFigure;
 
 /// Figures under names; the shape that expressions see.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,19 +70,9 @@ pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
 
 fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
     let words = kinds::of(kind);
-    let metrics: BTreeMap<String, Node> = METRICS
-        .iter()
-        // 1 and not 0, so that the trial evaluation of a quotient does not divide by zero.
-        .map(|metric| {
-            (
-                (*metric).to_owned(),
-                if *metric == "perSecond" {
-                    Node::Rate(1.0)
-                } else {
-                    Node::Count(1)
-                },
-            )
-        })
+    let metrics: BTreeMap<String, Node> = OperationFigure::ALL
+        .into_iter()
+        .map(|figure| (figure.as_str().to_owned(), placeholder(figure)))
         .collect();
     let mut group = metrics.clone();
     let counters = words.counters.iter().map(|counter| counter.as_str());
@@ -96,6 +86,14 @@ fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
         group.insert((*operation).to_owned(), Node::Group(metrics.clone()));
     }
     group
+}
+
+/// 1 and not 0, so that the trial evaluation of a quotient does not divide by zero.
+fn placeholder(figure: OperationFigure) -> Node {
+    match figure {
+        OperationFigure::PerSecond => Node::Rate(1.0),
+        _ => Node::Count(1),
+    }
 }
 
 fn label(levels: &schedule::Cell) -> String {
@@ -237,9 +235,10 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
             .flat_map(|operation| operation.failures.values())
             .sum();
         let count = all.iter().map(|operation| operation.count).sum();
+        let named = |figure: OperationFigure| figure.as_str().to_owned();
         let mut metrics = BTreeMap::from([
-            ("count".to_owned(), Node::Count(count)),
-            ("failures".to_owned(), Node::Count(failures)),
+            (named(OperationFigure::Count), Node::Count(count)),
+            (named(OperationFigure::Failures), Node::Count(failures)),
         ]);
         // Without a completed operation there is no latency and no rate to compare with a bound.
         if all.iter().all(|operation| operation.count > 0) {
@@ -247,12 +246,12 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
                 .iter()
                 .map(|operation| operation.per_second)
                 .fold(f64::INFINITY, f64::min);
-            metrics.insert("perSecond".to_owned(), Node::Rate(slowest));
+            metrics.insert(named(OperationFigure::PerSecond), Node::Rate(slowest));
             let shares: Vec<f64> = all.iter().map(|o| o.response.missing).collect();
             // Without an answer an operation is slower than all others: the percentile of the
             // completed ones would flatter.
             let known = |quantile: f64| shares.iter().all(|share| tail::is_known(quantile, *share));
-            let mut latency = |metric: &str, quantile: f64, values: Option<Vec<i64>>| {
+            let mut latency = |figure: OperationFigure, quantile: f64, values: Option<Vec<i64>>| {
                 let Some(largest) = values.and_then(|values| values.into_iter().max()) else {
                     return;
                 };
@@ -263,17 +262,17 @@ fn worst(kind: WorkloadKind, parts: &[CellBackend]) -> BTreeMap<String, Node> {
                         "at least {largest}: too many operations failed, did not finish or were never started"
                     ))
                 };
-                metrics.insert(metric.to_owned(), node);
+                metrics.insert(named(figure), node);
             };
             let of = |figure: fn(&Percentiles) -> i64| {
                 Some(all.iter().map(|o| figure(&o.response)).collect())
             };
-            latency("p50", 0.5, of(|response| response.p50));
-            latency("p90", 0.9, of(|response| response.p90));
-            latency("p99", 0.99, of(|response| response.p99));
+            latency(OperationFigure::P50, 0.5, of(|response| response.p50));
+            latency(OperationFigure::P90, 0.9, of(|response| response.p90));
+            latency(OperationFigure::P99, 0.99, of(|response| response.p99));
             let rare = all.iter().map(|o| o.response.p999).collect();
-            latency("p999", 0.999, rare);
-            latency("max", 1.0, of(|response| response.max));
+            latency(OperationFigure::P999, 0.999, rare);
+            latency(OperationFigure::Max, 1.0, of(|response| response.max));
         }
         if *name == words.main {
             group.extend(metrics.clone());

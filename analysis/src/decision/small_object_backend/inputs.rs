@@ -13,11 +13,15 @@ use super::super::{
     with_censoring,
 };
 use crate::format;
+use crate::kinds;
 use crate::measured::Measured;
 use crate::measured::{CellSummary, Censored, Finding, WorkloadSummary};
 use crate::metric::Metric;
 use crate::stats::paired::{self, Paired};
 use crate::stats::{mean, power};
+
+/// The input of a closed load: the only one of which more is better.
+pub(in crate::decision) const PUT_THROUGHPUT: &str = "PUT throughput";
 
 /// A figure averaged over cells within each block.
 struct Combined {
@@ -73,6 +77,16 @@ fn cells<'a>(workloads: impl Iterator<Item = &'a WorkloadSummary>) -> Vec<CellSu
         .collect()
 }
 
+/// The operation of puts that is compared.
+fn put_operation() -> &'static str {
+    kinds::of(WorkloadKind::SmallObjectPut).main
+}
+
+/// The operation of reads that is compared: what stands in the open table.
+fn list_operation() -> &'static str {
+    kinds::of(WorkloadKind::ColdRead).charted
+}
+
 /// How much better the challenger is at putting small objects: their throughput, or in an open load alone their p99. And the
 /// cells of the closed loads.
 fn putting(measured: &Measured, question: &Question<'_>) -> (Judged, Vec<CellSummary>) {
@@ -82,9 +96,9 @@ fn putting(measured: &Measured, question: &Question<'_>) -> (Judged, Vec<CellSum
     let (name, cells, metric) = if closed.is_empty() {
         ("PUT p99 at the same rate", &open, Metric::P99)
     } else {
-        ("PUT throughput", &closed, Metric::PerSecond)
+        (PUT_THROUGHPUT, &closed, Metric::PerSecond)
     };
-    let combined = combine(cells, "put", metric, question);
+    let combined = combine(cells, put_operation(), metric, question);
     (primary(name, cells, combined, metric, question), closed)
 }
 
@@ -119,7 +133,7 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
     let (putting, closed) = putting(measured, question);
     let mut list = vec![putting];
     if !closed.is_empty() {
-        let combined = combine(&all_puts, "put", Metric::P99, question);
+        let combined = combine(&all_puts, put_operation(), Metric::P99, question);
         list.push(guard("PUT p99", combined, question, question.footing));
     }
     let name = longest.map_or_else(
@@ -128,7 +142,7 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
     );
     list.push(guard(
         &name,
-        combine(&long_reads, "list", Metric::P50, question),
+        combine(&long_reads, list_operation(), Metric::P50, question),
         question,
         // What was read survived: reads may be compared.
         Footing::Equal,
@@ -141,7 +155,7 @@ pub(super) fn inputs(measured: &Measured, question: &Question<'_>) -> Vec<Judged
         }),
     );
     list.push(correctness(measured, question.old, Role::Context));
-    let all = combine(&all_reads, "list", Metric::P50, question);
+    let all = combine(&all_reads, list_operation(), Metric::P50, question);
     if let (Some(paired), true) = (&all.paired, all_reads.len() > long_reads.len()) {
         let demand = "for the reader; decides nothing".to_owned();
         let scope = scope(all.cells, question);
@@ -270,7 +284,7 @@ fn primary(
     let wins = cells
         .iter()
         .flat_map(|cell| &cell.comparisons)
-        .filter(|c| c.operation == "put" && c.metric == metric)
+        .filter(|c| c.operation == put_operation() && c.metric == metric)
         .filter(|c| {
             (c.subject == new && c.base == old && c.finding == Finding::SubjectBetter)
                 || (c.subject == old && c.base == new && c.finding == Finding::BaseBetter)

@@ -6,7 +6,6 @@ use super::{dash, drop_empty, factors, interval, short};
 use crate::decision::{DecisionInput, DecisionRecord, Role, Standing, Unit};
 use crate::format;
 use crate::measured::Censored;
-use crate::metric::Metric;
 use crate::summary::Summary;
 
 fn confidence(summary: &Summary) -> String {
@@ -15,12 +14,8 @@ fn confidence(summary: &Summary) -> String {
 
 /// Whether a figure is only a bound, for the eye: the figure of an input that has a direction.
 fn bound(input: &DecisionInput) -> &'static str {
-    let metric = if input.name.contains("throughput") {
-        Metric::PerSecond
-    } else {
-        Metric::P99
-    };
-    input.censored.map_or("", |censored| censored.sign(metric))
+    let sign = |censored: Censored| censored.sign(input.metric());
+    input.censored.map_or("", sign)
 }
 
 /// The heading of the intervals of a decision's inputs. Those of several challengers share one chance of error, and are wider than
