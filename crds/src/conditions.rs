@@ -69,8 +69,8 @@ pub mod reasons {
     pub const GENERATOR_RESTARTED: &str = "GeneratorRestarted";
     /// Event: something outside the cluster may be left.
     pub const CLEANUP_FAILED: &str = "CleanupFailed";
-    /// Event: the report could not be written.
-    pub const REPORT_FAILED: &str = "ReportFailed";
+    /// Event: a server is killed, as a trial asks for.
+    pub const FAULT: &str = "Fault";
     /// What the experiment needs was refused by the API server.
     pub const CHILD_REFUSED: &str = "ChildRefused";
     /// Something that was removed will not go.

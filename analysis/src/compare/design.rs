@@ -192,7 +192,7 @@ fn differing_backend(said: &mut Said, base: &ResolvedBackend, subject: &Resolved
     let name = &subject.name;
     let settings = pairs(&base.settings, &subject.settings);
     // A command line repeats the settings that it sets.
-    let is_command = |setting: &str| setting == "command";
+    let is_command = |setting: &str| setting == ResolvedBackend::COMMAND;
     let others = settings
         .iter()
         .any(|(setting, a, b)| !is_command(setting) && a != b);

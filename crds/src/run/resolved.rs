@@ -105,6 +105,9 @@ pub struct ResolvedPod {
 }
 
 impl ResolvedBackend {
+    /// The key of the command line among the settings.
+    pub const COMMAND: &str = "command";
+
     /// Whether it shows when each of its processes began.
     #[must_use]
     pub fn shows_its_process(&self) -> bool {

@@ -295,7 +295,10 @@ fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLoc
         image_id: pod.and_then(image_id).unwrap_or_default(),
         endpoint: endpoint(of, name, profile.scheme, profile.pods.port),
         credentials_dir: format!("{CREDENTIALS}/{}", name.as_str()),
-        settings: BTreeMap::from([("command".to_owned(), profile.pods.command.join(" "))]),
+        settings: BTreeMap::from([(
+            ResolvedBackend::COMMAND.to_owned(),
+            profile.pods.command.join(" "),
+        )]),
         node: pod.and_then(node_name).unwrap_or_default(),
     }
 }

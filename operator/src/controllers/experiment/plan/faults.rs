@@ -6,6 +6,7 @@
 use super::Draft;
 use crate::action::Action;
 use crate::controllers::experiment::facts::{is_ready, servers_down};
+use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::{FaultHeard, WantedFault};
@@ -29,7 +30,7 @@ pub(super) fn see_to(draft: &mut Draft<'_>, wanted: &WantedFault) -> bool {
             return false;
         };
         let message = format!("kills pod {} in trial {}", fault.pod, fault.id);
-        draft.note(false, "Fault", &message);
+        draft.note(false, reasons::FAULT, &message);
         draft.status.fault = Some(fault);
         return true;
     };

@@ -9,7 +9,7 @@ use crate::controllers::experiment::build::run_plan::store_at;
 use crate::errands::Errand;
 use crate::errands::build::{Task, copied_secret, errand, results_folder};
 use crate::runs::RunAction;
-use bakeoff_crds::conditions::reasons;
+use bakeoff_crds::EndReason;
 use bakeoff_crds::experiment_plan::{
     PLAN_REPORT_SCHEMA, PhaseState, PlanReport, PlanReportStatus, PlanState, ReportedPhase,
 };
@@ -122,7 +122,7 @@ impl Draft<'_> {
                 let message = format!(
                     "the report of the plan could not be written: {why}; the reports of its experiments are there"
                 );
-                self.tell(true, reasons::REPORT_FAILED, &message);
+                self.tell(true, EndReason::ReportFailed.as_str(), &message);
                 before.and_then(|before| before.url)
             }
         };

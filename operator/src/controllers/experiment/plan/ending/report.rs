@@ -104,7 +104,7 @@ fn no_report(mut draft: Draft<'_>, why: &str) -> Plan<ExperimentStatus> {
     let message = format!(
         "the report could not be written: {why}; the raw data are in the results store: loadgen report rebuilds it"
     );
-    draft.note(true, reasons::REPORT_FAILED, &message);
+    draft.note(true, EndReason::ReportFailed.as_str(), &message);
     step_done(draft, |ending, now| {
         ending.reported_time = Some(now);
         ending.message = if ending.reason.succeeded() {
