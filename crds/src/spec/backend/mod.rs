@@ -5,9 +5,9 @@
 
 mod garage;
 mod minio;
-mod origin;
 mod postgres;
 mod postgres_url;
+mod product;
 mod rules;
 mod s3;
 mod s3_server;
@@ -17,19 +17,21 @@ mod versitygw;
 
 pub use garage::{GarageBackend, GarageDurability};
 pub use minio::{MinioBackend, MinioDurability};
-pub use origin::{External, Origin, Product, Release};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
 pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
+pub use product::Product;
 pub use s3::S3Backend;
 pub use s3_server::{EnvVariable, S3ServerBackend, ServerCredentials, ServerMetrics};
 pub use seaweedfs::{Replication, SeaweedfsBackend, SeaweedfsDurability};
 pub use topology::{Member, Share, SplitError, Topology};
 pub use versitygw::VersitygwBackend;
 
-use super::{Equipment, Ground};
+use super::{Equipment, Ground, Version};
+use crate::durability::DurabilityClass;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What is true of every backend that sets the same member.
 #[derive(Debug)]
@@ -160,6 +162,74 @@ pub enum BackendKind {
     Postgres,
     /// An external S3 endpoint.
     S3,
+}
+
+/// Where a backend comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// It is provisioned for the experiment and removed after it.
+    Provisioned(Release),
+    /// It was there before and stays.
+    External(External),
+}
+
+/// A server that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The program.
+    pub product: Product,
+    /// Its version.
+    pub version: Version,
+    /// Its settings by name, where they differ from those that the operator sets.
+    pub settings: BTreeMap<String, String>,
+    /// What it has to promise, where a spec may choose; else what its settings make it promise.
+    pub durability: Option<DurabilityClass>,
+    /// Of which pods it is made.
+    pub topology: Topology,
+    /// The container, where the spec describes it; else the operator knows it.
+    pub declared: Option<Box<S3ServerBackend>>,
+}
+
+impl Release {
+    /// A server with the operator's settings alone.
+    #[must_use]
+    pub fn of(product: Product, version: &Version) -> Self {
+        Self {
+            product,
+            version: version.clone(),
+            settings: BTreeMap::new(),
+            durability: None,
+            topology: Topology::Single,
+            declared: None,
+        }
+    }
+}
+
+/// A system that was there before the experiment and stays after it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum External {
+    /// An S3 endpoint.
+    S3(S3Backend),
+    /// A Postgres server.
+    Postgres(PostgresUrlBackend),
+}
+
+impl External {
+    /// The Secrets in the experiment's namespace by which it is reached, and the keys that are needed of each.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(&str, Vec<String>)> {
+        match self {
+            Self::S3(s3) => vec![s3.secret()],
+            Self::Postgres(postgres) => {
+                let at = &postgres.secret_ref;
+                let keys = [&at.key].into_iter().chain(&postgres.ca_key);
+                let mut secrets = vec![(at.name.as_str(), keys.cloned().collect())];
+                let authorities = postgres.ca_secret_ref.as_ref();
+                secrets.extend(authorities.map(|at| (at.name.as_str(), vec![at.key.clone()])));
+                secrets
+            }
+        }
+    }
 }
 
 /// The name of a Secret in the Experiment's namespace.
