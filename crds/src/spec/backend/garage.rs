@@ -1,6 +1,6 @@
 //! A Garage server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release, Topology};
+use super::{BackendTraits, Origin, Product, Release, Topology};
 use crate::durability::DurabilityClass;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
@@ -69,7 +69,6 @@ impl GarageBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "garage",
-    kind: BackendKind::Garage,
     ground: Ground::S3,
     external: false,
 };

@@ -1,6 +1,6 @@
 //! A MinIO server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release, Topology};
+use super::{BackendTraits, Origin, Product, Release, Topology};
 use crate::durability::DurabilityClass;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
@@ -103,7 +103,6 @@ impl MinioBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "minio",
-    kind: BackendKind::Minio,
     ground: Ground::S3,
     external: false,
 };

@@ -7,7 +7,6 @@ mod garage;
 mod minio;
 mod postgres;
 mod postgres_url;
-mod product;
 mod rules;
 mod s3;
 mod s3_server;
@@ -19,7 +18,6 @@ pub use garage::{GarageBackend, GarageDurability};
 pub use minio::{MinioBackend, MinioDurability};
 pub use postgres::{HARMLESS_TEXT, PostgresBackend, REFUSED_SETTINGS, SettingValue};
 pub use postgres_url::{CaSecretRef, PostgresSslMode, PostgresUrlBackend, SecretKeyRef};
-pub use product::Product;
 pub use s3::S3Backend;
 pub use s3_server::{EnvVariable, S3ServerBackend, ServerCredentials, ServerMetrics};
 pub use seaweedfs::{Replication, SeaweedfsBackend, SeaweedfsDurability};
@@ -38,8 +36,6 @@ use std::collections::BTreeMap;
 pub struct BackendTraits {
     /// The member of the spec's union.
     pub name: &'static str,
-    /// What the backend is.
-    pub kind: BackendKind,
     /// What can be measured on it.
     pub ground: Ground,
     /// Whether it was there before the experiment and stays after it.
@@ -47,7 +43,17 @@ pub struct BackendTraits {
 }
 
 macro_rules! backends {
-    ($($(#[doc = $doc:tt])+ $member:ident: $variant:ident($type:ident),)+) => {
+    (
+        provisioned {
+            $($(#[doc = $doc:tt])+ $member:ident: $variant:ident($type:ident) is $words:tt,)+
+        }
+        external like a provisioned one {
+            $($(#[doc = $like_doc:tt])+ $like:ident: $Like:ident($LikeType:ident) as $same:ident,)+
+        }
+        external {
+            $($(#[doc = $own_doc:tt])+ $own:ident: $Own:ident($OwnType:ident) is $own_words:tt,)+
+        }
+    ) => {
         /// A system under test: one of the kinds below.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
         #[serde(rename_all = "camelCase")]
@@ -65,6 +71,16 @@ macro_rules! backends {
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $member: Option<$type>,
             )+
+            $(
+                $(#[doc = $like_doc])+
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $like: Option<$LikeType>,
+            )+
+            $(
+                $(#[doc = $own_doc])+
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $own: Option<$OwnType>,
+            )+
             /// States the equipment again. Allowed only when equal to `spec.equipment`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub equipment: Option<Equipment>,
@@ -74,6 +90,8 @@ macro_rules! backends {
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum BackendSpec<'a> {
             $($(#[doc = $doc])+ $variant(&'a $type),)+
+            $($(#[doc = $like_doc])+ $Like(&'a $LikeType),)+
+            $($(#[doc = $own_doc])+ $Own(&'a $OwnType),)+
         }
 
         impl BackendSpec<'_> {
@@ -82,6 +100,18 @@ macro_rules! backends {
             pub fn traits(self) -> &'static BackendTraits {
                 match self {
                     $(Self::$variant(_) => &$member::TRAITS,)+
+                    $(Self::$Like(_) => &$like::TRAITS,)+
+                    $(Self::$Own(_) => &$own::TRAITS,)+
+                }
+            }
+
+            /// What it is in the data of a run.
+            #[must_use]
+            pub fn kind(self) -> BackendKind {
+                match self {
+                    $(Self::$variant(_) => BackendKind::$variant,)+
+                    $(Self::$Like(_) => BackendKind::$same,)+
+                    $(Self::$Own(_) => BackendKind::$Own,)+
                 }
             }
 
@@ -90,18 +120,66 @@ macro_rules! backends {
             pub fn origin(self) -> Origin {
                 match self {
                     $(Self::$variant(member) => member.origin(),)+
+                    $(Self::$Like(member) => member.origin(),)+
+                    $(Self::$Own(member) => member.origin(),)+
+                }
+            }
+        }
+
+        /// What a backend is in the data of a run. A server that is there already is of the same kind as a provisioned one of
+        /// its program, where there is one.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+        )]
+        pub enum BackendKind {
+            $(#[doc = $words] $variant,)+
+            $(#[doc = $own_words] $Own,)+
+        }
+
+        impl BackendKind {
+            /// What can be measured on it.
+            #[must_use]
+            pub fn ground(self) -> Ground {
+                match self {
+                    $(Self::$variant => $member::TRAITS.ground,)+
+                    $(Self::$Own => $own::TRAITS.ground,)+
+                }
+            }
+        }
+
+        /// A program that the operator can start: of a provisioned backend, or what stands beside one. It is never written
+        /// down; what a run measured on is its [`BackendKind`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Product {
+            $(#[doc = $words] $variant,)+
+            /// Redis. It keeps locks beside a backend and is never one itself.
+            Redis,
+        }
+
+        impl Product {
+            /// The name for people and for keys of the chart's catalogue.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $member::TRAITS.name,)+
+                    Self::Redis => "redis",
                 }
             }
         }
 
         /// What is true of the backends that a spec may name, member by member.
-        pub(super) const TRAITS: &[&BackendTraits] = &[$(&$member::TRAITS),+];
+        pub(super) const TRAITS: &[&BackendTraits] =
+            &[$(&$member::TRAITS,)+ $(&$like::TRAITS,)+ $(&$own::TRAITS,)+];
 
         impl Backend {
             /// The member that is set, or `None` unless exactly one is.
             #[must_use]
             pub fn member(&self) -> Option<BackendSpec<'_>> {
-                let members = [$(self.$member.as_ref().map(BackendSpec::$variant)),+];
+                let members = [
+                    $(self.$member.as_ref().map(BackendSpec::$variant),)+
+                    $(self.$like.as_ref().map(BackendSpec::$Like),)+
+                    $(self.$own.as_ref().map(BackendSpec::$Own),)+
+                ];
                 let mut set = members.into_iter().flatten();
                 set.next().filter(|_| set.next().is_none())
             }
@@ -109,31 +187,39 @@ macro_rules! backends {
     };
 }
 
+// A new backend that is provisioned is one line here. Each line has the words of its member in the API, and after `is` those of
+// its kind in the data of a run.
 backends! {
-    /// A MinIO server, provisioned for the experiment and removed after it.
-    minio: Minio(MinioBackend),
-    /// A SeaweedFS server, provisioned for the experiment and removed after it.
-    seaweedfs: Seaweedfs(SeaweedfsBackend),
-    /// A Garage server, provisioned for the experiment and removed after it.
-    garage: Garage(GarageBackend),
-    /// A versitygw server, provisioned for the experiment and removed after it.
-    versitygw: Versitygw(VersitygwBackend),
-    /// Any server of S3, as described here, provisioned for the experiment and removed after it.
-    s3_server: S3Server(S3ServerBackend),
-    /// A Postgres server, provisioned for the experiment and removed after it.
-    postgres: Postgres(PostgresBackend),
-    /// A Postgres server that exists already. The schema `bakeoff` is made in its database, refused if there is one,
-    /// and dropped after the experiment.
-    postgres_url: PostgresUrl(PostgresUrlBackend),
-    /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
-    s3: S3(S3Backend),
+    provisioned {
+        /// A MinIO server, provisioned for the experiment and removed after it.
+        minio: Minio(MinioBackend) is "A provisioned MinIO server.",
+        /// A SeaweedFS server, provisioned for the experiment and removed after it.
+        seaweedfs: Seaweedfs(SeaweedfsBackend) is "A provisioned SeaweedFS server.",
+        /// A Garage server, provisioned for the experiment and removed after it.
+        garage: Garage(GarageBackend) is "A provisioned Garage server.",
+        /// A versitygw server, provisioned for the experiment and removed after it.
+        versitygw: Versitygw(VersitygwBackend) is "A provisioned versitygw server.",
+        /// Any server of S3, as described here, provisioned for the experiment and removed after it.
+        s3_server: S3Server(S3ServerBackend) is "A provisioned server of S3 that the spec describes.",
+        /// A Postgres server, provisioned for the experiment and removed after it.
+        postgres: Postgres(PostgresBackend) is "A Postgres server, provisioned or external.",
+    }
+    external like a provisioned one {
+        /// A Postgres server that exists already. The schema `bakeoff` is made in its database, refused if there is one,
+        /// and dropped after the experiment.
+        postgres_url: PostgresUrl(PostgresUrlBackend) as Postgres,
+    }
+    external {
+        /// Any S3 endpoint that exists already, AWS included. Test objects are removed after the experiment.
+        s3: S3(S3Backend) is "An external S3 endpoint.",
+    }
 }
 
 impl Backend {
     /// What the backend is, or `None` unless exactly one member is set.
     #[must_use]
     pub fn kind(&self) -> Option<BackendKind> {
-        self.member().map(|member| member.traits().kind)
+        self.member().map(BackendSpec::kind)
     }
 
     /// Where it comes from, or `None` unless exactly one member is set.
@@ -141,27 +227,6 @@ impl Backend {
     pub fn origin(&self) -> Option<Origin> {
         self.member().map(BackendSpec::origin)
     }
-}
-
-/// What a backend is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum BackendKind {
-    /// A provisioned MinIO server.
-    Minio,
-    /// A provisioned SeaweedFS server.
-    Seaweedfs,
-    /// A provisioned Garage server.
-    Garage,
-    /// A provisioned versitygw server.
-    Versitygw,
-    /// A provisioned server of S3 that the spec describes.
-    S3Server,
-    /// A Postgres server, provisioned or external.
-    Postgres,
-    /// An external S3 endpoint.
-    S3,
 }
 
 /// Where a backend comes from.

@@ -1,6 +1,6 @@
 //! A Postgres server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release, Topology};
+use super::{BackendTraits, Origin, Product, Release, Topology};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use kube::core::Rule;
@@ -146,7 +146,6 @@ impl PostgresBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "postgres",
-    kind: BackendKind::Postgres,
     ground: Ground::Postgres,
     external: false,
 };

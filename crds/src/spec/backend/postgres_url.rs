@@ -1,6 +1,6 @@
 //! A Postgres server that exists already.
 
-use super::{BackendKind, BackendTraits, External, Origin};
+use super::{BackendTraits, External, Origin};
 use crate::spec::Ground;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -79,7 +79,6 @@ impl PostgresUrlBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "postgresUrl",
-    kind: BackendKind::Postgres,
     ground: Ground::Postgres,
     external: true,
 };

@@ -1,6 +1,6 @@
 //! An S3 endpoint that exists already.
 
-use super::{BackendKind, BackendTraits, External, Origin, SecretRef, rules};
+use super::{BackendTraits, External, Origin, SecretRef, rules};
 use crate::durability::DurabilityClass;
 use crate::names;
 use crate::spec::Ground;
@@ -62,7 +62,6 @@ impl S3Backend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "s3",
-    kind: BackendKind::S3,
     ground: Ground::S3,
     external: true,
 };

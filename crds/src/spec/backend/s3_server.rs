@@ -1,6 +1,6 @@
 //! Any server of S3 that is provisioned from a container which the spec describes.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release};
+use super::{BackendTraits, Origin, Product, Release};
 use crate::durability::DurabilityClass;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
@@ -156,7 +156,6 @@ impl S3ServerBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "s3Server",
-    kind: BackendKind::S3Server,
     ground: Ground::S3,
     external: false,
 };

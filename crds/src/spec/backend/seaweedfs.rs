@@ -1,6 +1,6 @@
 //! A SeaweedFS server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release, Topology};
+use super::{BackendTraits, Origin, Product, Release, Topology};
 use crate::durability::DurabilityClass;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
@@ -111,7 +111,6 @@ impl SeaweedfsBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "seaweedfs",
-    kind: BackendKind::Seaweedfs,
     ground: Ground::S3,
     external: false,
 };

@@ -1,6 +1,6 @@
 //! A versitygw server that is provisioned.
 
-use super::{BackendKind, BackendTraits, Origin, Product, Release};
+use super::{BackendTraits, Origin, Product, Release};
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,6 @@ impl VersitygwBackend {
 
 pub(super) const TRAITS: BackendTraits = BackendTraits {
     name: "versitygw",
-    kind: BackendKind::Versitygw,
     ground: Ground::S3,
     external: false,
 };
