@@ -23,7 +23,6 @@ use jiff::Timestamp;
 use self::judging::{Judged, answer};
 use self::place::Store;
 pub use self::table::table;
-use crate::drivers::access::Access;
 use crate::run::Backend;
 use crate::store::layout;
 
@@ -34,9 +33,7 @@ const AT_ONCE: usize = 6;
 ///
 /// Whatever the store does ends up in the record.
 pub async fn examine(backend: &Backend) -> Option<ConformanceRecord> {
-    let Access::S3(dialer) = &backend.access else {
-        return None;
-    };
+    let dialer = backend.access.s3().ok()?;
     let (started_at, began) = (Timestamp::now(), Instant::now());
     // Of its own for each time: what a lost generator left must not be taken for what was written now.
     let folder = format!(

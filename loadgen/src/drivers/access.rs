@@ -9,7 +9,7 @@ use std::time::Duration;
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
-use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::spec::Ground;
 
 use crate::credentials::Credentials;
 use crate::drivers::address;
@@ -115,6 +115,17 @@ pub trait Driver {
     }
 }
 
+/// A backend is asked for a protocol that it does not speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OtherGround {
+    /// It is no S3 server.
+    #[error("needs an S3 backend")]
+    NotS3,
+    /// It is no Postgres server.
+    #[error("needs a Postgres backend")]
+    NotPostgres,
+}
+
 /// Connections to a backend.
 #[derive(Clone, Debug)]
 pub enum Access {
@@ -134,26 +145,49 @@ impl Access {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<Self, TargetError> {
-        if at.kind == BackendKind::Postgres {
-            let connector = Connector::new(&at.endpoint, at.database(), credentials, timeout);
-            return connector
-                .map(Self::Postgres)
-                .map_err(|_| TargetError::Endpoint {
-                    endpoint: address::shown(&at.endpoint),
-                });
+        match at.kind.ground() {
+            Ground::Postgres => {
+                let connector = Connector::new(&at.endpoint, at.database(), credentials, timeout);
+                connector
+                    .map(Self::Postgres)
+                    .map_err(|_| TargetError::Endpoint {
+                        endpoint: address::shown(&at.endpoint),
+                    })
+            }
+            Ground::S3 => {
+                let target = Target::new(
+                    &at.endpoint,
+                    &at.region,
+                    &at.bucket,
+                    at.path_style,
+                    credentials.clone(),
+                )?;
+                let dialer = Dialer::new(Arc::new(target), timeout, at.sign_payload)?;
+                Ok(Self::S3(dialer))
+            }
         }
-        let target = Target::new(
-            &at.endpoint,
-            &at.region,
-            &at.bucket,
-            at.path_style,
-            credentials.clone(),
-        )?;
-        Ok(Self::S3(Dialer::new(
-            Arc::new(target),
-            timeout,
-            at.sign_payload,
-        )?))
+    }
+
+    /// Connections to the bucket of an S3 server.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn s3(&self) -> Result<&Dialer, OtherGround> {
+        match self {
+            Self::S3(dialer) => Ok(dialer),
+            Self::Postgres(_) => Err(OtherGround::NotS3),
+        }
+    }
+
+    /// Connections to the database of a Postgres server.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn postgres(&self) -> Result<&Connector, OtherGround> {
+        match self {
+            Self::Postgres(connector) => Ok(connector),
+            Self::S3(_) => Err(OtherGround::NotPostgres),
+        }
     }
 
     /// What a run asks of it.

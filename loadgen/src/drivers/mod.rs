@@ -3,6 +3,7 @@
 pub mod access;
 pub mod address;
 mod null_server;
+pub mod null_servers;
 pub mod observation;
 pub mod postgres;
 pub mod probe;

@@ -5,8 +5,6 @@
 //! trials would be spent for nothing.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +13,10 @@ use bakeoff_crds::result::Baseline;
 use bakeoff_crds::schedule::Trial;
 
 use super::{Run, RunError, stoppable};
-use crate::credentials::Credentials;
 use crate::drivers::access::Access;
-use crate::drivers::postgres::Connector;
-use crate::drivers::postgres::null as null_postgres;
-use crate::drivers::s3::Target;
-use crate::drivers::s3::conn::Dialer;
-use crate::drivers::s3::null as null_s3;
-use crate::drivers::stall::Stall;
+use crate::drivers::null_servers::NullServers;
 use crate::instrument::record::decode;
-use crate::workloads::{self, Alone, Context, Null, Part};
+use crate::workloads::{self, Alone, Context, Part};
 
 /// How long an operation may take; nothing takes long there, but on a machine that does something else.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,8 +29,7 @@ const MAX_RUNS: u64 = 20_000;
 /// The baselines of this start of the generator.
 #[derive(Debug, Default)]
 pub(super) struct Baselines {
-    s3: Option<SocketAddr>,
-    postgres: Option<SocketAddr>,
+    servers: NullServers,
     known: BTreeMap<(String, i32), Option<Baseline>>,
 }
 
@@ -58,77 +49,17 @@ impl Baselines {
         if let Some(known) = self.known.get(&cell) {
             return Ok(*known);
         }
-        let baseline = match self.access(workloads::null(&run.plan.spec, trial))? {
+        let access = match workloads::null(&run.plan.spec, trial) {
+            Some(ground) => self.servers.access(ground, TIMEOUT)?,
+            None => None,
+        };
+        let baseline = match access {
             Some(access) => measure(run, trial, rate, access).await?,
             None => None,
         };
         self.known.insert(cell, baseline);
         Ok(baseline)
     }
-
-    /// Connections to the null server of a workload; starts it when it is the first that asks.
-    fn access(&mut self, null: Option<Null>) -> Result<Option<Access>, RunError> {
-        let credentials = Credentials {
-            user: "null".to_owned(),
-            secret: "null".to_owned(),
-            session_token: None,
-            authorities: None,
-        };
-        let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        match null {
-            Some(Null::S3) => {
-                let server = start(&mut self.s3, "null-s3", move |started| {
-                    null_s3::serve(local, 0, 0, Stall::default(), started)
-                });
-                let Some(server) = server else {
-                    return Ok(None);
-                };
-                let endpoint = format!("http://{server}");
-                let target = Target::new(&endpoint, "null", "null", true, credentials)?;
-                let dialer = Dialer::new(Arc::new(target), TIMEOUT, false)?;
-                Ok(Some(Access::S3(dialer)))
-            }
-            Some(Null::Postgres) => {
-                let server = start(&mut self.postgres, "null-postgres", move |started| {
-                    null_postgres::serve(local, Stall::default(), started)
-                });
-                let connector = server.and_then(|server| {
-                    let endpoint = format!("postgres://{server}");
-                    Connector::new(&endpoint, "null", &credentials, TIMEOUT).ok()
-                });
-                Ok(connector.map(Access::Postgres))
-            }
-            None => Ok(None),
-        }
-    }
-}
-
-/// The address of a null server, on a thread of its own, so that its CPU time is not the generator's.
-fn start<F: Future<Output = std::io::Result<()>>>(
-    server: &mut Option<SocketAddr>,
-    name: &str,
-    serve: impl FnOnce(Box<dyn FnOnce(SocketAddr)>) -> F + Send + 'static,
-) -> Option<SocketAddr> {
-    if server.is_none() {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let started = std::thread::Builder::new()
-            .name(name.into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                runtime.block_on(serve(Box::new(move |address| {
-                    // Whoever asked has given up waiting.
-                    let _ = sender.send(address);
-                })))
-            });
-        if let Err(error) = started {
-            tracing::warn!(%error, "no null server, so no baselines");
-            return None;
-        }
-        *server = receiver.recv_timeout(TIMEOUT).ok();
-    }
-    *server
 }
 
 async fn measure(

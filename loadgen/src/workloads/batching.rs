@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::body::Bodies;
 use super::trial::{Ready, finished};
-use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
+use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::{Instants, Offsets};
@@ -228,8 +228,8 @@ impl Workload for Batching {
         Box::pin(run(context, self, gate))
     }
 
-    fn null(&self) -> Option<Null> {
-        Some(Null::S3)
+    fn runs_on_null(&self) -> bool {
+        true
     }
 }
 

@@ -7,9 +7,7 @@ use bakeoff_crds::spec::{ExperimentSpec, Load};
 
 use super::{FaultDesk, WorkloadError};
 use crate::drivers::access::Access;
-use crate::drivers::postgres::Connector;
 use crate::drivers::redis::LockServer;
-use crate::drivers::s3::conn::Dialer;
 use crate::instrument::arrivals::Plan;
 use crate::instrument::drive::Timing;
 use crate::instrument::record::LiveCounts;
@@ -44,34 +42,6 @@ pub struct Context<'a> {
     pub traces: &'a Traces,
     /// Live counts for metrics.
     pub live: Arc<LiveCounts>,
-}
-
-impl Access {
-    /// Connections to the bucket that S3 workloads need.
-    ///
-    /// # Errors
-    /// When the backend is no S3 server; validation lets no such pair through.
-    pub fn s3(&self) -> Result<&Dialer, WorkloadError> {
-        match self {
-            Self::S3(dialer) => Ok(dialer),
-            Self::Postgres(_) => Err(WorkloadError::Spec(
-                "this workload needs an S3 backend".into(),
-            )),
-        }
-    }
-
-    /// Connections to the database that Postgres workloads need.
-    ///
-    /// # Errors
-    /// When the backend is no Postgres server; validation lets no such pair through.
-    pub fn postgres(&self) -> Result<&Connector, WorkloadError> {
-        match self {
-            Self::Postgres(connector) => Ok(connector),
-            Self::S3(_) => Err(WorkloadError::Spec(
-                "this workload needs a Postgres backend".into(),
-            )),
-        }
-    }
 }
 
 impl Context<'_> {

@@ -2,6 +2,7 @@
 
 use bakeoff_crds::quantity::QuantityError;
 
+use crate::drivers::access::OtherGround;
 use crate::failure::Failure;
 use crate::instrument::record::RecordError;
 
@@ -12,6 +13,9 @@ pub enum WorkloadError {
     /// The trial does not fit the spec.
     #[error("{0}")]
     Spec(String),
+    /// The backend speaks another protocol; validation lets no such pair through.
+    #[error("this workload {0}")]
+    Ground(#[from] OtherGround),
     /// A quantity of the spec cannot be read.
     #[error(transparent)]
     Quantity(#[from] QuantityError),
@@ -34,7 +38,7 @@ impl WorkloadError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Spec(_) | Self::Quantity(_) => "SpecInvalid",
+            Self::Spec(_) | Self::Ground(_) | Self::Quantity(_) => "SpecInvalid",
             Self::Preparation(_) => "PreparationFailed",
             Self::Record(error) => error.reason(),
             Self::Io(_) => "LocalFailure",

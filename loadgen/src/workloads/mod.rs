@@ -27,7 +27,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bakeoff_crds::schedule::Trial;
-use bakeoff_crds::spec::{ExperimentSpec, WorkloadSpec};
+use bakeoff_crds::spec::{ExperimentSpec, Ground, WorkloadSpec};
 
 pub use self::context::Context;
 pub use self::error::WorkloadError;
@@ -38,15 +38,6 @@ use crate::drivers::postgres::prerequisites::Needs;
 
 /// What a workload is about.
 type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, WorkloadError>> + 'a>>;
-
-/// A server that keeps nothing, against which the generator itself is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Null {
-    /// One that speaks S3.
-    S3,
-    /// One that speaks the protocol of Postgres.
-    Postgres,
-}
 
 /// All that the rest of the generator asks of a workload; each has it in a file of its own.
 trait Workload {
@@ -67,10 +58,10 @@ trait Workload {
         false
     }
 
-    /// The null server that it can run against. None where it reads back what it wrote or acts on the server's own state,
-    /// which a server that keeps nothing cannot answer.
-    fn null(&self) -> Option<Null> {
-        None
+    /// Whether it can run against the null server of its ground. Not where it reads back what it wrote or acts on the
+    /// server's own state, which a server that keeps nothing cannot answer.
+    fn runs_on_null(&self) -> bool {
+        false
     }
 }
 
@@ -133,10 +124,11 @@ pub fn needs(spec: &ExperimentSpec, generators: usize) -> Needs {
     each.fold(Needs::default(), Needs::either)
 }
 
-/// The null server that a trial can run against.
+/// What the null server speaks that a trial can run against, if it can.
 #[must_use]
-pub fn null(spec: &ExperimentSpec, trial: &Trial) -> Option<Null> {
-    named(spec, trial).ok()?.null()
+pub fn null(spec: &ExperimentSpec, trial: &Trial) -> Option<Ground> {
+    let runs = named(spec, trial).ok()?.runs_on_null();
+    runs.then_some(trial.kind.traits().ground)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use self::witness::{Ended, Kept, Phases, Witnessed};
 use super::body::{Bodies, stamped};
 use super::small_object_put::Putters;
 use super::trial::{Load, Ready, measure};
-use super::{Context, FaultDesk, Gate, Null, Part, Working, Workload, WorkloadError};
+use super::{Context, FaultDesk, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::conn::Dialer;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
@@ -51,8 +51,8 @@ impl Workload for ServerLoss {
         Box::pin(run(context, self, gate))
     }
 
-    fn null(&self) -> Option<Null> {
-        Some(Null::S3)
+    fn runs_on_null(&self) -> bool {
+        true
     }
 }
 

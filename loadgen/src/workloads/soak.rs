@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
-use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError, memory};
+use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
 use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
 use crate::failure::{Failure, FailureClass};
@@ -279,8 +279,8 @@ impl Workload for Soak {
         true
     }
 
-    fn null(&self) -> Option<Null> {
-        Some(Null::Postgres)
+    fn runs_on_null(&self) -> bool {
+        true
     }
 }
 

@@ -21,7 +21,7 @@ use bakeoff_crds::spec::{Arrivals, HeadRow};
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{self, Load, Ready};
-use super::{Context, Gate, Null, Part, RawFile, Working, Workload, WorkloadError, memory};
+use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::log::Logged;
 use crate::drivers::postgres::log_file::Stretch;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
@@ -64,8 +64,8 @@ impl Workload for HeadRow {
         true
     }
 
-    fn null(&self) -> Option<Null> {
-        Some(Null::Postgres)
+    fn runs_on_null(&self) -> bool {
+        true
     }
 }
 

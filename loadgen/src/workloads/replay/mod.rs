@@ -29,7 +29,7 @@ use super::head_row::{Watched, table, watch};
 use super::mover::OPERATION;
 use super::rows::{Missed, Row};
 use super::trial::{self, Ready};
-use super::{Context, Gate, Null, Part, Working, Workload, WorkloadError};
+use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::failure::{Failure, FailureClass};
 use count::Counted;
@@ -49,8 +49,8 @@ impl Workload for Replay {
         true
     }
 
-    fn null(&self) -> Option<Null> {
-        Some(Null::Postgres)
+    fn runs_on_null(&self) -> bool {
+        true
     }
 }
 
