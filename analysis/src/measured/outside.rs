@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bakeoff_crds::result::{InvalidCode, InvalidReason, TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, ResolvedBackend};
-use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::spec::Ground;
 use std::time::Duration;
 
 /// By how much the clock of a node and that of a generator are taken to differ at most.
@@ -17,7 +17,8 @@ const CLOCKS: Duration = Duration::from_secs(2);
 pub(super) fn judged<'a>(record: &'a TrialRecord, manifest: &Manifest) -> Cow<'a, TrialRecord> {
     let backends = manifest.plan.backends.iter();
     let unseen = |backend: &&ResolvedBackend| {
-        let shows_nothing = !backend.shows_its_process() && backend.kind != BackendKind::Postgres;
+        let shows_nothing =
+            !backend.shows_its_process() && backend.kind.ground() != Ground::Postgres;
         backend.provisioned && shows_nothing && backend.name == record.trial.backend
     };
     let found = backends

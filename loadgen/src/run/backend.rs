@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ResolvedBackend, RunPlan};
-use bakeoff_crds::spec::BackendKind;
+use bakeoff_crds::spec::{BackendKind, Ground};
 
 use super::{OPERATION_TIMEOUT, RunError};
 use crate::credentials::Credentials;
@@ -147,7 +147,7 @@ pub fn backends(plan: &RunPlan) -> Result<Vec<Backend>, RunError> {
     plan.backends
         .iter()
         .map(|resolved| {
-            if resolved.kind == BackendKind::Postgres && resolved.endpoint.is_empty() {
+            if resolved.kind.ground() == Ground::Postgres && resolved.endpoint.is_empty() {
                 return Backend::of_url(resolved.clone());
             }
             let credentials =
