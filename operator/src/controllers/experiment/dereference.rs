@@ -1,6 +1,6 @@
 //! Collects what a decision needs: from the caches, and by asking. (I/O: a client is required.)
 
-use super::build::{backend, jobs};
+use super::build::{jobs, server_names};
 use super::context::Context;
 use super::facts::{Observed, image_sizes, node_facts};
 use super::plan::heard;
@@ -164,7 +164,7 @@ async fn secrets(
         wanted.extend(remains.user_secrets().into_iter().map(|(name, _)| name));
     } else if ending || remains.spec.suspend {
         let servers = remains.servers().into_iter();
-        wanted.extend(servers.map(|server| backend::credentials_name(remains, server)));
+        wanted.extend(servers.map(|server| server_names::credentials_name(remains, server)));
         if remains.spec.results.s3.is_none() {
             wanted.insert(jobs::results_secret(remains));
         }

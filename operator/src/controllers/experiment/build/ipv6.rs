@@ -1,9 +1,11 @@
 //! The servers, started by the command lines of their pods where there is IPv6 alone. (Tests, with real programs; the stage
 //! `integration` runs them: root, `ip`, and the programs in BAKEOFF_MINIO and its kind.)
 
-use super::backend::{self, Ground};
+use super::backend;
 use super::frame::PREPARATION;
 use super::profile::profile;
+use super::server_names;
+use super::server_pod::Ground;
 use super::tests::settings_with;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::names;
@@ -402,7 +404,7 @@ fn answer(name: &str, backend: &Value, workload: &Value) {
         }
         let of_set = |pod: &Pod| {
             let sort = profile.all_pods().find(|sort| {
-                let set = backend::set_name(of, server_name, sort.member);
+                let set = server_names::set_name(of, server_name, sort.member);
                 pod.name.starts_with(&format!("{set}-"))
             });
             sort.unwrap()

@@ -3,8 +3,8 @@
 //! `backoffLimit: 0` and `restartPolicy: Never` everywhere: a retry is a new attempt that the schedule
 //! knows of, under a name of its own.
 
-use super::backend::credentials_name;
 use super::frame::{LOADGEN, USER, container_security};
+use super::server_names::credentials_name;
 use super::server_pod::on_same_host;
 use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
 use crate::children::Children;

@@ -12,6 +12,7 @@ mod ipv6;
 pub mod jobs;
 pub mod profile;
 pub mod run_plan;
+pub mod server_names;
 pub mod server_pod;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
-use super::backend::{endpoint, pod_endpoint, set_name};
 use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name, run_name};
 use super::profile::{Profile, Words, profile};
+use super::server_names::{endpoint, pod_endpoint, set_name};
 use super::{Role, metadata};
 use crate::children::Children;
 use crate::controllers::experiment::facts::{

@@ -1,13 +1,14 @@
 //! The pods of a server: its container, what stands beside it, and where they go. (Pure.)
 
-use super::backend::{
-    Ground, credentials_name, domain, pod_labels, set_name, volumes, whole_selector,
-};
 use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
 use super::profile::{File, Pods, Prepare, Ready, Setter, Words};
+use super::server_names::{
+    credentials_name, domain, pod_labels, set_name, volumes, whole_selector,
+};
 use super::{Role, frame, guaranteed, pull_policy, scratch, selector};
 use crate::settings::Settings;
 use bakeoff_crds::names;
+use bakeoff_crds::run::NodeFacts;
 use bakeoff_crds::spec::{Resources, Share};
 use bakeoff_rules::validate::{Remains, Server, ServerName};
 use k8s_openapi::api::core::v1::{
@@ -19,6 +20,15 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
+
+/// Where the pods of a server go.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// What the installation gives all pods.
+    pub settings: &'a Settings,
+    /// The nodes that take them.
+    pub nodes: &'a [NodeFacts],
+}
 
 /// What the command line of a pod may refer to beside `POD_IP`, of a server of several: its own name, the names of the StatefulSets, whose
 /// pods are called after them with an index, and the domain in which all of these names are. With the cluster's own domain a pod knows

@@ -1,6 +1,8 @@
 //! What is made for servers that stand beside a backend.
 
-use super::backend::{self, Ground};
+use super::backend;
+use super::server_names;
+use super::server_pod::Ground;
 use super::{guard, jobs, profile::profile, run_plan};
 use crate::controllers::experiment::facts::Observed;
 use crate::settings::Settings;
@@ -105,11 +107,11 @@ fn a_lock_in_redis_is_provisioned_beside_the_backend_and_keeps_nothing() {
     let env = server.env.as_ref().unwrap();
     let password = env.iter().find(|env| env.name == "BAKEOFF_PASSWORD");
     let from = password.unwrap().value_from.as_ref().unwrap();
-    let secret = backend::credentials_name(of, name);
+    let secret = server_names::credentials_name(of, name);
     assert_eq!(from.secret_key_ref.as_ref().unwrap().name, secret);
     assert_ne!(
         secret,
-        backend::credentials_name(of, ServerName::Backend("lock"))
+        server_names::credentials_name(of, ServerName::Backend("lock"))
     );
     // It is not evicted, and answers the experiment's own pods alone, as a backend does.
     let budget = guard::disruption_budget(&valid.remains).spec.unwrap();

@@ -3,9 +3,10 @@
 mod drives;
 mod garage;
 
-use super::backend::{self, Ground};
+use super::backend;
 use super::profile::profile;
 use super::run_plan;
+use super::server_pod::Ground;
 use super::tests::settings_with;
 use crate::children::Children;
 use crate::controllers::experiment::facts::{Observed, servers_down};

@@ -4,7 +4,7 @@ use super::ending;
 use crate::act::Refused;
 use crate::action::{Action, Note, Plan};
 use crate::children::{Child, Kind};
-use crate::controllers::experiment::build::{backend, jobs};
+use crate::controllers::experiment::build::{jobs, server_names};
 use crate::controllers::experiment::facts::Observed;
 use crate::controllers::experiment::trouble::{self, Trouble};
 use crate::made::TRUSTED_SECONDS;
@@ -243,7 +243,7 @@ impl<'a> Draft<'a> {
     fn own_secrets(&self) -> Vec<String> {
         let servers = self.remains.servers().into_iter();
         let mut names: Vec<String> = servers
-            .map(|server| backend::credentials_name(self.remains, server))
+            .map(|server| server_names::credentials_name(self.remains, server))
             .collect();
         if self.remains.spec.results.s3.is_none() {
             names.push(jobs::results_secret(self.remains));

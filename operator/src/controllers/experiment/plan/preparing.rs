@@ -3,9 +3,11 @@
 use super::Draft;
 use crate::action::{Action, Credentials};
 use crate::children::Kind;
-use crate::controllers::experiment::build::backend::Ground;
 use crate::controllers::experiment::build::profile::profile;
-use crate::controllers::experiment::build::{self, Role, backend, guard, jobs, run_plan};
+use crate::controllers::experiment::build::server_pod::Ground;
+use crate::controllers::experiment::build::{
+    self, Role, backend, guard, jobs, run_plan, server_names,
+};
 use crate::controllers::experiment::facts::{JobState, job_state, servers_down, termination};
 use crate::controllers::experiment::trouble::{self, Cause, Trouble};
 use bakeoff_crds::EndReason;
@@ -94,7 +96,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
 fn secrets(draft: &mut Draft<'_>) {
     let of = draft.remains;
     for server in of.servers() {
-        let name = backend::credentials_name(of, server);
+        let name = server_names::credentials_name(of, server);
         secret(draft, name, Role::Backend, Credentials::Drawn);
     }
     if of.spec.results.s3.is_none() {
