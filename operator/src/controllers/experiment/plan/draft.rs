@@ -1,6 +1,5 @@
 //! A plan in the making. (Pure.)
 
-use super::ending;
 use crate::act::Refused;
 use crate::action::{Action, Note, Plan};
 use crate::children::{Child, Kind};
@@ -26,6 +25,9 @@ pub enum Cleared {
     /// This, for people.
     Left(String),
 }
+
+/// The longest message of an ending, bytes: a condition has room for it and for what is added in the end.
+pub(super) const MOST_MESSAGE: usize = 900;
 
 /// How often is asked why a child does not come to be.
 const SUSPICION_SECONDS: i64 = 5;
@@ -276,7 +278,7 @@ impl<'a> Draft<'a> {
         let told = format!("ends as {reason}: {message}");
         self.status.ending = Some(EndingStatus {
             reason,
-            message: conditions::shorten(message, ending::MOST_MESSAGE),
+            message: conditions::shorten(message, MOST_MESSAGE),
             start_time: Some(self.now()),
             reported_time: None,
             cleaned_up_time: None,

@@ -7,7 +7,7 @@ mod clean_up;
 mod report;
 
 use super::Draft;
-use super::draft::Cleared;
+use super::draft::{Cleared, MOST_MESSAGE};
 use crate::action::{Action, Plan};
 use crate::children::Kind;
 use crate::controllers::experiment::build::{jobs, run_plan};
@@ -20,9 +20,6 @@ use bakeoff_crds::status::EndingStatus;
 use bakeoff_rules::validate::Known;
 use clean_up::{CleanUp, clean_up};
 use jiff::{SignedDuration, Timestamp};
-
-/// The longest message of an ending, bytes: a condition has room for it and for what is added in the end.
-pub(super) const MOST_MESSAGE: usize = 900;
 
 /// Takes the next step of the ending.
 pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
