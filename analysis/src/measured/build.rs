@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bakeoff_crds::capacity::CapacityRecord;
-use bakeoff_crds::conformance::ConformanceRecord;
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
-use bakeoff_crds::run::Manifest;
 use bakeoff_crds::schedule::{self, Trial};
 
 use super::cells::cell_on_backend;
@@ -14,96 +11,13 @@ use super::circumstances::{
 };
 use super::compared::{adjust, compare_cell};
 use super::conformance::conformance;
+use super::error::SummaryError;
 use super::looks::{complete_blocks, look_summaries, looks};
 use super::outside;
+use super::raw::RunData;
 use super::{CellSummary, Measured, RunEnding, SUMMARY_SCHEMA, WorkloadSummary};
 use crate::kinds;
-use crate::merge::MergeError;
 use crate::stats;
-
-/// The raw data of one run.
-#[derive(Clone, Copy, Debug)]
-pub struct RunData<'a> {
-    /// `manifest.json`.
-    pub manifest: &'a Manifest,
-    /// Every attempt that ended, in any order.
-    pub records: &'a [TrialRecord],
-    /// Attempts that a lost generator left unfinished.
-    pub interrupted: &'a [Interrupted],
-    /// What the searches for capacities found, in any order.
-    pub capacities: &'a [CapacityRecord],
-    /// What of S3 the stores keep, in any order; of runs of earlier versions nothing.
-    pub conformance: &'a [ConformanceRecord],
-}
-
-/// An attempt that a generator left unfinished. Nothing of it is merged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interrupted {
-    /// What was planned.
-    pub trial: Trial,
-    /// The attempt, from 1.
-    pub attempt: i32,
-    /// Why nothing is known of its end.
-    pub cause: Cause,
-}
-
-/// Why nothing is known of the end of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The generator was told to stop.
-    OnDemand,
-    /// The generator was lost.
-    Lost,
-    /// Its record is there and cannot be read: this file, for this reason.
-    Damaged(String),
-}
-
-/// Why raw data cannot be summarised.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SummaryError {
-    /// A record of a schema that this version does not read.
-    #[error("trial {trial} has the schema {found:?}, but this version reads {TRIAL_SCHEMA:?}")]
-    Schema {
-        /// The id of the trial.
-        trial: String,
-        /// The schema it carries.
-        found: String,
-    },
-    /// A record that the schedule of the manifest does not hold: data of another run.
-    #[error("trial {0} is not in the schedule of the manifest: it belongs to another spec or seed")]
-    ForeignTrial(String),
-    /// Two records of one attempt.
-    #[error("trial {trial} has two records of attempt {attempt}")]
-    Duplicate {
-        /// The id of the trial.
-        trial: String,
-        /// The attempt.
-        attempt: i32,
-    },
-    /// A histogram cannot be read or added.
-    #[error("trial {trial}, operation {operation}: {source}")]
-    Histogram {
-        /// The id of the trial.
-        trial: String,
-        /// The operation.
-        operation: String,
-        /// What is wrong with it.
-        source: MergeError,
-    },
-}
-
-impl SummaryError {
-    /// A short word for conditions, events and metric labels.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Schema { .. } => "TrialSchemaUnknown",
-            Self::ForeignTrial(_) => "ForeignTrial",
-            Self::Duplicate { .. } => "DuplicateTrial",
-            Self::Histogram { source, .. } => source.reason(),
-        }
-    }
-}
 
 /// Brings the raw data of a run together.
 ///

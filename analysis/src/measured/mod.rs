@@ -13,19 +13,23 @@ mod compared;
 mod conformance;
 mod cost;
 mod ending;
+mod error;
 mod looks;
 mod outside;
+mod raw;
 
 pub use beside::{
     CapacitySummary, CheckSummary, EnvironmentSummary, ExcludedTrial, FlaggedTrial,
     GeneratorSummary,
 };
-pub use build::{Cause, Interrupted, RunData, SummaryError, measure};
+pub use build::measure;
 pub use compared::{Censored, Comparison, Estimate, Finding};
 pub(crate) use compared::{estimate, finding, pairs};
 pub use conformance::ConformanceSummary;
 pub use ending::RunEnding;
+pub use error::SummaryError;
 pub(crate) use looks::{complete_blocks, looks};
+pub use raw::{Cause, Interrupted, RunData};
 
 use std::collections::BTreeMap;
 
