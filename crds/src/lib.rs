@@ -4,6 +4,7 @@
 //! operator, the load generator and the analysis agree on every word of it.
 
 pub mod capacity;
+mod cell;
 pub mod conditions;
 pub mod conformance;
 pub mod durability;
@@ -17,6 +18,7 @@ pub mod names;
 pub mod notify;
 pub mod quantity;
 pub mod reference;
+mod regression;
 pub mod result;
 pub mod rng;
 pub mod run;

@@ -12,9 +12,9 @@ pub use progress::{FaultHeard, Progress, Stage, WantedFault};
 pub use resolved::{ResolvedBackend, ResolvedLock, ResolvedPod};
 
 use crate::ending::EndReason;
-use crate::history::RegressionStatus;
 use crate::identity::Identity;
 use crate::notify::{Notice, NotifyFormat};
+use crate::regression::RegressionStatus;
 use crate::spec::ExperimentSpec;
 use crate::status::{DecisionStatus, HeadlineRow, ObjectiveStatus, TrialCounts};
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! The status of an Experiment: output for people and programs, never memory, always small.
 
 use crate::ending::EndReason;
-use crate::history::RegressionStatus;
+use crate::regression::RegressionStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;

@@ -2,8 +2,8 @@
 //! and in the runs themselves, of which either is repaired from the other.
 
 use crate::ending::EndReason;
-use crate::history::{RegressionState, RegressionStatus};
 use crate::notify::Notice;
+use crate::regression::{RegressionState, RegressionStatus};
 use crate::status::DecisionOutcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;

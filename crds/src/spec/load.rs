@@ -128,3 +128,8 @@ pub enum Arrivals {
     /// Equal distances.
     Constant,
 }
+
+/// A count of the spec, which is at least 1.
+pub(super) fn number(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(1)
+}

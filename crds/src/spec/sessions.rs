@@ -1,6 +1,7 @@
 //! How many connections to a Postgres server an experiment has open at once. The generator asks a server for so many, and a server
 //! that is provisioned is made for them. (Pure.)
 
+use super::load::number;
 use super::{ExperimentSpec, Load, WorkloadSpec};
 
 /// Connections of a trial beside those of its workload: the one that watches, and two with which the run looks at the server.
@@ -29,11 +30,6 @@ impl Load {
         let each = open.or(capacity).map(|most| number(most) * generators);
         closed.or(each).unwrap_or(0)
     }
-}
-
-/// A count of the spec, which is at least 1.
-pub(super) fn number(number: i32) -> usize {
-    usize::try_from(number).unwrap_or(1)
 }
 
 impl WorkloadSpec<'_> {

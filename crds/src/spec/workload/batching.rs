@@ -1,8 +1,8 @@
 //! B2: snapshots that are collected into one object.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
+use crate::cell::factor;
 use crate::quantity::Quantity;
-use crate::schedule::factor;
 use crate::spec::Ground;
 use crate::spec::cel;
 use kube::KubeSchema;

@@ -1,8 +1,8 @@
 //! A2: writers that race for the same runs.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
-use crate::schedule::factor;
-use crate::spec::sessions::number;
+use crate::cell::factor;
+use crate::spec::load::number;
 use crate::spec::{Ground, Version};
 use kube::KubeSchema;
 use schemars::JsonSchema;

@@ -1,9 +1,9 @@
 //! A0: the life of runs in one head table.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
-use crate::schedule::factor;
+use crate::cell::factor;
 use crate::spec::cel;
-use crate::spec::sessions::number;
+use crate::spec::load::number;
 use crate::spec::{Ground, Load};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

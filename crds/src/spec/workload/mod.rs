@@ -34,8 +34,8 @@ pub use sustain::{
 };
 
 use super::{CapacityLoad, Ground, Load};
+use crate::cell::{Cell, factor};
 use crate::quantity::Quantity;
-use crate::schedule::{Cell, factor};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

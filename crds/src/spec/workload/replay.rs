@@ -1,10 +1,10 @@
 //! Replay: the life of runs in one head table, as a trace recorded it.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, head_row, listed};
-use crate::schedule::factor;
+use crate::cell::factor;
 use crate::spec::Ground;
 use crate::spec::cel;
-use crate::spec::sessions::number;
+use crate::spec::load::number;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A1: how the rows of a past range of time leave the table.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
-use crate::schedule::factor;
+use crate::cell::factor;
 use crate::spec::cel;
 use crate::spec::{Ground, Load};
 use kube::KubeSchema;

@@ -1,8 +1,8 @@
 //! What the loss of a server does to small PUTs.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
+use crate::cell::factor;
 use crate::quantity::Quantity;
-use crate::schedule::factor;
 use crate::spec::cel;
 use crate::spec::{CapacityLoad, Fault, FaultTarget, Ground, Load};
 use kube::KubeSchema;

@@ -1,8 +1,8 @@
 //! B1: small objects under many prefixes.
 
 use super::{Factor, Levels, Measured, WorkloadTraits, listed, of_load};
+use crate::cell::factor;
 use crate::quantity::Quantity;
-use crate::schedule::factor;
 use crate::spec::cel;
 use crate::spec::{CapacityLoad, Ground, Load};
 use kube::KubeSchema;

@@ -2,9 +2,9 @@
 
 use super::head_row;
 use super::{Factor, Levels, Measured, WorkloadTraits, listed};
-use crate::schedule::factor;
+use crate::cell::factor;
 use crate::spec::cel;
-use crate::spec::sessions::number;
+use crate::spec::load::number;
 use crate::spec::{Ground, SettingValue};
 use kube::KubeSchema;
 use kube::core::Rule;

@@ -4,9 +4,9 @@ use super::head_row;
 use super::{
     Factor, Levels, Measured, Replay, Stretch, TraceShift, TraceSource, WorkloadTraits, listed,
 };
-use crate::schedule::factor;
+use crate::cell::factor;
 use crate::spec::cel;
-use crate::spec::sessions::number;
+use crate::spec::load::number;
 use crate::spec::{Arrivals, CapacityLoad, Ground};
 use kube::KubeSchema;
 use schemars::JsonSchema;
