@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::grammar::Reason;
+use crate::reason::Reason;
 
 /// A place in an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,13 +17,16 @@ pub mod import;
 pub mod inspect;
 pub mod plan;
 mod quantile;
+mod reason;
 mod rng;
 #[cfg(test)]
 mod sample;
 mod sort;
 pub mod synthesize;
 pub mod time;
+mod writer;
 
 pub use error::{Error, Place};
-pub use format::{Event, Events, Kind, Manifest, Trace, Writer};
+pub use format::{Event, Events, Kind, Manifest, Trace};
 pub use grammar::{Reason, Repair};
+pub use writer::{Description, Writer};

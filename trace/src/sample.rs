@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::format::{Description, Source};
+use crate::format::Source;
 use crate::grammar::Repairs;
+use crate::writer::{Description, RESTART_EVERY};
 use crate::{Event, Kind, Manifest, Trace, Writer};
 
 /// A trace of as many events as there are choices: each says whose turn it is, what it does, and how much later.
@@ -42,7 +43,7 @@ pub(crate) fn events(choices: &[(u8, u8, u16)]) -> Vec<Event> {
 }
 
 pub(crate) fn write(folder: &Path, events: &[Event]) -> Manifest {
-    write_in_blocks(folder, events, crate::format::RESTART_EVERY)
+    write_in_blocks(folder, events, RESTART_EVERY)
 }
 
 /// Writes a trace with so many events between restart points.

@@ -7,9 +7,10 @@ use std::collections::BinaryHeap;
 use std::path::Path;
 
 use crate::Error;
-use crate::format::{Description, Event, Kind, MOST_MICROS, Manifest, Quantiles, Source, Writer};
+use crate::format::{Event, Kind, MOST_MICROS, Manifest, Quantiles, Source};
 use crate::grammar::Repairs;
 use crate::rng::SplitMix64;
+use crate::writer::{Description, Writer};
 
 /// How a trace is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakeoff_trace::format::{Description, Source, Writer};
+use bakeoff_trace::format::Source;
+use bakeoff_trace::{Description, Writer};
 use bakeoff_trace::{Event, Kind, grammar::Repairs};
 use serde_json::{Value, json};
 
 use super::Part;
 use crate::drivers::access::Access;
 use crate::drivers::s3::Target;
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::null as null_s3;
 use crate::drivers::stall::Stall;
 use crate::instrument::record::decode;

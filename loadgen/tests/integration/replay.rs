@@ -14,9 +14,10 @@ use bakeoff_crds::result::{FindingCode, TrialRecord, Verdict};
 use bakeoff_loadgen::drivers::access::Access;
 use bakeoff_loadgen::instrument::record::decode;
 use bakeoff_loadgen::run::control::Control;
-use bakeoff_trace::format::{Description, Quantiles, Source, Writer};
+use bakeoff_trace::format::{Quantiles, Source};
 use bakeoff_trace::plan::{Plan, PlanOptions, Planned, Ratio, Shift};
 use bakeoff_trace::synthesize::{Shape, synthesize};
+use bakeoff_trace::{Description, Writer};
 use bakeoff_trace::{Event, Kind, Trace};
 use serde_json::{Value, json};
 

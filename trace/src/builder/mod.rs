@@ -11,9 +11,10 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Place};
-use crate::format::{Description, Event, Kind, Manifest, Source, Writer};
+use crate::format::{Event, Kind, Manifest, Source};
 use crate::grammar::{Reason, Repair, Repairs};
 use crate::sort::Sorter;
+use crate::writer::{Description, Writer};
 use record::{ByRun, ByTime};
 use runs::Runs;
 

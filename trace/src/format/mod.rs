@@ -6,7 +6,6 @@
 mod event;
 mod manifest;
 mod reader;
-mod writer;
 
 pub(crate) use event::parse;
 pub use event::{Event, HEADER, Kind, MOST_MICROS};
@@ -15,12 +14,16 @@ pub use manifest::{
     API_VERSION, Counts, Distributions, Manifest, Open, Quantiles, RestartPoint, Source,
 };
 pub use reader::{Events, Trace};
-pub use writer::{Description, RESTART_EVERY, Writer};
 
 /// The file with the description.
 pub const MANIFEST_FILE: &str = "trace.json";
 /// The file with the events.
 pub const EVENTS_FILE: &str = "events.csv.gz";
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 #[cfg(test)]
 mod tests;

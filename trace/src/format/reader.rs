@@ -7,8 +7,7 @@ use std::path::Path;
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use sha2::{Digest as _, Sha256};
 
-use super::writer::hex;
-use super::{EVENTS_FILE, Event, HEADER, MANIFEST_FILE, MOST_IN_BLOCK, Manifest, parse};
+use super::{EVENTS_FILE, Event, HEADER, MANIFEST_FILE, MOST_IN_BLOCK, Manifest, hex, parse};
 use crate::error::{Error, Place};
 
 /// The longest `trace.json` that is read: some two thousand million events.

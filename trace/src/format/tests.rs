@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sample::{events, read, write};
+use crate::writer::RESTART_EVERY;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::input::Input;
 use super::{Format, Imported, Options, Writer, grammar};
 use crate::Error;
-use crate::format::{Description, Events, Source};
+use crate::format::{Events, Source};
+use crate::writer::Description;
 
 pub(super) fn import(input: impl Read, options: &Options, out: &Path) -> Result<Imported, Error> {
     let mut events = Events::new(Input::new(input)?)?;

@@ -19,7 +19,8 @@ use std::path::Path;
 
 use crate::builder::Builder;
 use crate::error::named;
-use crate::format::{Manifest, Source, Writer};
+use crate::format::{Manifest, Source};
+use crate::writer::Writer;
 use crate::{Error, grammar};
 
 pub use options::{Ends, Fields, Options};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
-use super::MOST_IN_BLOCK;
-use super::{
-    API_VERSION, EVENTS_FILE, Event, HEADER, MANIFEST_FILE, Manifest, RestartPoint, Source,
+use crate::error::Error;
+use crate::format::{
+    API_VERSION, EVENTS_FILE, Event, HEADER, MANIFEST_FILE, MOST_IN_BLOCK, Manifest, RestartPoint,
+    Source, hex,
 };
-use crate::Error;
 use crate::grammar::{Checker, Repairs};
 
 /// Events between two restart points, by default.
@@ -190,9 +190,4 @@ impl Writer {
         fs::write(&path, manifest.to_json()).map_err(Error::file("write", &path))?;
         Ok(manifest)
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
