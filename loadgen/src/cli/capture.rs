@@ -9,8 +9,7 @@ use bakeoff_trace::{Manifest, Repair};
 use clap::{Args, Subcommand};
 use std::str::FromStr;
 
-use super::commands::unreadable;
-use super::trace::{create, instant};
+use super::commands::{create, instant, unreadable};
 use super::{Failed, commands};
 use crate::capture::{self, Bounds, CaptureError, Columns, Decoding, Reading, Source};
 use crate::drivers::postgres::url::Address;

@@ -21,14 +21,14 @@ use crate::setter::{self, Setting};
 use crate::store::Store;
 use crate::store::layout;
 use crate::traces::Traces;
-use crate::trust::Authorities;
 use bakeoff_analysis::summary::Summary;
 use bakeoff_analysis::{compare as comparison, outcome};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
+use bakeoff_trace::time::{self, Unit};
 use tokio::sync::watch;
 
-use super::standalone::credential;
+use super::credentials::{authorities, credential};
 use super::{Ended, Failed, RunArgs, StoreArgs, UNVERIFIED};
 
 /// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
@@ -63,6 +63,20 @@ pub(super) fn unreadable<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Fai
 /// What is said of a file or a folder that cannot be written.
 pub(super) fn unwritable<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Failed {
     move |error| about(path, "FileUnwritable", &error)
+}
+
+/// Makes a folder unless it is there.
+pub(super) fn create(folder: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(folder).map_err(unwritable(folder))
+}
+
+/// An end of a window, where it is named: microseconds since 1970.
+pub(super) fn instant(text: Option<&str>, unit: Unit) -> Result<Option<i64>, Failed> {
+    let Some(text) = text else { return Ok(None) };
+    time::parse(text, unit).map(Some).ok_or_else(|| {
+        let message = format!("{text:?} is no time; for example 2024-03-01T10:00:00Z");
+        Failed::new("Usage", message, false)
+    })
 }
 
 fn about(path: &Path, reason: &str, error: &dyn std::fmt::Display) -> Failed {
@@ -169,19 +183,6 @@ pub fn calibrate(directory: &Path) -> Ended {
         .map_err(|error| Failed::new("Json", error.to_string(), false))?;
     super::print(&text);
     Ok((Some(Termination::Calibrated(found)), 0))
-}
-
-/// The authorities of a file.
-pub(super) fn authorities(file: Option<&Path>) -> Result<Option<Authorities>, Failed> {
-    let Some(file) = file else {
-        return Ok(None);
-    };
-    let unusable = |detail: String| {
-        let message = format!("{}: {detail}", file.display());
-        Failed::new("FileUnreadable", message, false)
-    };
-    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-    Authorities::parse(&pem).map(Some).map_err(unusable)
 }
 
 /// The store at a folder or an s3:// address.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::commands::authorities;
-use super::standalone::keys;
+use super::credentials::{authorities, keys};
 use super::{Ended, Failed, UNVERIFIED};
 use crate::conformance::{examine, table};
 use crate::run::standalone::{Endpoints, resolved};

@@ -6,7 +6,7 @@ use bakeoff_crds::names::SETTER_PORT;
 use clap::Args;
 
 use super::commands::unavailable;
-use super::standalone::keys;
+use super::credentials::keys;
 use super::{Ended, Failed};
 use crate::garage::{self, Joiner, Place};
 

@@ -3,6 +3,7 @@
 mod capture;
 mod commands;
 mod conformance;
+mod credentials;
 mod fetch;
 mod garage;
 mod standalone;

@@ -15,13 +15,13 @@ use crate::run::standalone::{Endpoints, plan};
 use crate::run::{Backend, OPERATION_TIMEOUT, Run, RunError};
 use crate::store::Store;
 use crate::traces::Traces;
-use crate::trust::Authorities;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::commands::{authorities, stop_on_signals};
+use super::commands::stop_on_signals;
+use super::credentials::{authorities, keys};
 use super::{Ended, Failed, StandaloneArgs};
 
 pub async fn run(args: &StandaloneArgs) -> Ended {
@@ -119,29 +119,6 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     let violated = reported.outcome.violations.values().any(|&count| count > 0);
     let invalid = reported.outcome.trials.invalid > reported.outcome.trials.repeated;
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
-}
-
-/// One of the credentials that stand in the environment, and what is said where it is missing.
-pub(super) fn credential(variable: &str, missing: &str) -> Result<String, Failed> {
-    std::env::var(variable).map_err(|_| Failed::new("CredentialsMissing", missing, false))
-}
-
-/// The keys that stand in the environment.
-pub(super) fn keys(
-    access_key: &str,
-    secret_key: &str,
-    authorities: Option<Authorities>,
-) -> Result<Credentials, Failed> {
-    let of = |name: &str| {
-        let missing = format!("the environment variable {name} is not set");
-        credential(name, &missing)
-    };
-    Ok(Credentials {
-        user: of(access_key)?,
-        secret: of(secret_key)?,
-        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
-        authorities,
-    })
 }
 
 /// The lock server of the command line; its password is no part of a plan.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::standalone::credential;
+use super::credentials::credential;
 use super::{Ended, Failed};
 use crate::credentials::Credentials;
 use crate::drivers::postgres::Connector;

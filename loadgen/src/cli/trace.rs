@@ -10,13 +10,13 @@ use bakeoff_trace::format::{EVENTS_FILE, MANIFEST_FILE, Quantiles};
 use bakeoff_trace::import::{Ends, Fields, Format, Options, run_all};
 use bakeoff_trace::inspect::{Inspection, inspect};
 use bakeoff_trace::synthesize::{Shape, synthesize};
-use bakeoff_trace::time::{self, Unit};
+use bakeoff_trace::time::Unit;
 use bakeoff_trace::{Error, Manifest, Repair, Trace};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::capture::{self, CaptureCommand};
-use super::commands::{open, unwritable};
+use super::commands::{create, instant, open, unwritable};
 use super::{Ended, Failed, StoreArgs};
 
 #[derive(Debug, Subcommand)]
@@ -201,20 +201,6 @@ pub(super) async fn run(command: TraceCommand) -> Ended {
         }
     }
     Ok((None, 0))
-}
-
-/// An end of a window, where it is named: microseconds since 1970.
-pub(super) fn instant(text: Option<&str>, unit: Unit) -> Result<Option<i64>, Failed> {
-    let Some(text) = text else { return Ok(None) };
-    time::parse(text, unit).map(Some).ok_or_else(|| {
-        let message = format!("{text:?} is no time; for example 2024-03-01T10:00:00Z");
-        Failed::new("Usage", message, false)
-    })
-}
-
-/// Makes a folder unless it is there.
-pub(super) fn create(folder: &Path) -> Result<(), Failed> {
-    std::fs::create_dir_all(folder).map_err(unwritable(folder))
 }
 
 /// Copies a trace that is whole; its description last, so that a folder with one is whole as well.
