@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::judging::{Judged, Otherwise, refusal, shown};
 use super::listing::{Listing, parse};
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::request::{Asked, Caller, Told, Who, query};
 use crate::failure::FailureClass;
 

@@ -18,7 +18,7 @@ use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::prerequisites::{Needs, PrerequisiteError};
 use crate::drivers::postgres::schema::SchemaError;
 use crate::drivers::probe::ProbeError;
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{Target, TargetError};
 use crate::failure::Failure;
 use crate::store::StoreError;

@@ -10,7 +10,7 @@ use bakeoff_crds::spec::Ground;
 use super::access::Access;
 use super::postgres::Connector;
 use super::postgres::null as null_postgres;
-use super::s3::conn::Dialer;
+use super::s3::dialer::Dialer;
 use super::s3::null as null_s3;
 use super::s3::{Target, TargetError};
 use super::stall::Stall;

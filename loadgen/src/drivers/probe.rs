@@ -10,7 +10,8 @@ use crate::drivers::postgres::observe::{self, Writable};
 use crate::drivers::postgres::{Connector, identifier, replication};
 use crate::drivers::redis::LockServer;
 use crate::drivers::s3::ListRequest;
-use crate::drivers::s3::conn::{Connection, Dialer};
+use crate::drivers::s3::conn::Connection;
+use crate::drivers::s3::dialer::Dialer;
 use crate::failure::{Failure, FailureClass, Remedy};
 
 /// Credentials of a service that just started may need a moment to be known.

@@ -22,7 +22,7 @@ use futures::future::join_all;
 use serde::Deserialize;
 
 use crate::credentials::Credentials;
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{ListRequest, Target, TargetError};
 use crate::net;
 use admin::Admin;

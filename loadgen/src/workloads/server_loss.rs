@@ -24,7 +24,7 @@ use super::body::{Bodies, stamped};
 use super::small_object_put::Putters;
 use super::trial::{Load, Ready, measure};
 use super::{Context, FaultDesk, Gate, Part, Working, Workload, WorkloadError};
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::record::{Operation, Recorder};

@@ -12,7 +12,7 @@ use bytes::Buf as _;
 use super::body::Bodies;
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{Connection, Payload};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;

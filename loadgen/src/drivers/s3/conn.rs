@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
-pub use super::dialer::Dialer;
+use super::dialer::Dialer;
 use super::payload::Payload;
 use super::target::Target;
 use crate::drivers::s3::sigv4::{EMPTY_SHA256, Request, Signer, UNSIGNED_PAYLOAD, sha256_hex};
@@ -69,9 +69,17 @@ impl std::fmt::Debug for Signer {
     }
 }
 
+impl Dialer {
+    /// A connection of a worker's own, not opened yet.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection::new(self.clone())
+    }
+}
+
 impl Connection {
     /// A connection that is not opened yet.
-    pub(super) fn new(dialer: Dialer) -> Self {
+    fn new(dialer: Dialer) -> Self {
         let target = dialer.target();
         let signer = Signer::new(target.credentials.clone(), &target.region, "s3");
         let host = HeaderValue::from_str(&target.authority).ok();

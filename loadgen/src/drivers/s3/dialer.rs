@@ -12,7 +12,6 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::conn::Connection;
 use super::payload::Payload;
 use super::stream::Stream;
 use super::target::{Target, TargetError};
@@ -99,12 +98,6 @@ impl Dialer {
             timeout,
             ..self.clone()
         }
-    }
-
-    /// A connection of a worker's own, not opened yet.
-    #[must_use]
-    pub fn connection(&self) -> Connection {
-        Connection::new(self.clone())
     }
 
     /// Connects to the next of the addresses behind the name, so that connections are spread over all of them; where one

@@ -7,7 +7,7 @@ use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 
 use super::ListRequest;
-use super::conn::Dialer;
+use super::dialer::Dialer;
 use super::metrics;
 use crate::drivers::access::{Answer, Driver};
 use crate::drivers::observation::Observation;

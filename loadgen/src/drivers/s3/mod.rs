@@ -2,7 +2,7 @@
 
 pub mod answer;
 pub mod conn;
-mod dialer;
+pub mod dialer;
 mod driver;
 pub mod metrics;
 pub mod null;

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::super::body::Bodies;
-use crate::drivers::s3::conn::Dialer;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::patience::Patience;
 use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
