@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod address;
+pub mod driver;
+pub mod error;
 mod null_server;
 pub mod null_servers;
 pub mod observation;

@@ -9,7 +9,7 @@ use bakeoff_crds::spec::{BackendKind, Ground};
 use super::{OPERATION_TIMEOUT, RunError};
 use crate::credentials::Credentials;
 use crate::drivers::access::Access;
-use crate::drivers::postgres::schema::SchemaError;
+use crate::drivers::error::SchemaError;
 use crate::drivers::postgres::url::Address;
 use crate::drivers::postgres::{Connector, Tls};
 use crate::drivers::s3::TargetError;

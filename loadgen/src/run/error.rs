@@ -3,8 +3,7 @@
 use bakeoff_crds::run::Failure;
 use bakeoff_crds::run::RUN_SCHEMA;
 
-use crate::drivers::postgres::prerequisites::PrerequisiteError;
-use crate::drivers::postgres::schema::SchemaError;
+use crate::drivers::error::{PrerequisiteError, SchemaError};
 use crate::drivers::probe::ProbeError;
 use crate::drivers::redis::LockAddressError;
 use crate::drivers::s3::TargetError;

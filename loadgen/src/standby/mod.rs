@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::drivers::access::Driver as _;
+use crate::drivers::driver::Driver as _;
 use crate::drivers::postgres::{Connector, failure};
 use crate::failure::{Failure, FailureClass};
 

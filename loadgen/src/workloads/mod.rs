@@ -34,7 +34,7 @@ pub use self::error::WorkloadError;
 pub use self::fault::{FaultDesk, FaultSeen};
 pub use self::gate::{Alone, Gate, Opening};
 pub use self::part::{Conclusion, Part, RawFile, Share};
-use crate::drivers::postgres::prerequisites::Needs;
+use crate::drivers::driver::Needs;
 
 /// What a workload is about.
 type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, WorkloadError>> + 'a>>;

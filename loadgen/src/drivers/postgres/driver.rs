@@ -8,12 +8,11 @@ use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::Member;
 
-use super::prerequisites::{self, Needs, PrerequisiteError};
-use super::schema::{self, SchemaError};
-use super::{Connector, observe, pooler, replication};
-use crate::drivers::access::{Answer, Driver};
+use super::{Connector, observe, pooler, prerequisites, probe, replication, schema};
+use crate::drivers::driver::{Driver, Needs, Waiting};
+use crate::drivers::error::{PrerequisiteError, SchemaError};
 use crate::drivers::observation::{Observation, Process};
-use crate::drivers::probe::{self, ProbeError};
+use crate::drivers::probe::ProbeError;
 use crate::failure::Failure;
 use crate::store::StoreError;
 
@@ -22,12 +21,12 @@ impl Driver for Connector {
         &'a self,
         at: &'a ResolvedBackend,
         patience: Duration,
-    ) -> Answer<'a, Result<(), ProbeError>> {
-        Box::pin(probe::wait_postgres(&at.name, self, patience))
+    ) -> Waiting<'a, Result<(), ProbeError>> {
+        Box::pin(probe::wait(&at.name, self, patience))
     }
 
     /// The server, and those of its standbys that are ours. A standby that went and came back has begun to follow anew.
-    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
+    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Waiting<'a, Option<Observation>> {
         Box::pin(async {
             let client = self.connect().await.ok()?;
             let process = |start_seconds| Process {
@@ -86,27 +85,27 @@ impl Driver for Connector {
         &'a self,
         _at: &'a ResolvedBackend,
         _prefix: &'a str,
-    ) -> Answer<'a, Result<u64, StoreError>> {
+    ) -> Waiting<'a, Result<u64, StoreError>> {
         Box::pin(async { Ok(0) })
     }
 
-    fn sessions(&self) -> Answer<'_, Result<(), PrerequisiteError>> {
+    fn sessions(&self) -> Waiting<'_, Result<(), PrerequisiteError>> {
         Box::pin(pooler::check(self))
     }
 
-    fn prerequisites(&self, needs: Needs) -> Answer<'_, Result<Vec<String>, PrerequisiteError>> {
+    fn prerequisites(&self, needs: Needs) -> Waiting<'_, Result<Vec<String>, PrerequisiteError>> {
         Box::pin(prerequisites::check(self, needs))
     }
 
-    fn claim<'a>(&'a self, run: &'a str) -> Answer<'a, Result<(), SchemaError>> {
+    fn claim<'a>(&'a self, run: &'a str) -> Waiting<'a, Result<(), SchemaError>> {
         Box::pin(schema::claim(self, run))
     }
 
-    fn release<'a>(&'a self, run: &'a str) -> Answer<'a, Result<u64, SchemaError>> {
+    fn release<'a>(&'a self, run: &'a str) -> Waiting<'a, Result<u64, SchemaError>> {
         Box::pin(schema::release(self, run))
     }
 
-    fn settings(&self) -> Answer<'_, Result<BTreeMap<String, String>, Failure>> {
+    fn settings(&self) -> Waiting<'_, Result<BTreeMap<String, String>, Failure>> {
         Box::pin(async { observe::identity(&self.connect().await?).await })
     }
 

@@ -4,24 +4,9 @@
 //! open transaction may keep it from that, and then a table bloats whatever its design.
 
 use bakeoff_crds::result::{HorizonHeld, HorizonHolder};
-use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
-use super::sample::Sample;
-
-/// The oldest of what one look found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Holder {
-    /// What it is.
-    pub kind: HorizonHolder,
-    /// Its name, in the server's words.
-    pub name: String,
-    /// The transaction since which it holds.
-    pub since: String,
-    /// Transactions since then.
-    pub age: i64,
-}
+use super::sample::{Holder, Sample};
 
 /// Reads a row of the query; what only a newer version of it could tell is left out.
 pub(super) fn holder(row: &Row) -> Option<Holder> {

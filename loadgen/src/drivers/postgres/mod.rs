@@ -11,6 +11,7 @@ pub mod observe;
 pub mod partitions;
 pub mod pooler;
 pub mod prerequisites;
+pub mod probe;
 pub mod replication;
 mod sample;
 mod sample_query;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::extension::{self, Extension};
-use super::horizon::{self, Holder};
+use super::horizon;
+use super::sample::Holder;
 pub use super::sample::Sample;
 use super::sample_query::Askable;
 use super::{failure, session};

@@ -13,8 +13,8 @@ use futures::stream::{StreamExt, TryStreamExt};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::prerequisites::PrerequisiteError;
 use super::{CONNECT_PATIENCE, Connector, end_sessions, failure, in_time};
+use crate::drivers::error::PrerequisiteError;
 use crate::failure::{Failure, FailureClass};
 
 const PROCESS: &str = "SELECT pg_backend_pid()";

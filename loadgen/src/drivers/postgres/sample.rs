@@ -1,8 +1,21 @@
 //! What one look at a server finds.
 
+use bakeoff_crds::result::HorizonHolder;
 use serde::{Deserialize, Serialize};
 
-use super::horizon::Holder;
+/// What holds back the removal of dead rows, the oldest of what one look found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// What it is.
+    pub kind: HorizonHolder,
+    /// Its name, in the server's words.
+    pub name: String,
+    /// The transaction since which it holds.
+    pub since: String,
+    /// Transactions since then.
+    pub age: i64,
+}
 
 /// One look at the server and at the table `runs`. What the server does not tell, or not this role, is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

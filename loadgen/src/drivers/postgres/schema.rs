@@ -6,53 +6,8 @@
 use tokio_postgres::Client;
 
 use super::{Connector, failure, literal};
+use crate::drivers::error::SchemaError;
 use crate::failure::Failure;
-
-/// Why a run may not use a database.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    /// The schema is somebody else's.
-    #[error(
-        "the database {database} has a schema bakeoff already ({whose}): wait until that run has ended, name another \
-         database, or DROP SCHEMA bakeoff CASCADE if nobody needs it"
-    )]
-    Taken {
-        /// The database.
-        database: String,
-        /// What its comment says.
-        whose: String,
-    },
-    /// The server did not do it.
-    #[error(
-        "the schema bakeoff cannot be {verb} ({failure}): the user needs CREATE on the database"
-    )]
-    Refused {
-        /// `made` or `dropped`.
-        verb: &'static str,
-        /// What the server said.
-        failure: Failure,
-    },
-}
-
-impl SchemaError {
-    /// The machine-readable reason.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Taken { .. } => "SchemaTaken",
-            Self::Refused { .. } => "SchemaRefused",
-        }
-    }
-
-    /// Whether another attempt could end better without a change by the user.
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Taken { .. } => false,
-            Self::Refused { failure, .. } => failure.class != crate::failure::FailureClass::Client,
-        }
-    }
-}
 
 /// The comment that names a run.
 fn mark(run: &str) -> String {

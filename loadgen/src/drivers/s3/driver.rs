@@ -8,10 +8,10 @@ use bakeoff_crds::run::ResolvedBackend;
 
 use super::ListRequest;
 use super::dialer::Dialer;
-use super::metrics;
-use crate::drivers::access::{Answer, Driver};
+use super::{metrics, probe};
+use crate::drivers::driver::{Driver, Waiting};
 use crate::drivers::observation::Observation;
-use crate::drivers::probe::{self, ProbeError};
+use crate::drivers::probe::ProbeError;
 use crate::failure::{Failure, Remedy};
 use crate::store::{self, StoreError};
 
@@ -23,14 +23,14 @@ impl Driver for Dialer {
         &'a self,
         at: &'a ResolvedBackend,
         patience: Duration,
-    ) -> Answer<'a, Result<(), ProbeError>> {
+    ) -> Waiting<'a, Result<(), ProbeError>> {
         let may_create = at.provisioned;
         Box::pin(probe::wait(
             &at.name, self, &at.prefix, may_create, patience,
         ))
     }
 
-    fn refusal<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<String>> {
+    fn refusal<'a>(&'a self, at: &'a ResolvedBackend) -> Waiting<'a, Option<String>> {
         Box::pin(async {
             let below = format!("{}/", at.prefix.trim_matches('/'));
             let request = ListRequest {
@@ -43,7 +43,7 @@ impl Driver for Dialer {
         })
     }
 
-    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Answer<'a, Option<Observation>> {
+    fn observe<'a>(&'a self, at: &'a ResolvedBackend) -> Waiting<'a, Option<Observation>> {
         Box::pin(async {
             if let Some(only) = &at.metrics_url {
                 return Some(metrics::observe(only).await?.into());
@@ -87,7 +87,7 @@ impl Driver for Dialer {
     }
 
     /// Of a bucket alone whether it keeps versions, where it says so: what it is not allowed to say is not known.
-    fn settings(&self) -> Answer<'_, Result<BTreeMap<String, String>, Failure>> {
+    fn settings(&self) -> Waiting<'_, Result<BTreeMap<String, String>, Failure>> {
         Box::pin(async {
             let mut connection = self.connection();
             let kept = connection.versioning().await.ok().flatten();
@@ -100,7 +100,7 @@ impl Driver for Dialer {
         &'a self,
         at: &'a ResolvedBackend,
         prefix: &'a str,
-    ) -> Answer<'a, Result<u64, StoreError>> {
+    ) -> Waiting<'a, Result<u64, StoreError>> {
         let keys = &self.target().credentials;
         let client = store::client(&at.endpoint, &at.region, at.path_style, keys);
         Box::pin(async move { store::remove_all(&client, &at.bucket, prefix).await })

@@ -9,6 +9,7 @@ pub mod null;
 pub mod ops;
 pub mod patience;
 pub mod payload;
+pub mod probe;
 pub mod request;
 pub mod sigv4;
 mod stream;

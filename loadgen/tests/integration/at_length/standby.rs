@@ -7,9 +7,10 @@ use crate::support::{KEY, SECRET, credentials, runtime};
 use bakeoff_crds::result::Verdict;
 use bakeoff_crds::run::{Manifest, ResolvedBackend, ResolvedPod};
 use bakeoff_crds::spec::{Member, Resources};
-use bakeoff_loadgen::drivers::access::Driver as _;
+use bakeoff_loadgen::drivers::driver::Driver as _;
 use bakeoff_loadgen::drivers::postgres::Connector;
-use bakeoff_loadgen::drivers::probe::{self, ProbeError};
+use bakeoff_loadgen::drivers::postgres::probe;
+use bakeoff_loadgen::drivers::probe::ProbeError;
 use bakeoff_loadgen::run::Backend;
 use bakeoff_loadgen::run::control::Control;
 use serde_json::json;
@@ -312,7 +313,7 @@ async fn copied_followed_and_lost(variable: &str) {
 /// Without its standby the server acknowledges nothing: that is said in time, and nothing stays there to wait.
 async fn without_a_standby(primary: &Postgres, client: &Client) {
     let driver = connector(primary);
-    let waited = probe::wait_postgres("pg", &driver, Duration::from_secs(6)).await;
+    let waited = probe::wait("pg", &driver, Duration::from_secs(6)).await;
     let said = waited.unwrap_err();
     assert!(matches!(said, ProbeError::StandbyMissing { .. }), "{said}");
     assert!(
@@ -327,7 +328,7 @@ async fn without_a_standby(primary: &Postgres, client: &Client) {
 async fn lost_and_found(primary: &Postgres, client: &Client, standby: &mut Postgres) {
     let at = resolved(primary);
     let driver = connector(primary);
-    probe::wait_postgres("pg", &driver, PATIENCE).await.unwrap();
+    probe::wait("pg", &driver, PATIENCE).await.unwrap();
     let before = driver.observe(&at).await.unwrap();
     assert_eq!(before.0.len(), 2, "{before:?}");
     assert_eq!(
