@@ -19,6 +19,7 @@ pub mod killer;
 pub mod net;
 pub mod report;
 pub mod run;
+pub mod s3;
 pub mod setter;
 pub mod standby;
 pub mod store;

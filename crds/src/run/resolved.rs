@@ -115,6 +115,15 @@ impl ResolvedBackend {
         self.metrics_url.is_some() || (!self.pods.is_empty() && self.pods.iter().all(shows))
     }
 
+    /// The prefix of everything that the run writes there: empty, or ending with a slash.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        match self.prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        }
+    }
+
     /// The database of a Postgres server. Plans have it where they have the bucket of others: either holds all that is
     /// written.
     #[must_use]

@@ -72,7 +72,7 @@ pub(super) async fn run(args: &ConformanceArgs) -> Ended {
         let driver = backend.access.driver();
         let probed = driver.probe(&backend.resolved, PATIENCE).await;
         probed.map_err(RunError::from)?;
-        match examine(&backend).await {
+        match examine(&backend.access, &backend.resolved).await {
             Some(record) => records.push(record),
             None => {
                 let text = format!("{name} is no S3 endpoint");

@@ -1,6 +1,6 @@
 //! A page of a listing with all that the checks ask of it. (Pure.)
 
-use crate::drivers::s3::xml::{XmlError, decoded, walk};
+use crate::s3::xml::{XmlError, decoded, walk};
 
 /// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

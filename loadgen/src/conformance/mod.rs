@@ -17,13 +17,14 @@ mod writes;
 use std::time::Instant;
 
 use bakeoff_crds::conformance::{CONFORMANCE_SCHEMA, Check, ConformanceRecord};
+use bakeoff_crds::run::ResolvedBackend;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use self::judging::{Judged, answer};
 use self::place::Store;
 pub use self::table::table;
-use crate::run::Backend;
+use crate::drivers::access::Access;
 use crate::store::layout;
 
 /// How many checks are made at once: far stores are not waited for one after the other.
@@ -32,13 +33,13 @@ const AT_ONCE: usize = 6;
 /// Checks a backend, if it is an S3 store, below its prefix, and removes what that took.
 ///
 /// Whatever the store does ends up in the record.
-pub async fn examine(backend: &Backend) -> Option<ConformanceRecord> {
-    let dialer = backend.access.s3().ok()?;
+pub async fn examine(access: &Access, at: &ResolvedBackend) -> Option<ConformanceRecord> {
+    let dialer = access.s3().ok()?;
     let (started_at, began) = (Timestamp::now(), Instant::now());
     // Of its own for each time: what a lost generator left must not be taken for what was written now.
     let folder = format!(
         "{}{}{:x}/",
-        backend.prefix(),
+        at.folder(),
         layout::CONFORMANCE,
         started_at.as_millisecond()
     );
@@ -51,13 +52,13 @@ pub async fn examine(backend: &Backend) -> Option<ConformanceRecord> {
         .collect()
         .await;
     store.clear().await;
-    let left = match backend.remove(&folder).await {
+    let left = match access.driver().clean(at, &folder).await {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     };
     Some(ConformanceRecord {
         schema_version: CONFORMANCE_SCHEMA.to_owned(),
-        backend: backend.resolved.name.clone(),
+        backend: at.name.clone(),
         started_at,
         millis: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
         requests: i64::from(store.requests()),

@@ -8,7 +8,7 @@ use http::Method;
 use super::judging::{Judged, Otherwise, are, differs, refusal, shown};
 use super::place::{Place, With};
 use crate::drivers::s3::request::{Told, Who};
-use crate::drivers::s3::xml::walk;
+use crate::s3::xml::walk;
 
 /// The smallest part that is not the last, bytes.
 const LEAST_PART: usize = 5 << 20;

@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use super::judging::{Judged, Otherwise, are, differs, race, refusal, shown};
 use super::place::{Place, With};
 use crate::drivers::s3::request::{Told, Who};
-use crate::drivers::s3::xml::walk;
+use crate::s3::xml::walk;
 
 /// How many writers race.
 const WRITERS: usize = 16;

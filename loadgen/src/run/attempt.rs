@@ -344,7 +344,7 @@ impl Run {
         if shared {
             let file = layout::of_generator(layout::HISTORY, index);
             let history = self.store.get(&format!("{folder}{file}")).await?;
-            let read = |(bytes, clock): (Vec<u8>, _)| Share::read(&bytes, clock).ok();
+            let read = |(bytes, clock): (Vec<u8>, _)| workloads::share(&bytes, clock).ok();
             let Some(share) = history.zip(other.monotonic).and_then(read) else {
                 return Ok((files, false));
             };

@@ -122,12 +122,7 @@ impl Backend {
     /// The prefix of everything that the run writes there: empty, or ending with a slash.
     #[must_use]
     pub fn prefix(&self) -> String {
-        let prefix = self.resolved.prefix.trim_matches('/');
-        if prefix.is_empty() {
-            String::new()
-        } else {
-            format!("{prefix}/")
-        }
+        self.resolved.folder()
     }
 
     /// Removes what lies below a prefix of it; answers how many objects.

@@ -23,7 +23,12 @@ impl Run {
             self.control.update(|progress| {
                 progress.current = Some(format!("what of S3 {at} keeps"));
             });
-            let Some(record) = stoppable(examine(backend), self.stop.clone()).await? else {
+            let Some(record) = stoppable(
+                examine(&backend.access, &backend.resolved),
+                self.stop.clone(),
+            )
+            .await?
+            else {
                 continue;
             };
             let broken = record.checks.iter().filter(|one| one.is_broken()).count();

@@ -6,8 +6,8 @@ use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::drivers::s3::{answer, xml};
 use crate::failure::Remedy;
+use crate::s3::{answer, xml};
 use crate::trust;
 
 /// How much is said of an error that came without an answer.

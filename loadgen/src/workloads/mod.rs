@@ -35,6 +35,7 @@ pub use self::fault::{FaultDesk, FaultSeen};
 pub use self::gate::{Alone, Gate, Opening};
 pub use self::part::{Conclusion, Part, RawFile, Share};
 use crate::drivers::driver::Needs;
+use crate::instrument::clock_offset::ClockOffset;
 
 /// What a workload is about.
 type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, WorkloadError>> + 'a>>;
@@ -98,6 +99,15 @@ fn named<'a>(spec: &'a ExperimentSpec, trial: &Trial) -> Result<&'a dyn Workload
 /// When the trial cannot be run at all; what the backend answers is data.
 pub async fn run(context: &Context<'_>, gate: &dyn Gate) -> Result<Part, WorkloadError> {
     named(context.spec, context.trial)?.run(context, gate).await
+}
+
+/// What another generator contributes to a history that all have in common, from the file that it kept.
+///
+/// # Errors
+/// When it is no such file.
+pub fn share(history: &[u8], clock: ClockOffset) -> std::io::Result<Share> {
+    let events = cas_race::journal::read(history)?;
+    Ok(Share { events, clock })
 }
 
 /// Checks what all generators did in a trial, in the order of their indices; for generator 0, once the workers of

@@ -94,17 +94,6 @@ pub struct Share {
     pub clock: ClockOffset,
 }
 
-impl Share {
-    /// The share of another generator, from the history that it kept.
-    ///
-    /// # Errors
-    /// When it is no such file.
-    pub fn read(history: &[u8], clock: ClockOffset) -> std::io::Result<Self> {
-        let events = super::cas_race::journal::read(history)?;
-        Ok(Self { events, clock })
-    }
-}
-
 /// What the histories of all generators say together.
 #[derive(Debug, Default)]
 pub struct Conclusion {

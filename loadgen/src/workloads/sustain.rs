@@ -19,8 +19,7 @@ use crate::instrument::arrivals::{Instants, Plan};
 use crate::instrument::cgroup;
 use crate::instrument::clock::SECOND;
 use crate::instrument::drive::Counts;
-use crate::instrument::record::{RecordError, histogram};
-use crate::run::assemble::intervals;
+use crate::instrument::record::{RecordError, histogram, intervals};
 
 /// Parts of a hold in each of which the latency objective has to be met: what degrades after minutes shows in the last ones.
 const PARTS: u64 = 5;

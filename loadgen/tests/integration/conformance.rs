@@ -15,7 +15,8 @@ use bakeoff_loadgen::store::Store;
 const NOTHING: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 
 async fn examined(endpoint: &str) -> ConformanceRecord {
-    let record = examine(&external(endpoint)).await.unwrap();
+    let store = external(endpoint);
+    let record = examine(&store.access, &store.resolved).await.unwrap();
     let said = table(std::slice::from_ref(&record));
     eprintln!("{said}\n{} requests", record.requests);
     record
@@ -66,7 +67,7 @@ fn minio_differs_where_it_is_known_to_and_nothing_is_left_there() {
         // With the rights that the guide names one thing alone cannot be found out, and nothing is left either.
         let confined = assumed(&minio.endpoint, LEAST).await;
         let backend = Backend::new(external(&minio.endpoint).resolved, confined).unwrap();
-        let mut record = examine(&backend).await.unwrap();
+        let mut record = examine(&backend.access, &backend.resolved).await.unwrap();
         let abort = found(&record, Check::AbortedUpload);
         assert_eq!(abort.0, Answer::Unknown);
         assert!(

@@ -6,8 +6,8 @@ use crate::s3_stores::{LEAST, PREFIX, assumed, external};
 use crate::support::fault_proxy::{Planted, planted};
 use crate::support::{self, runtime};
 use bakeoff_loadgen::credentials::Credentials;
-use bakeoff_loadgen::drivers::s3::xml;
 use bakeoff_loadgen::run::Backend;
+use bakeoff_loadgen::s3::xml;
 use bakeoff_loadgen::store::{self, Store};
 use base64::Engine as _;
 

@@ -1,6 +1,5 @@
 //! S3 on the measured path: one HTTP/1.1 connection per worker, own signing, no retries.
 
-pub mod answer;
 pub mod conn;
 pub mod dialer;
 mod driver;
@@ -14,7 +13,6 @@ pub mod request;
 pub mod sigv4;
 mod stream;
 pub mod target;
-pub mod xml;
 
 pub use conn::Connection;
 pub use driver::VERSIONING;

@@ -115,7 +115,7 @@ fn listing<'a>(objects: usize, value: impl Fn(&str) -> Option<&'a str>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::s3::xml::parse_list;
+    use crate::s3::xml::parse_list;
 
     #[test]
     fn pages_follow_each_other_by_token_and_by_key() {

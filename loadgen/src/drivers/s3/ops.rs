@@ -4,12 +4,11 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 
-use super::answer;
 use super::conn::{Connection, Keep, Reply};
 use super::payload::Payload;
-use super::xml;
 use crate::drivers::s3::sigv4::encode_into;
 use crate::failure::{Failure, FailureClass, Remedy};
+use crate::s3::{answer, xml};
 
 /// What the answer to a request that was not done says.
 fn refused(reply: &Reply) -> Failure {
@@ -55,7 +54,7 @@ pub struct ListRequest<'a> {
 pub const MOST_EMPTY_PAGES: u32 = 100;
 
 /// One page of a listing.
-pub use super::xml::ListPage;
+pub use crate::s3::xml::ListPage;
 
 /// The query of a `ListObjectsV2` request, encoded and sorted.
 #[must_use]

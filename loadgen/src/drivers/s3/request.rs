@@ -9,9 +9,9 @@ use hyper::client::conn::http1::SendRequest;
 use super::dialer::Dialer;
 use super::payload::Payload;
 use super::sigv4::{EMPTY_SHA256, Request, Signer, UNSIGNED_PAYLOAD, encode_into, sha256_hex};
-use super::xml::{self, ErrorDocument};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
+use crate::s3::xml::{self, ErrorDocument};
 
 /// What is asked.
 #[derive(Clone, Debug)]

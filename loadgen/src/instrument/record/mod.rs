@@ -23,10 +23,12 @@ use hdrhistogram::Histogram;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::SECOND;
 pub use codec::{RecordError, decode, encode, histogram};
+pub(crate) use intervals::intervals;
 pub use operation::Operation;
 use seconds::Seconds;
 
 mod codec;
+mod intervals;
 mod operation;
 mod seconds;
 
