@@ -14,6 +14,7 @@ mod lease;
 mod made;
 mod metrics;
 mod owner;
+mod parts;
 mod remembered;
 mod runs;
 mod settings;

@@ -10,6 +10,7 @@ mod finalizer;
 mod runs;
 mod status;
 
+pub use runs::Answer;
 pub use status::Written;
 
 use crate::action::{self, Action};

@@ -3,12 +3,22 @@
 use super::Writer;
 use crate::error::{Error, api, exists_already, is_missing};
 use crate::owner;
-use crate::runs::Answer;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, names};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
+
+/// What the API server last said of a run that it was asked to make and that is not seen yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is there, and will be seen soon.
+    Made,
+    /// An Experiment of its name is there that another has made.
+    Taken,
+    /// It was refused, in these words.
+    Refused(String),
+}
 
 impl Writer {
     /// Makes a run of an owner of the kind `K`. What was made stays as it is: nobody writes its spec again.

@@ -1,11 +1,11 @@
 //! What the errands of an owner look like. (Pure.)
 
 use crate::children::Child;
-use crate::controllers::experiment::build::jobs::{
+use crate::owner::Owner;
+use crate::parts::loadgen_job::{
     Mounts, PLAN, PLAN_FILE, RESULTS_FOLDER, Shape, of_loadgen, results_secret_of, whole,
 };
-use crate::controllers::experiment::build::{Role, metadata_of, secret_of};
-use crate::owner::Owner;
+use crate::parts::objects::{Role, metadata_of, secret_of};
 use crate::settings::Settings;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;

@@ -4,12 +4,13 @@ use super::{Answer, Answers, Run, RunAction, build};
 use crate::act::{Acted, Writer};
 use crate::action::Note;
 use crate::caches::Caches;
-use crate::controllers::experiment;
 use crate::errands::Seen;
 use crate::error::Error;
 use crate::owner::{self, Owner};
 use crate::remembered::Remembered;
 use crate::settings::Settings;
+use crate::stored::Stored;
+use bakeoff_crds::Experiment;
 use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::experiment_schedule::ExperimentTemplate;
 use bakeoff_crds::identity::{Identity, Namespace, Uid};
@@ -32,7 +33,7 @@ pub struct Maker {
     /// Writes.
     pub writer: Writer,
     settings: Settings,
-    experiments: Store<experiment::Watched>,
+    experiments: Store<Stored<Experiment>>,
     caches: Arc<Caches>,
     /// What was said of runs that were asked for, by name.
     answers: Remembered<BTreeMap<String, (Answer, Instant)>>,
@@ -46,7 +47,7 @@ impl Maker {
     pub fn new(
         writer: Writer,
         settings: Settings,
-        experiments: Store<experiment::Watched>,
+        experiments: Store<Stored<Experiment>>,
         caches: Arc<Caches>,
     ) -> Self {
         Self {

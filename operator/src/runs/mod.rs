@@ -7,6 +7,7 @@ mod maker;
 pub use context::Context;
 pub use maker::Maker;
 
+pub use crate::act::Answer;
 use crate::action::Action;
 use crate::stored::Stored;
 use bakeoff_crds::conditions::{self, OBJECTIVES_MET, SUCCEEDED, reasons};
@@ -137,17 +138,6 @@ pub enum RunAction {
     },
     /// Something about the errands of the owner.
     Errand(Action),
-}
-
-/// What the API server last said of a run that it was asked to make and that is not seen yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is there, and will be seen soon.
-    Made,
-    /// An Experiment of its name is there that another has made.
-    Taken,
-    /// It was refused, in these words.
-    Refused(String),
 }
 
 /// What is known of the runs that are not seen yet, by name.

@@ -2,7 +2,7 @@
 
 use super::Watched;
 use super::admission::{Seat, Seats};
-use super::facts::{Since, ended_jobs, machine, servers_down};
+use super::facts::{Since, machine, servers_down};
 use super::parents::Parents;
 use super::progress::Answers;
 use super::warnings::Warnings;
@@ -11,6 +11,7 @@ use crate::caches::{Caches, Wake};
 use crate::children::Children;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::parts::pods::ended_jobs;
 use crate::remembered::Remembered;
 use crate::settings::Settings;
 use crate::stored::Stored;

@@ -13,7 +13,6 @@ mod parents;
 pub mod plan;
 pub mod progress;
 mod reconcile;
-pub mod trouble;
 pub mod warnings;
 
 pub use context::Context;

@@ -3,10 +3,10 @@
 //! Asked and not watched: warnings of a whole cluster would be a burden that a sound experiment never needs.
 
 use super::Watched;
-use super::facts::Told;
-use super::trouble::suspects;
 use crate::caches::Wake;
 use crate::children::Children;
+use crate::parts::trouble::Told;
+use crate::parts::trouble::suspects;
 use crate::remembered::Remembered;
 use bakeoff_crds::identity::{Identity, Uid};
 use jiff::Timestamp;

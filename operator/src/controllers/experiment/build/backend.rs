@@ -2,12 +2,13 @@
 //!
 //! Everything that differs between the kinds is in [`Profile`].
 
+use super::metadata;
 use super::profile::{Pods, Profile};
 use super::server_names::{
     others_name, pod_labels, pod_selector, set_name, volumes, whole_selector,
 };
 use super::server_pod::{self, Ground};
-use super::{Role, metadata};
+use crate::parts::objects::Role;
 use bakeoff_crds::spec::{Member, Share};
 use bakeoff_rules::validate::{Remains, Server, ServerName};
 use k8s_openapi::api::apps::v1::{

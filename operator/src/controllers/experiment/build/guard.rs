@@ -1,6 +1,7 @@
 //! Who may reach an experiment's pods, and what keeps them from being evicted. (Pure.)
 
-use super::{Role, labels, metadata, selector};
+use super::{labels, metadata, selector};
+use crate::parts::objects::Role;
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_rules::validate::Remains;

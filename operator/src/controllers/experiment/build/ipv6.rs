@@ -2,11 +2,11 @@
 //! `integration` runs them: root, `ip`, and the programs in BAKEOFF_MINIO and its kind.)
 
 use super::backend;
-use super::frame::PREPARATION;
 use super::profile::profile;
 use super::server_names;
 use super::server_pod::Ground;
 use super::tests::settings_with;
+use crate::parts::frame::PREPARATION;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::names;
 use bakeoff_rules::validate::{self, Known, Remains, Validated};

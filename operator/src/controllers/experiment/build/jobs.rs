@@ -3,37 +3,31 @@
 //! `backoffLimit: 0` and `restartPolicy: Never` everywhere: a retry is a new attempt that the schedule
 //! knows of, under a name of its own.
 
-use super::frame::{LOADGEN, USER, container_security};
 use super::server_names::credentials_name;
 use super::server_pod::on_same_host;
-use super::{Role, frame, guaranteed, metadata, pull_policy, scratch, selector};
+use super::{metadata, selector};
 use crate::children::Children;
+use crate::parts::loadgen_job::{
+    Mounts, PLAN, PLAN_FILE, RESULTS_FOLDER, Shape, in_volume, mount, of_loadgen,
+    results_secret_of, whole,
+};
+use crate::parts::objects::Role;
 use crate::settings::Settings;
 use bakeoff_analysis::index::sha256;
-use bakeoff_crds::identity::Identity;
 use bakeoff_crds::names;
-use bakeoff_crds::spec::{Equipment, External, PostgresUrlBackend, Resources, Results};
+use bakeoff_crds::spec::{External, PostgresUrlBackend, Resources};
 use bakeoff_rules::validate::Remains;
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, Container, ContainerPort, KeyToPath, NodeAffinity,
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAntiAffinity, PodSpec,
-    ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Service, ServicePort, ServiceSpec,
-    Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, ContainerPort, KeyToPath, NodeAffinity, NodeSelector,
+    NodeSelectorRequirement, NodeSelectorTerm, PodAntiAffinity, PodSpec, ProjectedVolumeSource,
+    SecretProjection, SecretVolumeSource, Service, ServicePort, ServiceSpec, Volume,
+    VolumeProjection, WeightedPodAffinityTerm,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
-/// Where credentials are mounted, one folder for each backend and one for the results store.
-pub const CREDENTIALS: &str = "/etc/bakeoff/credentials";
-/// The folder of the results store among them. No backend can be called so: the name has a dot.
-pub const RESULTS_FOLDER: &str = "results.store";
-/// Where it is mounted what a Job is to do.
-pub const PLAN: &str = "/etc/bakeoff/plan";
 /// Where traces are mounted, each in a folder that is called as its ConfigMap.
 pub const TRACES: &str = "/etc/bakeoff/traces";
-/// The run plan in its ConfigMap.
-pub const PLAN_FILE: &str = "plan.json";
 /// How the experiment ends, for the report, beside it.
 pub const ENDING_FILE: &str = "ending.json";
 
@@ -96,30 +90,6 @@ pub fn generator_service(of: &Remains) -> Service {
         }),
         status: None,
     }
-}
-
-/// A Job of the load generator, whoever has it done.
-pub struct Shape {
-    /// Its name and labels, and whose it is.
-    pub metadata: ObjectMeta,
-    /// What it is told.
-    pub arguments: Vec<String>,
-    /// What each of its pods gets.
-    pub resources: Resources,
-    /// How many pods there are.
-    pub replicas: i32,
-    /// How long a pod has to end, seconds.
-    pub grace_seconds: i64,
-    /// What is mounted below [`PLAN`] and [`CREDENTIALS`]; the volumes have no names yet.
-    pub mounts: Option<Mounts>,
-}
-
-/// What a Job reads.
-pub struct Mounts {
-    /// The ConfigMap with what it is to do.
-    pub plan: String,
-    /// Secrets, by folder.
-    pub credentials: BTreeMap<String, Volume>,
 }
 
 struct Own<'a> {
@@ -300,65 +270,6 @@ fn job(of: &Remains, settings: &Settings, own: Own<'_>) -> Job {
     job
 }
 
-/// A Job of the load generator on this equipment. Its pods have its labels.
-#[must_use]
-pub fn of_loadgen(equipment: &Equipment, settings: &Settings, shape: Shape) -> Job {
-    let mut arguments = shape.arguments;
-    arguments.extend(["--termination-log", "/dev/termination-log"].map(str::to_owned));
-    let mut volumes = vec![scratch()];
-    let mut mounts = vec![mount("tmp", "/tmp", false)];
-    if let Some(read) = shape.mounts {
-        volumes.push(Volume {
-            name: "plan".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: read.plan,
-                ..Default::default()
-            }),
-            ..Default::default()
-        });
-        mounts.push(mount("plan", PLAN, true));
-        for (position, (folder, source)) in read.credentials.into_iter().enumerate() {
-            let name = format!("credentials-{position}");
-            mounts.push(mount(&name, &format!("{CREDENTIALS}/{folder}"), true));
-            volumes.push(Volume { name, ..source });
-        }
-    }
-    let container = Container {
-        name: LOADGEN.to_owned(),
-        image: Some(settings.loadgen_image.clone()),
-        image_pull_policy: pull_policy(settings),
-        args: Some(arguments),
-        env: Some(vec![
-            frame::field("NODE_NAME", "spec.nodeName"),
-            frame::field("POD_IP", "status.podIP"),
-        ]),
-        resources: Some(guaranteed(&shape.resources)),
-        security_context: Some(container_security()),
-        termination_message_policy: Some("File".to_owned()),
-        volume_mounts: Some(mounts),
-        ..Default::default()
-    };
-    let pod = PodSpec {
-        restart_policy: Some("Never".to_owned()),
-        termination_grace_period_seconds: Some(shape.grace_seconds),
-        volumes: Some(volumes),
-        ..frame::pod(equipment, settings, USER, (Vec::new(), vec![container]))
-    };
-    let labels = shape.metadata.labels.clone().unwrap_or_default();
-    Job {
-        metadata: shape.metadata,
-        spec: Some(JobSpec {
-            completion_mode: Some("Indexed".to_owned()),
-            completions: Some(shape.replicas),
-            parallelism: Some(shape.replicas),
-            backoff_limit: Some(0),
-            template: frame::template(equipment, settings, labels, pod),
-            ..Default::default()
-        }),
-        status: None,
-    }
-}
-
 /// The Secrets that are mounted into generators, by folder; the volumes have no names yet.
 #[must_use]
 pub fn credential_folders(of: &Remains) -> BTreeMap<String, Volume> {
@@ -376,15 +287,6 @@ pub fn credential_folders(of: &Remains) -> BTreeMap<String, Volume> {
     }
     folders.insert(RESULTS_FOLDER.to_owned(), whole(results_secret(of)));
     folders
-}
-
-/// The whole of a Secret as a volume, which has no name yet.
-#[must_use]
-pub fn whole(secret: String) -> Volume {
-    in_volume(SecretVolumeSource {
-        secret_name: Some(secret),
-        ..Default::default()
-    })
 }
 
 /// The URL and the authorities alone, under names that do not depend on the user's: what else the Secret holds is
@@ -425,26 +327,10 @@ fn of_url(postgres: &PostgresUrlBackend) -> Volume {
     }
 }
 
-fn in_volume(secret: SecretVolumeSource) -> Volume {
-    Volume {
-        secret: Some(secret),
-        ..Default::default()
-    }
-}
-
 /// The Secret with the credentials of the results store: the user's, or a copy of the chart's.
 #[must_use]
 pub fn results_secret(of: &Remains) -> String {
     results_secret_of(&of.id, &of.spec.results)
-}
-
-/// The same, of whatever resource.
-#[must_use]
-pub fn results_secret_of(id: &Identity, results: &Results) -> String {
-    match &results.s3 {
-        Some(s3) => s3.credentials_secret_ref.name.clone(),
-        None => names::child(&id.name, id.uid.as_str(), "results"),
-    }
 }
 
 /// On the node of this name, which its label `kubernetes.io/hostname` need not tell.
@@ -479,15 +365,6 @@ fn apart_from_backends(of: &Remains) -> Affinity {
             ]),
             ..Default::default()
         }),
-        ..Default::default()
-    }
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(read_only),
         ..Default::default()
     }
 }

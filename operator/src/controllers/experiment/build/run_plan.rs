@@ -1,13 +1,14 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
-use super::jobs::{CREDENTIALS, ENDING_FILE, PLAN_FILE, RESULTS_FOLDER, plan_name, run_name};
+use super::jobs::{ENDING_FILE, plan_name, run_name};
+use super::metadata;
 use super::profile::{Profile, Words, profile};
 use super::server_names::{endpoint, pod_endpoint, set_name};
-use super::{Role, metadata};
 use crate::children::Children;
-use crate::controllers::experiment::facts::{
-    Observed, is_ready, own_container, ready_since, strange_containers,
-};
+use crate::controllers::experiment::facts::Observed;
+use crate::parts::loadgen_job::{CREDENTIALS, PLAN_FILE, store_at};
+use crate::parts::objects::Role;
+use crate::parts::pods::{is_ready, own_container, ready_since, strange_containers};
 use crate::settings::{Settings, VERSION};
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::names;
@@ -15,7 +16,7 @@ use bakeoff_crds::run::{
     Ending, Environment, NodeFacts, RUN_SCHEMA, ResolvedBackend, ResolvedLock, ResolvedPod,
     RunPlan, StoreTarget,
 };
-use bakeoff_crds::spec::{External, PostgresSslMode, Results};
+use bakeoff_crds::spec::{External, PostgresSslMode};
 use bakeoff_crds::upkeep::Upkeep;
 use bakeoff_rules::validate::{Place, Remains, Server, ServerName, ValidBackend, Validated};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -307,41 +308,6 @@ fn resolve_lock(of: &Remains, lock: &Server, observed: &Observed) -> ResolvedLoc
 #[must_use]
 pub fn store(of: &Remains, settings: &Settings) -> StoreTarget {
     store_at(&of.spec.results, settings, of.id.prefix())
-}
-
-/// A folder of a results store.
-#[must_use]
-pub fn store_at(results: &Results, settings: &Settings, prefix: String) -> StoreTarget {
-    let credentials_dir = format!("{CREDENTIALS}/{RESULTS_FOLDER}");
-    match (&results.s3, &settings.results) {
-        (Some(s3), _) => StoreTarget {
-            endpoint: s3.endpoint.trim_end_matches('/').to_owned(),
-            region: s3.region.clone(),
-            bucket: s3.bucket.clone(),
-            prefix,
-            path_style: s3.path_style,
-            credentials_dir,
-            ca_key: s3.ca_key.clone(),
-        },
-        (None, own) => StoreTarget {
-            endpoint: own
-                .as_ref()
-                .map(|own| own.endpoint.clone())
-                .unwrap_or_default(),
-            region: own
-                .as_ref()
-                .map(|own| own.region.clone())
-                .unwrap_or_default(),
-            bucket: own
-                .as_ref()
-                .map(|own| own.bucket.clone())
-                .unwrap_or_default(),
-            prefix,
-            path_style: own.as_ref().is_none_or(|own| own.path_style),
-            credentials_dir,
-            ca_key: own.as_ref().and_then(|own| own.ca_key.clone()),
-        },
-    }
 }
 
 /// The image that a pod runs, by digest.

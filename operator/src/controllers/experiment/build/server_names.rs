@@ -1,6 +1,7 @@
 //! What the children of a server are called, and by which labels its pods are found. (Pure.)
 
-use super::{Role, selector};
+use super::selector;
+use crate::parts::objects::Role;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Member, Share};
 use bakeoff_rules::validate::{Remains, Server, ServerName};

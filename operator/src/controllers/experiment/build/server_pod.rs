@@ -1,11 +1,13 @@
 //! The pods of a server: its container, what stands beside it, and where they go. (Pure.)
 
-use super::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
 use super::profile::{File, Pods, Prepare, Ready, Setter, Words};
+use super::selector;
 use super::server_names::{
     credentials_name, domain, pod_labels, set_name, volumes, whole_selector,
 };
-use super::{Role, frame, guaranteed, pull_policy, scratch, selector};
+use crate::parts::frame;
+use crate::parts::frame::{KILLER, PREPARATION, SERVER, SETTER, container_security};
+use crate::parts::objects::{Role, guaranteed, pull_policy, scratch};
 use crate::settings::Settings;
 use bakeoff_crds::names;
 use bakeoff_crds::run::NodeFacts;

@@ -5,7 +5,8 @@
 
 use super::Draft;
 use crate::action::Action;
-use crate::controllers::experiment::facts::{is_ready, servers_down};
+use crate::controllers::experiment::facts::servers_down;
+use crate::parts::pods::is_ready;
 use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;

@@ -1,7 +1,7 @@
 //! How far a Job is, with its deadline. (Pure.)
 
 use super::Draft;
-use crate::controllers::experiment::facts::{JobState, exit_code, job_state, strange_containers};
+use crate::parts::pods::{JobState, exit_code, job_state, strange_containers};
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

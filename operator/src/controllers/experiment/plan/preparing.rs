@@ -5,11 +5,11 @@ use crate::action::{Action, Credentials};
 use crate::children::Kind;
 use crate::controllers::experiment::build::profile::profile;
 use crate::controllers::experiment::build::server_pod::Ground;
-use crate::controllers::experiment::build::{
-    self, Role, backend, guard, jobs, run_plan, server_names,
-};
-use crate::controllers::experiment::facts::{JobState, job_state, servers_down, termination};
-use crate::controllers::experiment::trouble::{self, Cause, Trouble};
+use crate::controllers::experiment::build::{self, backend, guard, jobs, run_plan, server_names};
+use crate::controllers::experiment::facts::servers_down;
+use crate::parts::objects::Role;
+use crate::parts::pods::{JobState, job_state, termination};
+use crate::parts::trouble::{self, Cause, Trouble};
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;

@@ -9,10 +9,9 @@ use super::preparing::{
 use super::{Draft, ending, faults};
 use crate::action::Plan;
 use crate::children::Kind;
-use crate::controllers::experiment::build::{Role, jobs, run_plan};
-use crate::controllers::experiment::facts::{
-    container_end, is_pending, is_ready, termination, unready_since,
-};
+use crate::controllers::experiment::build::{jobs, run_plan};
+use crate::parts::objects::Role;
+use crate::parts::pods::{container_end, is_pending, is_ready, termination, unready_since};
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Failure, Termination};

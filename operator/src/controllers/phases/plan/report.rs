@@ -3,11 +3,11 @@
 use super::draft::Draft;
 use crate::action::Action;
 use crate::children::Kind;
-use crate::controllers::experiment::build::Role;
-use crate::controllers::experiment::build::jobs::results_secret_of;
-use crate::controllers::experiment::build::run_plan::store_at;
 use crate::errands::Errand;
 use crate::errands::build::{Task, copied_secret, errand, results_folder};
+use crate::parts::loadgen_job::results_secret_of;
+use crate::parts::loadgen_job::store_at;
+use crate::parts::objects::Role;
 use crate::runs::RunAction;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::experiment_plan::{

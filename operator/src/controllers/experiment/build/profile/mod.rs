@@ -8,7 +8,7 @@ mod s3_server;
 mod seaweedfs;
 mod versitygw;
 
-use crate::controllers::experiment::build::frame::USER;
+use crate::parts::frame::USER;
 use bakeoff_crds::durability::Durability;
 use bakeoff_crds::spec::{Equipment, Member, Product, Release, Resources};
 use bakeoff_crds::upkeep::Upkeep;

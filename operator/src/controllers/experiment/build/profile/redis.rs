@@ -1,7 +1,7 @@
 //! Redis, which keeps locks beside a backend. (Pure.)
 
 use super::{Pods, Profile, Ready, known, words};
-use crate::controllers::experiment::build::frame::USER;
+use crate::parts::frame::USER;
 use bakeoff_crds::durability::{Durability, DurabilityClass};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::{Member, Resources};

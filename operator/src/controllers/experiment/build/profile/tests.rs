@@ -1,7 +1,7 @@
 use super::*;
-use crate::controllers::experiment::build::frame;
 use crate::controllers::experiment::build::tests::only_set;
-use crate::controllers::experiment::facts::strange_containers;
+use crate::parts::frame;
+use crate::parts::pods::strange_containers;
 use crate::settings::Settings;
 use bakeoff_crds::Experiment;
 use bakeoff_crds::durability::DurabilityClass;

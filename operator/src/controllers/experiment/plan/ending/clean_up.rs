@@ -1,10 +1,11 @@
 //! Removes what was written to systems that stay. (Pure.)
 
 use super::{after, plan_after_the_run};
-use crate::controllers::experiment::build::{Role, jobs, run_plan};
+use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
+use crate::parts::objects::Role;
 use bakeoff_crds::conditions::{Truth, reasons};
 use bakeoff_crds::names;
 use bakeoff_crds::spec::External;

@@ -2,13 +2,12 @@
 
 use super::{after, plan_after_the_run, step_done};
 use crate::action::Plan;
-use crate::controllers::experiment::build::{Role, jobs, run_plan};
-use crate::controllers::experiment::facts::{
-    JobState, container_end, job_state, own_container, termination,
-};
+use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
+use crate::parts::objects::Role;
+use crate::parts::pods::{JobState, container_end, job_state, own_container, termination};
 use bakeoff_crds::conditions::{self, Truth, reasons};
 use bakeoff_crds::run::{Ending, Outcome, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};

@@ -4,10 +4,9 @@ use super::{experiment, owner, valid};
 use crate::act::Refused;
 use crate::action::{Action, Plan, pass};
 use crate::children::{Child, Children, Kind};
-use crate::controllers::experiment::facts::{
-    JobState, Observed, Since, ended_jobs, is_pending, job_state,
-};
+use crate::controllers::experiment::facts::{Observed, Since};
 use crate::made::Made;
+use crate::parts::pods::{JobState, ended_jobs, is_pending, job_state};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;

@@ -2,7 +2,7 @@
 //!
 //! A pod that cannot start is a condition with a reason and a deadline, never a silent wait.
 
-use super::facts::{JobState, Told, is_pending, job_state};
+use super::pods::{JobState, is_pending, job_state};
 use crate::children::Children;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
@@ -51,6 +51,17 @@ pub struct Trouble {
     pub message: String,
     /// Whether waiting longer is pointless.
     pub fatal: bool,
+}
+
+/// A warning of Kubernetes about a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The name of the child.
+    pub about: String,
+    /// One word, for example `FailedCreate`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
 }
 
 /// What keeps this pod from running, if anything. A pod that finds no node is given `patience_seconds`: a
