@@ -1,8 +1,10 @@
-//! The load generator of Bakeoff: arrival schedule, pacing, recording, S3 and Postgres drivers, workloads.
+//! The load generator of Bakeoff: what it offers, measures, checks and reports.
 //!
-//! The pure core is `arrivals`, `record`, `sigv4`, `checker`; everything that touches the network
-//! or the clock is at the edges. The measured path runs on one current-thread runtime, signs by
-//! itself, keeps one connection per worker and never retries.
+//! What measures is in [`instrument`], how servers are spoken to in [`drivers`], what is done with them in [`workloads`], and the
+//! order of all of it in [`run`]; [`report`] and [`errands`] come after it, [`capture`] before. [`checker`], [`s3`] and a good
+//! part of the others are pure, as their first lines say; [`standby`], [`garage`], [`setter`] and [`killer`] run beside a server
+//! in its pod. The measured path runs on one current-thread runtime, signs by itself, keeps one connection per worker and never
+//! retries.
 
 pub mod capture;
 pub mod checker;
