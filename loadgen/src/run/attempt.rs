@@ -1,7 +1,6 @@
 //! One attempt at a trial: observed, measured, judged and made durable.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bakeoff_analysis::stats::steady::steadiness;
 use bakeoff_crds::figure::Figure;
@@ -10,16 +9,14 @@ use bakeoff_crds::schedule::Trial;
 use jiff::Timestamp;
 
 use super::baseline::Baselines;
+use super::collect::Measured;
 use super::doubts::Doubts;
 use super::gates::LeaderGate;
-use super::{Backend, Run, RunError, STORE_PATIENCE, stoppable};
+use super::{Backend, Run, RunError, stoppable};
 use crate::drivers::observation::Observation;
-use crate::instrument::clock;
-use crate::instrument::clock_offset::ClockOffset;
-use crate::run::assemble::{self, PartRecord};
 use crate::run::judge::{Circumstances, Judgement, judge};
 use crate::store::layout;
-use crate::workloads::{self, Context, Part, RawFile, Share, WorkloadError};
+use crate::workloads::{self, Context, Part, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
@@ -236,130 +233,6 @@ impl Run {
         }
     }
 
-    /// Writes this generator's raw files; answers their names.
-    pub(super) async fn raw(&self, folder: &str, part: &Part) -> Result<Vec<String>, RunError> {
-        let intervals = RawFile {
-            name: layout::INTERVALS,
-            of_each: true,
-            bytes: part.recorded.intervals.clone(),
-        };
-        let mut files = vec![self.keep(folder, &intervals).await?];
-        for file in part.artefacts.iter().filter(|file| !file.bytes.is_empty()) {
-            files.push(self.keep(folder, file).await?);
-        }
-        Ok(files)
-    }
-
-    async fn keep(&self, folder: &str, file: &RawFile) -> Result<String, RunError> {
-        let name = if file.of_each && self.generators > 1 {
-            layout::of_generator(file.name, self.index)
-        } else {
-            file.name.to_owned()
-        };
-        let (full, bytes) = (format!("{folder}{name}"), file.bytes.clone());
-        self.store.put_durably(&full, bytes, STORE_PATIENCE).await?;
-        Ok(name)
-    }
-
-    /// The parts of all generators, merged, and what their histories say together.
-    pub(super) async fn collect(
-        &self,
-        context: &Context<'_>,
-        folder: &str,
-        mut part: Part,
-    ) -> Result<Measured, RunError> {
-        let own_events = part.shared_history.take();
-        let shared = own_events.is_some();
-        let mut measured = Measured {
-            window: Some(wall_window(part.window)),
-            figures: part.figures.clone(),
-            state: part.state.clone(),
-            horizon: part.horizon.clone(),
-            disturbed: part.disturbed,
-            files: self.raw(folder, &part).await?,
-            ..Measured::default()
-        };
-        let mut all = Collected {
-            parts: vec![PartRecord::new(
-                &part,
-                self.index,
-                &self.node,
-                Default::default(),
-            )],
-            logs: vec![part.recorded.intervals],
-            shares: vec![Share {
-                events: own_events.unwrap_or_default(),
-                clock: ClockOffset::default(),
-            }],
-        };
-        let seconds = self.plan.spec.trials.drain_seconds;
-        let drain = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        let deadline = Instant::now() + drain + Duration::from_secs(60);
-        for index in 1..self.generators {
-            let (files, whole) = self
-                .other(folder, index, shared, deadline, &mut all)
-                .await?;
-            measured.missing += usize::from(!whole);
-            measured.files.extend(files);
-        }
-        measured.whole = assemble::merge(&all.parts, &all.logs)?;
-        // Without a part of it a history shows values that nobody wrote: nothing can be said of it.
-        if shared && measured.missing == 0 {
-            match workloads::conclude(context, all.shares).await {
-                Ok(conclusion) => {
-                    measured.whole.checks.extend(conclusion.checks);
-                    measured.whole.counters.extend(conclusion.counters);
-                    for file in &conclusion.artefacts {
-                        measured.files.push(self.keep(folder, file).await?);
-                    }
-                }
-                Err(error) => measured.failed = Some(error.to_string()),
-            }
-        }
-        measured.generators = all.parts.into_iter().map(|part| part.usage).collect();
-        Ok(measured)
-    }
-
-    /// Adds what another generator delivered; answers its files, and whether nothing of it is missing.
-    async fn other(
-        &self,
-        folder: &str,
-        index: usize,
-        shared: bool,
-        deadline: Instant,
-        all: &mut Collected,
-    ) -> Result<(Vec<String>, bool), RunError> {
-        let name = layout::part(index);
-        let bytes = loop {
-            if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
-                break bytes;
-            }
-            if Instant::now() >= deadline {
-                return Ok((Vec::new(), false));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        };
-        let other: PartRecord = serde_json::from_slice(&bytes)?;
-        let mut files = vec![name];
-        if shared {
-            let file = layout::of_generator(layout::HISTORY, index);
-            let history = self.store.get(&format!("{folder}{file}")).await?;
-            let read = |(bytes, clock): (Vec<u8>, _)| workloads::share(&bytes, clock).ok();
-            let Some(share) = history.zip(other.monotonic).and_then(read) else {
-                return Ok((files, false));
-            };
-            files.push(file);
-            all.shares.push(share);
-        }
-        all.parts.push(other);
-        let log = layout::of_generator(layout::INTERVALS, index);
-        if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
-            all.logs.push(bytes);
-            files.push(log);
-        }
-        Ok((files, true))
-    }
-
     pub(super) async fn clean(&self, backend: &Backend, trial: &Trial, attempt: i32) {
         let prefix = self.context(trial, attempt, backend, None).attempt_prefix();
         match tokio::time::timeout(CLEANUP_PATIENCE, backend.remove(&prefix)).await {
@@ -370,43 +243,5 @@ impl Run {
                 "removing the objects of the trial took too long; some are left"
             ),
         }
-    }
-}
-
-/// What the generators measured in one attempt.
-#[derive(Debug, Default)]
-pub(super) struct Measured {
-    pub(super) whole: PartRecord,
-    pub(super) generators: Vec<bakeoff_crds::result::GeneratorUsage>,
-    window: Option<Window>,
-    files: Vec<String>,
-    figures: BTreeMap<Figure, f64>,
-    state: Option<bakeoff_crds::result::StateSeries>,
-    horizon: Option<bakeoff_crds::result::HorizonHeld>,
-    pub(super) missing: usize,
-    /// Whether a server was killed on purpose.
-    disturbed: bool,
-    /// Why the histories of all could not be checked.
-    failed: Option<String>,
-}
-
-/// What the generators delivered, in the order of their indices.
-struct Collected {
-    parts: Vec<PartRecord>,
-    logs: Vec<Vec<u8>>,
-    shares: Vec<Share>,
-}
-
-fn wall_window((start, end): (u64, u64)) -> Window {
-    let (monotonic, wall) = (clock::now(), clock::wall());
-    let at = |instant: u64| {
-        let nanos = i128::from(wall) - i128::from(monotonic) + i128::from(instant);
-        Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
-    };
-    let micros = i64::try_from(end.saturating_sub(start) / 1_000).unwrap_or(i64::MAX);
-    Window {
-        start: at(start),
-        end: at(end),
-        micros,
     }
 }

@@ -7,6 +7,7 @@ mod backend;
 mod baseline;
 mod capacity;
 mod cleanup;
+mod collect;
 mod conformance;
 pub mod control;
 mod doubts;
