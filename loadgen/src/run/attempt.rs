@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bakeoff_analysis::stats::steady::steadiness;
 use bakeoff_crds::figure::Figure;
-use bakeoff_crds::result::{InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window};
+use bakeoff_crds::result::{
+    BackendUsage, Baseline, InvalidCode, InvalidReason, TRIAL_SCHEMA, TrialRecord, Window,
+};
 use bakeoff_crds::schedule::Trial;
 use jiff::Timestamp;
 
@@ -25,6 +27,15 @@ const LAST_WORD: Duration = Duration::from_secs(3);
 /// Removing the objects of a trial may take this long; what is left goes with the backend's volume
 /// or with the cleanup at the end.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is recorded of an attempt beside what was measured in it.
+struct Around {
+    attempt: i32,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+    baseline: Option<Baseline>,
+    usage: Option<BackendUsage>,
+}
 
 impl Run {
     /// Runs one attempt and makes its outcome durable. One that was cut off on demand says so, for a generator
@@ -87,16 +98,14 @@ impl Run {
         let failed = measured.whole.load.failed;
         doubts.credentials(backend, failed).await;
         let judgement = self.judged(&measured, doubts)?;
-        let record = TrialRecord {
-            schema_version: TRIAL_SCHEMA.to_owned(),
-            trial: trial.clone(),
+        let around = Around {
             attempt,
             started_at,
             ended_at: Timestamp::now(),
             baseline,
-            backend: usage,
-            ..self.record(trial, measured, judgement, started_at)
+            usage,
         };
+        let record = self.record(trial, around, measured, judgement);
         self.put_json(&format!("{folder}{}", layout::TRIAL), &record)
             .await?;
         self.clean(backend, trial, attempt).await;
@@ -175,17 +184,18 @@ impl Run {
     fn record(
         &self,
         trial: &Trial,
+        around: Around,
         measured: Measured,
         judgement: Judgement,
-        started_at: Timestamp,
     ) -> TrialRecord {
         let whole = measured.whole;
+        let started_at = around.started_at;
         TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
             trial: trial.clone(),
-            attempt: 0,
+            attempt: around.attempt,
             started_at,
-            ended_at: started_at,
+            ended_at: around.ended_at,
             window: measured.window.unwrap_or(Window {
                 start: started_at,
                 end: started_at,
@@ -198,10 +208,10 @@ impl Run {
             counters: whole.counters,
             checks: whole.checks,
             steadiness: steadiness(&whole.series, self.plan.spec.seed.unsigned_abs()),
-            baseline: None,
+            baseline: around.baseline,
             series: whole.series,
             generators: measured.generators,
-            backend: None,
+            backend: around.usage,
             figures: measured.figures,
             state: measured.state,
             horizon: measured.horizon,
