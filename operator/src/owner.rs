@@ -5,7 +5,7 @@ use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule, names};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
 /// A resource that has children of the operator's making. They carry its name and its uid in labels, by which they are
 /// found and it is woken.
@@ -29,6 +29,13 @@ impl Owner for ExperimentSchedule {
 impl Owner for ExperimentPlan {
     const NAME: &'static str = names::LABEL_PLAN;
     const UID: &'static str = names::LABEL_PLAN_UID;
+}
+
+/// Whether it carries our finalizer.
+#[must_use]
+pub fn has_finalizer(object: &impl ResourceExt) -> bool {
+    let finalizers = object.finalizers();
+    finalizers.iter().any(|name| name == names::FINALIZER)
 }
 
 /// What a child says of its owner.

@@ -4,6 +4,7 @@ use crate::act::Writer;
 use crate::action::Note;
 use crate::error::Error;
 use crate::metrics::{Metrics, Reason};
+use crate::owner;
 use crate::remembered::Remembered;
 use crate::stored::{Stored, Unreadable};
 use bakeoff_crds::conditions::reasons;
@@ -94,7 +95,7 @@ impl Troubles {
             return Action::await_change();
         }
         tracing::error!(%kind, %name, %namespace, error = %object.error, "it cannot be read");
-        let guarded = stored.finalizers().iter().any(|f| f == names::FINALIZER);
+        let guarded = owner::has_finalizer(stored);
         let blocked = if object.metadata.deletion_timestamp.is_some() && guarded {
             format!(
                 "; it is being deleted and stays until it can be read or loses the finalizer {}, which guards what is left outside the cluster",

@@ -122,7 +122,7 @@ pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
     "replay",
     Ground::Postgres,
     &[
-        Levels::OptionalList("speedPercent"),
+        Levels::OptionalList(factor::SPEED_PERCENT),
         Levels::OptionalList("activeRuns"),
         Levels::OptionalList("ratePerSecond"),
         Levels::List("fillfactor"),

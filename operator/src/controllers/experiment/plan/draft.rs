@@ -6,16 +6,15 @@ use crate::children::{Child, Kind};
 use crate::controllers::experiment::build::{jobs, server_names};
 use crate::controllers::experiment::facts::Observed;
 use crate::made::TRUSTED_SECONDS;
+use crate::owner;
 use crate::parts::trouble::{self, Trouble};
 use crate::settings::Settings;
 use bakeoff_crds::EndReason;
 use bakeoff_crds::conditions::{self, Truth, reasons};
-use bakeoff_crds::names;
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::Remains;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use std::time::Duration;
 
 /// Whether anything is left in the namespace of an experiment.
@@ -142,8 +141,7 @@ impl<'a> Draft<'a> {
 
     /// Whether the experiment carries our finalizer.
     pub fn has_finalizer(&self) -> bool {
-        let finalizers = self.experiment.finalizers();
-        finalizers.iter().any(|name| name == names::FINALIZER)
+        owner::has_finalizer(self.experiment)
     }
 
     pub fn act(&mut self, action: Action) {
