@@ -3,6 +3,14 @@
 //! Everything here merges by addition: counts add up, histograms add up, nothing is a mean. The
 //! schema carries its own version; readers refuse a version that they do not know.
 
+mod state;
+mod usage;
+mod verdict;
+
+pub use state::{StateLine, StateMark, StateSeries};
+pub use usage::{BackendUsage, GeneratorUsage, PodUsage};
+pub use verdict::{Finding, FindingCode, InvalidCode, InvalidReason, Verdict};
+
 use crate::figure::{Counter, Figure};
 use crate::schedule::Trial;
 use jiff::Timestamp;
@@ -161,60 +169,6 @@ impl std::fmt::Display for HorizonHeld {
     }
 }
 
-/// How a backend's state went over a window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StateSeries {
-    /// The instants of the points, seconds since the window opened.
-    pub at_seconds: Vec<f64>,
-    /// The values at these instants, by name, for example `deadRows`.
-    #[schemars(with = "BTreeMap<String, Vec<f64>>")]
-    pub lines: BTreeMap<StateLine, Vec<f64>>,
-    /// Instants at which something happened, by name, for example `autovacuum`; seconds since the window
-    /// opened.
-    #[schemars(with = "BTreeMap<String, Vec<f64>>")]
-    pub marks: BTreeMap<StateMark, Vec<f64>>,
-}
-
-impl StateSeries {
-    /// The value of a line at a point; 0 where it has none.
-    #[must_use]
-    pub fn value(&self, line: StateLine, index: usize) -> f64 {
-        let line = self.lines.get(&line);
-        line.and_then(|line| line.get(index))
-            .copied()
-            .unwrap_or(0.0)
-    }
-
-    /// When something happened; empty where that is not known.
-    #[must_use]
-    pub fn marks(&self, mark: StateMark) -> &[f64] {
-        self.marks.get(&mark).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// What of a backend's state has a value at each instant. In the order of raw data, which is that of the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StateLine {
-    /// Row versions that nobody needs any more.
-    DeadRows,
-    /// The size of the indexes.
-    IndexBytes,
-    /// The size of the table without its indexes.
-    TableBytes,
-}
-
-/// What happens in a backend at an instant. In the order of raw data, which is that of the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StateMark {
-    /// An autovacuum ended.
-    Autovacuum,
-    /// A checkpoint began.
-    Checkpoint,
-}
-
 /// The measured window, by the clock of generator 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -225,119 +179,6 @@ pub struct Window {
     pub end: Timestamp,
     /// Its length by the monotonic clock, in microseconds.
     pub micros: i64,
-}
-
-/// Whether the figures of a trial may be used. Invalid is not slow: it says nothing at all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// The figures may be used.
-    Valid,
-    /// The figures may not be used, for these reasons.
-    Invalid(Vec<InvalidReason>),
-}
-
-impl Verdict {
-    /// Whether the figures may be used.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        matches!(self, Self::Valid)
-    }
-}
-
-/// One reason why a trial is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InvalidReason {
-    /// The bound that was broken.
-    pub code: InvalidCode,
-    /// The figure and the bound, for people.
-    pub detail: String,
-}
-
-/// The bounds that a trial can break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum InvalidCode {
-    /// The backend's process restarted between the start and the end of the trial.
-    BackendRestarted,
-    /// The backend stopped answering, so that nothing was measured.
-    BackendUnavailable,
-    /// The backend refuses the credentials that it took when the trial began.
-    CredentialsRefused,
-    /// The generator was throttled by its CPU limit.
-    GeneratorThrottled,
-    /// The generator sent too late.
-    SendLag,
-    /// The generator used a whole core, so that it was the bottleneck.
-    GeneratorSaturated,
-    /// The generator sent operations before they were due.
-    SentEarly,
-    /// The pacer lost or added planned operations.
-    PlanNotKept,
-    /// A generator did not deliver its part.
-    GeneratorMissing,
-    /// No operation was due in the window, so nothing was measured.
-    NoOperations,
-    /// Preparation failed.
-    PreparationFailed,
-}
-
-impl InvalidCode {
-    /// The code as it stands in the raw data.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BackendRestarted => "BackendRestarted",
-            Self::BackendUnavailable => "BackendUnavailable",
-            Self::CredentialsRefused => "CredentialsRefused",
-            Self::GeneratorThrottled => "GeneratorThrottled",
-            Self::SendLag => "SendLag",
-            Self::GeneratorSaturated => "GeneratorSaturated",
-            Self::SentEarly => "SentEarly",
-            Self::PlanNotKept => "PlanNotKept",
-            Self::GeneratorMissing => "GeneratorMissing",
-            Self::NoOperations => "NoOperations",
-            Self::PreparationFailed => "PreparationFailed",
-        }
-    }
-}
-
-/// What a trial says against its backend. Such a trial is kept and never repeated: to leave it out would
-/// favour a backend that fails. Failed, unfinished and never started operations took at least as long as
-/// they were waited for, so a quantile q of the response is exact only while their share of `planned` is
-/// below 1 - q, and a lower bound beyond.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Finding {
-    /// What was found.
-    pub code: FindingCode,
-    /// The figure and the bound, for people.
-    pub detail: String,
-}
-
-/// What a trial can say against its backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum FindingCode {
-    /// More operations failed than the spec allows.
-    Failing,
-    /// Fewer operations of an open load were started and ended in time than the spec asks for: the rate is
-    /// beyond what the backend sustains with the connections it was given.
-    Overloaded,
-    /// Events of a replay that is faster than its recording waited for those before them of their own run: the compression is
-    /// too strong for what a run does to be spread over time as it was.
-    TimingDistorted,
-}
-
-impl FindingCode {
-    /// The code as it stands in the raw data.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failing => "Failing",
-            Self::Overloaded => "Overloaded",
-            Self::TimingDistorted => "TimingDistorted",
-        }
-    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks for it
@@ -499,65 +340,4 @@ pub struct Baseline {
     pub generator_lag_p99_micros: i64,
     /// CPU time of the generator's thread for each operation, microseconds, without the server's.
     pub cpu_micros_per_operation: f64,
-}
-
-/// What a generator used during the window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GeneratorUsage {
-    /// The index of the generator.
-    pub index: i32,
-    /// The node it ran on; empty outside a cluster.
-    #[serde(default)]
-    pub node: String,
-    /// CPU time, microseconds.
-    pub cpu_micros: i64,
-    /// For how long the thread that carries the load was ready to run and had no processor,
-    /// microseconds, as the kernel's scheduler counts it; 0 where it does not say. Unlike
-    /// throttling it also sees busy neighbours, in closed loads too.
-    #[serde(default)]
-    pub run_queue_micros: i64,
-    /// CFS periods in which it was throttled.
-    pub throttled_periods: i64,
-    /// Time for which it was throttled, microseconds.
-    pub throttled_micros: i64,
-    /// Microseconds between the agreed and the actual start of the trial.
-    pub start_skew_micros: i64,
-    /// By how much the clock of generator 0 was ahead of this one's, microseconds; 0 for itself.
-    #[serde(default)]
-    pub clock_ahead_micros: i64,
-    /// By how much that may be wrong: half the round trip of the exchange, microseconds.
-    #[serde(default)]
-    pub clock_error_micros: i64,
-    /// The 99th percentile of how late the pacer was, microseconds; 0 in a closed load.
-    #[serde(default)]
-    pub pacer_lateness_p99_micros: i64,
-    /// Largest resident memory seen, bytes.
-    #[serde(default)]
-    pub resident_bytes: i64,
-}
-
-/// What a backend used between the start and the end of the trial.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendUsage {
-    /// When its process started, of several the last one, seconds since the epoch; a change voids the trial.
-    pub process_start_seconds: f64,
-    /// CPU time of all its pods, microseconds.
-    pub cpu_micros: i64,
-    /// Resident memory of all its pods at the end, bytes.
-    pub resident_bytes: i64,
-    /// The same of each pod by its name, of a backend of several.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub pods: BTreeMap<String, PodUsage>,
-}
-
-/// What a pod of a backend used between the start and the end of the trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodUsage {
-    /// CPU time, microseconds.
-    pub cpu_micros: i64,
-    /// Resident memory at the end, bytes.
-    pub resident_bytes: i64,
 }
