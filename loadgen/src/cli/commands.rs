@@ -28,8 +28,9 @@ use bakeoff_crds::status::TrialCounts;
 use bakeoff_trace::time::{self, Unit};
 use tokio::sync::watch;
 
+use super::args::{RunArgs, StoreArgs};
 use super::credentials::{authorities, credential};
-use super::{Ended, Failed, RunArgs, StoreArgs, UNVERIFIED};
+use super::{Ended, Failed, UNVERIFIED};
 
 /// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(600);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use bakeoff_analysis::index::{self, Index};
 
-use super::{Ended, Failed, StoreArgs, UNVERIFIED, commands};
+use super::args::StoreArgs;
+use super::{Ended, Failed, UNVERIFIED, commands};
 use crate::store::layout::INDEX;
 use crate::store::{Store, StoreError};
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod args;
 mod capture;
 mod commands;
 mod conformance;
@@ -17,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::drivers::stall::Stall;
+use self::args::{RunArgs, StallArgs, StoreArgs, TerminationArgs};
 use crate::setter::Setting;
-use bakeoff_crds::names::{GENERATOR_PORT, KILLER_PORT, SETTER_PORT};
+use bakeoff_crds::names::{KILLER_PORT, SETTER_PORT};
 use bakeoff_crds::run::{Failure, TERMINATION_LIMIT, Termination};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// Generates load for storage experiments, measures, checks and reports.
@@ -183,129 +184,6 @@ enum Command {
         #[command(flatten)]
         stall: StallArgs,
     },
-}
-
-#[derive(Debug, Args)]
-struct TerminationArgs {
-    /// Where the outcome is written for the operator, at most 4096 bytes.
-    #[arg(long)]
-    termination_log: Option<PathBuf>,
-}
-
-/// A planted fault: the server stops as a whole.
-#[derive(Clone, Copy, Debug, Args)]
-struct StallArgs {
-    /// For how long it stops, milliseconds; 0: never.
-    #[arg(long, default_value_t = 0)]
-    stall_millis: u64,
-    /// How often it stops, milliseconds.
-    #[arg(long, default_value_t = 10_000)]
-    stall_every_millis: u64,
-}
-
-impl StallArgs {
-    fn of(self) -> Stall {
-        Stall {
-            length: Duration::from_millis(self.stall_millis),
-            every: Duration::from_millis(self.stall_every_millis),
-        }
-    }
-}
-
-/// How results are reached where they lie in a bucket.
-#[derive(Debug, Args)]
-struct StoreArgs {
-    /// The endpoint of s3:// addresses.
-    #[arg(
-        long,
-        env = "AWS_ENDPOINT_URL",
-        default_value = "https://s3.amazonaws.com"
-    )]
-    endpoint: String,
-    /// The region of s3:// addresses.
-    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
-    region: String,
-    /// Put the bucket into the host name instead of the path.
-    #[arg(long)]
-    virtual_host: bool,
-    /// Certificates of authorities, in PEM, that are trusted beside those of the system.
-    #[arg(long, env = "AWS_CA_BUNDLE")]
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// The plan, as the operator writes it.
-    #[arg(long, required_unless_present = "file", conflicts_with = "file")]
-    plan: Option<PathBuf>,
-    /// `http://host:port` of generator 0.
-    #[arg(long, requires = "plan")]
-    barrier: Option<String>,
-    /// The address of progress, metrics and barrier; generator 0 of a plan only.
-    #[arg(long, default_value_t = SocketAddr::from(([0_u16; 8], GENERATOR_PORT as u16)))]
-    listen: SocketAddr,
-    /// The index of this generator.
-    #[arg(long, env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
-    index: usize,
-    /// The node that this generator runs on.
-    #[arg(long, env = "NODE_NAME", default_value = "")]
-    node: String,
-    #[command(flatten)]
-    standalone: StandaloneArgs,
-    #[command(flatten)]
-    termination: TerminationArgs,
-}
-
-#[derive(Debug, Args)]
-struct StandaloneArgs {
-    /// Workloads and trials to run without Kubernetes: an Experiment, or its `workloads` and `trials`.
-    #[arg(short, long, requires = "endpoint")]
-    file: Option<PathBuf>,
-    /// `[NAME=]URL` of an S3 endpoint; several are compared with each other.
-    #[arg(long, conflicts_with = "plan")]
-    endpoint: Vec<String>,
-    /// The folder with a folder for each ConfigMap that holds a trace.
-    #[arg(long)]
-    traces: Option<PathBuf>,
-    /// The bucket on each endpoint.
-    #[arg(long, default_value = "bakeoff")]
-    bucket: String,
-    /// Create the bucket where it does not exist.
-    #[arg(long)]
-    create_bucket: bool,
-    /// The region that requests are signed for.
-    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
-    region: String,
-    /// Put the bucket into the host name instead of the path.
-    #[arg(long)]
-    virtual_host: bool,
-    /// Certificates of authorities, in PEM, that are trusted beside those of the system.
-    #[arg(long, env = "AWS_CA_BUNDLE", conflicts_with = "plan")]
-    ca_file: Option<PathBuf>,
-    /// Sign the SHA-256 of each body, for stores that refuse UNSIGNED-PAYLOAD; it costs CPU time.
-    #[arg(long, conflicts_with = "plan")]
-    sign_payload: bool,
-    /// The environment variable with the access key id.
-    #[arg(long, default_value = "AWS_ACCESS_KEY_ID")]
-    access_key_env: String,
-    /// The environment variable with the secret access key.
-    #[arg(long, default_value = "AWS_SECRET_ACCESS_KEY")]
-    secret_key_env: String,
-    /// `[NAME=]URL` of a backend's Prometheus metrics, to see restarts and what it uses.
-    #[arg(long)]
-    metrics: Vec<String>,
-    /// `redis://host:port` of the Redis server for races whose lock is in Redis.
-    #[arg(long)]
-    lock: Option<String>,
-    /// The environment variable with the password of the lock server; unset: none.
-    #[arg(long, default_value = "BAKEOFF_LOCK_PASSWORD")]
-    lock_password_env: String,
-    /// Where results go; an interrupted run is resumed by naming its folder with --resume.
-    #[arg(long, default_value = "bakeoff-results")]
-    out: PathBuf,
-    /// Resume the run whose results lie in --out.
-    #[arg(long)]
-    resume: bool,
 }
 
 /// How a command ended that could not do its work.

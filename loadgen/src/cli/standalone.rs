@@ -20,9 +20,10 @@ use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::args::StandaloneArgs;
 use super::commands::stop_on_signals;
 use super::credentials::{authorities, keys};
-use super::{Ended, Failed, StandaloneArgs};
+use super::{Ended, Failed};
 
 pub async fn run(args: &StandaloneArgs) -> Ended {
     let authorities = authorities(args.ca_file.as_deref())?;

@@ -15,9 +15,10 @@ use bakeoff_trace::{Error, Manifest, Repair, Trace};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::args::StoreArgs;
 use super::capture::{self, CaptureCommand};
 use super::commands::{create, instant, open, unwritable};
-use super::{Ended, Failed, StoreArgs};
+use super::{Ended, Failed};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TraceCommand {

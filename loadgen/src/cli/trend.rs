@@ -4,8 +4,9 @@ use std::path::Path;
 
 use bakeoff_analysis::report::trend;
 
+use super::args::StoreArgs;
 use super::commands::{open, unwritable};
-use super::{Ended, Failed, StoreArgs};
+use super::{Ended, Failed};
 use crate::history;
 use crate::store::layout;
 
