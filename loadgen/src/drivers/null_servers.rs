@@ -16,8 +16,8 @@ use super::s3::{Target, TargetError};
 use super::stall::Stall;
 use crate::credentials::Credentials;
 
-/// How long one may take until it listens.
-const START: Duration = Duration::from_secs(5);
+/// How long one may take until it listens, on a machine that does something else.
+const START: Duration = Duration::from_secs(30);
 
 /// The null servers of this process, by what they speak.
 #[derive(Debug, Default)]
