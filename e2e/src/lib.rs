@@ -11,10 +11,10 @@ mod inventory;
 mod patience;
 
 pub use fixtures::{Fixture, GARAGE, MINIO, POSTGRES_17, SEAWEEDFS};
-pub use ground::Needs;
+pub use ground::{Needs, pool};
 pub use patience::until;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use ground::Ground;
@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::object::HasStatus;
 use kube::{Client, Resource, ResourceExt};
-use patience::Patience;
+use patience::eventually;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -69,6 +69,12 @@ where
     result.and(cleared).and(removed(&client, &namespace).await)
 }
 
+/// The program that kubectl is.
+#[must_use]
+pub fn kubectl_program() -> String {
+    std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned())
+}
+
 /// Runs kubectl; standard output, or an error with its standard error.
 ///
 /// # Errors
@@ -82,7 +88,7 @@ pub async fn kubectl(arguments: &[&str]) -> anyhow::Result<String> {
 /// # Errors
 /// It cannot be started, or ends with another code than 0.
 pub async fn kubectl_with(arguments: &[&str], input: &str) -> anyhow::Result<String> {
-    let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+    let program = kubectl_program();
     let mut child = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -272,19 +278,12 @@ impl Lab {
         K: Clone + Debug + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
-        let patience = Patience::new(what, seconds);
-        loop {
-            match api.get(name).await {
-                Ok(object) => {
-                    let status = object.status().cloned().unwrap_or_default();
-                    if wanted(&status) {
-                        return Ok(status);
-                    }
-                    patience.again(&format!("{name}: {status:?}")).await?;
-                }
-                Err(error) => patience.again(&format!("{error:#}")).await?,
-            }
-        }
+        eventually(what, seconds, async || {
+            let status = api.get(name).await?.status().cloned().unwrap_or_default();
+            ensure!(wanted(&status), "{name}: {status:?}");
+            Ok(status)
+        })
+        .await
     }
 
     /// Waits until the status of an experiment is as wanted; an experiment that ends otherwise is an error
@@ -299,25 +298,20 @@ impl Lab {
         seconds: u64,
         wanted: impl Fn(&ExperimentStatus) -> bool,
     ) -> anyhow::Result<ExperimentStatus> {
-        let patience = Patience::new(what, seconds);
-        loop {
-            let status = match self.status(name).await {
-                Ok(status) => status,
-                Err(error) => {
-                    patience.again(&format!("{error:#}")).await?;
-                    continue;
-                }
-            };
-            if wanted(&status) {
-                return Ok(status);
-            }
+        let status = eventually(what, seconds, async || {
+            let status = self.status(name).await?;
             let (reason, message) = standing(&status);
-            if status.completion_time.is_some() {
-                bail!("{name} ended before {what}: {reason}: {message}");
-            }
-            let stands = format!("{name}: {reason}: {message}");
-            patience.again(&stands).await?;
-        }
+            let over = wanted(&status) || status.completion_time.is_some();
+            ensure!(over, "{name}: {reason}: {message}");
+            Ok(status)
+        })
+        .await?;
+        let (reason, message) = standing(&status);
+        ensure!(
+            wanted(&status),
+            "{name} ended before {what}: {reason}: {message}"
+        );
+        Ok(status)
     }
 
     /// Waits until the condition `Succeeded` carries this reason.
@@ -394,21 +388,15 @@ impl Lab {
     /// What is left.
     pub async fn nothing_left(&self, own: &[&str]) -> anyhow::Result<()> {
         let before = self.before.lock().await.clone();
-        let patience = Patience::new("an empty namespace", 60);
-        loop {
+        eventually("an empty namespace", 60, async || {
             let is_own = |object: &&String| own.iter().any(|name| *object == name);
-            let left = match inventory::of(&self.client, &self.namespace).await {
-                Ok(there) => {
-                    let left = there.difference(&before).filter(|object| !is_own(object));
-                    left.cloned().collect::<Vec<_>>().join(", ")
-                }
-                Err(error) => format!("not known: {error:#}"),
-            };
-            if left.is_empty() {
-                return Ok(());
-            }
-            patience.again(&format!("left behind: {left}")).await?;
-        }
+            let there = inventory::of(&self.client, &self.namespace).await?;
+            let left = there.difference(&before).filter(|object| !is_own(object));
+            let left: Vec<&str> = left.map(String::as_str).collect();
+            ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+            Ok(())
+        })
+        .await
     }
 
     /// Prints what a developer would ask for.

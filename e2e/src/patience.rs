@@ -1,6 +1,6 @@
 //! Waiting for what a test wants to see. (I/O: the clock.)
 
-use anyhow::bail;
+use anyhow::ensure;
 use std::time::{Duration, Instant};
 
 /// How often one looks.
@@ -10,37 +10,29 @@ const LOOK: Duration = Duration::from_millis(250);
 /// that passes comes near.
 const PATIENCE: u32 = 4;
 
-/// Waiting for one thing.
+/// Asks until there is an answer; until then an error says how it stands.
 ///
 /// What cannot be told is asked again: one test takes from another what it asks, an operator or a name server, for a
 /// moment.
-pub(crate) struct Patience<'a> {
-    what: &'a str,
+///
+/// # Errors
+/// The time is over: what was awaited, and how it stands.
+pub(crate) async fn eventually<T>(
+    what: &str,
     seconds: u64,
-    deadline: Instant,
-}
-
-impl<'a> Patience<'a> {
-    pub(crate) fn new(what: &'a str, seconds: u64) -> Self {
-        let deadline = Instant::now() + PATIENCE * Duration::from_secs(seconds);
-        Self {
-            what,
-            seconds,
-            deadline,
-        }
-    }
-
-    /// Waits until it is time to look again.
-    ///
-    /// # Errors
-    /// The time is over: what was awaited, and how it stands.
-    pub(crate) async fn again(&self, standing: &str) -> anyhow::Result<()> {
-        if Instant::now() >= self.deadline {
-            let (what, seconds) = (self.what, self.seconds);
-            bail!("gave up after {PATIENCE} times {seconds} s waiting for {what}: {standing}");
-        }
+    mut ask: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + PATIENCE * Duration::from_secs(seconds);
+    loop {
+        let stands = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(stands) => stands,
+        };
+        ensure!(
+            Instant::now() < deadline,
+            "gave up after {PATIENCE} times {seconds} s waiting for {what}: {stands:#}"
+        );
         tokio::time::sleep(LOOK).await;
-        Ok(())
     }
 }
 
@@ -53,12 +45,9 @@ pub async fn until(
     seconds: u64,
     mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let patience = Patience::new(what, seconds);
-    loop {
-        match holds().await {
-            Ok(true) => return Ok(()),
-            Ok(false) => patience.again("not yet").await?,
-            Err(error) => patience.again(&format!("{error:#}")).await?,
-        }
-    }
+    eventually(what, seconds, async || {
+        ensure!(holds().await?, "not yet");
+        Ok(())
+    })
+    .await
 }

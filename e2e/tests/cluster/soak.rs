@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use bakeoff_crds::conditions::OBJECTIVES_MET;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::names::LABEL_ROLE;
-use bakeoff_e2e::{Lab, Needs, SYSTEM, kubectl, scenario, truth};
+use bakeoff_e2e::{Lab, Needs, SYSTEM, kubectl, kubectl_program, scenario, truth};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -166,8 +166,7 @@ struct Forwarding {
 
 impl Forwarding {
     async fn new(namespace: &str, pod: &str) -> anyhow::Result<Self> {
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-        let mut kubectl = Command::new(program)
+        let mut kubectl = Command::new(kubectl_program())
             .args(["-n", namespace, "port-forward", pod, ":5432"])
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use bakeoff_analysis::summary::Summary;
-use bakeoff_e2e::{Lab, SYSTEM, kubectl, kubectl_with};
+use bakeoff_e2e::{Lab, SYSTEM, kubectl, kubectl_with, pool};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
@@ -164,7 +164,7 @@ impl<'a> OwnStore<'a> {
         for object in there["items"].as_array().context("a list")? {
             let mut spec = object["spec"].clone();
             if let Some(pod) = spec.pointer_mut("/template/spec") {
-                pod["nodeSelector"] = json!({"bakeoff.dev/pool": "bench"});
+                pod["nodeSelector"] = pool();
             } else if let Some(fields) = spec.as_object_mut() {
                 // They are drawn for each Service.
                 fields.retain(|name, _| !name.starts_with("clusterIP"));
