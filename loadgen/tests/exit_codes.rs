@@ -36,7 +36,7 @@ fn ends_with(code: i32, arguments: &[&str]) -> String {
     said
 }
 
-/// The null server, and where it is; gone with its guard.
+/// A null server, and where it is; gone with its guard.
 struct Null(Child, String);
 
 impl Drop for Null {
@@ -47,7 +47,11 @@ impl Drop for Null {
 }
 
 fn null() -> Null {
-    let mut child = loadgen(&["null-s3", "--listen", "127.0.0.1:0"])
+    null_server("null-s3")
+}
+
+fn null_server(command: &str) -> Null {
+    let mut child = loadgen(&[command, "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -104,6 +108,28 @@ fn what_is_done_ends_with_0_and_what_does_not_pass_with_5() {
     std::fs::write(folder.path().join("0/report.md"), "other").unwrap();
     let said = ends_with(5, &["fetch", &at("0"), &at("second")]);
     assert!(said.contains("report.md"), "{said}");
+}
+
+/// All that a run asks of a Postgres server before, while and after it measures has an answer: without one it would wait for a server
+/// that will never be as it has to be.
+#[test]
+fn a_run_against_a_null_postgres_server_ends_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let null = null_server("null-postgres");
+    let file = folder.path().join("work.json");
+    let work = serde_json::json!({
+        "workloads": [{"name": "update", "headRow": {"activeRuns": [1000], "load": {"closed": {"concurrency": [4]}}}}],
+        "trials": {"blocks": 1, "warmupSeconds": 0, "windowSeconds": 1},
+        "validity": {"maxGeneratorCpuPerMille": 1000, "maxSendLagP99Microseconds": 1_000_000, "maxThrottledPerMille": 1000},
+    });
+    std::fs::write(&file, work.to_string()).unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let file = file.display().to_string();
+    let said = ends_with(
+        0,
+        &["run", "-f", &file, "--endpoint", &null.1, "--out", &out],
+    );
+    assert!(said.contains("update"), "{said}");
 }
 
 #[test]

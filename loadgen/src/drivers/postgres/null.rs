@@ -4,7 +4,7 @@
 //! It speaks as much of the protocol (version 3.0, the chapter "Frontend/Backend Protocol" of the
 //! PostgreSQL manual) as `pgbench` and this project's workloads use: start without a password, the simple
 //! and the extended query, and COPY from the client. INSERT, UPDATE and DELETE are said to have touched one
-//! row. The few queries by which the instrument observes a server are answered with zeros; any other
+//! row. The few queries by which the instrument observes a server are answered, mostly with zeros; any other
 //! SELECT is an error, because an answer would have to be invented.
 
 mod answers;
@@ -13,10 +13,12 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
+use bakeoff_crds::conditions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use self::answers::{Answer, BOOL, INT4, TEXT, answer};
+use self::answers::{Answer, Column, answer};
 use crate::drivers::null_server;
 use crate::drivers::stall::Stall;
 
@@ -45,7 +47,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stall: Stall,
 ) -> std::io::Result<()> {
     let mut input = Vec::with_capacity(1 << 14);
-    let mut session = Session::default();
+    let mut session = Session::new();
     loop {
         let mut used = 0;
         while let Some(length) = session.take(&input[used..])? {
@@ -76,7 +78,16 @@ struct Session {
     statements: HashMap<Vec<u8>, (Answer, Vec<u8>)>,
     /// The portal that was bound last; nobody here binds two.
     bound: Option<Answer>,
+    /// The number of the process that the client is told, one for each connection.
+    process: i32,
     output: Vec<u8>,
+}
+
+/// In which form a column is sent.
+#[derive(Clone, Copy)]
+enum Form {
+    Text = 0,
+    Binary = 1,
 }
 
 fn broken(what: &str) -> std::io::Error {
@@ -98,7 +109,30 @@ fn text(input: &[u8]) -> std::io::Result<(&[u8], &[u8])> {
     Ok((&input[..end], &input[end + 1..]))
 }
 
+/// What is said of a query that has no answer here.
+fn unknown(sql: &[u8]) -> String {
+    let sql = String::from_utf8_lossy(sql);
+    format!(
+        "the null server has no answer to: {}",
+        conditions::shorten(&sql, 200)
+    )
+}
+
+/// How many columns follow.
+fn count(columns: &[Column]) -> Vec<u8> {
+    let count = u16::try_from(columns.len()).unwrap_or(0);
+    count.to_be_bytes().to_vec()
+}
+
 impl Session {
+    fn new() -> Self {
+        static LAST: AtomicI32 = AtomicI32::new(0);
+        Self {
+            process: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            ..Self::default()
+        }
+    }
+
     /// Takes one whole message from the front of the input; answers its length, `None` when there is none.
     fn take(&mut self, input: &[u8]) -> std::io::Result<Option<usize>> {
         let head = usize::from(self.begun);
@@ -135,7 +169,9 @@ impl Session {
                 ] {
                     self.put(b'S', status.as_bytes());
                 }
-                self.put(b'K', &[0; 8]);
+                let mut key = self.process.to_be_bytes().to_vec();
+                key.extend_from_slice(&[0; 4]);
+                self.put(b'K', &key);
                 self.ready();
             }
             _ => return Err(broken("not the protocol of Postgres, version 3")),
@@ -167,7 +203,7 @@ impl Session {
                 let (sql, types) = text(rest)?;
                 let answer = answer(std::str::from_utf8(sql).unwrap_or(""));
                 if answer == Answer::Refused {
-                    self.refuse("the null server does not know this query");
+                    self.refuse(&unknown(sql));
                     return Ok(());
                 }
                 self.statements
@@ -192,8 +228,12 @@ impl Session {
             b'Q' => {
                 let (sql, _) = text(body)?;
                 match answer(std::str::from_utf8(sql).unwrap_or("")) {
+                    Answer::Rows { columns, rows } => {
+                        self.columns(columns, Form::Text);
+                        self.rows(columns, rows, Form::Text);
+                    }
                     Answer::Tag(tag) => self.tag(tag),
-                    _ => self.refuse("the null server answers queries with rows prepared only"),
+                    _ => self.refuse(&unknown(sql)),
                 }
                 self.ready();
             }
@@ -221,20 +261,7 @@ impl Session {
             _ => self.bound.unwrap_or(Answer::Refused),
         };
         match answer {
-            Answer::Rows { columns, .. } => {
-                let mut row = u16::try_from(columns.len())
-                    .unwrap_or(0)
-                    .to_be_bytes()
-                    .to_vec();
-                for column in columns {
-                    // A name, no table, the type, its size unknown, no modifier, binary.
-                    row.extend_from_slice(b"c\0\0\0\0\0\0\0");
-                    row.extend_from_slice(&column.to_be_bytes());
-                    row.extend_from_slice(&[0xFF; 6]);
-                    row.extend_from_slice(&[0, 1]);
-                }
-                self.put(b'T', &row);
-            }
+            Answer::Rows { columns, .. } => self.columns(columns, Form::Binary),
             _ => self.put(b'n', &[]),
         }
         Ok(())
@@ -243,33 +270,42 @@ impl Session {
     fn execute(&mut self, answer: Answer) {
         match answer {
             Answer::Tag(tag) => self.tag(tag),
-            Answer::Rows { columns, rows } => {
-                for _ in 0..rows {
-                    let mut row = u16::try_from(columns.len())
-                        .unwrap_or(0)
-                        .to_be_bytes()
-                        .to_vec();
-                    for &column in columns {
-                        let width = match column {
-                            BOOL => 1,
-                            INT4 => 4,
-                            TEXT => 0,
-                            _ => 8,
-                        };
-                        row.extend_from_slice(&u32::to_be_bytes(width));
-                        row.resize(row.len() + width as usize, 0);
-                    }
-                    self.put(b'D', &row);
-                }
-                self.tag("SELECT 1");
-            }
+            Answer::Rows { columns, rows } => self.rows(columns, rows, Form::Binary),
             Answer::CopyIn => {
                 self.copying = true;
                 // Binary, the number of columns not said.
                 self.put(b'G', &[1, 0, 0]);
             }
-            Answer::Refused => self.refuse("the null server does not know this query"),
+            Answer::Refused => self.refuse("a statement that was refused"),
         }
+    }
+
+    fn columns(&mut self, columns: &[Column], form: Form) {
+        let mut row = count(columns);
+        for column in columns {
+            // A name, no table, the type, its size unknown, no modifier.
+            row.extend_from_slice(b"c\0\0\0\0\0\0\0");
+            row.extend_from_slice(&column.oid().to_be_bytes());
+            row.extend_from_slice(&[0xFF; 6]);
+            row.extend_from_slice(&(form as u16).to_be_bytes());
+        }
+        self.put(b'T', &row);
+    }
+
+    fn rows(&mut self, columns: &[Column], rows: u8, form: Form) {
+        for _ in 0..rows {
+            let mut row = count(columns);
+            for column in columns {
+                let value = match form {
+                    Form::Text => column.text(self.process),
+                    Form::Binary => column.binary(self.process),
+                };
+                row.extend_from_slice(&u32::try_from(value.len()).unwrap_or(0).to_be_bytes());
+                row.extend_from_slice(&value);
+            }
+            self.put(b'D', &row);
+        }
+        self.tag("SELECT 1");
     }
 
     fn put(&mut self, kind: u8, body: &[u8]) {
