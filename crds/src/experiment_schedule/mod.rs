@@ -113,6 +113,15 @@ pub struct ExperimentScheduleSpec {
     pub notify: Vec<Notify>,
 }
 
+impl ExperimentScheduleSpec {
+    /// Whether no run is begun any more after so many failures in a row.
+    #[must_use]
+    pub fn stops_after(&self, failures: i32) -> bool {
+        let most = self.max_consecutive_failures;
+        most > 0 && failures >= most
+    }
+}
+
 /// What a run that is due does about one that is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {

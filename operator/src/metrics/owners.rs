@@ -4,7 +4,7 @@
 //! that does not name one is of no use (ADR 20). Experiments are many and short, and stay without.
 
 use super::Metrics;
-use bakeoff_crds::conditions::{self, ACCEPTED, REGRESSED, WAITING, reasons};
+use bakeoff_crds::conditions::{self, ACCEPTED, REGRESSED, WAITING};
 use bakeoff_crds::experiment_schedule::ExperimentSchedule;
 use bakeoff_crds::{ExperimentPlan, ExperimentScheduleStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -105,10 +105,10 @@ impl Metrics {
                 family.get_or_create(&name).set(value);
             };
             set(&owners.regressed, holds(conditions, REGRESSED).into());
-            let accepted = conditions::get(conditions, ACCEPTED);
-            let stopped = accepted.is_some_and(|one| one.reason == reasons::FAILURES_STOPPED);
+            let failures = status.consecutive_failures;
+            let stopped = holds(conditions, ACCEPTED) && schedule.spec.stops_after(failures);
             set(&owners.stopped, stopped.into());
-            set(&owners.failures, status.consecutive_failures.into());
+            set(&owners.failures, failures.into());
             if let Some(success) = status.last_successful_time {
                 set(&owners.success, success.as_second());
             }

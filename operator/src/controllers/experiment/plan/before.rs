@@ -3,7 +3,7 @@
 use super::Draft;
 use super::draft::Cleared;
 use crate::action::{Action, Plan};
-use bakeoff_crds::conditions::{Truth, reasons};
+use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::status::{ProgressStatus, TrialCounts};
 use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::queue::Pool;
@@ -22,14 +22,13 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
     }
     if spec.suspend {
         match draft.clear() {
-            Cleared::Yes => draft.stage(
-                Truth::Unknown,
+            Cleared::Yes => draft.waits(
                 reasons::SUSPENDED,
                 "suspended; set spec.suspend to false to go on",
             ),
             Cleared::Left(left) => {
                 let message = format!("removing {left}");
-                draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+                draft.stage(reasons::SUSPENDING, &message);
                 draft.wake_after(5);
             }
         }
@@ -44,7 +43,7 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
             return draft.refuse(reasons::LEFT_BEHIND, &message);
         }
         let message = format!("waits until what was there before is removed: {left}");
-        draft.stage(Truth::Unknown, reasons::PENDING, &message);
+        draft.stage(reasons::PENDING, &message);
         return draft.done();
     }
     if let Err(refusal) = validate::surroundings(valid, draft.observed.surroundings()) {
@@ -55,13 +54,13 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
         let message = format!(
             "waits for {by}: two measured experiments on one node pool would falsify each other; {ahead} ahead in the queue"
         );
-        draft.stage(Truth::Unknown, reasons::QUEUED, &message);
+        draft.waits(reasons::QUEUED, &message);
         // It is woken when the pool is given up; this is for wakings that a restart has lost.
         draft.wake_after(QUEUE_SECONDS);
         return draft.done();
     }
     if valid.remains.has_external() && !draft.has_finalizer() {
-        draft.stage(Truth::Unknown, reasons::PENDING, "about to start");
+        draft.stage(reasons::PENDING, "about to start");
         draft.act(Action::Finalizer(true));
         return draft.done();
     }
@@ -77,7 +76,6 @@ pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> 
         });
     }
     draft.stage(
-        Truth::Unknown,
         reasons::STARTED,
         &format!(
             "{} trials on {} backends",

@@ -25,6 +25,39 @@ pub enum Cleared {
     Left(String),
 }
 
+/// How the work of an experiment stands, from which its conditions follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    UnderWay,
+    /// For its turn, or for a person who suspended it.
+    Waits,
+    Troubled,
+    Succeeded,
+    Cancelled,
+    /// Or refused.
+    Failed,
+}
+
+impl Standing {
+    fn succeeded(self) -> Truth {
+        match self {
+            Self::UnderWay | Self::Waits | Self::Troubled => Truth::Unknown,
+            Self::Succeeded => Truth::True,
+            Self::Cancelled | Self::Failed => Truth::False,
+        }
+    }
+
+    /// Whether it is on its way to running. As a Job has it: what waits for its turn or runs is as it is to be, and nobody's
+    /// deployment waits for its end.
+    fn reconciles(self) -> bool {
+        matches!(self, Self::UnderWay | Self::Troubled)
+    }
+
+    fn warns(self) -> bool {
+        matches!(self, Self::Troubled | Self::Cancelled | Self::Failed)
+    }
+}
+
 /// The longest message of an ending, bytes: a condition has room for it and for what is added in the end.
 pub(super) const MOST_MESSAGE: usize = 900;
 
@@ -101,37 +134,44 @@ impl<'a> Draft<'a> {
         );
     }
 
-    /// Says where the work stands, in the conditions and, when the reason is new, as an event.
-    pub fn stage(&mut self, succeeded: Truth, reason: &str, message: &str) {
-        self.say(succeeded, succeeded == Truth::False, reason, message);
+    /// Says which step the work is at.
+    pub fn stage(&mut self, reason: &str, message: &str) {
+        self.say(Standing::UnderWay, reason, message);
+    }
+
+    /// Says what the work waits for, which is nobody's fault.
+    pub fn waits(&mut self, reason: &str, message: &str) {
+        self.say(Standing::Waits, reason, message);
     }
 
     /// Says what keeps the work from going on, though it may yet.
     pub fn trouble(&mut self, trouble: &Trouble) {
-        self.say(
-            Truth::Unknown,
-            true,
-            trouble.cause.as_str(),
-            &trouble.message,
-        );
+        self.say(Standing::Troubled, trouble.cause.as_str(), &trouble.message);
     }
 
-    fn say(&mut self, succeeded: Truth, warning: bool, reason: &str, message: &str) {
+    /// Says how the work ended.
+    pub fn ended(&mut self, reason: &EndReason, message: &str) {
+        let standing = match reason {
+            EndReason::Completed => Standing::Succeeded,
+            EndReason::Cancelled => Standing::Cancelled,
+            _ => Standing::Failed,
+        };
+        self.say(standing, reason.as_str(), message);
+    }
+
+    /// Says it in the conditions and, when the reason is new, as an event.
+    fn say(&mut self, standing: Standing, reason: &str, message: &str) {
         let status = self.experiment.status.as_ref();
         let stood =
             status.and_then(|status| conditions::get(&status.conditions, conditions::SUCCEEDED));
         // Of several stages in one plan only the last one stands, so only that one is told.
         self.stage_event = stood
             .is_none_or(|stood| stood.reason != reason)
-            .then(|| Note::new(warning, reason, message));
-        self.condition(conditions::SUCCEEDED, succeeded, reason, message);
-        // As a Job has it: what waits for its turn or runs is as it is to be, and nobody's deployment waits for its end.
-        let waits = matches!(reason, reasons::QUEUED | reasons::SUSPENDED);
-        let begun = self.status.start_time.is_some();
-        let reconciling = succeeded == Truth::Unknown && !waits && !begun;
+            .then(|| Note::new(standing.warns(), reason, message));
+        self.condition(conditions::SUCCEEDED, standing.succeeded(), reason, message);
+        let reconciling = standing.reconciles() && self.status.start_time.is_none();
         self.condition(conditions::RECONCILING, reconciling.into(), reason, message);
-        let wanted = reason == EndReason::Cancelled.as_str();
-        let stalled = succeeded == Truth::False && !wanted;
+        let stalled = standing == Standing::Failed;
         self.condition(conditions::STALLED, stalled.into(), reason, message);
     }
 
@@ -267,7 +307,7 @@ impl<'a> Draft<'a> {
 
     /// Does not go on: the spec or its surroundings must change first.
     pub fn refuse(mut self, reason: &str, message: &str) -> Plan<ExperimentStatus> {
-        self.stage(Truth::False, reason, message);
+        self.say(Standing::Failed, reason, message);
         self.done()
     }
 
@@ -281,7 +321,7 @@ impl<'a> Draft<'a> {
             reported_time: None,
             cleaned_up_time: None,
         });
-        self.stage(Truth::Unknown, reasons::ENDING, &told);
+        self.stage(reasons::ENDING, &told);
         self.remember()
     }
 
@@ -298,7 +338,7 @@ impl<'a> Draft<'a> {
         if self.status.completion_time.is_none()
             && let Some(refusal) = self.refusal()
         {
-            self.say(Truth::Unknown, true, reasons::CHILD_REFUSED, &refusal);
+            self.say(Standing::Troubled, reasons::CHILD_REFUSED, &refusal);
         }
         self.events.extend(self.stage_event.take());
         Plan {

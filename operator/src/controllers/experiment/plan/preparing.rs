@@ -11,7 +11,7 @@ use crate::parts::objects::Role;
 use crate::parts::pods::{JobState, job_state, termination};
 use crate::parts::trouble::{self, Cause, Trouble};
 use bakeoff_crds::EndReason;
-use bakeoff_crds::conditions::{Truth, reasons};
+use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::names;
 use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use bakeoff_rules::equality;
@@ -62,7 +62,6 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     }
     if calibrating(draft) {
         draft.stage(
-            Truth::Unknown,
             reasons::CALIBRATING,
             &format!(
                 "looks at the nodes {}",
@@ -86,7 +85,6 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
         return Preparation::Ready;
     }
     draft.stage(
-        Truth::Unknown,
         reasons::PROVISIONING,
         &format!("waits until {} answer", waiting.join(" and ")),
     );

@@ -74,7 +74,6 @@ fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
     if ending::stop_generators(&mut draft) && draft.held().is_empty() {
         draft.wake_after(5);
         draft.stage(
-            Truth::Unknown,
             reasons::SUSPENDING,
             "stops the generators; they finish what they are writing",
         );
@@ -86,7 +85,7 @@ fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
         let waits = held.is_empty() || !draft.observed.children.standing().is_empty();
         if waits {
             let message = format!("removing {left}");
-            draft.stage(Truth::Unknown, reasons::SUSPENDING, &message);
+            draft.stage(reasons::SUSPENDING, &message);
             draft.wake_after(5);
             return draft.done();
         }
@@ -96,7 +95,7 @@ fn suspend(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
     nothing_current(&mut draft);
     let message =
         format!("suspended; finished trials are kept; set spec.suspend to false to go on{kept}");
-    draft.stage(Truth::Unknown, reasons::SUSPENDED, &message);
+    draft.waits(reasons::SUSPENDED, &message);
     draft.remember()
 }
 
@@ -121,7 +120,7 @@ fn measure(
         if let Some(cause) = refused_to_start(&draft) {
             return not_started(draft, &cause);
         }
-        draft.stage(Truth::Unknown, reasons::RUNNING, "starts the generators");
+        draft.stage(reasons::RUNNING, "starts the generators");
         return draft.done();
     };
     let name = jobs::run_name(draft.remains, attempt);
@@ -289,7 +288,7 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
             None => silence(&draft),
         };
         if let Some(message) = message {
-            draft.stage(Truth::Unknown, reasons::RUNNING, &message);
+            draft.stage(reasons::RUNNING, &message);
         }
         return draft.done();
     };
@@ -316,7 +315,7 @@ fn active(mut draft: Draft<'_>, name: &str) -> Plan<ExperimentStatus> {
     if !down.is_empty() {
         message = format!("{message}; not ready: {}", down.join(", "));
     }
-    draft.stage(Truth::Unknown, reasons::RUNNING, &message);
+    draft.stage(reasons::RUNNING, &message);
     let wanted = seen.fault.as_ref();
     if wanted.is_some_and(|wanted| faults::see_to(&mut draft, wanted)) {
         return draft.remember();
@@ -434,7 +433,6 @@ fn failed(
         return not_started(draft, &cause);
     }
     draft.stage(
-        Truth::Unknown,
         reasons::RUNNING,
         &format!("generator attempt {} resumes", next + 1),
     );

@@ -125,8 +125,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        let most = self.spec.max_consecutive_failures;
-        most > 0 && self.status.consecutive_failures >= most
+        self.spec.stops_after(self.status.consecutive_failures)
     }
 
     /// Whether it can run, and by which clock. What cannot is said, and how to mend it.
@@ -173,12 +172,12 @@ impl<'a> Draft<'a> {
     fn accepted_is(&mut self, truth: Truth, reason: &str, message: &str) {
         let before = conditions::get(&self.status.conditions, ACCEPTED);
         let news = before.is_none_or(|before| before.reason != reason || before.message != message);
-        let warns = truth == Truth::False || reason == reasons::FAILURES_STOPPED;
-        if news && warns {
+        let stopped = self.accepted && self.is_stopped();
+        if news && (stopped || truth == Truth::False) {
             self.tell(true, reason, message);
-            if reason == reasons::FAILURES_STOPPED {
-                self.notify(Occasion::Failed, message);
-            }
+        }
+        if news && stopped {
+            self.notify(Occasion::Failed, message);
         }
         self.condition(ACCEPTED, truth, reason, message);
         let stalled = Truth::from(truth == Truth::False);

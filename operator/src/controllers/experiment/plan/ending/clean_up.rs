@@ -6,7 +6,7 @@ use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
 use crate::controllers::experiment::plan::preparing::first_trouble;
 use crate::parts::objects::Role;
-use bakeoff_crds::conditions::{Truth, reasons};
+use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::names;
 use bakeoff_crds::spec::External;
 use bakeoff_crds::status::ProgressStatus;
@@ -89,7 +89,6 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
         }
     }
     draft.stage(
-        Truth::Unknown,
         reasons::CLEANING_UP,
         "removes test objects from external buckets and schemas from external databases",
     );

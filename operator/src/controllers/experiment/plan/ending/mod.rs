@@ -14,7 +14,7 @@ use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::preparing::environment;
 use crate::parts::pods::{JobState, job_state};
 use bakeoff_crds::ExperimentStatus;
-use bakeoff_crds::conditions::{self, Truth, reasons};
+use bakeoff_crds::conditions::{self, reasons};
 use bakeoff_crds::run::RunPlan;
 use bakeoff_crds::status::EndingStatus;
 use bakeoff_rules::validate::Known;
@@ -35,7 +35,6 @@ pub fn end(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     if stop_generators(&mut draft) && draft.now() < stop_by {
         draft.wake_at(stop_by);
         draft.stage(
-            Truth::Unknown,
             reasons::STOPPING,
             "stops the generators; they finish what they are writing",
         );
@@ -131,7 +130,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStat
     if let Cleared::Left(left) = draft.clear() {
         if draft.now() < clear_by {
             let message = format!("removing {left}");
-            draft.stage(Truth::Unknown, reasons::TEARING_DOWN, &message);
+            draft.stage(reasons::TEARING_DOWN, &message);
             draft.wake_after(5);
             return draft.done();
         }
@@ -152,11 +151,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStat
     }
     if draft.has_finalizer() {
         draft.act(Action::Finalizer(false));
-        draft.stage(
-            Truth::Unknown,
-            reasons::TEARING_DOWN,
-            "removing the finalizer",
-        );
+        draft.stage(reasons::TEARING_DOWN, "removing the finalizer");
         return draft.done();
     }
     draft.status.completion_time = Some(draft.now());
@@ -174,7 +169,7 @@ fn tear_down(mut draft: Draft<'_>, ending: &EndingStatus) -> Plan<ExperimentStat
         draft.note(true, reasons::LEFT_BEHIND, &kept);
         message = format!("{message}; {kept}");
     }
-    draft.stage(succeeded.into(), ending.reason.as_str(), &message);
+    draft.ended(&ending.reason, &message);
     draft.remember()
 }
 

@@ -92,7 +92,6 @@ pub(super) fn report(
 
 fn reporting(mut draft: Draft<'_>) -> Plan<ExperimentStatus> {
     draft.stage(
-        Truth::Unknown,
         reasons::REPORTING,
         "merges the trials, decides and writes the report",
     );
