@@ -332,6 +332,23 @@ class Bench:
             "weed get": self.loadgen(WEED, get, "get"),
         }
 
+    def beside(self, number):
+        """The same with this program and with another one, in turns: which comes first changes from round to round."""
+        at = {"open": {"ratePerSecond": [LAG_RATE], "arrivals": "Poisson", "maxInFlight": 64}}
+        both = [("this", self.args.loadgen), ("other", self.args.beside)]
+        found = {}
+        for name, program in both if number % 2 else both[::-1]:
+            self.args.loadgen = program
+            get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
+            found[name] = {
+                "PUT": self.loadgen(NULL_S3, put(CLOSED), "put"),
+                "GET": self.loadgen(NULL_S3, get, "get"),
+                "UPDATE": self.head_row(19998, CLOSED),
+                "PUT at a rate": self.loadgen(NULL_S3, put(at), "put"),
+            }
+        self.args.loadgen = both[0][1]
+        return found
+
     def round(self):
         at = lambda rate: {"open": {"ratePerSecond": [rate], "arrivals": "Poisson", "maxInFlight": 64}}
         return {
@@ -449,6 +466,18 @@ def costs(rounds):
         print(f"{'CPU, ' + words:52} {shown_within(found):>24}   {verdict}")
 
 
+def beside(rounds):
+    """How this program is to the other one; within a round, so that a slow minute falls on both."""
+    print(f"{len(rounds)} rounds; this program to the other one: median of the ratios within rounds (smallest-largest)\n")
+    for row in rounds[0]["this"]:
+        for figure, words in [("cpu", "CPU an operation"), ("rate", "operations a second"), ("lag99", "send lag p99")]:
+            # At a rate all are as fast, and without one nothing is late.
+            if figure == ("rate" if row == "PUT at a rate" else "lag99"):
+                continue
+            ratios = [one["this"][row][figure] / one["other"][row][figure] for one in rounds]
+            print(f"{row + ', ' + words:52} {shown_within(ratios):>40}")
+
+
 def report(rounds, stall):
     def values(row, figure):
         return [one[row][figure] for one in rounds]
@@ -492,6 +521,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=3, help="length of each window")
     parser.add_argument("--agreement", action="store_true", help="only whether loadgen and pgbench see the same latency")
     parser.add_argument("--requests", action="store_true", help="only what a PUT and a GET cost beside an UPDATE")
+    parser.add_argument("--beside", help="only this program beside another one")
     parser.add_argument("--stall", action="store_true", help="first show what a planted stall does (25 s)")
     parser.add_argument("--keep", help="a file that collects rounds over several calls")
     args = parser.parse_args()
@@ -505,7 +535,9 @@ def main():
             stall = bench.stall()
         for number in range(args.rounds):
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
-            if args.agreement:
+            if args.beside:
+                rounds.append(bench.beside(number))
+            elif args.agreement:
                 rounds.append(bench.opened(first="pgbench" if number % 2 else "loadgen", seconds=args.seconds))
             elif args.requests:
                 rounds.append(bench.requests())
@@ -515,7 +547,9 @@ def main():
                 json.dump(rounds, open(args.keep, "w"))
     finally:
         bench.close()
-    if args.agreement:
+    if args.beside:
+        beside(rounds)
+    elif args.agreement:
         agreement(rounds)
     elif args.requests:
         costs(rounds)
