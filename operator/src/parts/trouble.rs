@@ -212,10 +212,14 @@ pub fn awaits(children: &Children) -> bool {
 /// What says the same as a pod does itself, or nothing by itself.
 const UNTOLD: [&str; 4] = ["FailedScheduling", "Unhealthy", "BackOff", "Failed"];
 
+/// How the API server refuses a kubelet what it has just given it: it has not seen yet that the pod is on that node. The kubelet asks
+/// again.
+const TOO_EARLY: &str = "no relationship found between node";
+
 /// What a warning of Kubernetes about a child means.
 #[must_use]
 pub fn of_told(told: &Told) -> Option<Trouble> {
-    if UNTOLD.contains(&told.reason.as_str()) {
+    if UNTOLD.contains(&told.reason.as_str()) || told.message.contains(TOO_EARLY) {
         return None;
     }
     Some(Trouble {
@@ -226,9 +230,18 @@ pub fn of_told(told: &Told) -> Option<Trouble> {
     })
 }
 
-/// How to mend what the API server or a controller says, where that is known.
+/// How to mend what the API server says to the operator, where that is known.
 #[must_use]
-pub fn mend(said: &str) -> &'static str {
+pub fn mend_refusal(said: &str) -> &'static str {
+    if said.contains("is forbidden: User") {
+        "; the operator lacks a right: install the chart's roles"
+    } else {
+        mend(said)
+    }
+}
+
+/// How to mend what the API server says to anybody, where that is known.
+fn mend(said: &str) -> &'static str {
     if said.contains("exceeded quota") {
         "; raise the quota of the namespace, or ask for less"
     } else if said.contains("LimitRange") || said.contains("per Container") {
@@ -237,8 +250,6 @@ pub fn mend(said: &str) -> &'static str {
         "; the namespace must admit the level restricted"
     } else if said.contains("denied the request") || said.contains("ValidatingAdmissionPolicy") {
         "; the admission policy of the cluster must let it in"
-    } else if said.contains("is forbidden: User") {
-        "; the operator lacks a right: install the chart's roles"
     } else {
         ""
     }
@@ -341,6 +352,28 @@ mod tests {
         let mount = of_told(&told("FailedMount", "secret \"x\" not found")).unwrap();
         assert_eq!(mount.message, "run-0: secret \"x\" not found");
         assert_eq!(of_told(&told("Unhealthy", "probe failed")), None);
+    }
+
+    #[test]
+    fn a_right_that_another_lacks_is_not_the_operator_s() {
+        let said = |user: &str, why: &str| {
+            format!(
+                "persistentvolumeclaims \"data-0\" is forbidden: User \"{user}\" cannot get resource{why}"
+            )
+        };
+        let told = |message: String| Told {
+            about: "be-0".to_owned(),
+            reason: "FailedMount".to_owned(),
+            message,
+        };
+        let early = ": no relationship found between node 'bench-2' and this object";
+        assert_eq!(of_told(&told(said("system:node:bench-2", early))), None);
+        let other = said("system:serviceaccount:storage:provisioner", "");
+        let trouble = of_told(&told(other.clone())).unwrap();
+        assert!(trouble.message.ends_with(&other), "{}", trouble.message);
+        let own = said("system:serviceaccount:bakeoff-system:bakeoff", "");
+        assert!(mend_refusal(&own).contains("the operator lacks a right"));
+        assert!(mend_refusal("exceeded quota: small").contains("raise the quota"));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
         let message = &self.refused?.message;
         Some(format!(
             "the API server refuses: {message}{}",
-            trouble::mend(message)
+            trouble::mend_refusal(message)
         ))
     }
 
