@@ -18,35 +18,33 @@ node_pods() { echo "198.18.$((64 + $1)).0/24"; }
 
 in_netns() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
-network_up() { # NODE…
-	local i=0 node
+network_up() {
 	ip netns add "$CP"
 	in_netns "$CP" ip link set lo up
 	in_netns "$CP" ip link add br0 type bridge
 	in_netns "$CP" ip addr add "$CP_IP/24" dev br0
 	in_netns "$CP" ip link set br0 up
-	for node; do
+}
+
+# node_network_up NODE INDEX: joins it to the control plane and to the nodes that stand in $STATE/nodes.
+node_network_up() {
+	local node=$1 peer i=0
+	ip netns add "bakeoff-$node"
+	in_netns "$CP" ip link add "$node" type veth peer name eth0 netns "bakeoff-$node"
+	in_netns "$CP" ip link set "$node" master br0 up
+	in_netns "bakeoff-$node" ip link set lo up
+	in_netns "bakeoff-$node" ip addr add "$(node_ip "$2")/24" dev eth0
+	in_netns "bakeoff-$node" ip link set eth0 up
+	# /proc/sys/net shows the namespace of whoever opens it.
+	in_netns "bakeoff-$node" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	# Replaced, since a node of this name may have gone before.
+	in_netns "$CP" ip route replace "$(node_pods "$2")" via "$(node_ip "$2")"
+	while read -r peer; do
 		((i += 1))
-		ip netns add "bakeoff-$node"
-		in_netns "$CP" ip link add "$node" type veth peer name eth0 netns "bakeoff-$node"
-		in_netns "$CP" ip link set "$node" master br0 up
-		in_netns "bakeoff-$node" ip link set lo up
-		in_netns "bakeoff-$node" ip addr add "$(node_ip $i)/24" dev eth0
-		in_netns "bakeoff-$node" ip link set eth0 up
-		# /proc/sys/net shows the namespace of whoever opens it.
-		in_netns "bakeoff-$node" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-	done
-	local j peer
-	i=0
-	for node; do
-		((i += 1))
-		in_netns "$CP" ip route add "$(node_pods $i)" via "$(node_ip $i)"
-		j=0
-		for peer; do
-			((j += 1))
-			((i == j)) || in_netns "bakeoff-$peer" ip route add "$(node_pods $i)" via "$(node_ip $i)"
-		done
-	done
+		[[ $peer != "$node" && -e /run/netns/bakeoff-$peer ]] || continue
+		in_netns "bakeoff-$peer" ip route replace "$(node_pods "$2")" via "$(node_ip "$2")"
+		in_netns "bakeoff-$node" ip route replace "$(node_pods $i)" via "$(node_ip $i)"
+	done <"$STATE/nodes"
 }
 
 # cni_config NODE INDEX. ptp and not bridge: with a route per pod, packets between two
@@ -73,9 +71,10 @@ cni_config() {
 }
 
 # What a CNI plugin with policies does elsewhere.
-policies_up() { # NODE…
+policies_up() {
 	local node places=()
-	for node; do places+=("$node=bakeoff-$node"); done
+	while read -r node; do places+=("$node=bakeoff-$node"); done <"$STATE/nodes"
+	kill_in bakeoff/daemons/policies
 	# Of the machine and not of an environment: it outlives the shell that starts it.
 	spawn policies host /usr/bin/python3 -B "$DEV/lib/policies.py" "$("$DEV/tools" path kubectl)" "$KUBECONFIG_FILE" "${places[@]}"
 }

@@ -112,3 +112,14 @@ node_down() { # NODE
 	unmount_below "$RUN/$1" "$STATE/$1/kubelet"
 	rm -rf --one-file-system "${RUN:?}/$1"
 }
+
+# What a node leaves that does not come back: nothing.
+node_away() { # NODE
+	local daemon
+	node_down "$1"
+	ip netns delete "bakeoff-$1"
+	for daemon in containerd kubelet kube-proxy; do sed -i "/^$1-$daemon$/d" "$STATE/daemons"; done
+	sed -i "/^$1$/d" "$STATE/nodes"
+	unmount_below "$STATE/$1"
+	rm -rf --one-file-system "${STATE:?}/$1"
+}

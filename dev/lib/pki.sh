@@ -34,8 +34,8 @@ new_kubeconfig() { # NAME SERVER FILE: self-contained
 	chmod 600 "$3"
 }
 
-pki_up() { # NODE…
-	local i=0 node component
+pki_up() {
+	local component
 	mkdir -p "$PKI"
 	chmod 700 "$PKI"
 	new_ca ca
@@ -51,11 +51,11 @@ pki_up() { # NODE…
 		new_cert "$component" "/CN=system:$component"
 		new_kubeconfig "$component" "https://$CP_IP:6443" "$STATE/$component.kubeconfig"
 	done
-	for node; do
-		((i += 1))
-		# One certificate serves as the kubelet's client and its server.
-		new_cert "$node" "/O=system:nodes/CN=system:node:$node" "DNS:$node,IP:$(node_ip $i)"
-		mkdir -p "$STATE/$node"
-		new_kubeconfig "$node" "https://$CP_IP:6443" "$STATE/$node/kubeconfig"
-	done
+}
+
+node_pki_up() { # NODE INDEX
+	# One certificate serves as the kubelet's client and its server.
+	new_cert "$1" "/O=system:nodes/CN=system:node:$1" "DNS:$1,IP:$(node_ip "$2")"
+	mkdir -p "$STATE/$1"
+	new_kubeconfig "$1" "https://$CP_IP:6443" "$STATE/$1/kubeconfig"
 }
