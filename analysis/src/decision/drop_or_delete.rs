@@ -113,15 +113,15 @@ pub(super) const RULE: Rule = Rule {
 fn answer(asked: &Asked<'_>) -> Answer {
     let subject = asked.subject();
     let (margin, bound) = (asked.margin(), asked.bound());
-    let look = Look {
+    let question = Question {
         subject: &subject,
         margin,
         bound,
         measured: asked.measured,
     };
-    let drop = look.shown(RetentionMethod::DropPartition);
-    let delete = look.shown(RetentionMethod::BulkDelete);
-    let ruling = conclude(&look, &drop, &delete);
+    let drop = question.shown(RetentionMethod::DropPartition);
+    let delete = question.shown(RetentionMethod::BulkDelete);
+    let ruling = conclude(&question, &drop, &delete);
     let mut inputs: Vec<DecisionInput> = Vec::new();
     inputs.extend(drop.inputs.into_iter().map(|judged| judged.input));
     inputs.extend(delete.inputs.into_iter().map(|judged| judged.input));
@@ -137,7 +137,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
     }
 }
 
-fn conclude(look: &Look<'_>, drop: &Shown, delete: &Shown) -> Ruling {
+fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
     let stay =
         "Keep the plain table with its primary key on run_id and reclaim by bulk delete in batches";
     match (drop.standing(), delete.standing()) {
@@ -149,19 +149,19 @@ fn conclude(look: &Look<'_>, drop: &Shown, delete: &Shown) -> Ruling {
                 } else {
                     ""
                 },
-                look.ratios(delete)
+                question.ratios(delete)
             ),
             format!("{stay}: partitions are not earned."),
         ),
         (Standing::Met, Standing::NotMet) => Ruling::go(
             format!(
                 "Dropping keeps its demands: {}. Bulk delete does not: {}.",
-                look.ratios(drop),
+                question.ratios(drop),
                 describe(delete.first(Standing::NotMet))
             ),
             format!(
                 "Partition the table by created_at and reclaim by DETACH PARTITION CONCURRENTLY and DROP. It changes the key: the primary key becomes (created_at, run_id), so run_id alone is no longer unique and the compare-and-swap has to carry created_at. Runs that are still open are migrated forward, which gives them a new address{}.",
-                look.migration()
+                question.migration()
             ),
         ),
         (Standing::NotMet, other) => Ruling::no_go(
@@ -238,14 +238,14 @@ fn describe(judged: Option<&Judged>) -> String {
 }
 
 /// What is looked for, and where.
-struct Look<'a> {
+struct Question<'a> {
     subject: &'a str,
     margin: f64,
     bound: f64,
     measured: &'a Measured,
 }
 
-impl Look<'_> {
+impl Question<'_> {
     fn cells(&self, method: RetentionMethod) -> impl Iterator<Item = (&CellSummary, &CellBackend)> {
         self.measured
             .of_kind(WorkloadKind::Retention)

@@ -85,7 +85,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
         .collect();
     let missed = rows_missed(measured, WorkloadKind::Soak, &subject);
     let settings = cells.iter().filter(|cell| !held(cell)).count().max(1);
-    let look = Look {
+    let bounds = Bounds {
         margin,
         // One setting that holds is enough, so each is judged at its share of the error rate.
         alpha: measured.level / settings as f64,
@@ -93,7 +93,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
     let (variants, lacking): (Vec<Variant>, Vec<Option<f64>>) = cells
         .iter()
         .filter(|cell| !held(cell))
-        .map(|cell| variant(cell, &cells, &subject, look))
+        .map(|cell| variant(cell, &cells, &subject, bounds))
         .unzip();
     // The setting that is nearest to being settled.
     let more = lacking
@@ -178,7 +178,7 @@ fn swings(variants: &[Variant]) -> bool {
 
 /// How the trends of all settings are looked at.
 #[derive(Clone, Copy)]
-struct Look {
+struct Bounds {
     /// Growth of the sizes that is allowed, percent.
     margin: f64,
     alpha: f64,
@@ -216,7 +216,7 @@ fn variant(
     cell: &CellSummary,
     cells: &[&CellSummary],
     subject: &str,
-    look: Look,
+    bounds: Bounds,
 ) -> (Variant, Option<f64>) {
     let name = name_of(&cell.levels);
     let Some(on) = cell.on(subject) else {
@@ -253,17 +253,17 @@ fn variant(
         Demand {
             figure: Figure::IndexBytes,
             name: "Growth of the index over the second half",
-            bound: look.margin,
+            bound: bounds.margin,
             relative: true,
         },
         Demand {
             figure: Figure::TableBytes,
             name: "Growth of the table over the second half",
-            bound: look.margin,
+            bound: bounds.margin,
             relative: true,
         },
     ] {
-        let mut one = trended(on, &demand, &scope, look, turnovers);
+        let mut one = trended(on, &demand, &scope, bounds, turnovers);
         // What has not turned over once may not have begun to grow, and may not have finished.
         if !whole {
             one.input.standing = Standing::Open;
@@ -277,7 +277,7 @@ fn variant(
     let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|one| one.input).collect();
     inputs.push(band(on, &scope));
     // A growth within its bound needs no cadence.
-    inputs.extend(index_grows.then(|| cadence(on, &scope, look)).flatten());
+    inputs.extend(index_grows.then(|| cadence(on, &scope, bounds)).flatten());
     inputs.extend(frozen(on, &scope));
     inputs.extend(held_back(cell, cells, subject, &scope));
     let variant = Variant { name, inputs };
@@ -310,7 +310,13 @@ fn covered(on: &CellBackend, figure: Figure, name: &str, least: f64, scope: &str
 
 /// Change over the second half. A size is read and not estimated: what it grew by is the last reading over the
 /// first. Dead rows go up and down, so theirs is the trend, with its interval.
-fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look, turnovers: f64) -> Judged {
+fn trended(
+    on: &CellBackend,
+    demand: &Demand,
+    scope: &str,
+    bounds: Bounds,
+    turnovers: f64,
+) -> Judged {
     let words = if demand.relative {
         format!("at most {} %", demand.bound)
     } else {
@@ -339,7 +345,7 @@ fn trended(on: &CellBackend, demand: &Demand, scope: &str, look: Look, turnovers
     if demand.relative {
         return grown(input, &course, demand.bound, turnovers);
     }
-    let Some(trend) = trend::over_segments(half, look.alpha) else {
+    let Some(trend) = trend::over_segments(half, bounds.alpha) else {
         return Judged { input, lacks: None };
     };
     let change = |slope: f64| slope * (last.0 - first.0);
@@ -430,11 +436,11 @@ fn band(on: &CellBackend, scope: &str) -> DecisionInput {
 }
 
 /// After how many hours of the present trend the index is twice as large as now, and REINDEX CONCURRENTLY due.
-fn cadence(on: &CellBackend, scope: &str, look: Look) -> Option<DecisionInput> {
+fn cadence(on: &CellBackend, scope: &str, bounds: Bounds) -> Option<DecisionInput> {
     let course = Course::of(on, Figure::IndexBytes);
     let half = course.second_half();
     let trend = (half.len() >= FEW)
-        .then(|| trend::over_segments(half, look.alpha))
+        .then(|| trend::over_segments(half, bounds.alpha))
         .flatten()?;
     // Only of a growth that is shown.
     if trend.low <= 0.0 {

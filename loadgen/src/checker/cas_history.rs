@@ -291,7 +291,7 @@ fn check_within(history: &[Event], clocks: &Clocks<'_>, attempts: usize) -> Repo
     let mut report = Report::default();
     for (number, events) in runs {
         let before = checks.violations();
-        let mut run = run::Run::new(number, &events);
+        let mut run = run::RunHistory::new(number, &events);
         run.resolve(&mut checks);
         named::check(&run, &mut checks);
         run.count(&mut report, clocks);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::step::{Bucket, Key, Node};
+use super::change::{Bucket, Key, Node};
 use crate::net::{self, NetError};
 
 /// How long a node has for one answer: a change waits for a majority of them.

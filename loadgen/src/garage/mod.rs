@@ -8,7 +8,7 @@
 //! a node is ready when S3 of it answers and the others that run are connected with it. Nobody hurries them, as that is how Garage is.
 
 mod admin;
-mod step;
+mod change;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ use crate::drivers::s3::{ListRequest, Target, TargetError};
 use crate::net;
 use admin::Admin;
 pub use admin::AdminError;
-pub use step::{Bucket, Key, Node, Seen, Step, connected, next, strangers};
+pub use change::{Bucket, Change, Key, Node, Seen, connected, next, strangers};
 
 /// How long S3, or what stands beside another node, has for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl Joiner {
         &self,
         own: &Node,
         nodes: Vec<Option<Node>>,
-    ) -> Result<Option<Step>, AdminError> {
+    ) -> Result<Option<Change>, AdminError> {
         let mut seen = Seen {
             nodes,
             ..Seen::default()
@@ -138,12 +138,12 @@ impl Joiner {
             return Ok(None);
         }
         self.look_closer(&mut seen).await?;
-        let step = next(&seen);
-        if let Some(step) = &step {
-            self.make(step).await?;
-            tracing::info!(?step, "done");
+        let change = next(&seen);
+        if let Some(change) = &change {
+            self.make(change).await?;
+            tracing::info!(?change, "done");
         }
-        Ok(step)
+        Ok(change)
     }
 
     /// Looks which nodes are connected, and at the version of the layout: the node answers that without the others.
@@ -167,15 +167,15 @@ impl Joiner {
         Ok(())
     }
 
-    async fn make(&self, step: &Step) -> Result<(), AdminError> {
+    async fn make(&self, change: &Change) -> Result<(), AdminError> {
         let Credentials { user, secret, .. } = &self.credentials;
-        match step {
-            Step::Stage(ids) => self.admin.stage(ids).await,
-            Step::Apply => self.admin.apply().await,
-            Step::ImportKey => self.admin.import(user, secret).await,
-            Step::LetCreate => self.admin.let_create(user).await,
-            Step::CreateBucket => self.admin.create_bucket(&self.place.bucket).await,
-            Step::Open(bucket) => self.admin.open(bucket, user).await,
+        match change {
+            Change::Stage(ids) => self.admin.stage(ids).await,
+            Change::Apply => self.admin.apply().await,
+            Change::ImportKey => self.admin.import(user, secret).await,
+            Change::LetCreate => self.admin.let_create(user).await,
+            Change::CreateBucket => self.admin.create_bucket(&self.place.bucket).await,
+            Change::Open(bucket) => self.admin.open(bucket, user).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bakeoff_loadgen::drivers::s3::conn::Keep;
 use bakeoff_loadgen::drivers::s3::{Connection, Payload};
-use bakeoff_loadgen::garage::{Node, Step};
+use bakeoff_loadgen::garage::{Change, Node};
 use bakeoff_loadgen::net;
 use bakeoff_loadgen::run::Backend;
 use bytes::Bytes;
@@ -158,15 +158,15 @@ fn what_is_interrupted_after_each_step_goes_on_there_and_nothing_is_made_twice()
                 made.push(step);
             }
         }
-        let [Step::Stage(ids), between @ .., Step::Open(_)] = &made[..] else {
+        let [Change::Stage(ids), between @ .., Change::Open(_)] = &made[..] else {
             panic!("{steps:?}")
         };
         assert_eq!(ids.len(), 3, "{steps:?}");
         let expected = [
-            &Step::Apply,
-            &Step::ImportKey,
-            &Step::LetCreate,
-            &Step::CreateBucket,
+            &Change::Apply,
+            &Change::ImportKey,
+            &Change::LetCreate,
+            &Change::CreateBucket,
         ];
         assert_eq!(between, expected, "{steps:?}");
 

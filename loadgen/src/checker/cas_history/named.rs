@@ -1,10 +1,10 @@
 //! The anomalies that have a name, each a pattern that no order of the operations can contain.
 
-use super::run::{Attempt, Life, Read, Run, Write};
+use super::run::{Attempt, Life, Read, RunHistory, Write};
 use super::{Checks, Outcome, Span, name};
 
 /// Looks for all of them.
-pub(super) fn check(run: &Run, checks: &mut Checks) {
+pub(super) fn check(run: &RunHistory, checks: &mut Checks) {
     for (&incarnation, life) in &run.lives {
         winners(run, incarnation, life, checks);
         gaps(run, incarnation, life, checks);
@@ -15,7 +15,7 @@ pub(super) fn check(run: &Run, checks: &mut Checks) {
     reads(run, &zones, checks);
 }
 
-fn of<'a>(run: &'a Run, indices: &'a [usize]) -> impl Iterator<Item = &'a Attempt> {
+fn of<'a>(run: &'a RunHistory, indices: &'a [usize]) -> impl Iterator<Item = &'a Attempt> {
     indices.iter().map(|&index| &run.attempts[index])
 }
 
@@ -26,7 +26,7 @@ fn won(attempt: &Attempt) -> bool {
 }
 
 /// More than one attempt that left the same version, or began the same life.
-fn winners(run: &Run, incarnation: u64, life: &Life, checks: &mut Checks) {
+fn winners(run: &RunHistory, incarnation: u64, life: &Life, checks: &mut Checks) {
     let number = run.number;
     let steps = life
         .leaving
@@ -65,7 +65,7 @@ fn winners(run: &Run, incarnation: u64, life: &Life, checks: &mut Checks) {
 }
 
 /// Versions that must have been there though nobody wrote them.
-fn gaps(run: &Run, incarnation: u64, life: &Life, checks: &mut Checks) {
+fn gaps(run: &RunHistory, incarnation: u64, life: &Life, checks: &mut Checks) {
     if !life.firm {
         return;
     }
@@ -117,7 +117,7 @@ fn gaps(run: &Run, incarnation: u64, life: &Life, checks: &mut Checks) {
 
 /// Steps and deletes that were told to have lost while the version that they expected was there all
 /// the time.
-fn phantoms(run: &Run, life: &Life, checks: &mut Checks) {
+fn phantoms(run: &RunHistory, life: &Life, checks: &mut Checks) {
     for (version, list) in &life.leaving {
         let empty = Vec::new();
         let made = life.making.get(version).unwrap_or(&empty);
@@ -174,7 +174,7 @@ fn phantoms(run: &Run, life: &Life, checks: &mut Checks) {
 }
 
 /// Inserts that were told that the key was taken while no row could be there.
-fn inserts(run: &Run, checks: &mut Checks) {
+fn inserts(run: &RunHistory, checks: &mut Checks) {
     let (firm, all) = (run.lifespans(true), run.lifespans(false));
     for lost in &run.attempts {
         if lost.write != Write::Insert || lost.possible() {
@@ -217,7 +217,7 @@ struct Zones {
 }
 
 impl Zones {
-    fn new(run: &Run, checks: &mut Checks) -> Self {
+    fn new(run: &RunHistory, checks: &mut Checks) -> Self {
         let mut zones: Vec<Zone> = run
             .lives
             .iter()
@@ -262,7 +262,7 @@ impl Zones {
     }
 }
 
-fn zone(run: &Run, incarnation: u64, life: &Life) -> Option<Zone> {
+fn zone(run: &RunHistory, incarnation: u64, life: &Life) -> Option<Zone> {
     let all = || life.inserts.iter().chain(life.leaving.values().flatten());
     let proofs = || {
         all()
@@ -295,7 +295,7 @@ fn zone(run: &Run, incarnation: u64, life: &Life) -> Option<Zone> {
 }
 
 /// The acknowledged steps of one life, by acknowledgement, with the highest version so far.
-fn acknowledged(run: &Run, life: &Life) -> Vec<(u64, u64)> {
+fn acknowledged(run: &RunHistory, life: &Life) -> Vec<(u64, u64)> {
     let mut steps: Vec<(u64, u64)> = life
         .making
         .iter()
@@ -313,7 +313,7 @@ fn acknowledged(run: &Run, life: &Life) -> Vec<(u64, u64)> {
 }
 
 /// Reads that show less than had been acknowledged before they were sent.
-fn reads(run: &Run, zones: &Zones, checks: &mut Checks) {
+fn reads(run: &RunHistory, zones: &Zones, checks: &mut Checks) {
     let number = run.number;
     let first_death = run.lives.values().filter_map(|life| life.died).min();
     let steps: std::collections::BTreeMap<u64, Vec<(u64, u64)>> = run

@@ -20,7 +20,7 @@
 //! did after the last version that is certain. These choices are tried in depth.
 
 use super::Outcome;
-use super::run::{Attempt, Life, Run, Write};
+use super::run::{Attempt, Life, RunHistory, Write};
 
 /// Choices tried for one run before it counts as uncertain.
 pub(super) const ATTEMPTS: usize = 1_000_000;
@@ -96,7 +96,7 @@ struct Path {
 }
 
 /// `None`: a version is missing, which is reported by its name.
-fn path(run: &Run, life: &Life) -> Option<Path> {
+fn path(run: &RunHistory, life: &Life) -> Option<Path> {
     let of = |list: Option<&Vec<usize>>| -> Vec<Attempt> {
         list.into_iter()
             .flatten()
@@ -227,7 +227,7 @@ struct Search {
 }
 
 /// Whether an order exists; `None` when that was not settled within so many choices.
-pub(super) fn exists(run: &Run, attempts: usize) -> Option<bool> {
+pub(super) fn exists(run: &RunHistory, attempts: usize) -> Option<bool> {
     let mut paths = Vec::new();
     for life in run.lives.values() {
         match path(run, life) {
@@ -246,7 +246,7 @@ pub(super) fn exists(run: &Run, attempts: usize) -> Option<bool> {
     by_latest.sort_by_key(|&path| paths[path].first().latest);
     let mut by_earliest: Vec<usize> = (0..paths.len()).collect();
     by_earliest.sort_by_key(|&path| paths[path].first().earliest);
-    let found = |wanted: &Run| {
+    let found = |wanted: &RunHistory| {
         let reads = wanted.reads.iter().filter(|read| read.row.is_none());
         reads.map(|read| read.span).collect::<Vec<_>>()
     };

@@ -176,7 +176,7 @@ impl Lifespans {
 
 /// The history of one run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct RunHistory {
     pub number: u64,
     pub attempts: Vec<Attempt>,
     pub lives: BTreeMap<u64, Life>,
@@ -185,7 +185,7 @@ pub(super) struct Run {
     values: BTreeMap<u64, usize>,
 }
 
-impl Run {
+impl RunHistory {
     pub fn new(number: u64, events: &[&Event]) -> Self {
         let mut run = Self {
             number,

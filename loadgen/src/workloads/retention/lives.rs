@@ -10,7 +10,7 @@ pub(super) const RANGE_MICROS: i64 = 7 * 86_400 * 1_000_000;
 
 /// A run with its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct RunRow {
     pub id: i64,
     /// `created_at`, microseconds since the epoch: a part of its address where the table is partitioned by it.
     pub created: i64,
@@ -19,7 +19,7 @@ pub(super) struct Run {
     pub left: i32,
 }
 
-impl Run {
+impl RunRow {
     pub fn state(&self) -> i16 {
         if self.left == 0 {
             ENDED
@@ -69,7 +69,7 @@ impl Population {
 
     /// The run with this number as it is loaded. Those of the newest range are under way; of the others
     /// a few sleep and the rest have ended.
-    pub fn run(&self, id: u64) -> Run {
+    pub fn run(&self, id: u64) -> RunRow {
         let range = self.range(id);
         let mut rng = SplitMix64::new(self.seed ^ id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let sleeps = rng.below(100) < self.sleeper_percent;
@@ -83,7 +83,7 @@ impl Population {
         let (first, next) = (self.first_of(range), self.first_of(range + 1));
         // Evenly over the range, in the order of the numbers.
         let step = RANGE_MICROS / i64::try_from((next - first).max(1)).unwrap_or(1);
-        Run {
+        RunRow {
             id: i64::try_from(id).unwrap_or(i64::MAX),
             created: self.begins(range) + step * i64::try_from(id - first).unwrap_or(0),
             seq,
@@ -92,7 +92,7 @@ impl Population {
     }
 
     /// The runs that worker `slot` of `slots` moves: its share of the newest range.
-    pub fn share(&self, slot: u64, slots: u64) -> Vec<Run> {
+    pub fn share(&self, slot: u64, slots: u64) -> Vec<RunRow> {
         (self.first_of(self.ranges - 1) + slot..self.active)
             .step_by(usize::try_from(slots).unwrap_or(1).max(1))
             .map(|id| self.run(id))
@@ -109,7 +109,7 @@ impl Population {
         self.expected(self.first_of(1)..self.first_of(self.ranges - 1), |_| true)
     }
 
-    fn expected(&self, ids: std::ops::Range<u64>, which: impl Fn(&Run) -> bool) -> Expected {
+    fn expected(&self, ids: std::ops::Range<u64>, which: impl Fn(&RunRow) -> bool) -> Expected {
         let mut sum = Expected::default();
         for run in ids.map(|id| self.run(id)).filter(which) {
             sum.rows += 1;
@@ -124,7 +124,7 @@ impl Population {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Inserts a run, whose `created` is set when it is sent.
-    Insert(Run),
+    Insert(RunRow),
     /// Moves the run at this place.
     Transition(usize),
 }
@@ -134,7 +134,7 @@ pub(super) enum Step {
 pub(super) struct Lives {
     pub transitions: i32,
     pub rng: SplitMix64,
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunRow>,
     /// How many runs are to be inserted before others move again.
     pub owed: usize,
     pub next_id: i64,
@@ -146,7 +146,7 @@ impl Lives {
         if self.owed > 0 || self.runs.is_empty() {
             let id = self.next_id;
             self.next_id += self.stride;
-            return Step::Insert(Run {
+            return Step::Insert(RunRow {
                 id,
                 created: 0,
                 seq: 0,
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_newest_range_moves_and_of_the_others_a_few_sleep() {
         let population = population(60_000, 6);
-        let shares: Vec<Vec<Run>> = (0..4).map(|slot| population.share(slot, 4)).collect();
+        let shares: Vec<Vec<RunRow>> = (0..4).map(|slot| population.share(slot, 4)).collect();
         let ids: BTreeSet<i64> = shares.iter().flatten().map(|run| run.id).collect();
         assert_eq!(ids, (50_000..60_000).collect());
         assert!(
@@ -275,7 +275,7 @@ mod tests {
         let mut lives = Lives {
             transitions: 2,
             rng: SplitMix64::new(1),
-            runs: vec![Run {
+            runs: vec![RunRow {
                 id: 1,
                 created: 5,
                 seq: 1,

@@ -143,7 +143,11 @@ async fn run(
         base: i64::try_from(clock::wall() / SECOND).unwrap_or(0) * 1_000_000,
     };
     let newest = population.active - population.first_of(population.ranges - 1);
-    memory::fits(newest, size_of::<lives::Run>() as u64, cgroup::limits().1)?;
+    memory::fits(
+        newest,
+        size_of::<lives::RunRow>() as u64,
+        cgroup::limits().1,
+    )?;
     let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
     let client = connector.connect().await?;
     table::load(&client, method, &population, state_bytes).await?;

@@ -120,7 +120,7 @@ impl mover::Statements for Statements {
         match step {
             Step::Insert(run) => {
                 let created = i64::try_from(clock::wall() / 1_000).unwrap_or(i64::MAX);
-                Step::Insert(super::lives::Run { created, ..run })
+                Step::Insert(super::lives::RunRow { created, ..run })
             }
             Step::Transition(_) => step,
         }
@@ -165,7 +165,7 @@ impl mover::Statements for Statements {
             Step::Transition(position) => self.lives.runs[position],
         };
         let created = instant(run.created);
-        let next = super::lives::Run {
+        let next = super::lives::RunRow {
             left: run.left - 1,
             ..run
         };

@@ -51,7 +51,7 @@ pub struct Seen {
 
 /// One change to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Change {
     /// Says which nodes the layout is to have.
     Stage(Vec<String>),
     /// Makes what was staged the first version of the layout.
@@ -76,7 +76,7 @@ pub fn strangers(seen: &Seen) -> Vec<&Node> {
 /// What the first of the nodes does next; none where nothing is to be done, or somebody is waited for. Were any node to do it, two could
 /// make two layouts of one version.
 #[must_use]
-pub fn next(seen: &Seen) -> Option<Step> {
+pub fn next(seen: &Seen) -> Option<Change> {
     if seen.layout_version == 0 {
         // All of them, as each is to be in the first layout. One that has a layout already tells it to the others.
         let all: Option<Vec<&Node>> = seen.nodes.iter().map(Option::as_ref).collect();
@@ -85,16 +85,16 @@ pub fn next(seen: &Seen) -> Option<Step> {
             all.iter().all(ready)
         })?;
         if all.iter().all(|node| seen.staged.contains(&node.id)) {
-            return Some(Step::Apply);
+            return Some(Change::Apply);
         }
         let ids = all.into_iter().map(|node| node.id.clone());
-        return Some(Step::Stage(ids.collect()));
+        return Some(Change::Stage(ids.collect()));
     }
     match (&seen.key, &seen.bucket) {
-        (None, _) => Some(Step::ImportKey),
-        (Some(Key { creates: false }), _) => Some(Step::LetCreate),
-        (Some(_), None) => Some(Step::CreateBucket),
-        (Some(_), Some(bucket)) => (!bucket.open).then(|| Step::Open(bucket.id.clone())),
+        (None, _) => Some(Change::ImportKey),
+        (Some(Key { creates: false }), _) => Some(Change::LetCreate),
+        (Some(_), None) => Some(Change::CreateBucket),
+        (Some(_), Some(bucket)) => (!bucket.open).then(|| Change::Open(bucket.id.clone())),
     }
 }
 
@@ -123,23 +123,23 @@ mod tests {
         }
     }
 
-    /// Does to what is known what a step does to the cluster.
-    fn done(seen: &mut Seen, step: Step) {
-        match step {
-            Step::Stage(ids) => seen.staged.extend(ids),
-            Step::Apply => {
+    /// Does to what is known what a change does to the cluster.
+    fn done(seen: &mut Seen, change: Change) {
+        match change {
+            Change::Stage(ids) => seen.staged.extend(ids),
+            Change::Apply => {
                 seen.layout_version = 1;
                 seen.staged.clear();
             }
-            Step::ImportKey => seen.key = Some(Key { creates: false }),
-            Step::LetCreate => seen.key = Some(Key { creates: true }),
-            Step::CreateBucket => {
+            Change::ImportKey => seen.key = Some(Key { creates: false }),
+            Change::LetCreate => seen.key = Some(Key { creates: true }),
+            Change::CreateBucket => {
                 seen.bucket = Some(Bucket {
                     id: "b".to_owned(),
                     open: false,
                 });
             }
-            Step::Open(_) => seen.bucket.as_mut().unwrap().open = true,
+            Change::Open(_) => seen.bucket.as_mut().unwrap().open = true,
         }
     }
 
@@ -154,22 +154,22 @@ mod tests {
         assert_eq!(strangers(&seen), [&node("b"), &node("c")]);
         seen.up.extend(["b".to_owned(), "c".to_owned()]);
         assert!(strangers(&seen).is_empty());
-        let mut steps = Vec::new();
-        while let Some(step) = next(&seen) {
-            steps.push(step.clone());
-            done(&mut seen, step);
-            assert!(steps.len() < 10, "{steps:?}");
+        let mut changes = Vec::new();
+        while let Some(change) = next(&seen) {
+            changes.push(change.clone());
+            done(&mut seen, change);
+            assert!(changes.len() < 10, "{changes:?}");
         }
         let ids = ["a", "b", "c"].map(str::to_owned).to_vec();
         let expected = [
-            Step::Stage(ids),
-            Step::Apply,
-            Step::ImportKey,
-            Step::LetCreate,
-            Step::CreateBucket,
-            Step::Open("b".to_owned()),
+            Change::Stage(ids),
+            Change::Apply,
+            Change::ImportKey,
+            Change::LetCreate,
+            Change::CreateBucket,
+            Change::Open("b".to_owned()),
         ];
-        assert_eq!(steps, expected);
+        assert_eq!(changes, expected);
         // A node that is away afterwards is waited for by nobody.
         seen.nodes[2] = None;
         seen.up.remove("c");
