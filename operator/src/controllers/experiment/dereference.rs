@@ -29,15 +29,22 @@ pub async fn dereference(
     ctx: &Context,
 ) -> Result<Observed, Error> {
     let id = &remains.id;
-    let children = ctx.caches.children::<Experiment>(id);
     let status = experiment.status.as_ref();
     if status.is_some_and(|status| status.completion_time.is_some()) {
         return Ok(Observed {
             now: Timestamp::now(),
-            children,
+            children: ctx.caches.children::<Experiment>(id),
             ..Default::default()
         });
     }
+    // What takes time comes first: all else is of one instant, and the clock is read after what it is to date. A start that was
+    // dated before its pool was looked at would lie within the run of another.
+    let (absent, secrets, config_maps) = tokio::try_join!(
+        absent(experiment, remains, ctx),
+        secrets(experiment, remains, ctx),
+        config_maps(experiment, remains, ctx),
+    )?;
+    let children = ctx.caches.children::<Experiment>(id);
     let made = ctx.writer.unseen(&id.uid, &children);
     let ended = ctx.ended(&id.uid, &children);
     let machines = ctx.machines();
@@ -60,20 +67,21 @@ pub async fn dereference(
         None
     };
     let told = ctx.warnings.latest(id, &children, &ctx.client, &ctx.wake);
+    let pool = free(experiment, remains, &machines, ctx);
     Ok(Observed {
         now: Timestamp::now(),
         nodes,
         shut: wanted.shut(&machines),
-        absent: absent(experiment, remains, ctx).await?,
+        absent,
         image_bytes,
         ended,
         down: ctx.down(remains, &children),
         refused: ctx.writer.refused(&id.uid),
         told,
         made,
-        secrets: secrets(experiment, remains, ctx).await?,
-        config_maps: config_maps(experiment, remains, ctx).await?,
-        pool: free(experiment, remains, &machines, ctx),
+        secrets,
+        config_maps,
+        pool,
         progress,
         children,
     })
