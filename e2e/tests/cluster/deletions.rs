@@ -1,6 +1,7 @@
 //! Schedules and plans that are deleted at whatever moment, and what is left of them: nothing.
 
 use anyhow::ensure;
+use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::{ExperimentPlan, ExperimentSchedule};
 use bakeoff_e2e::{Fixture, Lab, Needs, scenario};
 use kube::api::{Api, DeleteParams};
@@ -32,7 +33,10 @@ async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
             let plan = plans.get("whenever").await?.status.unwrap_or_default();
             let schedule = schedules.get("whenever").await?.status.unwrap_or_default();
-            states.insert(format!("{:?} {}", plan.state, schedule.active.len()));
+            // How far the run of the schedule is; where nothing else hurries, both are begun within the first moment.
+            let run = lab.experiments().get_opt("whenever-g1").await?.and_then(|run| run.status);
+            let reason = run.and_then(|run| Some(conditions::get(&run.conditions, SUCCEEDED)?.reason.clone()));
+            states.insert(format!("{:?} {} {reason:?}", plan.state, schedule.active.len()));
             plans.delete("whenever", &DeleteParams::default()).await?;
             schedules.delete("whenever", &DeleteParams::default()).await?;
             lab.until("the removal of both", 180, async || {
