@@ -368,8 +368,7 @@ mod tests {
     async fn no_two_replicas_lead_at_any_instant() {
         for fault in [Line::Lost, Line::Deaf, Line::Slow(2), Line::Slow(9)] {
             for phase in (0..4_000_u64).step_by(500) {
-                // Those that one phase leaves out the next one has.
-                for delay in (phase * 2 % 2_000..4_000_u64).step_by(2_000) {
+                for delay in (0..4_000_u64).step_by(1_000) {
                     fail(fault, phase, delay).await;
                 }
             }
