@@ -33,6 +33,7 @@ RATE = 2_000
 CLOSED = {"closed": {"concurrency": [CONNECTIONS]}}
 POISSON = {"open": {"ratePerSecond": [RATE], "arrivals": "Poisson", "maxInFlight": CONNECTIONS}}
 LAG_RATE = 5_000
+GET = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
 NULL_S3, WEED = "http://127.0.0.1:19999", "http://127.0.0.1:18333"
 
 # Like the table of the workload headRow, and updated by the same statement.
@@ -329,13 +330,12 @@ class Bench:
 
     def requests(self):
         """What a PUT and a GET cost, and in the same minute what an UPDATE costs pgbench."""
-        get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
         return {
             "update pgbench": self.pgbench(self.real, 2),
             "null put": self.loadgen(NULL_S3, put(CLOSED), "put"),
-            "null get": self.loadgen(NULL_S3, get, "get"),
+            "null get": self.loadgen(NULL_S3, GET, "get"),
             "weed put": self.loadgen(WEED, put(CLOSED), "put"),
-            "weed get": self.loadgen(WEED, get, "get"),
+            "weed get": self.loadgen(WEED, GET, "get"),
         }
 
     def beside(self, number):
@@ -345,10 +345,9 @@ class Bench:
         found = {}
         for name, program in both if number % 2 else both[::-1]:
             self.args.loadgen = program
-            get = {"name": "get", "coldRead": {"objectsPerRun": [2000], "modes": ["ListPrefix"], "getConcurrency": CONNECTIONS}}
             found[name] = {
                 "PUT": self.loadgen(NULL_S3, put(CLOSED), "put"),
-                "GET": self.loadgen(NULL_S3, get, "get"),
+                "GET": self.loadgen(NULL_S3, GET, "get"),
                 "UPDATE": self.head_row(19998, CLOSED),
                 "PUT at a rate": self.loadgen(NULL_S3, put(at), "put"),
             }
