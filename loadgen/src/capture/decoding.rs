@@ -79,6 +79,7 @@ pub async fn decode(
     let end = start + i64::from(decoding.seconds) * 1_000_000;
     let settings = Settings {
         repair: decoding.options.repair,
+        keys_return: true,
         window: (Some(start), Some(end)),
         ..Settings::default()
     };

@@ -119,7 +119,8 @@ pub(super) struct ServerArgs {
     /// How long a statement may take.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout_seconds: u32,
-    /// What is done about events that do not fit: clamp or drop. They are counted. Without it the first one is refused.
+    /// What is done about events that do not fit: clamp or drop. They are counted. Without it the first one is refused; of what
+    /// was followed, which nobody can do again, they are clamped.
     #[arg(long, value_parser = Repair::from_str)]
     repair: Option<Repair>,
     /// The folder of the trace; it may not hold one yet.
@@ -310,7 +311,8 @@ async fn decode(args: DecodingArgs) -> Result<(PathBuf, Manifest, Option<String>
         value: args.value,
         options: Options {
             done: args.done,
-            repair: args.server.repair,
+            // What would be refused is lost: a recording cannot be read once more.
+            repair: Some(args.server.repair.unwrap_or(Repair::Clamp)),
             ..Options::default()
         },
         seconds: args.seconds,

@@ -63,6 +63,8 @@ pub struct Raw<'a> {
 pub struct Settings {
     /// What is done about events that do not fit.
     pub repair: Option<Repair>,
+    /// Whether a key that is created after its end is that of another run, as where a row is removed and inserted again.
+    pub keys_return: bool,
     /// From when to before when is kept, in microseconds since 1970. Runs that were there before are open at the start.
     pub window: (Option<i64>, Option<i64>),
     /// Memory of a sort, in bytes.
@@ -73,6 +75,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             repair: None,
+            keys_return: false,
             window: (None, None),
             sort_bytes: SORT_BYTES,
         }
@@ -197,7 +200,7 @@ impl Builder {
             ));
         }
         let mut by_time = Sorter::new(&self.scratch, self.settings.sort_bytes);
-        let mut runs = Runs::new(start, self.settings.repair, self.repairs);
+        let mut runs = Runs::new(start, &self.settings, self.repairs);
         for record in self.by_run.finish()? {
             runs.push(record?, &mut by_time)?;
         }

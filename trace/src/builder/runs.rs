@@ -1,7 +1,7 @@
 //! Decides what each event is to its run, while the events come run by run.
 
-use super::What;
 use super::record::{ByRun, ByTime};
+use super::{Settings, What};
 use crate::Error;
 use crate::format::{Kind, MOST_MICROS};
 use crate::grammar::{Reason, Repair, Repairs};
@@ -31,6 +31,7 @@ struct Current {
 pub(super) struct Runs {
     start: i64,
     repair: Option<Repair>,
+    keys_return: bool,
     repairs: Repairs,
     current: Option<Current>,
     runs: u32,
@@ -38,10 +39,11 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn new(start: i64, repair: Option<Repair>, repairs: Repairs) -> Self {
+    pub(super) fn new(start: i64, settings: &Settings, repairs: Repairs) -> Self {
         Self {
             start,
-            repair,
+            repair: settings.repair,
+            keys_return: settings.keys_return,
             repairs,
             current: None,
             runs: 0,
@@ -53,7 +55,7 @@ impl Runs {
         if self
             .current
             .as_ref()
-            .is_none_or(|current| current.key != event.run)
+            .is_none_or(|current| current.key != event.run || self.returns(current, &event))
         {
             self.end_run(out)?;
             self.current = Some(Current {
@@ -80,6 +82,15 @@ impl Runs {
         let taken = self.take(&mut current, event, out);
         self.current = Some(current);
         taken
+    }
+
+    /// Whether the event creates another run, which has the key of one that has ended.
+    fn returns(&self, current: &Current, event: &ByRun) -> bool {
+        let ended = || {
+            let held = current.held.as_ref();
+            held.is_some_and(|held| What::from(held.what) == What::Done)
+        };
+        self.keys_return && What::from(event.what) == What::Created && ended()
     }
 
     /// An event does not fit. Whether it is bent; if not, it is left out.

@@ -6,6 +6,15 @@ fn build(
     events: &[(&str, i64, What)],
     settings: Settings,
 ) -> Result<(Vec<String>, Manifest), Error> {
+    build_ordered(events, settings, |_| None)
+}
+
+/// The same, of events whose places the source numbers.
+fn build_ordered(
+    events: &[(&str, i64, What)],
+    settings: Settings,
+    order: fn(u64) -> Option<u64>,
+) -> Result<(Vec<String>, Manifest), Error> {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("trace");
     let mut builder = Builder::new(scratch.path(), settings);
@@ -13,7 +22,7 @@ fn build(
         builder.push(Raw {
             run: run.as_bytes(),
             at_micros: *at_micros,
-            order: None,
+            order: order(index as u64 + 1),
             what: *what,
             value: None,
             place: Place {
@@ -159,6 +168,39 @@ fn what_contradicts_itself_is_refused_or_repaired() {
     let (lines, manifest) = build(&events, with(Repair::Drop)).unwrap();
     assert_eq!(lines, ["0,0,c,", "10,0,d,"]);
     assert_eq!(manifest.dropped["afterTheEnd"], 3);
+}
+
+#[test]
+fn a_key_that_is_created_after_its_end_is_another_run_where_keys_return() {
+    let settings = Settings {
+        keys_return: true,
+        window: (Some(0), Some(100)),
+        ..Settings::default()
+    };
+    let events = [
+        ("a", 10, What::Created),
+        ("a", 20, What::Done),
+        ("b", -2, What::There),
+        ("b", 20, What::Done),
+        // In the transaction that removed it, and by a clock that was set back.
+        ("b", 20, What::Created),
+        ("a", 15, What::Created),
+        ("a", 30, What::Transition),
+        ("c", -5, What::Done),
+        ("c", 40, What::Created),
+    ];
+    let (lines, manifest) = build_ordered(&events, settings.clone(), Some).unwrap();
+    assert_eq!(
+        lines,
+        [
+            "0,0,o,0", "10,1,c,", "15,2,c,", "20,1,d,", "20,0,d,", "20,3,c,", "30,2,t,", "40,4,c,"
+        ]
+    );
+    assert_eq!((manifest.open.at_start, manifest.open.at_end), (1, 3));
+    // Created twice without an end between is no other run.
+    let twice = [("a", 1, What::Created), ("a", 2, What::Created)];
+    let error = build(&twice, settings).unwrap_err().to_string();
+    assert!(error.contains("is created again"), "{error}");
 }
 
 #[test]
