@@ -8,16 +8,25 @@ pub struct Datum {
     /// JSON pointers (RFC 6901) into `summary.json`, one for each number in the text, in their
     /// order; `a-b` is the difference of two. Empty: the text is no figure of the summary.
     pub from: Vec<String>,
+    /// Whether there is nothing to be said, for which the text has a dash.
+    absent: bool,
 }
 
 impl Datum {
+    /// A text with as many numbers in it as places are named.
+    #[must_use]
+    pub fn figures(text: impl Into<String>, from: Vec<String>) -> Self {
+        Self {
+            text: text.into(),
+            from,
+            absent: false,
+        }
+    }
+
     /// A text with one number in it, and its place.
     #[must_use]
     pub fn figure(text: impl Into<String>, from: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            from: vec![from.into()],
-        }
+        Self::figures(text, vec![from.into()])
     }
 
     /// Two numbers with a dash between them.
@@ -28,31 +37,30 @@ impl Datum {
         high: impl Into<String>,
         to: impl Into<String>,
     ) -> Self {
-        Self {
-            text: format!("{} – {}", low.into(), high.into()),
-            from: vec![from.into(), to.into()],
-        }
+        let text = format!("{} – {}", low.into(), high.into());
+        Self::figures(text, vec![from.into(), to.into()])
     }
 
     /// A dash: there is no figure.
     #[must_use]
     pub fn none() -> Self {
-        "–".into()
+        Self {
+            text: "–".to_owned(),
+            from: Vec::new(),
+            absent: true,
+        }
     }
 
     /// Whether it is [`Datum::none`].
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.text == "–"
+        self.absent
     }
 }
 
 impl From<String> for Datum {
     fn from(text: String) -> Self {
-        Self {
-            text,
-            from: Vec::new(),
-        }
+        Self::figures(text, Vec::new())
     }
 }
 

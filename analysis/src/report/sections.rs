@@ -45,13 +45,13 @@ pub(super) fn facts(summary: &Summary, blocks: i32) -> Vec<(String, Datum)> {
         ),
         (
             "Trials done".to_owned(),
-            Datum {
-                text: format!(
+            Datum::figures(
+                format!(
                     "{} of {}",
                     summary.measured.trials.done, summary.measured.trials.planned
                 ),
-                from: vec!["/trials/done".to_owned(), "/trials/planned".to_owned()],
-            },
+                vec!["/trials/done".to_owned(), "/trials/planned".to_owned()],
+            ),
         ),
         (
             "Measured operations".to_owned(),

@@ -113,15 +113,20 @@ fn with_most(mut runs: Datum, longest: Option<&FigureSummary>, place: &str) -> D
 }
 
 fn datum(figure: Option<&FigureSummary>, unit: Unit, place: &str) -> Datum {
-    let text = text(figure, unit);
-    let mut from = Vec::new();
-    if figure.is_some() {
-        from.push(format!("{place}/value"));
-    }
-    if text.contains('±') {
+    let Some(figure) = figure else {
+        return Datum::none();
+    };
+    let mut from = vec![format!("{place}/value")];
+    if half(figure).is_some() {
         from.push(format!("{place}/high-{place}/value"));
     }
-    Datum { text, from }
+    Datum::figures(text(figure, unit), from)
+}
+
+/// Half of the interval, where there is one.
+fn half(figure: &FigureSummary) -> Option<f64> {
+    let half = figure.high? - figure.value;
+    (half > 0.0).then_some(half)
 }
 
 /// Segments of a soak are no repeats, so a mean over them with an interval would say nothing: where the figure began
@@ -146,7 +151,7 @@ fn course(
         Some((at, first, last))
     });
     let Some((from, first, last)) = ends else {
-        return "–".into();
+        return Datum::none();
     };
     let one = |value: f64| {
         let figure = FigureSummary {
@@ -155,26 +160,19 @@ fn course(
             high: None,
             blocks: Vec::new(),
         };
-        text(Some(&figure), unit)
+        text(&figure, unit)
     };
     let at = figure.map_or(0, |figure| figure.blocks.len().saturating_sub(1));
-    Datum {
-        text: format!("{} → {}", one(first.value), one(last.value)),
-        from: vec![
+    Datum::figures(
+        format!("{} → {}", one(first.value), one(last.value)),
+        vec![
             format!("{place}/blocks/{from}/value"),
             format!("{place}/blocks/{at}/value"),
         ],
-    }
+    )
 }
 
-fn text(figure: Option<&FigureSummary>, unit: Unit) -> String {
-    let Some(figure) = figure else {
-        return "–".to_owned();
-    };
-    let half = figure
-        .high
-        .map(|high| high - figure.value)
-        .filter(|half| *half > 0.0);
+fn text(figure: &FigureSummary, unit: Unit) -> String {
     let one = |value: f64| match unit {
         Unit::Bytes => format::whole(value.round() as i64),
         _ if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -186,7 +184,7 @@ fn text(figure: Option<&FigureSummary>, unit: Unit) -> String {
         Unit::Milliseconds => " ms",
         Unit::Number | Unit::Bytes | Unit::Seconds => "",
     };
-    match half {
+    match half(figure) {
         Some(half) => format!("{} ± {}{unit}", one(figure.value), one(half)),
         None => format!("{}{unit}", one(figure.value)),
     }
@@ -205,15 +203,12 @@ mod tests {
             blocks: Vec::new(),
         };
         assert_eq!(
-            text(Some(&figure(65.44, Some(69.0))), Unit::Percent),
+            text(&figure(65.44, Some(69.0)), Unit::Percent),
             "65.4 ± 3.6 %"
         );
-        assert_eq!(
-            text(Some(&figure(100.0, Some(100.0))), Unit::Percent),
-            "100 %"
-        );
-        assert_eq!(text(Some(&figure(417.2, None)), Unit::Bytes), "417");
-        assert_eq!(text(None, Unit::Number), "–");
+        assert_eq!(text(&figure(100.0, Some(100.0)), Unit::Percent), "100 %");
+        assert_eq!(text(&figure(417.2, None), Unit::Bytes), "417");
+        assert!(datum(None, Unit::Number, "").is_none());
     }
 
     #[test]

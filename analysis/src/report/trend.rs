@@ -99,7 +99,7 @@ fn page(name: &str, regression: &Regression, records: &[RunRecord]) -> Report {
         ),
         (
             "verdict".to_owned(),
-            told.map_or("–", |verdict| word(verdict.state)).into(),
+            told.map_or_else(Datum::none, |verdict| word(verdict.state).into()),
         ),
     ];
     Report {

@@ -127,11 +127,11 @@ pub(in super::super) fn durability(summary: &Summary) -> Option<Table> {
     for (index, backend) in backends.iter().enumerate() {
         let at = |name: &str| format!("/backends/{index}/durability/{name}");
         let said = &backend.durability;
-        let class = said.class.map_or("–", |class| class.as_str());
+        let class = said.class.map(|class| class.as_str().into());
         let copies = (said.copies > 0).then(|| said.copies.to_string());
         table.rows.push(vec![
             backend.name.as_str().into(),
-            class.into(),
+            class.unwrap_or_else(Datum::none),
             said.parts().into(),
             dash(copies, &at("copies")),
             dash(

@@ -17,14 +17,14 @@ pub(super) fn check(check: &CheckSummary, place: &str) -> Datum {
     } else {
         ""
     };
-    let mut datum = Datum {
-        text: format!(
+    let mut datum = Datum::figures(
+        format!(
             "{mark}{} of {}",
             format::whole(check.violations),
             format::whole(check.checked)
         ),
-        from: vec![format!("{place}/violations"), format!("{place}/checked")],
-    };
+        vec![format!("{place}/violations"), format!("{place}/checked")],
+    );
     for (count, name, words) in [
         (
             check.violations_excluded,
