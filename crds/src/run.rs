@@ -300,17 +300,9 @@ pub struct Failure {
     pub message: String,
     /// Whether another attempt could end better.
     pub retryable: bool,
-}
-
-impl Failure {
-    /// The reason of a process that was stopped from outside, by a drain or a deletion.
-    pub const STOPPED: &str = "Stopped";
-
-    /// Whether nothing failed but the process was stopped from outside.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.reason == Self::STOPPED
-    }
+    /// Whether nothing failed but the process was stopped from outside, by a drain or a deletion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// What a finished run hands to the operator for the status: bounded.

@@ -40,6 +40,9 @@ const NOTIFY_PAUSE: Duration = Duration::from_secs(1);
 
 impl From<RunError> for Failed {
     fn from(error: RunError) -> Self {
+        if matches!(error, RunError::Stopped) {
+            return Self::stopped(error.reason(), error.to_string());
+        }
         Self::new(error.reason(), error.to_string(), error.retryable())
     }
 }

@@ -198,13 +198,22 @@ impl Failed {
             reason: reason.to_owned(),
             message: message.into(),
             retryable,
+            stopped: false,
         };
-        let code = match (failure.is_stopped(), retryable) {
-            (true, _) => 4,
-            (false, true) => 3,
-            (false, false) => 1,
-        };
+        let code = if retryable { 3 } else { 1 };
         Self { failure, code }
+    }
+
+    /// One that was told to stop, and can go on.
+    fn stopped(reason: &str, message: impl Into<String>) -> Self {
+        let Self { failure, .. } = Self::new(reason, message, true);
+        Self {
+            failure: Failure {
+                stopped: true,
+                ..failure
+            },
+            code: 4,
+        }
     }
 }
 

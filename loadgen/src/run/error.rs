@@ -1,6 +1,5 @@
 //! Why a run could not be finished.
 
-use bakeoff_crds::run::Failure;
 use bakeoff_crds::run::RUN_SCHEMA;
 
 use crate::drivers::error::{PrerequisiteError, SchemaError};
@@ -85,7 +84,7 @@ impl RunError {
             Self::Record(error) => error.reason(),
             Self::Json(_) => "Json",
             Self::Follow(error) => error.reason(),
-            Self::Stopped => Failure::STOPPED,
+            Self::Stopped => "Stopped",
         }
     }
 

@@ -395,7 +395,7 @@ fn failed(
         .progress
         .as_ref()
         .is_some_and(|progress| progress.trials.done > 0 || progress.is_unheard());
-    let verdict = |failure: &&Failure| !failure.retryable || (!measured && !failure.is_stopped());
+    let verdict = |failure: &&Failure| !failure.retryable || (!measured && !failure.stopped);
     // A generator that only lost its leader says so as well: what decides is looked for among all.
     let failure = failures.iter().find(verdict).or(failures.first()).cloned();
     if let Some(failure) = failure.as_ref().filter(verdict) {

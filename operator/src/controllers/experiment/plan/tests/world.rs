@@ -456,6 +456,7 @@ impl World {
                         reason: "Lost".into(),
                         message: "lost".into(),
                         retryable: true,
+                        stopped: false,
                     };
                     self.finish(&name, false, Some(&Termination::Failed(failure)));
                     continue;
