@@ -47,7 +47,7 @@ impl Tenure {
 
 /// What to do about the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Intent {
     /// It is free or has run out: take it.
     Acquire,
     /// It is mine: extend it.
@@ -59,17 +59,21 @@ pub enum Step {
 /// What to do about a lease that reads like this and has not changed for this long, by the clock of the
 /// reader: clocks of other machines are not trusted. (Pure.)
 #[must_use]
-pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> Step {
+pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> Intent {
     let Some(spec) = spec else {
-        return Step::Acquire;
+        return Intent::Acquire;
     };
     match spec.holder_identity.as_deref() {
-        None | Some("") => Step::Acquire,
-        Some(holder) if holder == me => Step::Renew,
+        None | Some("") => Intent::Acquire,
+        Some(holder) if holder == me => Intent::Renew,
         Some(_) => {
             let seconds = spec.lease_duration_seconds.unwrap_or(DURATION_SECONDS);
             let expired = unchanged > Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-            if expired { Step::Acquire } else { Step::Yield }
+            if expired {
+                Intent::Acquire
+            } else {
+                Intent::Yield
+            }
         }
     }
 }
@@ -166,12 +170,12 @@ async fn attempt(
     };
     let unchanged = seen.unchanged(lease.spec.as_ref());
     match evaluate(lease.spec.as_ref(), me, unchanged) {
-        Step::Yield => Ok(false),
-        Step::Acquire => {
+        Intent::Yield => Ok(false),
+        Intent::Acquire => {
             lease.spec = Some(fresh(me, now, lease.spec.as_ref()));
             won(api.replace(name, &PostParams::default(), &lease).await)
         }
-        Step::Renew => {
+        Intent::Renew => {
             if let Some(spec) = &mut lease.spec {
                 spec.renew_time = Some(MicroTime(now));
             }
@@ -236,22 +240,22 @@ mod tests {
     #[test]
     fn a_lease_is_taken_only_when_free_or_unchanged_for_its_duration() {
         let seconds = Duration::from_secs;
-        assert_eq!(evaluate(None, "me", seconds(0)), Step::Acquire);
+        assert_eq!(evaluate(None, "me", seconds(0)), Intent::Acquire);
         assert_eq!(
             evaluate(Some(&spec("", 999)), "me", seconds(0)),
-            Step::Acquire
+            Intent::Acquire
         );
         assert_eq!(
             evaluate(Some(&spec("me", 1)), "me", seconds(99)),
-            Step::Renew
+            Intent::Renew
         );
         assert_eq!(
             evaluate(Some(&spec("other", 990)), "me", seconds(15)),
-            Step::Yield
+            Intent::Yield
         );
         assert_eq!(
             evaluate(Some(&spec("other", 990)), "me", seconds(16)),
-            Step::Acquire
+            Intent::Acquire
         );
     }
 

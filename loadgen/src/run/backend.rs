@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bakeoff_crds::names;
 use bakeoff_crds::run::{ResolvedBackend, RunPlan};
-use bakeoff_crds::spec::{BackendKind, Ground};
+use bakeoff_crds::spec::Ground;
 
 use super::{OPERATION_TIMEOUT, RunError};
 use crate::credentials::Credentials;
@@ -48,7 +48,7 @@ impl Backend {
     /// temporary credentials are replaced before they end. What cannot be read changes nothing.
     pub(super) fn renewed(&self) -> Option<Self> {
         let at = &self.resolved;
-        if at.kind != BackendKind::S3 || at.credentials_dir.is_empty() {
+        if at.kind.ground() != Ground::S3 || at.credentials_dir.is_empty() {
             return None;
         }
         let found = store::credentials(&at.credentials_dir, at.ca_key.as_deref())

@@ -18,39 +18,39 @@ pub(super) const OPERATION: Operation = Operation::Operation;
 /// The runs of one client and the statements that move them.
 pub(super) trait Statements: 'static {
     /// What is to be done next.
-    type Step: Copy + std::fmt::Debug;
+    type Move: Copy + std::fmt::Debug;
 
     /// What comes next.
-    fn next(&mut self) -> Self::Step;
+    fn next(&mut self) -> Self::Move;
 
     /// Where fresh bytes come from.
     fn rng(&mut self) -> &mut SplitMix64;
 
-    /// The step as it is sent now.
-    fn sending(&self, step: Self::Step) -> Self::Step {
-        step
+    /// The move as it is sent now.
+    fn sending(&self, next: Self::Move) -> Self::Move {
+        next
     }
 
     /// Opens the connection and prepares the statements, unless it is open.
     async fn ready(&mut self) -> Result<(), Failure>;
 
-    /// Sends a step with these bytes; answers how many rows it touched.
-    async fn execute(&mut self, step: Self::Step, payload: &[u8]) -> Result<u64, Failure>;
+    /// Sends a move with these bytes; answers how many rows it touched.
+    async fn execute(&mut self, next: Self::Move, payload: &[u8]) -> Result<u64, Failure>;
 
     /// Leaves the connection.
     fn close(&mut self);
 
-    /// The kind of a step, and the one under which it is recorded once more where there is one, by when it was due.
-    fn kinds(&self, step: Self::Step, planned: u64) -> (Operation, Option<Operation>);
+    /// The kind of a move, and the one under which it is recorded once more where there is one, by when it was due.
+    fn kinds(&self, next: Self::Move, planned: u64) -> (Operation, Option<Operation>);
 
-    /// Takes note of what became of a step.
-    fn done(&mut self, step: Self::Step, well: bool);
+    /// Takes note of what became of a move.
+    fn done(&mut self, next: Self::Move, well: bool);
 }
 
 /// A client.
 pub(super) struct RunMover<S: Statements> {
     statements: S,
-    step: Option<S::Step>,
+    next: Option<S::Move>,
     payload: Vec<u8>,
     recorder: Rc<RefCell<Recorder>>,
     missed: Rc<RefCell<Missed>>,
@@ -66,7 +66,7 @@ impl<S: Statements> RunMover<S> {
     ) -> Self {
         Self {
             statements,
-            step: None,
+            next: None,
             payload: vec![7; state_bytes],
             recorder: Rc::clone(recorder),
             missed: Rc::clone(missed),
@@ -76,8 +76,8 @@ impl<S: Statements> RunMover<S> {
 
 impl<S: Statements> Worker for RunMover<S> {
     fn prepare(&mut self) {
-        if self.step.is_none() {
-            self.step = Some(self.statements.next());
+        if self.next.is_none() {
+            self.next = Some(self.statements.next());
             rows::freshen(&mut self.payload, self.statements.rng());
         }
     }
@@ -88,26 +88,26 @@ impl<S: Statements> Worker for RunMover<S> {
 
     async fn operate(&mut self, due: Due) -> bool {
         let planned = due.planned;
-        let Some(step) = self.step.take() else {
+        let Some(next) = self.next.take() else {
             return true;
         };
-        let step = self.statements.sending(step);
+        let next = self.statements.sending(next);
         let sent = clock::now();
         let open = self.statements.ready().await;
         // What was never sent had no effect: the run stays in this client's hands.
         let went_out = open.is_ok();
         let result = match open {
-            Ok(()) => self.statements.execute(step, &self.payload).await,
+            Ok(()) => self.statements.execute(next, &self.payload).await,
             Err(failure) => Err(failure),
         };
         let ended = clock::now();
-        let (kind, more) = self.statements.kinds(step, planned);
+        let (kind, more) = self.statements.kinds(next, planned);
         let kinds = [Some(OPERATION), Some(kind), more];
         let well = matches!(result, Ok(1));
         let mut recorder = self.recorder.borrow_mut();
         let reached = match result {
             Ok(rows) => {
-                self.missed.borrow_mut().note(kind, rows, &step);
+                self.missed.borrow_mut().note(kind, rows, &next);
                 let sample = Sample {
                     member: planned,
                     planned,
@@ -137,9 +137,9 @@ impl<S: Statements> Worker for RunMover<S> {
         };
         drop(recorder);
         if went_out {
-            self.statements.done(step, well);
+            self.statements.done(next, well);
         } else {
-            self.step = Some(step);
+            self.next = Some(next);
         }
         reached
     }

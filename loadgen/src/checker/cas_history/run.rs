@@ -10,7 +10,7 @@ pub(super) enum Write {
     /// The first version of a life.
     Insert,
     /// One version after another.
-    Step {
+    Advance {
         /// The version that the writer believed to be there.
         expected: u64,
         /// The version that it writes.
@@ -53,7 +53,7 @@ impl Attempt {
     pub fn leaves(&self) -> Option<u64> {
         match self.write {
             Write::Insert => None,
-            Write::Step { expected, .. } | Write::Delete { expected } => Some(expected),
+            Write::Advance { expected, .. } | Write::Delete { expected } => Some(expected),
         }
     }
 
@@ -61,14 +61,14 @@ impl Attempt {
     pub fn makes(&self) -> Option<u64> {
         match self.write {
             Write::Insert => Some(0),
-            Write::Step { new, .. } => Some(new),
+            Write::Advance { new, .. } => Some(new),
             Write::Delete { .. } => None,
         }
     }
 
     /// Whether it writes another version than the one after that which it leaves.
     pub fn jumps(&self) -> bool {
-        matches!(self.write, Write::Step { expected, new } if expected.checked_add(1) != Some(new))
+        matches!(self.write, Write::Advance { expected, new } if expected.checked_add(1) != Some(new))
     }
 
     /// In words, for examples.
@@ -78,7 +78,7 @@ impl Attempt {
         } = self;
         match self.write {
             Write::Insert => format!("writer {writer}'s insert of incarnation {believed}"),
-            Write::Step { expected, new } => {
+            Write::Advance { expected, new } => {
                 format!("writer {writer}'s step {expected} to {new} of incarnation {believed}")
             }
             Write::Delete { expected } => {
@@ -221,7 +221,7 @@ impl RunHistory {
                     outcome,
                     ..
                 } => {
-                    let write = Write::Step { expected, new };
+                    let write = Write::Advance { expected, new };
                     (writer, write, incarnation, Some(value), span, outcome)
                 }
                 Event::Delete {

@@ -52,7 +52,7 @@ enum Intent {
     /// Begin another life.
     Insert,
     /// Move on from what was read.
-    Step(Row),
+    Advance(Row),
     /// End the life.
     Delete(Row),
 }
@@ -61,7 +61,7 @@ enum Intent {
 fn intent(row: Option<Row>, last: u64) -> Intent {
     match row {
         None => Intent::Insert,
-        Some(row) if row.seq < last => Intent::Step(row),
+        Some(row) if row.seq < last => Intent::Advance(row),
         Some(row) => Intent::Delete(row),
     }
 }
@@ -70,7 +70,7 @@ struct Open {
     client: Rc<Client>,
     read: Statement,
     insert: Statement,
-    step: Statement,
+    advance: Statement,
     delete: Statement,
     lease: AnyLease,
 }
@@ -177,7 +177,7 @@ impl Racer {
             GuardMode::Guarded => " AND incarnation = $2 AND seq = $3",
             _ => "",
         };
-        let step = match rules.mode {
+        let advance = match rules.mode {
             GuardMode::Guarded => {
                 format!("UPDATE {rows} SET seq = seq + 1, value = $4 WHERE run_id = $1{guard}")
             }
@@ -192,7 +192,7 @@ impl Racer {
         let open = Open {
             read: prepare(&read_sql(rows), 1).await?,
             insert: prepare(&insert, 3).await?,
-            step: prepare(&step, if guarded { 4 } else { 3 }).await?,
+            advance: prepare(&advance, if guarded { 4 } else { 3 }).await?,
             delete: prepare(&delete, if guarded { 3 } else { 1 }).await?,
             lease: rules
                 .leases
@@ -289,7 +289,7 @@ impl Racer {
                     outcome,
                 },
             ),
-            Intent::Step(row) => (
+            Intent::Advance(row) => (
                 TRANSITION,
                 Event::Cas {
                     writer,
@@ -364,7 +364,7 @@ async fn statement(
     let guarded = mode == GuardMode::Guarded;
     let row = match what {
         Intent::Insert => None,
-        Intent::Step(row) | Intent::Delete(row) => Some(row),
+        Intent::Advance(row) | Intent::Delete(row) => Some(row),
     };
     if let (GuardMode::SelectThenUpdate, Some(believed)) = (mode, row) {
         let now = patiently(patience, open.client.query_opt(&open.read, &[&run])).await?;
@@ -377,8 +377,8 @@ async fn statement(
     let next = seq + 1;
     let (statement, parameters): (_, &[&(dyn ToSql + Sync)]) = match what {
         Intent::Insert => (&open.insert, &[&run, &incarnation, &value]),
-        Intent::Step(_) if guarded => (&open.step, &[&run, &incarnation, &seq, &value]),
-        Intent::Step(_) => (&open.step, &[&run, &next, &value]),
+        Intent::Advance(_) if guarded => (&open.advance, &[&run, &incarnation, &seq, &value]),
+        Intent::Advance(_) => (&open.advance, &[&run, &next, &value]),
         Intent::Delete(_) if guarded => (&open.delete, &[&run, &incarnation, &seq]),
         Intent::Delete(_) => (&open.delete, &[&run]),
     };
@@ -446,8 +446,8 @@ mod tests {
             value: 9,
         };
         assert_eq!(intent(None, 12), Intent::Insert);
-        assert_eq!(intent(Some(at(0)), 12), Intent::Step(at(0)));
-        assert_eq!(intent(Some(at(11)), 12), Intent::Step(at(11)));
+        assert_eq!(intent(Some(at(0)), 12), Intent::Advance(at(0)));
+        assert_eq!(intent(Some(at(11)), 12), Intent::Advance(at(11)));
         assert_eq!(intent(Some(at(12)), 12), Intent::Delete(at(12)));
         // A control may have run beyond its end.
         assert_eq!(intent(Some(at(14)), 12), Intent::Delete(at(14)));

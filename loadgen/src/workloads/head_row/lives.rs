@@ -143,13 +143,13 @@ impl Population {
 
 /// What a worker does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::workloads) enum Step {
+pub(in crate::workloads) enum Move {
     Create(Run),
     Transition(usize),
     Complete(usize),
 }
 
-impl Step {
+impl Move {
     pub fn kind(self) -> Operation {
         match self {
             Self::Create(_) => CREATE,
@@ -173,19 +173,19 @@ pub(in crate::workloads) struct Lives {
 }
 
 impl Lives {
-    pub fn next(&mut self) -> Step {
+    pub fn next(&mut self) -> Move {
         if self.owed > 0 || self.runs.is_empty() {
             let id = self.next_id;
             self.next_id += self.stride;
             // By its number alone, so that whoever finds it in the table knows how long it lives.
             let left = self.population.transitions_of(id.unsigned_abs());
-            return Step::Create(Run { id, seq: 0, left });
+            return Move::Create(Run { id, seq: 0, left });
         }
         let position = usize::try_from(self.rng.below(self.runs.len() as u64)).unwrap_or(0);
         if self.run(position).left > 0 {
-            Step::Transition(position)
+            Move::Transition(position)
         } else {
-            Step::Complete(position)
+            Move::Complete(position)
         }
     }
 
@@ -194,18 +194,18 @@ impl Lives {
         self.population.of(self.runs.at(position))
     }
 
-    /// Takes note of a step. One whose outcome is not known, or that failed, takes its run out of the
+    /// Takes note of a move. One whose outcome is not known, or that failed, takes its run out of the
     /// worker's hands: what became of it is uncertain for ever. A successor is owed, so that as many move.
-    pub fn done(&mut self, step: Step, well: bool) {
-        match step {
-            Step::Create(run) => {
+    pub fn done(&mut self, next: Move, well: bool) {
+        match next {
+            Move::Create(run) => {
                 if well {
                     self.runs.push(run.id, run.seq);
                     self.owed -= 1;
                 }
             }
-            Step::Transition(position) if well => self.runs.advance(position),
-            Step::Transition(position) | Step::Complete(position) => {
+            Move::Transition(position) if well => self.runs.advance(position),
+            Move::Transition(position) | Move::Complete(position) => {
                 self.runs.remove(position);
                 self.owed += 1;
             }
@@ -265,8 +265,8 @@ mod tests {
         let held = lives.runs.len() as u64 * Runs::BYTES_EACH;
         assert_eq!(bytes(&lives), held);
         for _ in 0..100_000 {
-            let step = lives.next();
-            lives.done(step, true);
+            let next = lives.next();
+            lives.done(next, true);
         }
         assert_eq!(bytes(&lives), held);
         // More than there was room for: a little at a time.
@@ -290,16 +290,16 @@ mod tests {
         let mut counts = [0_u32; 3];
         let mut created = BTreeSet::new();
         for _ in 0..200_000 {
-            let step = lives.next();
-            match step {
-                Step::Create(run) => {
+            let next = lives.next();
+            match next {
+                Move::Create(run) => {
                     assert!(created.insert(run.id));
                     counts[0] += 1;
                 }
-                Step::Transition(_) => counts[1] += 1,
-                Step::Complete(_) => counts[2] += 1,
+                Move::Transition(_) => counts[1] += 1,
+                Move::Complete(_) => counts[2] += 1,
             }
-            lives.done(step, true);
+            lives.done(next, true);
             assert!(lives.runs.len() + 1 >= open && lives.runs.len() <= open);
         }
         assert!(counts[0].abs_diff(counts[2]) <= 1, "{counts:?}");
@@ -322,14 +322,14 @@ mod tests {
             next_id: 2,
             stride: 1,
         };
-        let step = lives.next();
-        assert_eq!(step, Step::Transition(0));
-        lives.done(step, false);
-        let Step::Create(run) = lives.next() else {
+        let next = lives.next();
+        assert_eq!(next, Move::Transition(0));
+        lives.done(next, false);
+        let Move::Create(run) = lives.next() else {
             panic!("a successor is owed")
         };
         assert_eq!(run.id, 2);
-        lives.done(Step::Create(run), false);
-        assert!(matches!(lives.next(), Step::Create(run) if run.id == 3));
+        lives.done(Move::Create(run), false);
+        assert!(matches!(lives.next(), Move::Create(run) if run.id == 3));
     }
 }

@@ -3,7 +3,7 @@
 use bakeoff_crds::rng::SplitMix64;
 use tokio_postgres::types::Type;
 
-use super::lives::{COMPLETE, CREATE, Lives, Step, TRANSITION};
+use super::lives::{COMPLETE, CREATE, Lives, Move, TRANSITION};
 use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::wire::{Value, Wire};
 use crate::failure::{Failure, FailureClass};
@@ -52,9 +52,9 @@ pub(in crate::workloads) async fn opened(connector: &Connector) -> Result<Wire, 
 }
 
 impl mover::Statements for Statements {
-    type Step = Step;
+    type Move = Move;
 
-    fn next(&mut self) -> Step {
+    fn next(&mut self) -> Move {
         self.lives.next()
     }
 
@@ -71,25 +71,25 @@ impl mover::Statements for Statements {
         Ok(())
     }
 
-    async fn execute(&mut self, step: Step, payload: &[u8]) -> Result<u64, Failure> {
+    async fn execute(&mut self, next: Move, payload: &[u8]) -> Result<u64, Failure> {
         let Some(open) = &mut self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
-        let run = match step {
-            Step::Create(run) => run,
-            Step::Transition(position) | Step::Complete(position) => self.lives.run(position),
+        let run = match next {
+            Move::Create(run) => run,
+            Move::Transition(position) | Move::Complete(position) => self.lives.run(position),
         };
         let state = i16::try_from(run.left.rem_euclid(8)).unwrap_or(0);
         let (id, seq) = (Value::Int8(run.id), Value::Int4(run.seq));
         let payload = Value::Bytes(payload);
-        let values: &[Value<'_>] = match step {
-            Step::Create(_) => &[id, payload],
-            Step::Transition(_) => &[id, seq, Value::Int2(state), payload],
-            Step::Complete(_) => &[id, seq],
+        let values: &[Value<'_>] = match next {
+            Move::Create(_) => &[id, payload],
+            Move::Transition(_) => &[id, seq, Value::Int2(state), payload],
+            Move::Complete(_) => &[id, seq],
         };
         match tokio::time::timeout(
             self.connector.timeout(),
-            open.execute(step.kind().as_str(), values),
+            open.execute(next.kind().as_str(), values),
         )
         .await
         {
@@ -102,11 +102,11 @@ impl mover::Statements for Statements {
         self.open = None;
     }
 
-    fn kinds(&self, step: Step, _planned: u64) -> (Operation, Option<Operation>) {
-        (step.kind(), None)
+    fn kinds(&self, next: Move, _planned: u64) -> (Operation, Option<Operation>) {
+        (next.kind(), None)
     }
 
-    fn done(&mut self, step: Step, well: bool) {
-        self.lives.done(step, well);
+    fn done(&mut self, next: Move, well: bool) {
+        self.lives.done(next, well);
     }
 }

@@ -122,7 +122,7 @@ impl Population {
 
 /// What a worker does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Move {
     /// Inserts a run, whose `created` is set when it is sent.
     Insert(RunRow),
     /// Moves the run at this place.
@@ -142,11 +142,11 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    pub fn next(&mut self) -> Step {
+    pub fn next(&mut self) -> Move {
         if self.owed > 0 || self.runs.is_empty() {
             let id = self.next_id;
             self.next_id += self.stride;
-            return Step::Insert(RunRow {
+            return Move::Insert(RunRow {
                 id,
                 created: 0,
                 seq: 0,
@@ -154,14 +154,14 @@ impl Lives {
             });
         }
         let position = self.rng.below(self.runs.len() as u64);
-        Step::Transition(usize::try_from(position).unwrap_or(0))
+        Move::Transition(usize::try_from(position).unwrap_or(0))
     }
 
-    /// Takes note of a step. A run that has ended, or whose outcome is not known, leaves the worker's
+    /// Takes note of a move. A run that has ended, or whose outcome is not known, leaves the worker's
     /// hands, and a successor is owed.
-    pub fn done(&mut self, step: Step, well: bool) {
-        match step {
-            Step::Insert(run) => {
+    pub fn done(&mut self, next: Move, well: bool) {
+        match next {
+            Move::Insert(run) => {
                 self.owed = self.owed.saturating_sub(1);
                 if well {
                     self.runs.push(run);
@@ -169,7 +169,7 @@ impl Lives {
                     self.owed += 1;
                 }
             }
-            Step::Transition(position) => {
+            Move::Transition(position) => {
                 let run = &mut self.runs[position];
                 if well {
                     run.seq += 1;
@@ -255,15 +255,15 @@ mod tests {
         let open = lives.runs.len();
         let (mut inserts, mut transitions) = (0_u32, 0_u32);
         for _ in 0..100_000 {
-            let step = lives.next();
-            match step {
-                Step::Insert(run) => {
+            let next = lives.next();
+            match next {
+                Move::Insert(run) => {
                     assert_eq!((run.seq, run.left), (0, 5));
                     inserts += 1;
                 }
-                Step::Transition(_) => transitions += 1,
+                Move::Transition(_) => transitions += 1,
             }
-            lives.done(step, true);
+            lives.done(next, true);
             assert!(lives.runs.len() + lives.owed == open);
         }
         let each = f64::from(transitions) / f64::from(inserts);
@@ -285,12 +285,12 @@ mod tests {
             next_id: 2,
             stride: 1,
         };
-        let step = lives.next();
-        lives.done(step, false);
-        let Step::Insert(run) = lives.next() else {
+        let next = lives.next();
+        lives.done(next, false);
+        let Move::Insert(run) = lives.next() else {
             panic!("a successor is owed")
         };
-        lives.done(Step::Insert(run), false);
-        assert!(matches!(lives.next(), Step::Insert(run) if run.id == 3));
+        lives.done(Move::Insert(run), false);
+        assert!(matches!(lives.next(), Move::Insert(run) if run.id == 3));
     }
 }

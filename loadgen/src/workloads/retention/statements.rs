@@ -8,7 +8,7 @@ use bakeoff_crds::spec::RetentionMethod;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-use super::lives::{Lives, Step};
+use super::lives::{Lives, Move};
 use super::table::instant;
 use crate::drivers::postgres::{Connector, failure};
 use crate::failure::{Failure, FailureClass};
@@ -106,9 +106,9 @@ impl Statements {
 }
 
 impl mover::Statements for Statements {
-    type Step = Step;
+    type Move = Move;
 
-    fn next(&mut self) -> Step {
+    fn next(&mut self) -> Move {
         self.lives.next()
     }
 
@@ -116,13 +116,13 @@ impl mover::Statements for Statements {
         &mut self.lives.rng
     }
 
-    fn sending(&self, step: Step) -> Step {
-        match step {
-            Step::Insert(run) => {
+    fn sending(&self, next: Move) -> Move {
+        match next {
+            Move::Insert(run) => {
                 let created = i64::try_from(clock::wall() / 1_000).unwrap_or(i64::MAX);
-                Step::Insert(super::lives::RunRow { created, ..run })
+                Move::Insert(super::lives::RunRow { created, ..run })
             }
-            Step::Transition(_) => step,
+            Move::Transition(_) => next,
         }
     }
 
@@ -156,27 +156,27 @@ impl mover::Statements for Statements {
         Ok(())
     }
 
-    async fn execute(&mut self, step: Step, payload: &[u8]) -> Result<u64, Failure> {
+    async fn execute(&mut self, next: Move, payload: &[u8]) -> Result<u64, Failure> {
         let Some(open) = &self.open else {
             return Err(Failure::new(FailureClass::Connect, "no connection"));
         };
-        let run = match step {
-            Step::Insert(run) => run,
-            Step::Transition(position) => self.lives.runs[position],
+        let run = match next {
+            Move::Insert(run) => run,
+            Move::Transition(position) => self.lives.runs[position],
         };
         let created = instant(run.created);
-        let next = super::lives::RunRow {
+        let moved = super::lives::RunRow {
             left: run.left - 1,
             ..run
         };
-        let state = next.state();
-        let (statement, parameters): (_, &[&(dyn ToSql + Sync)]) = match (step, self.method) {
-            (Step::Insert(_), _) => (&open.insert, &[&run.id, &created, &payload]),
-            (Step::Transition(_), RetentionMethod::DropPartition) => (
+        let state = moved.state();
+        let (statement, parameters): (_, &[&(dyn ToSql + Sync)]) = match (next, self.method) {
+            (Move::Insert(_), _) => (&open.insert, &[&run.id, &created, &payload]),
+            (Move::Transition(_), RetentionMethod::DropPartition) => (
                 &open.transition,
                 &[&created, &run.id, &run.seq, &state, &payload],
             ),
-            (Step::Transition(_), RetentionMethod::BulkDelete) => {
+            (Move::Transition(_), RetentionMethod::BulkDelete) => {
                 (&open.transition, &[&run.id, &run.seq, &state, &payload])
             }
         };
@@ -196,15 +196,15 @@ impl mover::Statements for Statements {
         self.open = None;
     }
 
-    fn kinds(&self, step: Step, planned: u64) -> (Operation, Option<Operation>) {
-        match step {
-            Step::Insert(_) => (INSERT, Some(self.phases.of(planned))),
-            Step::Transition(_) => (TRANSITION, None),
+    fn kinds(&self, next: Move, planned: u64) -> (Operation, Option<Operation>) {
+        match next {
+            Move::Insert(_) => (INSERT, Some(self.phases.of(planned))),
+            Move::Transition(_) => (TRANSITION, None),
         }
     }
 
-    fn done(&mut self, step: Step, well: bool) {
-        self.lives.done(step, well);
+    fn done(&mut self, next: Move, well: bool) {
+        self.lives.done(next, well);
     }
 }
 
