@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::result::{TRIAL_SCHEMA, TrialRecord};
-use bakeoff_crds::schedule::{self, Trial};
+use bakeoff_crds::schedule::{self, Cell, Trial};
+use bakeoff_crds::spec::{Workload, WorkloadKind};
 
 use super::cells::cell_on_backend;
 use super::circumstances::{
@@ -55,83 +56,19 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
         .iter()
         .map(|backend| backend.name.as_str())
         .collect();
-    let mut workloads = Vec::new();
-    for workload in &spec.workloads {
-        let Some(kind) = workload.kind() else {
-            continue;
-        };
-        let own: Vec<&TrialRecord> = valid
-            .iter()
-            .copied()
-            .filter(|record| record.trial.workload == workload.name)
-            .collect();
-        let attempts: Vec<&TrialRecord> = records
-            .iter()
-            .copied()
-            .filter(|record| record.trial.workload == workload.name)
-            .collect();
-        let mut cells = Vec::new();
-        for (index, levels) in (0_i32..).zip(schedule::cells(workload)) {
-            let mut backends = Vec::new();
-            for backend in &names {
-                let trials: Vec<&TrialRecord> = own
-                    .iter()
-                    .copied()
-                    .filter(|record| {
-                        record.trial.cell_index == index && record.trial.backend == *backend
-                    })
-                    .collect();
-                let mut on = cell_on_backend(backend, &trials, seed)?;
-                if kinds::of(kind).checks_by_cell {
-                    let attempts: Vec<&TrialRecord> = attempts
-                        .iter()
-                        .copied()
-                        .filter(|record| record.trial.cell_index == index)
-                        .collect();
-                    on.checks = checks(&attempts, &trials, &[backend]);
-                }
-                backends.push(on);
-            }
-            let label: Vec<String> = levels
-                .iter()
-                .map(|(factor, level)| format!("{factor}={level}"))
-                .collect();
-            // Segments are no independent blocks, and no test may treat them as if they were.
-            let comparisons = if kind.traits().in_segments {
-                Vec::new()
-            } else {
-                compare_cell(&backends, margin, seed, level)
-            };
-            cells.push(CellSummary {
-                index,
-                levels,
-                label: label.join(" "),
-                backends,
-                comparisons,
-            });
-        }
-        adjust(&mut cells, level);
-        let judged: Vec<&TrialRecord> = attempts
-            .into_iter()
-            .filter(|record| !record.trial.is_control())
-            .collect();
-        workloads.push(WorkloadSummary {
-            name: workload.name.clone(),
-            kind,
-            open_load: workload
-                .member()
-                .is_some_and(|member| member.measured().is_open()),
-            locks_in: workload.cas_race.as_ref().map(|race| {
-                race.redis_lock().map_or_else(
-                    || "a table of the backend".to_owned(),
-                    |lock| format!("Redis {}", lock.version),
-                )
-            }),
-            cells,
-            checks: checks(&judged, &own, &names),
-        });
-    }
-
+    let attempts = Attempts {
+        names: &names,
+        all: &records,
+        valid: &valid,
+        seed,
+        margin,
+        level,
+    };
+    let workloads = spec
+        .workloads
+        .iter()
+        .filter_map(|workload| Some(attempts.workload(workload, workload.kind()?)))
+        .collect::<Result<_, _>>()?;
     let conformance = conformance(&names, data.conformance);
     Ok(Measured {
         schema_version: SUMMARY_SCHEMA.to_owned(),
@@ -169,6 +106,100 @@ pub fn measure(data: &RunData<'_>) -> Result<Measured, SummaryError> {
         capacities: capacities(spec, data.capacities),
         conformance,
     })
+}
+
+/// The attempts of a run, and how they are compared.
+struct Attempts<'a> {
+    /// The backends, in the order of the spec.
+    names: &'a [&'a str],
+    all: &'a [&'a TrialRecord],
+    /// Those that count.
+    valid: &'a [&'a TrialRecord],
+    seed: u64,
+    /// The logarithm of the ratio below which two are equal.
+    margin: f64,
+    /// Of the intervals, at the look that the run has reached.
+    level: f64,
+}
+
+impl Attempts<'_> {
+    fn workload(
+        &self,
+        workload: &Workload,
+        kind: WorkloadKind,
+    ) -> Result<WorkloadSummary, SummaryError> {
+        let of_it = |record: &&TrialRecord| record.trial.workload == workload.name;
+        let all = only(self.all, of_it);
+        let valid = only(self.valid, of_it);
+        let mut cells = (0..)
+            .zip(schedule::cells(workload))
+            .map(|(index, levels)| self.cell(kind, (index, levels), &all, &valid))
+            .collect::<Result<Vec<_>, _>>()?;
+        adjust(&mut cells, self.level);
+        let judged = only(&all, |record| !record.trial.is_control());
+        Ok(WorkloadSummary {
+            name: workload.name.clone(),
+            kind,
+            open_load: workload
+                .member()
+                .is_some_and(|member| member.measured().is_open()),
+            locks_in: workload.cas_race.as_ref().map(|race| {
+                race.redis_lock().map_or_else(
+                    || "a table of the backend".to_owned(),
+                    |lock| format!("Redis {}", lock.version),
+                )
+            }),
+            cells,
+            checks: checks(&judged, &valid, self.names),
+        })
+    }
+
+    /// A cell, of the attempts at its workload.
+    fn cell(
+        &self,
+        kind: WorkloadKind,
+        (index, levels): (i32, Cell),
+        all: &[&TrialRecord],
+        valid: &[&TrialRecord],
+    ) -> Result<CellSummary, SummaryError> {
+        let of_it = |record: &&TrialRecord| record.trial.cell_index == index;
+        let all = only(all, of_it);
+        let mut backends = Vec::new();
+        for backend in self.names {
+            let trials = only(valid, |record| {
+                of_it(record) && record.trial.backend == *backend
+            });
+            let mut on = cell_on_backend(backend, &trials, self.seed)?;
+            if kinds::of(kind).checks_by_cell {
+                on.checks = checks(&all, &trials, &[backend]);
+            }
+            backends.push(on);
+        }
+        let label: Vec<String> = levels
+            .iter()
+            .map(|(factor, level)| format!("{factor}={level}"))
+            .collect();
+        // Segments are no independent blocks, and no test may treat them as if they were.
+        let comparisons = if kind.traits().in_segments {
+            Vec::new()
+        } else {
+            compare_cell(&backends, self.margin, self.seed, self.level)
+        };
+        Ok(CellSummary {
+            index,
+            levels,
+            label: label.join(" "),
+            backends,
+            comparisons,
+        })
+    }
+}
+
+fn only<'a>(
+    records: &[&'a TrialRecord],
+    which: impl Fn(&&'a TrialRecord) -> bool,
+) -> Vec<&'a TrialRecord> {
+    records.iter().copied().filter(which).collect()
 }
 
 fn check_records(records: &[&TrialRecord], scheduled: &[Trial]) -> Result<(), SummaryError> {

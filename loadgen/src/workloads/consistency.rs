@@ -26,6 +26,7 @@ use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
@@ -233,18 +234,8 @@ async fn run(
     spec: &Consistency,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let dialer = context.access.s3()?;
-    let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
-    let listers = context.share(usize::try_from(spec.listers).unwrap_or(0));
+    let clients = Clients::new(context, spec)?;
     let mut left = context.share(usize::try_from(spec.operations).unwrap_or(0));
-    let pages: Vec<u16> = spec
-        .page_sizes
-        .iter()
-        .map(|&size| u16::try_from(size).unwrap_or(1_000))
-        .collect();
-    let bodies = Rc::new(Bodies::new(BODY_BYTES, context.seed()));
-    let base = format!("{}g{}/", context.attempt_prefix(), context.generator);
-
     let start = gate.open().await?;
     clock::sleep_until(start).await;
     let start_skew = clock::now().saturating_sub(start);
@@ -261,75 +252,27 @@ async fn run(
     let counts = Rc::new(RefCell::new(Counts::default()));
     let next_id = Rc::new(Cell::new(1));
     let meter = Meter::start();
-    let mut history = GzEncoder::new(Vec::new(), Compression::fast());
-    let mut checks = Vec::new();
-    let (mut stale_keys, mut longest_stale, mut never_listed, mut old_token_pages) = (0, 0, 0, 0);
-
+    let mut found = Found::new();
     let mut epoch = 0;
-    while left > 0 && writers > 0 {
+    while left > 0 && clients.writers > 0 {
         let writes = left.min(EPOCH_WRITES);
         left -= writes;
         let shared = Rc::new(Shared {
             events: RefCell::default(),
             recorder: Rc::clone(&recorder),
-            runs: RefCell::new(vec![Vec::new(); writers]),
+            runs: RefCell::new(vec![Vec::new(); clients.writers]),
             keys: RefCell::default(),
-            writers_left: Cell::new(writers),
+            writers_left: Cell::new(clients.writers),
             next_id: Rc::clone(&next_id),
             counts: Rc::clone(&counts),
             deadline: start + MAX_TRIAL,
         });
-        let rng = |who: &str, index: usize| {
-            SplitMix64::stream(
-                context.seed(),
-                &format!("{}/{epoch}/{who}{index}", context.label("consistency")),
-            )
-        };
-        let mut tasks = JoinSet::new();
-        for writer in 0..writers {
-            let task = Writer {
-                shared: Rc::clone(&shared),
-                write: dialer.connection(),
-                read: dialer.connection(),
-                bodies: Rc::clone(&bodies),
-                rng: rng("w", writer),
-                base: format!("{base}e{epoch:03}/"),
-                writer,
-                writes: writes / writers + usize::from(writer < writes % writers),
-                shapes: spec.key_shapes.clone(),
-            };
-            tasks.spawn_local(task.run());
-        }
-        for lister in 0..listers {
-            tasks.spawn_local(list_while_writing(
-                Rc::clone(&shared),
-                dialer.connection(),
-                rng("l", lister),
-                pages.clone(),
-                lister,
-            ));
-        }
+        let mut tasks = clients.start(&shared, epoch, writes);
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(std::io::Error::other)?;
         }
-        // At rest: everything acknowledged must be there now.
-        let mut connection = dialer.connection();
-        let _ = connection.ready().await;
-        let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
-        for run in &runs {
-            shared.scan(&mut connection, run, 1_000, false).await;
-        }
-        let events = shared.events.take();
-        let report = s3_history::check(&events);
-        add(&mut checks, report.checks);
-        stale_keys += report.stale_keys;
-        longest_stale = longest_stale.max(report.longest_stale);
-        never_listed += report.never_listed;
-        old_token_pages += report.old_token_pages;
-        for event in &events {
-            serde_json::to_writer(&mut history, event).map_err(std::io::Error::other)?;
-            history.write_all(b"\n")?;
-        }
+        clients.list_at_rest(&shared).await;
+        found.take(&shared.events.take())?;
         epoch += 1;
         if clock::now() > start + MAX_TRIAL {
             counts.borrow_mut().not_started += left as u64;
@@ -339,25 +282,16 @@ async fn run(
     let end = clock::now();
     recorder.borrow_mut().close(end);
     let mut recorded = super::trial::finished(recorder)?;
-    for (counter, count) in [
-        (Counter::StaleKeys, stale_keys),
-        (Counter::LongestStaleMicros, longest_stale / 1_000),
-        (Counter::NeverListed, never_listed),
-        (Counter::OldTokenPages, old_token_pages),
-    ] {
-        recorded
-            .counters
-            .insert(counter, i64::try_from(count).unwrap_or(i64::MAX));
-    }
+    recorded.counters.extend(found.counters());
     let counts = *counts.borrow();
     Ok(Part {
         counts,
         recorded,
-        checks,
+        checks: found.checks,
         artefacts: vec![RawFile {
             name: layout::HISTORY,
             of_each: true,
-            bytes: history.finish()?,
+            bytes: found.history.finish()?,
         }],
         window: (start, end),
         planned_kind: PUT.as_str(),
@@ -365,4 +299,132 @@ async fn run(
         usage: meter.stop(),
         ..Part::default()
     })
+}
+
+/// What the clients of all epochs have in common.
+struct Clients<'a> {
+    context: &'a Context<'a>,
+    spec: &'a Consistency,
+    dialer: &'a Dialer,
+    writers: usize,
+    listers: usize,
+    pages: Vec<u16>,
+    bodies: Rc<Bodies>,
+    base: String,
+}
+
+impl<'a> Clients<'a> {
+    fn new(context: &'a Context<'_>, spec: &'a Consistency) -> Result<Self, WorkloadError> {
+        let pages = spec.page_sizes.iter();
+        Ok(Self {
+            context,
+            spec,
+            dialer: context.access.s3()?,
+            writers: context.share(usize::try_from(spec.writers).unwrap_or(1)),
+            listers: context.share(usize::try_from(spec.listers).unwrap_or(0)),
+            pages: pages
+                .map(|&size| u16::try_from(size).unwrap_or(1_000))
+                .collect(),
+            bodies: Rc::new(Bodies::new(BODY_BYTES, context.seed())),
+            base: format!("{}g{}/", context.attempt_prefix(), context.generator),
+        })
+    }
+
+    /// Starts those of an epoch, which end when so many writes are done.
+    fn start(&self, shared: &Rc<Shared>, epoch: usize, writes: usize) -> JoinSet<()> {
+        let rng = |who: &str, index: usize| {
+            let label = self.context.label("consistency");
+            SplitMix64::stream(
+                self.context.seed(),
+                &format!("{label}/{epoch}/{who}{index}"),
+            )
+        };
+        let mut tasks = JoinSet::new();
+        for writer in 0..self.writers {
+            let task = Writer {
+                shared: Rc::clone(shared),
+                write: self.dialer.connection(),
+                read: self.dialer.connection(),
+                bodies: Rc::clone(&self.bodies),
+                rng: rng("w", writer),
+                base: format!("{}e{epoch:03}/", self.base),
+                writer,
+                writes: writes / self.writers + usize::from(writer < writes % self.writers),
+                shapes: self.spec.key_shapes.clone(),
+            };
+            tasks.spawn_local(task.run());
+        }
+        for lister in 0..self.listers {
+            tasks.spawn_local(list_while_writing(
+                Rc::clone(shared),
+                self.dialer.connection(),
+                rng("l", lister),
+                self.pages.clone(),
+                lister,
+            ));
+        }
+        tasks
+    }
+
+    /// At rest: everything acknowledged must be there now.
+    async fn list_at_rest(&self, shared: &Shared) {
+        let mut connection = self.dialer.connection();
+        let _ = connection.ready().await;
+        let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
+        for run in &runs {
+            shared.scan(&mut connection, run, 1_000, false).await;
+        }
+    }
+}
+
+/// What the epochs of a trial have shown, and their history.
+struct Found {
+    history: GzEncoder<Vec<u8>>,
+    checks: Vec<CheckRecord>,
+    stale_keys: u64,
+    /// Nanoseconds.
+    longest_stale: u64,
+    never_listed: u64,
+    old_token_pages: u64,
+}
+
+impl Found {
+    fn new() -> Self {
+        Self {
+            history: GzEncoder::new(Vec::new(), Compression::fast()),
+            checks: Vec::new(),
+            stale_keys: 0,
+            longest_stale: 0,
+            never_listed: 0,
+            old_token_pages: 0,
+        }
+    }
+
+    /// Checks the events of an epoch and keeps them.
+    fn take(&mut self, events: &[Event]) -> std::io::Result<()> {
+        let report = s3_history::check(events);
+        add(&mut self.checks, report.checks);
+        self.stale_keys += report.stale_keys;
+        self.longest_stale = self.longest_stale.max(report.longest_stale);
+        self.never_listed += report.never_listed;
+        self.old_token_pages += report.old_token_pages;
+        for event in events {
+            serde_json::to_writer(&mut self.history, event).map_err(std::io::Error::other)?;
+            self.history.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> impl Iterator<Item = (Counter, i64)> {
+        let found = [
+            (Counter::StaleKeys, self.stale_keys),
+            (Counter::LongestStaleMicros, self.longest_stale / 1_000),
+            (Counter::NeverListed, self.never_listed),
+            (Counter::OldTokenPages, self.old_token_pages),
+        ];
+        let whole = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        found
+            .into_iter()
+            .map(move |(counter, count)| (counter, whole(count)))
+    }
 }

@@ -53,17 +53,35 @@ impl Forest {
     }
 
     pub(super) fn body(&self) -> String {
-        let left = 8.0
-            + 5.6
-                * self
-                    .rows
-                    .iter()
-                    .map(|row| row.label.chars().count())
-                    .max()
-                    .unwrap_or(0) as f64;
-        let left = left.clamp(56.0, 150.0);
-        let right = WIDTH - 44.0;
-        // Symmetric around 1, so that a glance sees which side the rows lie on; the margin is inside.
+        let axis = self.axis();
+        let bottom = Self::TOP + Self::ROW * self.rows.len() as f64;
+        let mut body = self.band(&axis, bottom);
+        for tick in ratio_ticks(axis.reach, axis.right - axis.left) {
+            let at = axis.x(tick);
+            let class = if tick == 1.0 { "unity" } else { "grid" };
+            body.push_str(&format!(
+                "<path d=\"M{} {}V{}\" class=\"{class}\"/>",
+                n(at),
+                n(Self::TOP - 4.0),
+                n(bottom)
+            ));
+            let text = format!("{tick}×");
+            body.push_str(&label(at, bottom + 12.0, "middle", "tick", &text));
+        }
+        for (index, row) in self.rows.iter().enumerate() {
+            let y = Self::TOP + Self::ROW * (index as f64 + 0.5);
+            body.push_str(&row.drawn(&axis, y));
+        }
+        let (low, high) = (format!("← {}", self.ends.0), format!("{} →", self.ends.1));
+        body.push_str(&label(2.0, bottom + 28.0, "start", "end", &low));
+        body.push_str(&label(WIDTH - 2.0, bottom + 28.0, "end", "end", &high));
+        body
+    }
+
+    /// Symmetric around 1, so that a glance sees which side the rows lie on; the margin is inside.
+    fn axis(&self) -> Axis {
+        let letters = self.rows.iter().map(|row| row.label.chars().count());
+        let left = 8.0 + 5.6 * letters.max().unwrap_or(0) as f64;
         let reach = self
             .rows
             .iter()
@@ -81,86 +99,77 @@ impl Forest {
             .fold(0.0, f64::max)
             .min(64.0_f64.ln())
             * 1.06;
-        let x = |value: f64| {
-            left + (right - left) * (value.ln().clamp(-reach, reach) + reach) / (2.0 * reach)
+        Axis {
+            left: left.clamp(56.0, 150.0),
+            right: WIDTH - 44.0,
+            reach,
+        }
+    }
+
+    /// The margin of the decision.
+    fn band(&self, axis: &Axis, bottom: f64) -> String {
+        if self.margin <= 1.0 {
+            return String::new();
+        }
+        let (from, to) = (axis.x(1.0 / self.margin), axis.x(self.margin));
+        format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"band\"/>",
+            n(from),
+            n(Self::TOP - 4.0),
+            n(to - from),
+            n(bottom - Self::TOP + 4.0)
+        )
+    }
+}
+
+impl ForestRow {
+    /// Its label, its interval, its marker and its figure, around this height.
+    fn drawn(&self, axis: &Axis, y: f64) -> String {
+        let mut drawn = label(axis.left - 8.0, y + 3.5, "end", "row", &self.label);
+        if let Some((low, high)) = self.interval {
+            drawn.push_str(&format!(
+                "<path d=\"M{} {}H{}\" class=\"whisker\"/>",
+                n(axis.x(low.max(1e-9))),
+                n(y),
+                n(axis.x(high))
+            ));
+        }
+        let class = if self.shown == Shown::Corrected {
+            "point"
+        } else {
+            "point hollow"
         };
-        let bottom = Self::TOP + Self::ROW * self.rows.len() as f64;
-        let mut body = String::new();
-        if self.margin > 1.0 {
-            let (from, to) = (x(1.0 / self.margin), x(self.margin));
-            body.push_str(&format!(
-                "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"band\"/>",
-                n(from),
-                n(Self::TOP - 4.0),
-                n(to - from),
-                n(bottom - Self::TOP + 4.0)
-            ));
-        }
-        for tick in ratio_ticks(reach, right - left) {
-            let at = x(tick);
-            let class = if tick == 1.0 { "unity" } else { "grid" };
-            body.push_str(&format!(
-                "<path d=\"M{} {}V{}\" class=\"{class}\"/>",
-                n(at),
-                n(Self::TOP - 4.0),
-                n(bottom)
-            ));
-            body.push_str(&label(
-                at,
-                bottom + 12.0,
-                "middle",
-                "tick",
-                &format!("{tick}×"),
-            ));
-        }
-        for (index, row) in self.rows.iter().enumerate() {
-            let y = Self::TOP + Self::ROW * (index as f64 + 0.5);
-            body.push_str(&label(left - 8.0, y + 3.5, "end", "row", &row.label));
-            if let Some((low, high)) = row.interval {
-                body.push_str(&format!(
-                    "<path d=\"M{} {}H{}\" class=\"whisker\"/>",
-                    n(x(low.max(1e-9))),
-                    n(y),
-                    n(x(high))
-                ));
-            }
-            let class = if row.shown == Shown::Corrected {
-                "point"
-            } else {
-                "point hollow"
-            };
-            let at = x(row.ratio);
-            body.push_str(&format!(
-                "<circle cx=\"{}\" cy=\"{}\" r=\"3.8\" class=\"{class}\"/>",
+        let at = axis.x(self.ratio);
+        let circle = |radius: &str, class: &str| {
+            format!(
+                "<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\" class=\"{class}\"/>",
                 n(at),
                 n(y)
-            ));
-            if row.shown == Shown::Alone {
-                body.push_str(&format!(
-                    "<circle cx=\"{}\" cy=\"{}\" r=\"1.3\" class=\"point\"/>",
-                    n(at),
-                    n(y)
-                ));
-            }
-            let text = format!("{}{}", row.sign, format::ratio(row.ratio));
-            let class = format!("value\" data-from=\"{}", escape(&row.from));
-            body.push_str(&label(WIDTH - 2.0, y + 3.5, "end", &class, &text));
+            )
+        };
+        drawn.push_str(&circle("3.8", class));
+        if self.shown == Shown::Alone {
+            drawn.push_str(&circle("1.3", "point"));
         }
-        body.push_str(&label(
-            2.0,
-            bottom + 28.0,
-            "start",
-            "end",
-            &format!("← {}", self.ends.0),
-        ));
-        body.push_str(&label(
-            WIDTH - 2.0,
-            bottom + 28.0,
-            "end",
-            "end",
-            &format!("{} →", self.ends.1),
-        ));
-        body
+        let text = format!("{}{}", self.sign, format::ratio(self.ratio));
+        let class = format!("value\" data-from=\"{}", escape(&self.from));
+        drawn.push_str(&label(WIDTH - 2.0, y + 3.5, "end", &class, &text));
+        drawn
+    }
+}
+
+/// Where ratios lie, by their logarithms.
+struct Axis {
+    left: f64,
+    right: f64,
+    /// The logarithm at its right end.
+    reach: f64,
+}
+
+impl Axis {
+    fn x(&self, value: f64) -> f64 {
+        let Self { left, right, reach } = self;
+        left + (right - left) * (value.ln().clamp(-reach, *reach) + reach) / (2.0 * reach)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the pages of a scan must show.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bakeoff_analysis::vocabulary;
@@ -16,6 +17,18 @@ struct Page<'a> {
     until: Option<&'a Arc<str>>,
     shown: &'a BTreeSet<&'a str>,
     anywhere: &'a BTreeSet<&'a str>,
+    span: Span,
+    /// When its scan began, where the page continues it by a token.
+    token_scan: Option<u64>,
+}
+
+/// A key that a page speaks of.
+struct Entry {
+    key: Arc<str>,
+    /// What the page must show of it.
+    presence: Presence,
+    /// Whether it shows it.
+    present: bool,
 }
 
 impl Checker {
@@ -82,144 +95,148 @@ impl Checker {
                 until,
                 shown: &shown,
                 anywhere: &anywhere,
+                span: *span,
+                token_scan: by_token.then_some(scan_invoke),
             };
-            self.page(prefix, &page, *span, by_token.then_some(scan_invoke));
+            self.page(prefix, &page);
         }
     }
 
     /// Compares one page with every key that it speaks of.
-    fn page(&mut self, prefix: &str, page: &Page<'_>, span: Span, token_scan: Option<u64>) {
-        let Page {
-            after,
-            until,
-            shown,
-            anywhere,
-        } = *page;
-        let lower = if after.as_bytes() > prefix.as_bytes() {
-            after
-        } else {
-            prefix
-        };
-        // Every key of the range, with what the page must show of it.
-        let mut range: Vec<(Arc<str>, Presence, bool)> = Vec::new();
-        for (key, versions) in self
-            .keys
-            .range::<str, _>((std::ops::Bound::Included(lower), std::ops::Bound::Unbounded))
-        {
-            if !key.starts_with(prefix)
-                || until.is_some_and(|until| key.as_bytes() > until.as_bytes())
-            {
-                break;
-            }
-            if key.as_bytes() > after.as_bytes() {
-                range.push((
-                    Arc::clone(key),
-                    versions.presence(span),
-                    shown.contains(&**key),
-                ));
-            }
-        }
-        // The latest invocation of a first write among the keys shown: whatever was acknowledged
-        // before it must be shown as well.
-        let newest = range
-            .iter()
-            .filter(|(_, _, present)| *present)
-            .filter_map(|(key, _, _)| {
-                self.keys
-                    .get(key)?
-                    .writes
-                    .iter()
-                    .find(|write| write.value.is_some())
-            })
-            .map(|write| write.span.invoke)
-            .max()
-            .unwrap_or(0);
-        for (key, presence, present) in range {
-            let (created, deleted_early) = self.keys.get(&key).map_or((None, false), |versions| {
-                let created = versions.created(span.complete).map(|write| write.span);
-                let deleted = versions
-                    .writes
-                    .iter()
-                    .any(|write| write.value.is_none() && write.span.invoke < span.complete);
-                (created, deleted)
-            });
-            if let Some(created) = created.filter(|_| !deleted_early) {
-                self.on(vocabulary::TAIL_GAPS).checked += 1;
-                if !present && created.complete < newest && !anywhere.contains(&*key) {
-                    self.on(vocabulary::TAIL_GAPS)
-                        .violation(|| format!("{key} is missing though a later write shows"));
-                }
-            }
+    fn page(&mut self, prefix: &str, page: &Page<'_>) {
+        let range = self.range(prefix, page);
+        let newest = self.newest(&range);
+        for entry in &range {
+            let created = self.tail_gap(entry, page, newest);
             self.on(vocabulary::RESURRECTED_DELETES).checked += 1;
-            match (presence, present) {
-                (Presence::Required, true) => {
-                    self.on(vocabulary::LIST_MISSES).checked += 1;
-                    if self.missed.remove(&key) {
-                        self.stale.insert(key.clone());
-                    }
-                    self.seen(&key, true);
-                }
-                (Presence::Required, false) if anywhere.contains(&*key) => {
-                    self.on(vocabulary::LIST_MISSES).checked += 1;
-                    self.seen(&key, true);
-                }
-                (Presence::Required, false) => {
-                    self.on(vocabulary::LIST_MISSES).checked += 1;
-                    let acknowledged = created.map_or(span.invoke, |created| created.complete);
-                    let late = span.invoke.saturating_sub(acknowledged);
-                    // Was it acknowledged before the scan began, or only before this page?
-                    let known_to_scan = token_scan.is_none_or(|scan| {
-                        self.keys.get(&key).is_some_and(|versions| {
-                            versions.presence(Span {
-                                invoke: scan,
-                                complete: span.complete,
-                            }) == Presence::Required
-                        })
-                    });
-                    if !known_to_scan {
-                        self.old_token_pages += 1;
-                        continue;
-                    }
-                    self.longest_stale = self.longest_stale.max(late);
-                    self.missed.insert(key.clone());
-                    self.seen(&key, false);
-                    self.on(vocabulary::LIST_MISSES).violation(|| {
-                        format!(
-                            "{key}, acknowledged {} µs before the page was asked for, is missing",
-                            late / 1_000
-                        )
-                    });
-                }
-                (Presence::Forbidden, true) => {
-                    let by_token_of_old_scan = token_scan.is_some_and(|scan| {
-                        self.keys.get(&key).is_some_and(|versions| {
-                            versions.presence(Span {
-                                invoke: scan,
-                                complete: span.complete,
-                            }) != Presence::Forbidden
-                        })
-                    });
-                    if by_token_of_old_scan {
-                        self.old_token_pages += 1;
-                    } else {
-                        self.on(vocabulary::RESURRECTED_DELETES)
-                            .violation(|| format!("LIST shows {key}, which does not exist"));
-                    }
-                }
+            match (entry.presence, entry.present) {
+                (Presence::Required, present) => self.required(entry, page, present, created),
+                (Presence::Forbidden, true) => self.resurrected(&entry.key, page),
                 (Presence::Uncertain, true) => {
-                    self.on(vocabulary::RESURRECTED_DELETES).uncertain += 1
+                    self.on(vocabulary::RESURRECTED_DELETES).uncertain += 1;
                 }
                 (Presence::Uncertain, false) => self.on(vocabulary::LIST_MISSES).uncertain += 1,
                 (Presence::Open, _) | (Presence::Forbidden, false) => {}
             }
         }
-        for key in shown.iter().filter(|key| !self.keys.contains_key(**key)) {
-            let check = self
-                .checks
-                .entry(vocabulary::RESURRECTED_DELETES)
-                .or_default();
-            check.violation(|| format!("LIST shows {key}, which was never written"));
+        let strange = page
+            .shown
+            .iter()
+            .filter(|key| !self.keys.contains_key(**key));
+        for key in strange.copied().collect::<Vec<_>>() {
+            self.on(vocabulary::RESURRECTED_DELETES)
+                .violation(|| format!("LIST shows {key}, which was never written"));
         }
+    }
+
+    /// Every key of the range that the page speaks of, with what it must show of it.
+    fn range(&self, prefix: &str, page: &Page<'_>) -> Vec<Entry> {
+        let after = page.after.as_bytes();
+        let lower = if after > prefix.as_bytes() {
+            page.after
+        } else {
+            prefix
+        };
+        let within = |key: &str| {
+            key.starts_with(prefix)
+                && page
+                    .until
+                    .is_none_or(|until| key.as_bytes() <= until.as_bytes())
+        };
+        self.keys
+            .range::<str, _>((Bound::Included(lower), Bound::Unbounded))
+            .take_while(|(key, _)| within(key))
+            .filter(|(key, _)| key.as_bytes() > after)
+            .map(|(key, versions)| Entry {
+                key: Arc::clone(key),
+                presence: versions.presence(page.span),
+                present: page.shown.contains(&**key),
+            })
+            .collect()
+    }
+
+    /// The latest invocation of a first write among the keys shown: whatever was acknowledged before it must be shown as well.
+    fn newest(&self, range: &[Entry]) -> u64 {
+        let shown = range.iter().filter(|entry| entry.present);
+        let first_writes = shown.filter_map(|entry| {
+            let writes = &self.keys.get(&entry.key)?.writes;
+            writes.iter().find(|write| write.value.is_some())
+        });
+        let invoked = first_writes.map(|write| write.span.invoke);
+        invoked.max().unwrap_or(0)
+    }
+
+    /// Whether a key is missing although a later one shows; answers when it was created, where that is certain.
+    fn tail_gap(&mut self, entry: &Entry, page: &Page<'_>, newest: u64) -> Option<Span> {
+        let key = &entry.key;
+        let versions = self.keys.get(key)?;
+        let created = versions.created(page.span.complete)?.span;
+        let deleted_early = versions
+            .writes
+            .iter()
+            .any(|write| write.value.is_none() && write.span.invoke < page.span.complete);
+        if !deleted_early {
+            self.on(vocabulary::TAIL_GAPS).checked += 1;
+            if !entry.present && created.complete < newest && !page.anywhere.contains(&**key) {
+                self.on(vocabulary::TAIL_GAPS)
+                    .violation(|| format!("{key} is missing though a later write shows"));
+            }
+        }
+        Some(created)
+    }
+
+    /// A key that has to be shown, by this page or, out of order, by another one of the scan.
+    fn required(&mut self, entry: &Entry, page: &Page<'_>, present: bool, created: Option<Span>) {
+        let key = &entry.key;
+        self.on(vocabulary::LIST_MISSES).checked += 1;
+        if present && self.missed.remove(key) {
+            self.stale.insert(key.clone());
+        }
+        if present || page.anywhere.contains(&**key) {
+            self.seen(key, true);
+            return;
+        }
+        // Was it acknowledged before the scan began, or only before this page?
+        if self
+            .of_the_scan(key, page)
+            .is_some_and(|of_the_scan| of_the_scan != Presence::Required)
+        {
+            self.old_token_pages += 1;
+            return;
+        }
+        let acknowledged = created.map_or(page.span.invoke, |created| created.complete);
+        let late = page.span.invoke.saturating_sub(acknowledged);
+        self.longest_stale = self.longest_stale.max(late);
+        self.missed.insert(key.clone());
+        self.seen(key, false);
+        self.on(vocabulary::LIST_MISSES).violation(|| {
+            format!(
+                "{key}, acknowledged {} µs before the page was asked for, is missing",
+                late / 1_000
+            )
+        });
+    }
+
+    /// A key that is shown and must not be, unless it was there when the scan began whose token the page continues.
+    fn resurrected(&mut self, key: &Arc<str>, page: &Page<'_>) {
+        if self
+            .of_the_scan(key, page)
+            .is_some_and(|of_the_scan| of_the_scan != Presence::Forbidden)
+        {
+            self.old_token_pages += 1;
+        } else {
+            self.on(vocabulary::RESURRECTED_DELETES)
+                .violation(|| format!("LIST shows {key}, which does not exist"));
+        }
+    }
+
+    /// What must be shown of a key from the beginning of the scan on, where the page continues one by its token.
+    fn of_the_scan(&self, key: &Arc<str>, page: &Page<'_>) -> Option<Presence> {
+        let span = Span {
+            invoke: page.token_scan?,
+            complete: page.span.complete,
+        };
+        self.keys.get(key).map(|versions| versions.presence(span))
     }
 
     fn seen(&mut self, key: &str, present: bool) {
