@@ -109,13 +109,16 @@ impl<T: Record> Iterator for Sorted<T> {
     }
 }
 
+/// A file that has no name and goes away by itself.
+pub(crate) fn temporary(folder: &Path) -> Result<File, Error> {
+    tempfile::tempfile_in(folder).map_err(Error::file("make a temporary file in", folder))
+}
+
 fn write_piece<T: Record>(
     scratch: &Path,
     records: impl Iterator<Item = Result<T, Error>>,
 ) -> Result<File, Error> {
-    let file =
-        tempfile::tempfile_in(scratch).map_err(Error::file("make a temporary file in", scratch))?;
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, temporary(scratch)?);
     let mut bytes = Vec::with_capacity(T::BYTES);
     for record in records {
         bytes.clear();

@@ -13,6 +13,7 @@ use crate::format::{
     Source, hex,
 };
 use crate::grammar::{Checker, Repairs};
+use crate::sort::temporary;
 
 /// Events between two restart points, by default.
 pub const RESTART_EVERY: u64 = 8_192;
@@ -63,17 +64,39 @@ pub struct Writer {
     uncompressed: u64,
 }
 
+/// Makes a folder that holds no trace, if need be.
+fn prepare(folder: &Path) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    let manifest = folder.join(MANIFEST_FILE);
+    if manifest.exists() {
+        return Err(Error::Exists(manifest));
+    }
+    Ok(())
+}
+
 impl Writer {
+    /// Whether a trace can be begun in a folder, which is made if need be: to be asked before anything is read that nobody can
+    /// read again, for a trace is written when all of it is there.
+    ///
+    /// # Errors
+    /// No file can be made in it, its table cannot be written, or it holds a trace.
+    pub fn may_begin(folder: &Path) -> Result<(), Error> {
+        prepare(folder)?;
+        let events = folder.join(EVENTS_FILE);
+        if events.exists() {
+            // What was left of a trace that was given up. Nothing of it is changed.
+            let opened = File::options().append(true).open(&events);
+            opened.map_err(Error::file("write", &events))?;
+        }
+        temporary(folder).map(drop)
+    }
+
     /// Begins a trace in a folder, which is made if need be.
     ///
     /// # Errors
     /// It cannot be written to, or holds a trace.
     pub fn create(folder: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-        let manifest = folder.join(MANIFEST_FILE);
-        if manifest.exists() {
-            return Err(Error::Exists(manifest));
-        }
+        prepare(folder)?;
         let path = folder.join(EVENTS_FILE);
         let file = File::create(&path).map_err(Error::file("write", &path))?;
         let mut writer = Self {

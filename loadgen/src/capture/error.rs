@@ -32,9 +32,11 @@ impl CaptureError {
 
     pub(super) fn of(doing: &'static str, failure: Failure) -> Self {
         let mend = match failure.code.as_deref() {
-            Some("57014") => "; narrow the time with --from and --to, or raise --timeout-seconds",
+            Some("57014") => {
+                "; raise --timeout-seconds, or have less read: of events those between --from and --to, of a table that is followed without --open-runs"
+            }
             Some("40001" | "40P01") => {
-                "; the standby gave up the query for what it replays: try again, with less time between --from and --to"
+                "; the standby gave up the query for what it replays: try again, or have less read: of events those between --from and --to, of a table that is followed without --open-runs"
             }
             Some("42501") => {
                 "; the role has to be allowed to read it (and for decoding needs REPLICATION)"
@@ -48,6 +50,26 @@ impl CaptureError {
             doing,
             failure,
             mend,
+        }
+    }
+
+    /// What is kept of it in a trace, which has no names in it: the server's own words may have some.
+    pub(super) fn without_names(&self) -> String {
+        match self {
+            Self::Server { doing, failure, .. } => match &failure.code {
+                Some(code) => format!("{doing}: the server answered with the error {code}"),
+                None => format!("{doing}: the connection was lost"),
+            },
+            Self::Refused(said) => said.clone(),
+            Self::Trace(_) => "the trace could not be written".to_owned(),
+        }
+    }
+
+    /// The same, of a recording that it ended before there was anything in it.
+    pub(super) fn of_nothing(self) -> Self {
+        match self {
+            Self::Refused(said) => Self::Refused(format!("nothing was recorded: {said}")),
+            other => other,
         }
     }
 

@@ -2,8 +2,6 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>
 
-use std::collections::HashMap;
-
 /// Microseconds from 1970 to 2000, which the server counts from.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -12,8 +10,8 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 pub(super) struct Change {
     /// When its transaction was committed, microseconds since 1970.
     pub at_micros: i64,
-    /// What tells its row from others.
-    pub run: Vec<u8>,
+    /// What tells its row from others; absent where the row does not say.
+    pub run: Option<Vec<u8>>,
     /// What was done.
     pub act: Act,
     /// The word of the column that says how far the run is, where one is followed.
@@ -31,45 +29,39 @@ pub(super) enum Act {
 }
 
 /// What is followed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Followed {
-    /// The table, by schema and name; absent: the only one of the publication.
-    pub table: Option<(String, String)>,
-    /// The column that tells runs apart; absent: those of the replica identity.
-    pub run: Option<String>,
+    /// The table, by the number that the server has for it: one that gets another name is the same.
+    pub table: u32,
+    /// The columns that tell runs apart, one at least.
+    pub run: Vec<String>,
     /// The column that says how far the run is.
     pub kind: Option<String>,
     /// The column with the state.
     pub value: Option<String>,
+    /// Whether the removal of a row ends its run, so that it has to say of which.
+    pub removals: bool,
 }
 
-/// Why a message cannot be used, in words.
+/// Why a message cannot be used, in words that hold no name: they are kept in the trace.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
     /// It ends too early or is of no known kind.
     #[error("a message of pgoutput cannot be read ({0})")]
     Form(&'static str),
-    /// What is followed is not there.
-    #[error("{table} has no column {column:?} that its publication sends; there are {known}")]
-    Column {
-        table: String,
-        column: String,
-        known: String,
-    },
-    /// Rows cannot be told apart.
-    #[error("{0} has no replica identity of few columns: name the column of the run with --run")]
-    Identity(String),
-    /// The column of the run is not sent with deletions.
+    /// What is followed is not there any more.
     #[error(
-        "a change of {0} says not of which run: its replica identity has to hold the column of the run"
+        "a column that is followed is no longer sent: the table or its publication was changed"
     )]
-    Anonymous(String),
+    Column,
+    /// The column of the run is not sent with deletions any more.
+    #[error(
+        "a removal does not say of which run: the replica identity of the table was changed, and has to hold the column of the run"
+    )]
+    Anonymous,
     /// All rows went away at once.
-    #[error("{0} was truncated while it was followed: what became of its runs is not known")]
-    Truncated(String),
-    /// Several tables are sent.
-    #[error("the publication has {0} and {1}: say with --table which of them holds the runs")]
-    Several(String, String),
+    #[error("the table was truncated while it was followed: what became of its runs is not known")]
+    Truncated,
 }
 
 /// What tells a run from others, of the columns that do: of several, each keeps its bounds.
@@ -85,13 +77,12 @@ pub(super) fn key<'a>(parts: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8>
     key
 }
 
-/// A table as it was announced: where in a row what is looked for is.
+/// The table as it was announced: where in a row what is looked for is.
 #[derive(Clone, Debug)]
 struct Relation {
-    name: String,
-    /// Whether it is the one that is followed.
-    followed: bool,
     run: Vec<usize>,
+    /// Whether removals say of which run.
+    removals: bool,
     kind: Option<usize>,
     value: Option<usize>,
 }
@@ -100,7 +91,7 @@ struct Relation {
 #[derive(Debug)]
 pub(super) struct Decoder {
     followed: Followed,
-    relations: HashMap<u32, Relation>,
+    relation: Option<Relation>,
     committed: i64,
 }
 
@@ -108,9 +99,14 @@ impl Decoder {
     pub fn new(followed: Followed) -> Self {
         Self {
             followed,
-            relations: HashMap::new(),
-            committed: 0,
+            relation: None,
+            committed: i64::MIN,
         }
+    }
+
+    /// When the transaction was committed that is being taken or was the last, of whatever table: microseconds since 1970.
+    pub fn committed(&self) -> i64 {
+        self.committed
     }
 
     /// Takes a message; hands out what changed. A row that gets another key is removed and inserted.
@@ -122,23 +118,16 @@ impl Decoder {
                 self.committed = bytes.i64()?.saturating_add(EPOCH_MICROS);
             }
             b'R' => {
-                let id = bytes.u32()?;
-                let relation = self.relation(&mut bytes)?;
-                let other = self
-                    .relations
-                    .values()
-                    .find(|other| other.followed && other.name != relation.name);
-                if let Some(other) = other.filter(|_| relation.followed) {
-                    return Err(Unusable::Several(other.name.clone(), relation.name));
+                if bytes.u32()? == self.followed.table {
+                    self.relation = Some(self.announced(&mut bytes)?);
                 }
-                self.relations.insert(id, relation);
             }
             b'I' => {
                 let Some(relation) = self.of(&mut bytes)? else {
                     return Ok(());
                 };
                 bytes.skip(1)?;
-                found(self.change(relation, Act::Insert, &bytes.row()?)?);
+                found(self.change(relation, Act::Insert, &bytes.row()?));
             }
             b'U' => {
                 let Some(relation) = self.of(&mut bytes)? else {
@@ -153,12 +142,15 @@ impl Decoder {
                 if before.is_some() {
                     bytes.skip(1)?;
                 }
-                let change = self.change(relation, Act::Update, &bytes.row()?)?;
-                match before
-                    .map(|row| self.change(relation, Act::Delete, &row))
-                    .transpose()?
-                {
-                    Some(before) if before.run != change.run => {
+                let change = self.change(relation, Act::Update, &bytes.row()?);
+                let before = before.map(|row| self.change(relation, Act::Delete, &row));
+                match before {
+                    // Of a key that has not the column of the run in it nothing is known, and the run is the same.
+                    Some(before)
+                        if before.run.is_some()
+                            && change.run.is_some()
+                            && before.run != change.run =>
+                    {
                         found(before);
                         found(Change {
                             act: Act::Insert,
@@ -173,15 +165,18 @@ impl Decoder {
                     return Ok(());
                 };
                 bytes.skip(1)?;
-                found(self.change(relation, Act::Delete, &bytes.row()?)?);
+                let change = self.change(relation, Act::Delete, &bytes.row()?);
+                if self.followed.removals && change.run.is_none() && !relation.removals {
+                    return Err(Unusable::Anonymous);
+                }
+                found(change);
             }
             b'T' => {
                 let tables = bytes.u32()?;
                 bytes.skip(1)?;
                 for _ in 0..tables {
-                    let relation = self.relations.get(&bytes.u32()?);
-                    if let Some(relation) = relation.filter(|relation| relation.followed) {
-                        return Err(Unusable::Truncated(relation.name.clone()));
+                    if bytes.u32()? == self.followed.table {
+                        return Err(Unusable::Truncated);
                     }
                 }
             }
@@ -192,90 +187,62 @@ impl Decoder {
         Ok(())
     }
 
-    fn relation(&self, bytes: &mut Bytes<'_>) -> Result<Relation, Unusable> {
-        let (schema, table) = (bytes.text()?, bytes.text()?);
-        let identity = bytes.u8()?;
-        let count = bytes.u16()?;
+    fn announced(&self, bytes: &mut Bytes<'_>) -> Result<Relation, Unusable> {
+        // Its names and the sort of its replica identity, of which nothing is needed.
+        bytes.text()?;
+        bytes.text()?;
+        bytes.skip(1)?;
         let mut columns = Vec::new();
-        for _ in 0..count {
-            let key = bytes.u8()? & 1 == 1;
-            columns.push((bytes.text()?, key));
+        for _ in 0..bytes.u16()? {
+            let identity = bytes.u8()? & 1 == 1;
+            columns.push((bytes.text()?, identity));
             bytes.skip(8)?;
         }
-        let name = format!("{schema}.{table}");
-        let followed = self
-            .followed
-            .table
-            .as_ref()
-            .is_none_or(|wanted| *wanted == (schema, table));
         let find = |column: &String| {
             let place = columns.iter().position(|(known, _)| known == column);
-            place.ok_or_else(|| {
-                let known: Vec<&str> = columns
-                    .iter()
-                    .take(30)
-                    .map(|(known, _)| known.as_str())
-                    .collect();
-                Unusable::Column {
-                    table: name.clone(),
-                    column: column.clone(),
-                    known: known.join(", "),
-                }
-            })
+            place.ok_or(Unusable::Column)
         };
-        if !followed {
-            return Ok(Relation {
-                name,
-                followed,
-                run: Vec::new(),
-                kind: None,
-                value: None,
-            });
-        }
-        let run = match &self.followed.run {
-            Some(column) => vec![find(column)?],
-            None if identity == b'f' => return Err(Unusable::Identity(name)),
-            None => (0..columns.len())
-                .filter(|&place| columns[place].1)
-                .collect(),
-        };
-        if run.is_empty() {
-            return Err(Unusable::Identity(name));
-        }
-        let kind = self.followed.kind.as_ref().map(find).transpose()?;
-        let value = self.followed.value.as_ref().map(find).transpose()?;
+        let run: Vec<usize> = self
+            .followed
+            .run
+            .iter()
+            .map(find)
+            .collect::<Result<_, _>>()?;
+        let identity = |place: &usize| columns.get(*place).is_some_and(|(_, identity)| *identity);
         Ok(Relation {
-            name,
-            followed,
+            removals: run.iter().all(identity),
             run,
-            kind,
-            value,
+            kind: self.followed.kind.as_ref().map(find).transpose()?,
+            value: self.followed.value.as_ref().map(find).transpose()?,
         })
     }
 
     /// The table of a change, where it is followed.
     fn of(&self, bytes: &mut Bytes<'_>) -> Result<Option<&Relation>, Unusable> {
-        let relation = self.relations.get(&bytes.u32()?);
-        let relation = relation.ok_or(Unusable::Form("of a table that was not announced"))?;
-        Ok(Some(relation).filter(|relation| relation.followed))
+        if bytes.u32()? != self.followed.table {
+            return Ok(None);
+        }
+        let relation = self.relation.as_ref();
+        relation
+            .map(Some)
+            .ok_or(Unusable::Form("of a table that was not announced"))
     }
 
-    fn change(&self, relation: &Relation, act: Act, row: &[Field<'_>]) -> Result<Change, Unusable> {
-        let text = |place: Option<usize>| match place.and_then(|place| row.get(place)) {
+    fn change(&self, relation: &Relation, act: Act, row: &[Field<'_>]) -> Change {
+        let text = |place: usize| match row.get(place) {
             Some(Field::Text(bytes)) => Some(*bytes),
             _ => None,
         };
-        let parts = relation.run.iter().map(|&place| {
-            text(Some(place)).ok_or_else(|| Unusable::Anonymous(relation.name.clone()))
-        });
-        let parts: Vec<&[u8]> = parts.collect::<Result<_, _>>()?;
-        Ok(Change {
+        let parts: Option<Vec<&[u8]>> = relation.run.iter().map(|&place| text(place)).collect();
+        let kind = relation.kind.and_then(text);
+        let value = relation.value.and_then(text);
+        Change {
             at_micros: self.committed,
-            run: key(parts.into_iter()),
+            run: parts.map(|parts| key(parts.into_iter())),
             act,
-            kind: text(relation.kind).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-            value: text(relation.value).and_then(|bytes| u32::try_from(bytes.len()).ok()),
-        })
+            kind: kind.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            value: value.and_then(|bytes| u32::try_from(bytes.len()).ok()),
+        }
     }
 }
 
@@ -406,9 +373,19 @@ mod tests {
 
     fn followed() -> Followed {
         Followed {
+            table: 5,
+            run: vec!["run_id".to_owned()],
             kind: Some("status".to_owned()),
             value: Some("state".to_owned()),
-            ..Followed::default()
+            removals: true,
+        }
+    }
+
+    fn by(column: &str, removals: bool) -> Followed {
+        Followed {
+            run: vec![column.to_owned()],
+            removals,
+            ..followed()
         }
     }
 
@@ -421,7 +398,7 @@ mod tests {
     }
 
     fn told(change: &Change) -> (i64, &str, Act, Option<&str>, Option<u32>) {
-        let run = std::str::from_utf8(&change.run).unwrap_or("?");
+        let run = std::str::from_utf8(change.run.as_deref().unwrap()).unwrap();
         (
             change.at_micros,
             run,
@@ -472,60 +449,108 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_are_passed_over_and_two_are_not_mixed() {
-        let both = [
-            relation(5, "runs", b'd', &COLUMNS),
+    fn other_tables_are_passed_over_and_one_that_is_renamed_is_not() {
+        let mut decoder = Decoder::new(followed());
+        let messages = [
             relation(6, "steps", b'd', &[("id", true)]),
             of(b'I', 6, &[b"N", &row(&[Some("1")])]),
+            [&b"T"[..], &1_u32.to_be_bytes(), &[0], &6_u32.to_be_bytes()].concat(),
+            relation(5, "runs", b'd', &COLUMNS),
+            of(b'I', 5, &[b"N", &row(&[Some("7"), None, None])]),
+            // It has got another name and a column more, in front.
+            relation(
+                5,
+                "old_runs",
+                b'd',
+                &[&[("new", false)][..], &COLUMNS].concat(),
+            ),
+            of(b'D', 5, &[b"K", &row(&[None, Some("7"), Some("on"), None])]),
+            relation(9, "runs", b'd', &COLUMNS),
+            of(b'I', 9, &[b"N", &row(&[Some("8"), None, None])]),
         ];
-        let mut one = Decoder::new(Followed {
-            table: Some(("public".to_owned(), "runs".to_owned())),
-            ..followed()
-        });
-        assert_eq!(decoded(&mut one, &both).unwrap(), []);
-        let mut any = Decoder::new(Followed::default());
-        let said = decoded(&mut any, &both).unwrap_err();
-        assert_eq!(
-            said,
-            Unusable::Several("public.runs".to_owned(), "public.steps".to_owned())
-        );
-        // A table whose columns were changed is announced once more.
-        let again = [both[0].clone(), relation(5, "runs", b'd', &COLUMNS)];
-        assert!(decoded(&mut Decoder::new(followed()), &again).is_ok());
+        let changes = decoded(&mut decoder, &messages).unwrap();
+        let told: Vec<_> = changes.iter().map(told).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!((told[0].1, told[0].2), ("7", Act::Insert));
+        assert_eq!((told[1].1, told[1].2), ("7", Act::Delete));
     }
 
     #[test]
-    fn what_does_not_tell_runs_apart_is_said() {
-        let said = |followed: Followed, messages: &[Vec<u8>]| {
-            decoded(&mut Decoder::new(followed), messages)
-                .unwrap_err()
-                .to_string()
+    fn that_a_table_changes_so_that_it_cannot_be_followed_is_said() {
+        let said = |followed: Followed, message: Vec<u8>| {
+            let messages = [relation(5, "runs", b'd', &COLUMNS), message];
+            decoded(&mut Decoder::new(followed), &messages).unwrap_err()
         };
-        let full = [relation(5, "runs", b'f', &COLUMNS)];
-        assert!(said(Followed::default(), &full).contains("name the column of the run with --run"));
-        let none = [relation(5, "runs", b'n', &[("a", false)])];
-        assert!(said(Followed::default(), &none).contains("no replica identity"));
-        let other = Followed {
-            run: Some("id".to_owned()),
-            ..Followed::default()
-        };
-        assert!(said(other, &full).contains(
-            "no column \"id\" that its publication sends; there are run_id, status, state"
-        ));
-        let by_status = Followed {
-            run: Some("status".to_owned()),
-            ..Followed::default()
-        };
-        let gone = [
+        let without = relation(5, "runs", b'd', &COLUMNS[..2]);
+        assert_eq!(said(followed(), without), Unusable::Column);
+        let gone = of(b'D', 5, &[b"K", &row(&[Some("8"), None, None])]);
+        assert_eq!(said(by("status", true), gone), Unusable::Anonymous);
+        let emptied = [&b"T"[..], &1_u32.to_be_bytes(), &[0], &5_u32.to_be_bytes()].concat();
+        assert_eq!(said(followed(), emptied), Unusable::Truncated);
+        let early = decoded(
+            &mut Decoder::new(followed()),
+            &[of(b'I', 5, &[b"N", &row(&[Some("8"), None, None])])],
+        );
+        assert_eq!(
+            early,
+            Err(Unusable::Form("of a table that was not announced"))
+        );
+    }
+
+    /// Where a word ends a run the column of the run need not be in the replica identity.
+    #[test]
+    fn a_row_that_does_not_say_of_which_run_it_is_is_told_as_such() {
+        let messages = [
             relation(5, "runs", b'd', &COLUMNS),
+            of(b'I', 5, &[b"N", &row(&[Some("7"), None, None])]),
+            of(
+                b'U',
+                5,
+                &[
+                    b"K",
+                    &row(&[Some("7"), None, None]),
+                    b"N",
+                    &row(&[Some("8"), Some("a"), None]),
+                ],
+            ),
             of(b'D', 5, &[b"K", &row(&[Some("8"), None, None])]),
         ];
-        assert!(said(by_status, &gone).contains("says not of which run"));
-        let emptied = [
-            relation(5, "runs", b'd', &COLUMNS),
-            [&b"T"[..], &1_u32.to_be_bytes(), &[0], &5_u32.to_be_bytes()].concat(),
+        let found = |decoder: &mut Decoder, messages: &[Vec<u8>]| {
+            let changes = decoded(decoder, messages).unwrap();
+            let found = changes.into_iter().map(|change| (change.act, change.run));
+            found.collect::<Vec<_>>()
+        };
+        // What is known of the row before is its key, which is not the run: the update is no removal.
+        assert_eq!(
+            found(&mut Decoder::new(by("status", false)), &messages),
+            [
+                (Act::Insert, None),
+                (Act::Update, Some(b"a".to_vec())),
+                (Act::Delete, None),
+            ]
+        );
+        // With all columns in the identity it is the row itself that says nothing.
+        let all = COLUMNS.map(|(column, _)| (column, true));
+        let full = [
+            relation(5, "runs", b'f', &all),
+            of(b'D', 5, &[b"O", &row(&[Some("8"), None, None])]),
         ];
-        assert!(said(followed(), &emptied).contains("was truncated"));
+        assert_eq!(
+            found(&mut Decoder::new(by("status", true)), &full),
+            [(Act::Delete, None)]
+        );
+    }
+
+    #[test]
+    fn the_last_commit_is_known_whatever_it_changed() {
+        let mut decoder = Decoder::new(followed());
+        let messages = [
+            begin(1_700_000_000_000_009),
+            relation(6, "steps", b'd', &[("id", true)]),
+            of(b'I', 6, &[b"N", &row(&[Some("1")])]),
+        ];
+        assert_eq!(decoded(&mut decoder, &messages).unwrap(), []);
+        assert_eq!(decoder.committed(), 1_700_000_000_000_009);
     }
 
     /// Keys of two columns do not run into each other.
@@ -536,7 +561,14 @@ mod tests {
             of(b'I', 5, &[b"N", &row(&[Some("1"), Some("23")])]),
             of(b'I', 5, &[b"N", &row(&[Some("12"), Some("3")])]),
         ];
-        let changes = decoded(&mut Decoder::new(Followed::default()), &messages).unwrap();
+        let of_two = Followed {
+            table: 5,
+            run: vec!["a".to_owned(), "b".to_owned()],
+            kind: None,
+            value: None,
+            removals: true,
+        };
+        let changes = decoded(&mut Decoder::new(of_two), &messages).unwrap();
         assert_ne!(changes[0].run, changes[1].run);
     }
 

@@ -106,10 +106,20 @@ struct Clock {
     sql: String,
     /// Microseconds of one of its units, where it holds numbers; `None` where it holds times.
     per_unit: Option<(i64, i64)>,
+    /// Whether it holds dates alone, as which an instant would be cut off.
+    dates: bool,
+}
+
+/// To which side an instant goes that the column cannot say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Down,
+    Up,
 }
 
 impl Clock {
     fn of(column: Found, unit: Unit) -> Result<Self, CaptureError> {
+        let dates = column.of == Type::DATE;
         let per_unit = match column.of {
             Type::TIMESTAMPTZ | Type::TIMESTAMP | Type::DATE => None,
             Type::INT2 | Type::INT4 | Type::INT8 | Type::NUMERIC | Type::FLOAT4 | Type::FLOAT8 => {
@@ -136,6 +146,7 @@ impl Clock {
         Ok(Self {
             sql: column.sql,
             per_unit,
+            dates,
         })
     }
 
@@ -152,15 +163,21 @@ impl Clock {
     }
 
     /// An instant, as the column would say it: so that an index on it is of use.
-    fn instant(&self, micros: i64) -> String {
+    fn instant(&self, micros: i64, round: Round) -> String {
         match self.per_unit {
             None => {
                 let instant = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
-                literal(&instant.to_string())
+                let instant = literal(&instant.to_string());
+                if self.dates {
+                    format!("{instant}::timestamp")
+                } else {
+                    instant
+                }
             }
             Some((times, by)) => {
-                let scaled = i128::from(micros) * i128::from(by);
-                scaled.div_euclid(i128::from(times)).to_string()
+                let (scaled, times) = (i128::from(micros) * i128::from(by), i128::from(times));
+                let more = round == Round::Up && scaled.rem_euclid(times) != 0;
+                (scaled.div_euclid(times) + i128::from(more)).to_string()
             }
         }
     }
@@ -216,8 +233,11 @@ fn statement(
     let (start, end) = reading.options.window;
     let start = start.map(|start| start.saturating_sub(reading.reach_back_micros));
     let mut within = Vec::new();
-    within.extend(start.map(|start| format!("{} >= {}", clock.sql, clock.instant(start))));
-    within.extend(end.map(|end| format!("{} < {}", clock.sql, clock.instant(end))));
+    // What is read on both sides of the window is cut off when the trace is made.
+    let first = |start| format!("{} >= {}", clock.sql, clock.instant(start, Round::Down));
+    let last = |end| format!("{} < {}", clock.sql, clock.instant(end, Round::Up));
+    within.extend(start.map(first));
+    within.extend(end.map(last));
     let within = if within.is_empty() {
         String::new()
     } else {
@@ -240,6 +260,7 @@ mod tests {
             ("run \"id\"", Type::UUID),
             ("at", Type::TIMESTAMPTZ),
             ("ms", Type::INT8),
+            ("day", Type::DATE),
             ("status", Type::TEXT),
             ("state", Type::JSONB),
             ("ok", Type::BOOL),
@@ -310,12 +331,56 @@ mod tests {
         );
     }
 
+    /// A column of whole seconds has events of 14:20.5 at 14:20, and one of dates has those of a day at its beginning.
+    #[test]
+    fn the_end_of_a_window_is_rounded_up() {
+        let until = |time: &str, unit: Unit, end: i64| {
+            made(|columns, reading| {
+                columns.time = time.to_owned();
+                reading.options.unit = unit;
+                reading.options.window = (Some(1_700_000_000_500_000), Some(end));
+            })
+            .unwrap()
+        };
+        for (time, unit, end, said) in [
+            (
+                "ms",
+                Unit::Seconds,
+                1_700_000_060_500_000,
+                "q.\"ms\" >= 1700000000 AND q.\"ms\" < 1700000061 ",
+            ),
+            (
+                "ms",
+                Unit::Seconds,
+                1_700_000_060_000_000,
+                "q.\"ms\" >= 1700000000 AND q.\"ms\" < 1700000060 ",
+            ),
+            (
+                "ms",
+                Unit::Nanoseconds,
+                1_700_000_060_000_001,
+                "< 1700000060000001000 ",
+            ),
+            // Before 1970 up is towards it.
+            ("ms", Unit::Seconds, -1_500_000, "< -1 "),
+            (
+                "day",
+                Unit::Auto,
+                1_700_000_060_000_000,
+                "q.\"day\" < '2023-11-14T22:14:20Z'::timestamp ",
+            ),
+        ] {
+            let sql = until(time, unit, end);
+            assert!(sql.contains(said), "{sql}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_read_is_said() {
         for (change, said) in [
             (
                 ("when", None),
-                "there is no column \"when\"; there are run \"id\", at, ms",
+                "there is no column \"when\"; there are run \"id\", at, ms, day",
             ),
             (
                 ("ms", None),

@@ -92,7 +92,7 @@ pub(super) fn what(options: &Options, kind: &str) -> What {
 /// a completion the last.
 fn order(at_micros: i64, what: What) -> u64 {
     let rank = match what {
-        What::Created | What::There => 0,
+        What::Created | What::There | What::Over => 0,
         What::Transition | What::Unknown { ends: false } => 1,
         What::Unknown { ends: true } | What::Done => 2,
     };

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bakeoff_trace::builder::Builder;
 use bakeoff_trace::import::{Ends, Options};
 use bakeoff_trace::time::Unit;
-use bakeoff_trace::{Manifest, Repair};
+use bakeoff_trace::{Manifest, Repair, Writer};
 use clap::{Args, Subcommand};
 use std::str::FromStr;
 
@@ -139,7 +140,8 @@ pub(super) struct DecodingArgs {
     /// The table, as schema.name. Default: the only one of the publication.
     #[arg(long)]
     table: Option<String>,
-    /// The column that tells one run from another. Default: those of the replica identity.
+    /// The column that tells one run from another. Default: those of the replica identity, which has to hold it unless a word ends
+    /// the runs.
     #[arg(long)]
     run: Option<String>,
     /// The column with the word that says how far a run is.
@@ -206,11 +208,14 @@ impl ServerArgs {
         }
     }
 
-    /// The folder of the trace and that of what is sorted.
+    /// The folder of the trace and that of what is sorted, both of which can be written to: to be asked before anything is
+    /// recorded that nobody can record again.
     fn folders(&self) -> Result<(&Path, &Path), Failed> {
         create(&self.out)?;
+        Writer::may_begin(&self.out)?;
         let scratch = self.scratch.as_ref().unwrap_or(&self.out);
         create(scratch)?;
+        Builder::may_sort_in(scratch)?;
         Ok((&self.out, scratch))
     }
 }

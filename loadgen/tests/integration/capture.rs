@@ -103,6 +103,20 @@ impl Ground {
         self.waits_for("nothing was read", &format!("{read} '{}'", done[0]));
     }
 
+    /// A recording that has read what is there at the start, if it was to, and follows what comes.
+    fn recording(&self, out: &str, arguments: &str) -> Child {
+        self.follows(&mut self.command(out, arguments))
+    }
+
+    fn follows(&self, command: &mut Command) -> Child {
+        let child = command.spawn().unwrap();
+        self.waits_for("no slot was made", SLOT);
+        // The first may be read before what is there at the start, the second is read after it.
+        self.is_followed();
+        self.is_followed();
+        child
+    }
+
     fn waits_for(&self, what: &str, sql: &str) {
         let deadline = Instant::now() + Duration::from_secs(120);
         while self.ask(sql).is_empty() {
@@ -193,7 +207,7 @@ fn a_table_is_captured_as_it_is_and_the_server_is_spared() {
     );
     refused(
         &slow,
-        "canceling statement due to statement timeout; narrow the time with --from and --to, or raise --timeout-seconds",
+        "canceling statement due to statement timeout; raise --timeout-seconds, or have less read: of events those between --from and --to",
     );
 
     // What the table holds, counted by the table.
@@ -397,11 +411,22 @@ fn a_table_is_followed_by_what_is_written_to_it() {
         "publication capture has not public.log; it has public.runs",
     );
 
-    let child = ground.begun("trace", &format!("{decoding} --seconds 600 --open-runs"));
-    ground.waits_for("no slot was made", SLOT);
-    // Once nothing reads the table any more the recording runs.
-    ground.waits_for("the runs at the start were not read", "SELECT 1 FROM pg_stat_activity WHERE application_name = 'bakeoff capture' HAVING count(*) = 1");
-    ground.is_followed();
+    refused(
+        &format!("{decoding} --seconds 5 --run seq"),
+        "name the word that ends a run with --kind and --done, or have the owner",
+    );
+    refused(
+        &format!("{decoding} --seconds 5 --run id"),
+        "has no column \"id\" that its publication sends; there are run_id, seq, status, state",
+    );
+    ground.ask("ALTER TABLE runs REPLICA IDENTITY FULL");
+    refused(
+        &format!("{decoding} --seconds 5"),
+        "name the column of the run with --run",
+    );
+    ground.ask("ALTER TABLE runs REPLICA IDENTITY DEFAULT");
+
+    let child = ground.recording("trace", &format!("{decoding} --seconds 600 --open-runs"));
     // The second time begins with a key that the first has removed.
     ground.ask(LIVES);
     ground.ask(LIVES);
@@ -423,12 +448,12 @@ fn a_table_is_followed_by_what_is_written_to_it() {
     ground.nothing_left("at its end");
 
     // Where a word ends a run the removal of its row does not.
-    let child = ground.begun(
+    ground.ask("INSERT INTO runs SELECT 1000000 + n, 0, 'done', 'z' FROM generate_series(1, 3) n");
+    let there = ground.number("SELECT count(*) FROM runs WHERE status <> 'done'");
+    let child = ground.recording(
         "words",
-        "decoding --publication capture --primary --kind status --done done --seconds 600",
+        "decoding --publication capture --primary --open-runs --kind status --done done --seconds 600",
     );
-    ground.waits_for("no slot was made", SLOT);
-    ground.is_followed();
     ground.ask("INSERT INTO runs SELECT -n, 0, 'new', 'z' FROM generate_series(1, 50) n");
     ground.ask("UPDATE runs SET status = 'done' WHERE run_id < -10");
     ground.ask("DELETE FROM runs WHERE run_id < 0");
@@ -436,15 +461,24 @@ fn a_table_is_followed_by_what_is_written_to_it() {
     ground.ask("INSERT INTO runs VALUES (-20, 0, 'new', 'z')");
     ground.ask("UPDATE runs SET status = 'done' WHERE run_id = -20");
     ground.ask("UPDATE runs SET status = 'on' WHERE run_id = -20");
+    // One is over as soon as it is there, and says so once more; so does one that was over before.
+    ground.ask("INSERT INTO runs VALUES (-60, 0, 'done', 'z')");
+    ground.ask("UPDATE runs SET seq = 1 WHERE run_id IN (-60, 1000001)");
+    // What was over before comes back, goes on, and goes.
+    ground.ask("DELETE FROM runs WHERE run_id = 1000002");
+    ground.ask("INSERT INTO runs VALUES (1000002, 0, 'new', 'z')");
+    ground.ask("UPDATE runs SET status = 'on' WHERE run_id = 1000003");
     ground.is_followed();
     stopped(child);
     let made = whole(&ground.out("words"));
-    assert_eq!(
-        (made.counts.created, made.counts.done, made.open.at_end),
-        (51, 40, 11)
-    );
-    assert_eq!(made.repaired["afterTheEnd"], 1);
-    assert_eq!(made.dropped["rowRemoved"], 50);
+    // The last one was open at the start after all.
+    assert_eq!(made.open.at_start, there + 1);
+    assert_eq!((made.counts.created, made.counts.done), (53, 41));
+    assert_eq!(made.open.at_end, there + 1 + 53 - 41);
+    assert_eq!(made.repaired["afterTheEnd"], 2);
+    assert_eq!(made.dropped["afterTheEnd"], 2);
+    assert_eq!(made.dropped["rowRemoved"], 51);
+    assert_eq!(made.dropped.get("outsideWindow"), None);
 
     // Its time is up by itself.
     let short = format!("{decoding} --seconds 2 --open-runs");
@@ -452,6 +486,172 @@ fn a_table_is_followed_by_what_is_written_to_it() {
     assert_eq!(made.span_micros, 2_000_000);
     assert_eq!(made.open.at_end, ground.number("SELECT count(*) FROM runs"));
     ground.nothing_left("at its end");
+}
+
+/// Whatever happens to it once it runs, nobody can record the same time again.
+#[test]
+fn a_recording_that_is_cut_off_keeps_what_it_followed() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    with_runs(&ground);
+    for (out, ends, said) in [
+        (
+            "killed",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bakeoff capture'",
+            "cut off: ",
+        ),
+        (
+            "altered",
+            "ALTER TABLE runs DROP COLUMN state; UPDATE runs SET seq = 0",
+            "cut off: a column that is followed is no longer sent",
+        ),
+        (
+            "emptied",
+            "TRUNCATE runs",
+            "cut off: the table was truncated",
+        ),
+    ] {
+        let value = if out == "emptied" {
+            ""
+        } else {
+            " --value state"
+        };
+        let there = ground.number("SELECT count(*) FROM runs");
+        ground.ask("TRUNCATE counted");
+        let child = ground.recording(
+            out,
+            &format!("decoding --publication capture --primary --open-runs --seconds 600{value}"),
+        );
+        ground.ask(if out == "emptied" {
+            "INSERT INTO runs SELECT -n, 0, 'new' FROM generate_series(1, 100) n"
+        } else {
+            LIVES
+        });
+        ground.is_followed();
+        let count =
+            |act: &str| ground.number(&format!("SELECT count(*) FROM counted WHERE act = '{act}'"));
+        let acts = (count("INSERT"), count("UPDATE"), count("DELETE"));
+        ground.ask(ends);
+        let told = ended(child.wait_with_output().unwrap()).unwrap();
+        assert!(told.contains("it ended early: "), "{told}");
+        let made = whole(&ground.out(out));
+        assert!(made.method.contains(said), "{}", made.method);
+        assert!(!made.method.contains("public"), "{}", made.method);
+        let counts = made.counts;
+        assert_eq!(
+            (counts.created, counts.transition, counts.done),
+            acts,
+            "{out}"
+        );
+        assert_eq!(made.open.at_start, there, "{out}");
+        ground.nothing_left("at its end");
+    }
+}
+
+/// What is found to be missing at the end is lost: the end is looked at first.
+#[test]
+fn a_folder_that_holds_a_trace_is_refused_before_a_server_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("url"), folder.path().join("out"));
+    // Nobody listens there.
+    std::fs::write(&file, "postgres://u:p@127.0.0.1:1/postgres?sslmode=disable").unwrap();
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("trace.json"), "{}").unwrap();
+    let said = |out: &Path, scratch: &Path, arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command
+            .args(["trace", "capture"])
+            .args(arguments.split(' '));
+        command.arg("--url-file").arg(&file);
+        command.arg("--out").arg(out).arg("--scratch").arg(scratch);
+        ended(command.output().unwrap()).unwrap_err()
+    };
+    for arguments in [
+        "table --table log --primary",
+        "decoding --publication capture --primary --seconds 5",
+    ] {
+        let found = said(&out, folder.path(), arguments);
+        assert!(
+            found.contains("exists: name a folder without a trace"),
+            "{found}"
+        );
+        let found = said(&folder.path().join("new"), &file, arguments);
+        assert!(found.contains("File exists"), "{found}");
+        let found = said(&folder.path().join("new"), folder.path(), arguments);
+        assert!(found.contains("connecting: "), "{found}");
+    }
+}
+
+/// By a column outside of the replica identity where a word ends the runs, in a publication whose name is none of plain SQL, of a
+/// table that gets another name meanwhile.
+#[test]
+fn what_is_followed_may_be_called_anything() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    ground.ask("CREATE TABLE jobs (id bigint PRIMARY KEY, name text, status text)");
+    ground.ask("INSERT INTO jobs VALUES (1, 'a', 'new'), (2, NULL, 'new'), (3, 'over', 'done')");
+    ground.ask("CREATE PUBLICATION \"Runs of mine\" FOR TABLE jobs");
+    let arguments =
+        "decoding --primary --open-runs --run name --kind status --done done --seconds 600";
+    let mut command = ground.command("trace", arguments);
+    let child = ground.follows(command.args(["--publication", "Runs of mine"]));
+    ground.ask("INSERT INTO jobs VALUES (10, 'b', 'new'), (11, NULL, 'new'), (12, 'c', 'done')");
+    // Of the row before the key is known, and not the run.
+    ground.ask("UPDATE jobs SET id = 100 WHERE name = 'a'");
+    ground.ask("UPDATE jobs SET status = 'done' WHERE name = 'b'");
+    ground.ask("UPDATE jobs SET status = 'done' WHERE name = 'over'");
+    ground.ask("CREATE TABLE others (id bigint PRIMARY KEY)");
+    ground.ask("ALTER PUBLICATION \"Runs of mine\" ADD TABLE others");
+    ground.ask("INSERT INTO others VALUES (1)");
+    ground.ask("ALTER TABLE jobs RENAME TO tasks");
+    ground.ask("UPDATE tasks SET status = 'on' WHERE name = 'a'");
+    ground.ask("DELETE FROM tasks");
+    ground.is_followed();
+    stopped(child);
+    let made = whole(&ground.out("trace"));
+    let counts = &made.counts;
+    assert_eq!((counts.created, counts.transition, counts.done), (2, 2, 2));
+    assert_eq!((made.open.at_start, made.open.at_end), (1, 1));
+    assert_eq!(made.dropped["noRun"], 2);
+    assert_eq!(made.dropped["afterTheEnd"], 1);
+    assert_eq!(made.dropped["rowRemoved"], 6);
+}
+
+/// A key is told by the same words when it is read and when it changes, of whichever types it is.
+#[test]
+fn a_run_that_is_there_is_the_one_that_changes() {
+    let ground = Ground::new(&["wal_level=logical"]);
+    ground.ask("CREATE TABLE runs (a char(8), b boolean, c inet, seq int, note text, PRIMARY KEY (a, b, c) INCLUDE (note))");
+    ground.ask("INSERT INTO runs SELECT 'r' || n, n % 2 = 0, '10.0.0.1', 0, 'x' FROM generate_series(1, 10) n");
+    ground.ask("CREATE PUBLICATION capture FOR TABLE runs");
+    let decoding = "decoding --publication capture --primary --open-runs --seconds 600";
+    let child = ground.recording("trace", decoding);
+    ground.ask("UPDATE runs SET seq = 1 WHERE b");
+    ground.ask("DELETE FROM runs WHERE NOT b");
+    ground.is_followed();
+    stopped(child);
+    let made = whole(&ground.out("trace"));
+    let counts = &made.counts;
+    assert_eq!((counts.created, counts.transition, counts.done), (0, 5, 5));
+    assert_eq!((made.open.at_start, made.open.at_end), (10, 5));
+}
+
+/// The end of the time is read as well, although no commit waits for the log and the log is written late.
+#[test]
+fn what_is_committed_last_is_no_silence() {
+    let ground = Ground::new(&[
+        "wal_level=logical",
+        "synchronous_commit=off",
+        "wal_writer_delay=10s",
+    ]);
+    with_runs(&ground);
+    let decoding = "decoding --publication capture --primary --open-runs --seconds 6";
+    let child = ground.begun("trace", decoding);
+    ground.waits_for("no slot was made", SLOT);
+    std::thread::sleep(Duration::from_secs(1));
+    ground.ask("DO $$ BEGIN FOR n IN 1..20 LOOP INSERT INTO runs VALUES (-n, 0, 'new', 'x'); COMMIT; END LOOP; END $$");
+    ended(child.wait_with_output().unwrap()).unwrap();
+    let made = whole(&ground.out("trace"));
+    assert_eq!((made.counts.created, made.span_micros), (20, 6_000_000));
+    assert!(!made.method.contains("cut off"), "{}", made.method);
 }
 
 /// A transaction that stays open has the server keep its log, for as long as somebody follows it.

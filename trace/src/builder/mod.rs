@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Place};
 use crate::format::{Event, Kind, Manifest, Source};
 use crate::grammar::{Reason, Repair, Repairs};
-use crate::sort::Sorter;
+use crate::sort::{Sorter, temporary};
 use crate::writer::{Description, Writer};
 use record::{ByRun, ByTime};
 use runs::Runs;
@@ -32,6 +32,9 @@ pub enum What {
     Done,
     /// The run is there, and that is no event: to be told of a time before the window.
     There,
+    /// The run is over, and that is no event: to be told of a time before the window, so that what is said of the run later is
+    /// not taken for the first that it does.
+    Over,
     /// Nothing is said: the first event of a run created it. The last one completed it if `ends` holds for that event, else
     /// the run stays open.
     Unknown {
@@ -63,8 +66,10 @@ pub struct Raw<'a> {
 pub struct Settings {
     /// What is done about events that do not fit.
     pub repair: Option<Repair>,
-    /// Whether a key that is created after its end is that of another run, as where a row is removed and inserted again.
-    pub keys_return: bool,
+    /// Whether events are changes of rows. Then a key that is created after its end is that of another run, as where a row is
+    /// removed and inserted again; and an end that is said once more, as where the row of a run that has ended is touched, is
+    /// left out and counted.
+    pub of_rows: bool,
     /// From when to before when is kept, in microseconds since 1970. Runs that were there before are open at the start.
     pub window: (Option<i64>, Option<i64>),
     /// Memory of a sort, in bytes.
@@ -75,7 +80,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             repair: None,
-            keys_return: false,
+            of_rows: false,
             window: (None, None),
             sort_bytes: SORT_BYTES,
         }
@@ -94,6 +99,14 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Whether a folder takes temporary files: to be asked before anything is read that nobody can read again.
+    ///
+    /// # Errors
+    /// None can be made in it.
+    pub fn may_sort_in(scratch: &Path) -> Result<(), Error> {
+        temporary(scratch).map(drop)
+    }
+
     /// Sorts in a folder for temporary files.
     #[must_use]
     pub fn new(scratch: &Path, settings: Settings) -> Self {

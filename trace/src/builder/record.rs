@@ -17,6 +17,7 @@ impl From<What> for Code {
             What::Unknown { ends: false } => 3,
             What::Unknown { ends: true } => 4,
             What::There => 5,
+            What::Over => 6,
         })
     }
 }
@@ -28,6 +29,7 @@ impl From<Code> for What {
             1 => Self::Transition,
             2 => Self::Done,
             5 => Self::There,
+            6 => Self::Over,
             code => Self::Unknown { ends: code == 4 },
         }
     }

@@ -27,11 +27,19 @@ struct Current {
     held: Option<ByRun>,
 }
 
+impl Current {
+    /// Whether the run is over, as far as is known.
+    fn is_over(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|held| matches!(What::from(held.what), What::Done | What::Over))
+    }
+}
+
 /// Goes through the events of all runs.
 pub(super) struct Runs {
     start: i64,
     repair: Option<Repair>,
-    keys_return: bool,
+    of_rows: bool,
     repairs: Repairs,
     current: Option<Current>,
     runs: u32,
@@ -43,7 +51,7 @@ impl Runs {
         Self {
             start,
             repair: settings.repair,
-            keys_return: settings.keys_return,
+            of_rows: settings.of_rows,
             repairs,
             current: None,
             runs: 0,
@@ -86,11 +94,7 @@ impl Runs {
 
     /// Whether the event creates another run, which has the key of one that has ended.
     fn returns(&self, current: &Current, event: &ByRun) -> bool {
-        let ended = || {
-            let held = current.held.as_ref();
-            held.is_some_and(|held| What::from(held.what) == What::Done)
-        };
-        self.keys_return && What::from(event.what) == What::Created && ended()
+        self.of_rows && What::from(event.what) == What::Created && current.is_over()
     }
 
     /// An event does not fit. Whether it is bent; if not, it is left out.
@@ -114,21 +118,31 @@ impl Runs {
         mut event: ByRun,
         out: &mut Sorter<ByTime>,
     ) -> Result<(), Error> {
+        let mut what = What::from(event.what);
+        if self.of_rows && current.is_over() && matches!(what, What::Done | What::Over) {
+            // The row says once more that its run has ended, which it did the first time.
+            self.repairs.drop(Reason::AfterTheEnd);
+            return Ok(());
+        }
         if event.at < current.latest {
             if !self.bends(event.line, Reason::TimeRunsBackwards)? {
                 return Ok(());
             }
             event.at = current.latest;
         }
-        let mut what = What::from(event.what);
+        let over = current.is_over();
         if let Some(mut held) = current.held.take() {
-            if What::from(held.what) == What::Done {
+            if over {
                 // Something follows the end: either it is left out, or that was not the end.
                 if !self.bends(event.line, Reason::AfterTheEnd)? {
                     current.held = Some(held);
                     return Ok(());
                 }
-                held.what = What::Transition.into();
+                held.what = match What::from(held.what) {
+                    What::Over => What::There,
+                    _ => What::Transition,
+                }
+                .into();
             }
             if what == What::Created {
                 if !self.bends(event.line, Reason::CreatedTwice)? {
@@ -179,6 +193,11 @@ impl Runs {
         out: &mut Sorter<ByTime>,
     ) -> Result<(), Error> {
         let what = What::from(event.what);
+        if what == What::Over {
+            // Nothing of it lies within the recording.
+            current.ended = true;
+            return Ok(());
+        }
         let first = !current.written && current.before == 0;
         let done = what == What::Done || (last && !first && what == What::Unknown { ends: true });
         let created = first && matches!(what, What::Created | What::Unknown { .. } | What::There);

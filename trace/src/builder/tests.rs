@@ -171,9 +171,9 @@ fn what_contradicts_itself_is_refused_or_repaired() {
 }
 
 #[test]
-fn a_key_that_is_created_after_its_end_is_another_run_where_keys_return() {
+fn a_key_that_is_created_after_its_end_is_another_run_where_events_are_changes_of_rows() {
     let settings = Settings {
-        keys_return: true,
+        of_rows: true,
         window: (Some(0), Some(100)),
         ..Settings::default()
     };
@@ -201,6 +201,49 @@ fn a_key_that_is_created_after_its_end_is_another_run_where_keys_return() {
     let twice = [("a", 1, What::Created), ("a", 2, What::Created)];
     let error = build(&twice, settings).unwrap_err().to_string();
     assert!(error.contains("is created again"), "{error}");
+}
+
+#[test]
+fn a_row_says_once_that_its_run_has_ended() {
+    let settings = |repair| Settings {
+        repair: Some(repair),
+        of_rows: true,
+        window: (Some(0), Some(100)),
+        ..Settings::default()
+    };
+    let events = [
+        ("archived", 10, What::Created),
+        ("archived", 20, What::Done),
+        ("archived", 30, What::Done),
+        ("over", -1, What::Over),
+        ("touched", -1, What::Over),
+        ("touched", 40, What::Done),
+        ("again", -1, What::Over),
+        ("again", 50, What::Created),
+        ("reopened", -1, What::Over),
+        ("reopened", 60, What::Transition),
+        ("reopened", 70, What::Done),
+    ];
+    let (lines, manifest) = build_ordered(&events, settings(Repair::Clamp), Some).unwrap();
+    assert_eq!(
+        lines,
+        [
+            "0,0,o,0", "10,1,c,", "20,1,d,", "50,2,c,", "60,0,t,", "70,0,d,"
+        ]
+    );
+    assert_eq!(manifest.dropped["afterTheEnd"], 2);
+    assert_eq!(manifest.repaired["afterTheEnd"], 1);
+    // That a run was over before is no event, and none is missed.
+    assert_eq!(manifest.dropped.get("outsideWindow"), None);
+    let (lines, manifest) = build_ordered(&events, settings(Repair::Drop), Some).unwrap();
+    assert_eq!(lines, ["10,0,c,", "20,0,d,", "50,1,c,"]);
+    assert_eq!(manifest.dropped["afterTheEnd"], 4);
+    // Of rows that are all over there is nothing to record.
+    let error = build(&events[3..4], settings(Repair::Clamp)).unwrap_err();
+    assert!(
+        error.to_string().contains("none within the window"),
+        "{error}"
+    );
 }
 
 #[test]

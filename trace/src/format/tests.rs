@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sample::{events, read, write};
-use crate::writer::RESTART_EVERY;
+use crate::writer::{RESTART_EVERY, Writer};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -99,6 +99,22 @@ fn what_was_tampered_with_is_refused() {
             .to_string();
         assert!(error.starts_with("trace.json: "), "{error}");
     }
+}
+
+#[test]
+fn whether_a_trace_may_be_begun_is_known_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new");
+    Writer::may_begin(&new).unwrap();
+    assert_eq!(fs::read_dir(&new).unwrap().count(), 0);
+    // A table without a description is no trace, and is there for who wants to look at it.
+    fs::write(new.join(EVENTS_FILE), "given up").unwrap();
+    Writer::may_begin(&new).unwrap();
+    assert_eq!(fs::read(new.join(EVENTS_FILE)).unwrap(), b"given up");
+    write(&new, &events(&[(1, 0, 5)]));
+    let error = Writer::may_begin(&new).unwrap_err().to_string();
+    assert!(error.contains("name a folder without a trace"), "{error}");
+    assert!(Writer::may_begin(&new.join(EVENTS_FILE)).is_err());
 }
 
 #[test]

@@ -132,6 +132,8 @@ pub fn run_all<R: Read>(
         };
         return events::import(input?, options, out);
     }
+    // The trace is written when all was read and sorted: that it cannot be is said before.
+    Writer::may_begin(out)?;
     let mut builder = Builder::new(scratch, options.settings());
     let mut runs = 0;
     for input in inputs {
