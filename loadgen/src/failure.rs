@@ -210,6 +210,15 @@ impl Failure {
         }
     }
 
+    /// Whether S3 itself says that an object is not there. A proxy that knows no such page says 404 as well, and so does
+    /// a store whose bucket is gone; an answer without a word has no code, as that to HEAD.
+    #[must_use]
+    pub fn says_absent(&self) -> bool {
+        self.class == FailureClass::NotFound
+            && self.remedy.is_none()
+            && matches!(self.code.as_deref(), None | Some("NoSuchKey"))
+    }
+
     /// The same, with what was being done.
     #[must_use]
     pub fn during(mut self, what: &str) -> Self {
@@ -221,5 +230,29 @@ impl Failure {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.class.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_store_itself_says_that_an_object_is_absent() {
+        let says = |class, code: Option<&str>, remedy: Option<Remedy>| {
+            let failure = Failure {
+                code: code.map(str::to_owned),
+                remedy: remedy.map(Box::new),
+                ..Failure::new(class, "404")
+            };
+            failure.says_absent()
+        };
+        let missing = FailureClass::NotFound;
+        assert!(says(missing, Some("NoSuchKey"), None));
+        // HEAD has no body.
+        assert!(says(missing, None, None));
+        assert!(!says(missing, None, Some(Remedy::Unknown)));
+        assert!(!says(missing, Some("NoSuchBucket"), None));
+        assert!(!says(FailureClass::Client, Some("NoSuchKey"), None));
     }
 }

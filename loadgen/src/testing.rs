@@ -10,11 +10,15 @@ use std::time::Duration;
 use bakeoff_crds::schedule;
 use bakeoff_crds::spec::ExperimentSpec;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::credentials::Credentials;
 use crate::drivers::access::Access;
 use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::null as null_postgres;
+use crate::drivers::s3::Target;
+use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::stall::Stall;
 use crate::traces::Traces;
 use crate::workloads::{self, Alone, Context, Part};
@@ -60,6 +64,29 @@ pub fn null_postgres(stall: Stall) -> Connector {
     let address = serving(move |listen, told| null_postgres::serve(listen, stall, told));
     let endpoint = format!("postgres://{address}");
     Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
+
+/// Connections to a server that answers each request with 404 and this body.
+pub async fn missing(body: &'static str) -> Dialer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if socket.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let answer = format!(
+                "HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let target = Target::new(&endpoint, "us-east-1", "b", true, anybody()).unwrap();
+    Dialer::new(Arc::new(target), TIMEOUT, false).unwrap()
 }
 
 /// The first trial of a workload, as on a real server: prepared, driven, observed and recorded.

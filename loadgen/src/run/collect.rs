@@ -1,7 +1,7 @@
 //! What all generators measured in one attempt, brought together by generator 0.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::Window;
@@ -13,6 +13,11 @@ use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::{self, PartRecord};
 use crate::store::layout;
 use crate::workloads::{self, Context, Part, RawFile, Share};
+
+/// How often it is looked whether another generator has delivered.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long after the drain the last of them may.
+const DELIVERY: Duration = Duration::from_secs(60);
 
 impl Run {
     /// Writes this generator's raw files; answers their names.
@@ -73,10 +78,10 @@ impl Run {
         };
         let seconds = self.plan.spec.trials.drain_seconds;
         let drain = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        let deadline = Instant::now() + drain + Duration::from_secs(60);
+        let mut patience = drain + DELIVERY;
         for index in 1..self.generators {
             let (files, whole) = self
-                .other(folder, index, shared, deadline, &mut all)
+                .other(folder, index, shared, &mut patience, &mut all)
                 .await?;
             measured.missing += usize::from(!whole);
             measured.files.extend(files);
@@ -99,30 +104,32 @@ impl Run {
         Ok(measured)
     }
 
-    /// Adds what another generator delivered; answers its files, and whether nothing of it is missing.
+    /// Adds what another generator delivered; answers its files, and whether nothing of it is missing. Of the patience
+    /// goes what is spent between two looks: while the store is away a look takes long, and nobody can deliver.
     async fn other(
         &self,
         folder: &str,
         index: usize,
         shared: bool,
-        deadline: Instant,
+        patience: &mut Duration,
         all: &mut Collected,
     ) -> Result<(Vec<String>, bool), RunError> {
         let name = layout::part(index);
         let bytes = loop {
-            if let Some(bytes) = self.store.get(&format!("{folder}{name}")).await? {
+            if let Some(bytes) = self.delivered(folder, &name).await? {
                 break bytes;
             }
-            if Instant::now() >= deadline {
+            let Some(left) = patience.checked_sub(LOOK) else {
                 return Ok((Vec::new(), false));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            };
+            *patience = left;
+            tokio::time::sleep(LOOK).await;
         };
         let other: PartRecord = serde_json::from_slice(&bytes)?;
         let mut files = vec![name];
         if shared {
             let file = layout::of_generator(layout::HISTORY, index);
-            let history = self.store.get(&format!("{folder}{file}")).await?;
+            let history = self.delivered(folder, &file).await?;
             let read = |(bytes, clock): (Vec<u8>, _)| workloads::share(&bytes, clock).ok();
             let Some(share) = history.zip(other.monotonic).and_then(read) else {
                 return Ok((files, false));
@@ -132,11 +139,16 @@ impl Run {
         }
         all.parts.push(other);
         let log = layout::of_generator(layout::INTERVALS, index);
-        if let Some(bytes) = self.store.get(&format!("{folder}{log}")).await? {
+        if let Some(bytes) = self.delivered(folder, &log).await? {
             all.logs.push(bytes);
             files.push(log);
         }
         Ok((files, true))
+    }
+
+    async fn delivered(&self, folder: &str, name: &str) -> Result<Option<Vec<u8>>, RunError> {
+        let full = format!("{folder}{name}");
+        Ok(self.store.get_durably(&full, STORE_PATIENCE).await?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The search for the highest rate that a backend sustains: which rate comes next. (Pure.)
 //!
 //! Short open-loop steps ramp the rate up by a factor until one breaks the objective, then a few
-//! bisection steps (on the logarithm, as rates are compared by ratio) narrow it down. A step that
-//! breaks it is repeated once: one hiccup must not halve a backend's capacity. Each backend is
+//! bisection steps (on the logarithm, as rates are compared by ratio) narrow it down. A rate is
+//! broken when two of its steps are: one hiccup must not halve a backend's capacity. Each backend is
 //! treated alike, so whatever bias is left in "the highest rate that passed" falls on all.
 
 use bakeoff_crds::capacity::{CapacityLimit, CapacityStep};
@@ -21,6 +21,8 @@ const CLOSE: f64 = 1.05;
 const WITHIN_PER_MILLE: f64 = 990.0;
 /// Share that may fail, and share that may never be started, thousandths.
 const LOST_PER_MILLE: f64 = 1.0;
+/// How often a rate must show the same before it is believed: one hiccup proves nothing.
+const BELIEVED: u32 = 2;
 
 /// What a step showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,11 @@ pub struct Search {
     low: f64,
     high: Option<f64>,
     rate: f64,
-    repeated: bool,
+    /// Steps at this rate that broke the objective. They are counted apart from the void ones: a
+    /// hiccup of the generator is no second witness against the backend, nor the other way about.
+    broken: u32,
+    /// Steps at this rate that showed nothing.
+    void: u32,
     bisections: u32,
     ended: Option<CapacityLimit>,
 }
@@ -57,7 +63,8 @@ impl Search {
             low: 0.0,
             high: None,
             rate: f64::from(load.start.max(1)).min(ceiling),
-            repeated: false,
+            broken: 0,
+            void: 0,
             bisections: 0,
             ended: None,
         }
@@ -78,11 +85,21 @@ impl Search {
 
     /// Notes what the step at [`Self::next`] showed.
     pub fn note(&mut self, shown: Shown) {
-        if shown != Shown::Met && !self.repeated {
-            self.repeated = true;
+        let seen = match shown {
+            Shown::Met => BELIEVED,
+            Shown::Broken => {
+                self.broken += 1;
+                self.broken
+            }
+            Shown::Void => {
+                self.void += 1;
+                self.void
+            }
+        };
+        if seen < BELIEVED {
             return;
         }
-        self.repeated = false;
+        (self.broken, self.void) = (0, 0);
         match shown {
             Shown::Met => {
                 self.low = self.rate;
@@ -253,6 +270,28 @@ mod tests {
         assert_eq!(search.next(), Some(100.0));
         search.note(Shown::Met);
         assert_eq!(search.next(), Some(150.0));
+    }
+
+    #[test]
+    fn a_broken_step_and_a_void_one_do_not_repeat_each_other() {
+        for (first, second) in [(Shown::Broken, Shown::Void), (Shown::Void, Shown::Broken)] {
+            let mut search = Search::new(&load(100, 1_000));
+            search.note(first);
+            search.note(second);
+            assert_eq!(search.next(), Some(100.0));
+            search.note(Shown::Met);
+            assert_eq!(search.next(), Some(150.0));
+            // What an earlier rate showed does not count against the next.
+            search.note(first);
+            assert_eq!(search.next(), Some(150.0));
+            search.note(second);
+            assert_eq!(search.next(), Some(150.0));
+        }
+        let mut broken = Search::new(&load(100, 1_000));
+        broken.note(Shown::Broken);
+        broken.note(Shown::Void);
+        broken.note(Shown::Broken);
+        assert_eq!(broken.next(), Some(50.0));
     }
 
     /// Operations that failed or never ran are beyond any objective: a p99 over the successes alone

@@ -8,6 +8,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
@@ -28,6 +29,11 @@ const READ_AGAIN: Duration = Duration::from_secs(30);
 /// How long it may take until a changed Secret is in the folder.
 const ROTATION_PATIENCE: Duration = Duration::from_secs(150);
 const ROTATION_PAUSE: Duration = Duration::from_secs(3);
+/// How long one try of a request waits for its answer: a store that took the request and fell silent would hold
+/// the run for ever. The body of an answer comes after it, and the SDK watches over that one itself.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes a second at least with which a body is expected to go out, so that a large file is not cut off.
+const SLOWEST_UPLOAD: u64 = 128 << 10;
 
 /// A folder of a bucket.
 #[derive(Clone, Debug)]
@@ -160,12 +166,16 @@ impl Bucket {
     }
 
     async fn put_body(&self, name: &str, body: ByteStream) -> Result<(), StoreError> {
+        let (least, most) = body.size_hint();
+        let patient = answered_within(upload_patience(most.unwrap_or(least)));
         self.client
             .put_object()
             .bucket(&self.bucket)
             .key(format!("{}{name}", self.prefix))
             .content_type(content_type(name))
             .body(body)
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(patient))
             .send()
             .await
             .map(drop)
@@ -314,11 +324,24 @@ fn built(
         .force_path_style(path_style)
         .credentials_provider(keys)
         .retry_config(RetryConfig::standard().with_max_attempts(5))
+        .timeout_config(answered_within(ANSWER_PATIENCE))
         // Not every S3 store knows the newer checksum headers.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
     Client::from_conf(config)
+}
+
+/// Each try of a request for itself: repetitions have a patience of their own.
+fn answered_within(patience: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(patience)
+        .build()
+}
+
+/// How long one try of an upload may take, which counts from the first byte that is sent.
+fn upload_patience(bytes: u64) -> Duration {
+    ANSWER_PATIENCE + Duration::from_secs(bytes / SLOWEST_UPLOAD)
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -328,5 +351,17 @@ fn content_type(name: &str) -> &'static str {
         Some("md") => "text/markdown; charset=utf-8",
         Some("gz") => "application/gzip",
         _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_upload_has_time_for_its_bytes() {
+        assert_eq!(upload_patience(1_000), ANSWER_PATIENCE);
+        // A gibibyte over ten megabits a second takes a quarter of an hour.
+        assert!(upload_patience(1 << 30) > Duration::from_secs(900));
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bakeoff_crds::run::StoreTarget;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::bucket::{Bucket, client};
 pub use self::credentials::credentials;
@@ -83,7 +84,8 @@ impl Store {
         }
     }
 
-    /// Writes a file and does not come back before the store has it, for as long as `patience`.
+    /// Writes a file and does not come back before the store has it, for as long as `patience`. A try that is under
+    /// way when it runs out ends with it.
     ///
     /// # Errors
     /// The last error, when patience ran out or no repetition can help.
@@ -93,20 +95,7 @@ impl Store {
         bytes: Vec<u8>,
         patience: Duration,
     ) -> Result<(), StoreError> {
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut wait = Duration::from_millis(250);
-        loop {
-            match self.put(name, bytes.clone()).await {
-                Err(error)
-                    if error.retryable() && tokio::time::Instant::now() + wait < deadline =>
-                {
-                    tracing::warn!(%error, name, ?wait, "the results store did not take a file; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(15));
-                }
-                result => return result,
-            }
-        }
+        durably(name, patience, async || self.put(name, bytes.clone()).await).await
     }
 
     /// Reads a file; `None` when there is none.
@@ -118,6 +107,18 @@ impl Store {
             Self::Folder(folder) => folder::get(folder, name),
             Self::Bucket(bucket) => bucket.get(name).await,
         }
+    }
+
+    /// Reads a file, and asks again for as long as `patience` where the store is away; `None` when there is none.
+    ///
+    /// # Errors
+    /// The last error, when patience ran out or no repetition can help.
+    pub async fn get_durably(
+        &self,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        durably(name, patience, async || self.get(name).await).await
     }
 
     /// Reads a file of at most so many bytes into a local one, as a stream; whether there is one.
@@ -142,5 +143,104 @@ impl Store {
         };
         names.sort_unstable();
         Ok(names)
+    }
+}
+
+/// Asks until the store answers, for as long as `patience`.
+async fn durably<T>(
+    name: &str,
+    patience: Duration,
+    ask: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let deadline = Instant::now() + patience;
+    let mut wait = Duration::from_millis(250);
+    loop {
+        // A store that keeps the connection and says nothing must not use up more than there is.
+        let answer = timeout_at(deadline, ask()).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let said = format!("no answer of {name} within {patience:?}");
+            Err(StoreError::Unavailable(said))
+        });
+        match answer {
+            Err(error) if error.retryable() && Instant::now() + wait < deadline => {
+                tracing::warn!(%error, name, ?wait, "the results store does not answer for a file; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(15));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::local;
+    use std::cell::Cell;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const BOUND: Duration = Duration::from_secs(10);
+
+    /// A store behind whose address somebody listens and never says a word.
+    async fn silent() -> Store {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                kept.push(socket);
+            }
+        });
+        let target = StoreTarget {
+            endpoint,
+            region: "us-east-1".into(),
+            bucket: "results".into(),
+            prefix: "run".into(),
+            path_style: true,
+            credentials_dir: String::new(),
+            ca_key: None,
+        };
+        let credentials = Credentials {
+            user: "u".into(),
+            secret: "p".into(),
+            session_token: None,
+            authorities: None,
+        };
+        Store::bucket(&target, &credentials)
+    }
+
+    #[test]
+    fn a_store_that_says_nothing_is_waited_for_no_longer_than_patience() {
+        local(async {
+            let store = silent().await;
+            let put = store.put_durably("a.json", b"{}".to_vec(), PATIENCE);
+            let put = tokio::time::timeout(BOUND, put).await.unwrap();
+            assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
+            let got = store.get_durably("a.json", PATIENCE);
+            let got = tokio::time::timeout(BOUND, got).await.unwrap();
+            assert!(matches!(got, Err(StoreError::Unavailable(_))), "{got:?}");
+        });
+    }
+
+    #[test]
+    fn a_store_that_comes_back_is_asked_again_and_what_no_repetition_mends_is_not() {
+        local(async {
+            let tries = Cell::new(0);
+            let away_once = async || {
+                tries.set(tries.get() + 1);
+                match tries.get() {
+                    1 => Err(StoreError::Unavailable("away".into())),
+                    _ => Ok(7),
+                }
+            };
+            assert_eq!(durably("a", BOUND, away_once).await.unwrap(), 7);
+            tries.set(0);
+            let refused = async || -> Result<(), StoreError> {
+                tries.set(tries.get() + 1);
+                Err(StoreError::Unauthorised("no".into()))
+            };
+            assert!(durably("a", BOUND, refused).await.is_err());
+            assert_eq!(tries.get(), 1);
+        });
     }
 }

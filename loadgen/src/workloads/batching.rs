@@ -42,11 +42,62 @@ struct Arrival {
 }
 
 /// Full buffers on their way to the writers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
     full: RefCell<VecDeque<Vec<Arrival>>>,
+    /// Snapshots in them.
+    waiting: Cell<usize>,
+    /// How many may wait. The pacer's line is bounded, but the collector empties it at once: what a store that is too slow
+    /// leaves behind gathers here.
+    most: usize,
+    /// Snapshots of the window that found no room.
+    dropped: Cell<u64>,
+    counted_from: u64,
     ready: Notify,
     closed: Cell<bool>,
+}
+
+impl Outbox {
+    /// An empty one with room for `most` snapshots; of those that find none, what arrived from `counted_from` on counts.
+    fn new(most: usize, counted_from: u64) -> Self {
+        Self {
+            full: RefCell::default(),
+            waiting: Cell::new(0),
+            most,
+            dropped: Cell::new(0),
+            counted_from,
+            ready: Notify::new(),
+            closed: Cell::new(false),
+        }
+    }
+
+    /// Takes a full buffer, unless there is no room: its snapshots are never begun then.
+    fn push(&self, full: Vec<Arrival>) {
+        let waiting = self.waiting.get() + full.len();
+        if waiting > self.most {
+            let counted = full
+                .iter()
+                .filter(|arrival| arrival.planned >= self.counted_from);
+            self.dropped
+                .set(self.dropped.get() + counted.count() as u64);
+            return;
+        }
+        self.waiting.set(waiting);
+        self.full.borrow_mut().push_back(full);
+        self.ready.notify_one();
+    }
+
+    fn pop(&self) -> Option<Vec<Arrival>> {
+        let full = self.full.borrow_mut().pop_front()?;
+        self.waiting
+            .set(self.waiting.get().saturating_sub(full.len()));
+        Some(full)
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.ready.notify_waiters();
+    }
 }
 
 /// Collects arrivals into buffers: a pure step, so that its rule is tested without a clock.
@@ -99,8 +150,7 @@ async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>)
                 arrival = handoff.next() => arrival,
                 () = clock::sleep_until(collector.deadline) => {
                     if let Some(full) = collector.expire(clock::now()) {
-                        outbox.full.borrow_mut().push_back(full);
-                        outbox.ready.notify_one();
+                        outbox.push(full);
                     }
                     continue;
                 }
@@ -113,17 +163,15 @@ async fn collect(handoff: Handoff, mut collector: Collector, outbox: Rc<Outbox>)
             planned,
             taken: clock::now(),
         }) {
-            outbox.full.borrow_mut().push_back(full);
-            outbox.ready.notify_one();
+            outbox.push(full);
         }
     }
     // What is left keeps its deadline, as in production.
     if !collector.buffer.is_empty() {
         clock::sleep_until(collector.deadline).await;
-        outbox.full.borrow_mut().push_back(collector.take());
+        outbox.push(collector.take());
     }
-    outbox.closed.set(true);
-    outbox.ready.notify_waiters();
+    outbox.close();
 }
 
 struct Writer {
@@ -139,8 +187,7 @@ impl Writer {
     async fn write(&mut self, outbox: Rc<Outbox>) {
         loop {
             let _ = self.connection.ready().await;
-            let full = outbox.full.borrow_mut().pop_front();
-            match full {
+            match outbox.pop() {
                 Some(snapshots) => self.put(&snapshots).await,
                 None if outbox.closed.get() => return,
                 None => outbox.ready.notified().await,
@@ -267,7 +314,7 @@ async fn run(
     pacer::start(handoff.clone(), offsets, timing.start, timing.window_end)?;
     let start_skew = ready.late();
 
-    let outbox = Rc::new(Outbox::default());
+    let outbox = Rc::new(Outbox::new(pacer::MAX_WAITING, timing.window_start));
     let mut tasks = JoinSet::new();
     tasks.spawn_local(collect(
         handoff.clone(),
@@ -291,7 +338,7 @@ async fn run(
     handoff.close();
     tasks.abort_all();
     let now = clock::now();
-    let not_started = handoff.never_started();
+    let not_started = handoff.never_started() + outbox.dropped.get();
     let (completed, failed) = recorder.borrow().ended(APPEND);
     let unfinished = planned.saturating_sub(completed + failed + not_started);
     for _ in 0..unfinished.min(1_000_000) {
@@ -328,6 +375,25 @@ async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_never_begun_and_counts_where_it_is_of_the_window() {
+        let at = |planned| Arrival {
+            planned,
+            taken: planned,
+        };
+        let outbox = Outbox::new(3, 100);
+        outbox.push(vec![at(98), at(99)]);
+        outbox.push(vec![at(99), at(100)]);
+        assert_eq!((outbox.dropped.get(), outbox.waiting.get()), (1, 2));
+        outbox.push(vec![at(101)]);
+        assert_eq!(outbox.pop(), Some(vec![at(98), at(99)]));
+        outbox.push(vec![at(102), at(103)]);
+        assert_eq!((outbox.dropped.get(), outbox.waiting.get()), (1, 3));
+        assert_eq!(outbox.pop(), Some(vec![at(101)]));
+        assert_eq!(outbox.pop(), Some(vec![at(102), at(103)]));
+        assert_eq!((outbox.pop(), outbox.waiting.get()), (None, 0));
+    }
 
     #[test]
     fn a_buffer_goes_when_full_or_too_old() {

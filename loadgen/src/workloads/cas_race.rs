@@ -16,7 +16,6 @@ mod writer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,8 +31,8 @@ use self::lease::Place;
 use self::writer::{Racer, Rules};
 use super::trial::{Load, Ready, measure};
 use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
-use crate::drivers::postgres::failure;
-use crate::failure::{Failure, FailureClass};
+use crate::drivers::postgres::{failure, patiently};
+use crate::failure::Failure;
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
 use crate::instrument::record::Operation;
@@ -55,18 +54,6 @@ struct Tally {
     deleted: Cell<u64>,
     /// Every process of the server that a writer was ever connected to.
     processes: RefCell<BTreeSet<i32>>,
-}
-
-/// Waits for an answer, but not for ever.
-async fn patiently<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Failure> {
-    match tokio::time::timeout(patience, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(failure(&error)),
-        Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
-    }
 }
 
 async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {

@@ -24,11 +24,12 @@ use tokio::task::JoinSet;
 
 use self::clients::{Writer, list_while_writing};
 use super::body::{Bodies, stamped};
+use super::context::share;
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
 use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
-use crate::failure::{Failure, FailureClass};
+use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
 use crate::instrument::meter::Meter;
@@ -113,7 +114,7 @@ impl Shared {
                     .unwrap_or(u64::MAX),
             ),
             // An answer like any other.
-            Err(failure) if failure.class == FailureClass::NotFound => None,
+            Err(failure) if failure.says_absent() => None,
             Err(failure) => {
                 self.record(GET, span, Err(failure));
                 return;
@@ -235,7 +236,12 @@ async fn run(
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
     let clients = Clients::new(context, spec)?;
-    let mut left = context.share(usize::try_from(spec.operations).unwrap_or(0));
+    let mut left = own_operations(
+        usize::try_from(spec.operations).unwrap_or(0),
+        writers_of(spec),
+        context.generator,
+        context.generators,
+    );
     let start = gate.open().await?;
     clock::sleep_until(start).await;
     let start_skew = clock::now().saturating_sub(start);
@@ -301,6 +307,27 @@ async fn run(
     })
 }
 
+/// The writers of all generators.
+fn writers_of(spec: &Consistency) -> usize {
+    usize::try_from(spec.writers).unwrap_or(1)
+}
+
+/// The operations of one generator: those of its writers, each of which has as many as any other, as far as whole numbers
+/// allow. Where there are fewer writers than generators, one without a writer has none, and the others leave none out.
+/// (Pure.)
+fn own_operations(operations: usize, writers: usize, generator: usize, generators: usize) -> usize {
+    if writers == 0 {
+        return 0;
+    }
+    let own = share(writers, generator, generators);
+    // The writers are counted through; the first of all have one more.
+    let before: usize = (0..generator)
+        .map(|earlier| share(writers, earlier, generators))
+        .sum();
+    let more = (operations % writers).saturating_sub(before).min(own);
+    own * (operations / writers) + more
+}
+
 /// What the clients of all epochs have in common.
 struct Clients<'a> {
     context: &'a Context<'a>,
@@ -320,7 +347,7 @@ impl<'a> Clients<'a> {
             context,
             spec,
             dialer: context.access.s3()?,
-            writers: context.share(usize::try_from(spec.writers).unwrap_or(1)),
+            writers: context.share(writers_of(spec)),
             listers: context.share(usize::try_from(spec.listers).unwrap_or(0)),
             pages: pages
                 .map(|&size| u16::try_from(size).unwrap_or(1_000))
@@ -426,5 +453,59 @@ impl Found {
         found
             .into_iter()
             .map(move |(counter, count)| (counter, whole(count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{local, missing};
+
+    fn shared() -> Shared {
+        let kinds = [PUT, DELETE, GET, PAGE];
+        let recorder = Recorder::new(0, u64::MAX, 0, false, &kinds, Arc::default()).unwrap();
+        Shared {
+            events: RefCell::default(),
+            recorder: Rc::new(RefCell::new(recorder)),
+            runs: RefCell::default(),
+            keys: RefCell::default(),
+            writers_left: Cell::new(0),
+            next_id: Rc::new(Cell::new(1)),
+            counts: Rc::default(),
+            deadline: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_writer() {
+        for operations in 0..40 {
+            for writers in 1..8 {
+                for generators in 1..6 {
+                    let of = |generator| own_operations(operations, writers, generator, generators);
+                    let all: usize = (0..generators).map(of).sum();
+                    assert_eq!(
+                        all, operations,
+                        "{writers} writers, {generators} generators"
+                    );
+                    let idle = (0..generators).filter(|&one| share(writers, one, generators) == 0);
+                    assert_eq!(idle.map(of).sum::<usize>(), 0);
+                }
+            }
+        }
+        assert_eq!([0, 1].map(|one| own_operations(10, 1, one, 2)), [10, 0]);
+        assert_eq!(own_operations(10, 0, 0, 1), 0);
+    }
+
+    #[test]
+    fn the_404_of_a_proxy_is_no_read_of_an_object_that_is_gone() {
+        local(async {
+            let own = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+            for (body, reads) in [("404 page not found", 0), (own, 1)] {
+                let shared = shared();
+                let mut connection = missing(body).await.connection();
+                shared.get(&mut connection, &"k".into()).await;
+                assert_eq!(shared.events.borrow().len(), reads, "{body}");
+            }
+        });
     }
 }

@@ -82,7 +82,7 @@ impl Context<'_> {
     /// This generator's share of clients: as even as whole numbers allow.
     #[must_use]
     pub fn share(&self, clients: usize) -> usize {
-        clients / self.generators + usize::from(self.generator < clients % self.generators)
+        share(clients, self.generator, self.generators)
     }
 
     /// The timing of the trial that starts at `start`.
@@ -128,4 +128,9 @@ impl Context<'_> {
             )),
         }
     }
+}
+
+/// One generator's share of clients: as even as whole numbers allow. (Pure.)
+pub(super) fn share(clients: usize, generator: usize, generators: usize) -> usize {
+    clients / generators + usize::from(generator < clients % generators)
 }

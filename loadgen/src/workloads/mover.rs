@@ -15,6 +15,13 @@ use crate::instrument::record::{Operation, Recorder, Sample};
 /// Any operation: what the load plans.
 pub(super) const OPERATION: Operation = Operation::Operation;
 
+/// Whether the server was there, though an operation failed. One that takes no connection is away whatever it says
+/// with it, that it has no room for more or does not know the user: what never went out did not reach it, and a client
+/// that asked again at once would meet it with a storm of connects.
+pub(super) fn reached(went_out: bool, failure: &Failure) -> bool {
+    went_out && failure.class != FailureClass::Connect
+}
+
 /// The runs of one client and the statements that move them.
 pub(super) trait Statements: 'static {
     /// What is to be done next.
@@ -132,7 +139,7 @@ impl<S: Statements> Worker for RunMover<S> {
                     // A late answer would be taken for that of the next statement's caller.
                     self.statements.close();
                 }
-                failure.class != FailureClass::Connect
+                reached(went_out, &failure)
             }
         };
         drop(recorder);
@@ -142,5 +149,103 @@ impl<S: Statements> Worker for RunMover<S> {
             self.next = Some(next);
         }
         reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::postgres::Connector;
+    use crate::instrument::arrivals::Plan;
+    use crate::instrument::clock::SECOND;
+    use crate::instrument::drive::{Counts, Timing, drive};
+    use crate::testing::{TIMEOUT, anybody, local};
+    use crate::workloads::head_row::lives::{COMPLETE, CREATE, Lives, Population, TRANSITION};
+    use crate::workloads::head_row::statements::{Mover, Statements as OfHeads};
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// What a server says that has no room for another connection.
+    fn full() -> Vec<u8> {
+        let fields = b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0\0";
+        let length = u32::try_from(fields.len() + 4).unwrap();
+        let mut message = vec![b'E'];
+        message.extend_from_slice(&length.to_be_bytes());
+        message.extend_from_slice(fields);
+        message
+    }
+
+    /// A closed load of two clients for half a second on a server that refuses every connection.
+    fn refused() -> Counts {
+        local(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                while let Ok((mut socket, _)) = listener.accept().await {
+                    let _ = socket.read(&mut [0; 1_024]).await;
+                    let _ = socket.write_all(&full()).await;
+                }
+            });
+            let connector = Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap();
+            let start = clock::now();
+            let timing = Timing {
+                start,
+                window_start: start,
+                window_end: start + SECOND / 2,
+                drain_end: start + 60 * SECOND,
+            };
+            let kinds = [OPERATION, CREATE, TRANSITION, COMPLETE];
+            let recorder =
+                Recorder::new(start, timing.window_end, 0, false, &kinds, Arc::default());
+            let recorder = Rc::new(RefCell::new(recorder.unwrap()));
+            let missed = Rc::new(RefCell::new(Missed::default()));
+            let population = Population {
+                seed: 1,
+                active: 2,
+                sleeper_percent: 0,
+                transitions: (1, 2),
+            };
+            let workers = (0..2).map(|worker| {
+                let lives = Lives {
+                    population,
+                    rng: SplitMix64::new(worker),
+                    runs: population.share(worker, 2),
+                    owed: 0,
+                    next_id: 2,
+                    stride: 2,
+                };
+                let statements = OfHeads::new(connector.clone(), lives);
+                Mover::new(statements, 10, &recorder, &missed)
+            });
+            let plan = Plan::Closed { clients: 2 };
+            drive(
+                plan,
+                timing,
+                1,
+                "t",
+                workers.collect(),
+                &recorder,
+                OPERATION,
+            )
+            .await
+            .unwrap()
+        })
+    }
+
+    #[test]
+    fn a_server_that_has_no_room_meets_no_storm_of_connects() {
+        let counts = refused();
+        assert_eq!(counts.expected, counts.failed);
+        // One every 50 ms for each of two clients.
+        assert!((1..=20).contains(&counts.failed), "{counts:?}");
+    }
+
+    #[test]
+    fn what_never_went_out_did_not_reach_the_server() {
+        let throttled = Failure::new(FailureClass::Throttled, "too many clients");
+        assert!(!reached(false, &throttled));
+        assert!(reached(true, &throttled));
+        assert!(!reached(true, &Failure::new(FailureClass::Connect, "gone")));
     }
 }

@@ -270,9 +270,7 @@ async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
             Read::Missed(format!("{} holds another object", kept.path))
         }
         Ok(_) => Read::Whole,
-        Err(failure) if failure.class == FailureClass::NotFound => {
-            Read::Missed(format!("{}: {failure}", kept.path))
-        }
+        Err(failure) if failure.says_absent() => Read::Missed(format!("{}: {failure}", kept.path)),
         Err(_) => Read::Unknown,
     }
 }

@@ -115,7 +115,11 @@ impl Checker {
                 (Presence::Uncertain, true) => {
                     self.on(vocabulary::RESURRECTED_DELETES).uncertain += 1;
                 }
-                (Presence::Uncertain, false) => self.on(vocabulary::LIST_MISSES).uncertain += 1,
+                (Presence::Uncertain, false) => {
+                    let check = self.on(vocabulary::LIST_MISSES);
+                    check.checked += 1;
+                    check.uncertain += 1;
+                }
                 (Presence::Open, _) | (Presence::Forbidden, false) => {}
             }
         }

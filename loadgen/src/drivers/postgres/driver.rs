@@ -40,7 +40,9 @@ impl Driver for Connector {
             let pods = at.pods.iter();
             let mut standbys = pods.filter(|pod| pod.member == Member::Standby).peekable();
             if standbys.peek().is_some() {
-                let followers = replication::followers(&client).await.ok()?;
+                let followers = replication::followers(&client);
+                let followers = tokio::time::timeout(observe::PATIENCE, followers).await;
+                let followers = followers.ok()?.ok()?;
                 for pod in standbys {
                     // All or none: one that is not seen may have been restarted.
                     let began = *followers.get(&pod.name)?;

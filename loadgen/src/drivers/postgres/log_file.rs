@@ -4,9 +4,11 @@
 //! servers do. No other is asked for more than that setting. Two sizes are asked for at the borders of the window and
 //! the stretch is read after it; what cannot be read is left out.
 
-use super::failure;
+use tokio_postgres::types::ToSql;
+
 use super::log::{self, Logged};
 use super::observe::Observer;
+use super::patiently;
 use crate::instrument::clock;
 
 /// The most of a log that is read for one window: thousands of runs.
@@ -31,14 +33,12 @@ impl Observer {
     }
 
     async fn log_size(&self) -> Option<i64> {
-        let asked = self
-            .client
-            .query_one("SELECT (pg_stat_file($1, true)).size", &[&self.log])
-            .await;
-        match asked {
+        let sql = "SELECT (pg_stat_file($1, true)).size";
+        let asked = async { self.client.query_one(sql, &[&self.log]).await };
+        match patiently(self.patience, asked).await {
             Ok(row) => row.get(0),
             Err(error) => {
-                tracing::debug!(error = %failure(&error), "the server's log cannot be read");
+                tracing::debug!(%error, "the server's log cannot be read");
                 None
             }
         }
@@ -48,17 +48,15 @@ impl Observer {
     pub async fn logged(&self, stretch: Stretch) -> Option<Logged> {
         let length = (stretch.to - stretch.from).max(0);
         let read = length.min(MOST_BYTES);
-        let asked = self
-            .client
-            .query_one(
-                "SELECT pg_read_binary_file($1, $2, $3, true)",
-                &[&self.log, &stretch.from, &read],
-            )
-            .await;
-        let bytes: Option<Vec<u8>> = match asked {
+        let sql = "SELECT pg_read_binary_file($1, $2, $3, true)";
+        let asked = async {
+            let parameters: &[&(dyn ToSql + Sync)] = &[&self.log, &stretch.from, &read];
+            self.client.query_one(sql, parameters).await
+        };
+        let bytes: Option<Vec<u8>> = match patiently(self.patience, asked).await {
             Ok(row) => row.get(0),
             Err(error) => {
-                tracing::debug!(error = %failure(&error), "the server's log cannot be read");
+                tracing::debug!(%error, "the server's log cannot be read");
                 None
             }
         };

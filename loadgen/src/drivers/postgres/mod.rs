@@ -231,6 +231,18 @@ async fn in_time<T>(opening: impl Future<Output = Result<T, Failure>>) -> Result
     }
 }
 
+/// Waits for an answer, but not for ever.
+pub(crate) async fn patiently<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
+    }
+}
+
 /// Lets the library carry requests and answers for as long as the client is about.
 fn carry(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
     tokio::spawn(async move {

@@ -5,6 +5,7 @@
 //! read the whole relation and run only outside the window.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::names;
@@ -16,9 +17,15 @@ use super::horizon;
 use super::sample::Holder;
 pub use super::sample::Sample;
 use super::sample_query::Askable;
-use super::{failure, session};
-use crate::failure::Failure;
+use super::{failure, patiently, session};
+use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
+
+/// How long the server has for an answer: one that is frozen keeps its connections, and would hold the trial for ever.
+/// What locks the table may hold up a sample for some seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may read table and index whole.
+const INSPECTING: Duration = Duration::from_secs(600);
 
 /// A close look at table and index, which reads them whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,14 +92,11 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
 /// # Errors
 /// When the server does not answer.
 pub async fn started(client: &Client) -> Result<f64, Failure> {
-    client
-        .query_one(
-            "SELECT extract(epoch FROM pg_postmaster_start_time())::float8",
-            &[],
-        )
-        .await
-        .map(|row| row.get(0))
-        .map_err(|error| failure(&error))
+    let asked = client.query_one(
+        "SELECT extract(epoch FROM pg_postmaster_start_time())::float8",
+        &[],
+    );
+    Ok(patiently(PATIENCE, asked).await?.get(0))
 }
 
 /// Whether a session may write.
@@ -140,6 +144,8 @@ pub struct Observer {
     extension: Extension,
     /// Where the server keeps a log that it can read, if it does.
     pub(super) log: Option<String>,
+    /// How long each question waits for its answer.
+    pub(super) patience: Duration,
 }
 
 impl Observer {
@@ -148,6 +154,11 @@ impl Observer {
     /// # Errors
     /// When the server does not answer.
     pub async fn new(client: Client) -> Result<Self, Failure> {
+        let prepared = tokio::time::timeout(PATIENCE, Self::prepared(client)).await;
+        prepared.unwrap_or_else(|_| Err(Failure::new(FailureClass::Timeout, "timed out")))
+    }
+
+    async fn prepared(client: Client) -> Result<Self, Failure> {
         let fail = |error: tokio_postgres::Error| failure(&error);
         let askable = Askable::of(&client).await?;
         let query = client.prepare(&askable.query()).await.map_err(fail)?;
@@ -164,6 +175,7 @@ impl Observer {
             sees_others: askable.sees_others,
             extension: found.unwrap_or_else(Extension::own),
             log,
+            patience: PATIENCE,
         })
     }
 
@@ -172,13 +184,15 @@ impl Observer {
     /// # Errors
     /// When the server does not answer.
     pub async fn sample(&self, window_start: u64) -> Result<Sample, Failure> {
-        let fail = |error: tokio_postgres::Error| failure(&error);
-        let row = self.client.query_one(&self.query, &[]);
-        let row = row.await.map_err(fail)?;
-        let holder = match &self.horizon {
-            Some(query) => self.client.query_opt(query, &[]).await.map_err(fail)?,
-            None => None,
+        let asked = async {
+            let row = self.client.query_one(&self.query, &[]).await?;
+            let holder = match &self.horizon {
+                Some(query) => self.client.query_opt(query, &[]).await?,
+                None => None,
+            };
+            Ok::<_, tokio_postgres::Error>((row, holder))
         };
+        let (row, holder) = patiently(self.patience, asked).await?;
         let since =
             |a: u64, b: u64| i64::try_from(a.saturating_sub(b) / 1_000_000).unwrap_or(i64::MAX);
         let now = clock::now();
@@ -191,8 +205,8 @@ impl Observer {
         Ok(sample)
     }
 
-    /// Samples each second until `end`. What cannot be read is left out and said in the log: a gap in the
-    /// series shows it.
+    /// Samples each second until `end`, and waits for the last no longer than for any other. What cannot be read is left
+    /// out and said in the log: a gap in the series shows it.
     pub async fn watch(&self, window_start: u64, end: u64) -> Vec<Sample> {
         let mut samples = Vec::new();
         let mut due = window_start;
@@ -212,20 +226,17 @@ impl Observer {
     /// # Errors
     /// When the server does not answer or has no pgstattuple.
     pub async fn inspect(&self) -> Result<Inspection, Failure> {
-        let row = self
-            .client
-            .query_one(
-                &format!(
-                    "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
-                     i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
-                     FROM {}('bakeoff.runs'::regclass) t, {}('bakeoff.runs_pkey'::regclass) i",
-                    self.extension.function("pgstattuple"),
-                    self.extension.function("pgstatindex")
-                ),
-                &[],
-            )
-            .await
-            .map_err(|error| failure(&error))?;
+        // A server that is frozen is told from one that has much to read.
+        let awake = self.client.query_one(&self.query, &[]);
+        patiently(self.patience, awake).await?;
+        let sql = format!(
+            "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
+             i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
+             FROM {}('bakeoff.runs'::regclass) t, {}('bakeoff.runs_pkey'::regclass) i",
+            self.extension.function("pgstattuple"),
+            self.extension.function("pgstatindex")
+        );
+        let row = patiently(INSPECTING, self.client.query_one(&sql, &[])).await?;
         let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
         Ok(Inspection {
             table_bytes: row.get(0),
@@ -380,6 +391,51 @@ async fn log_path(client: &Client) -> Result<Option<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::postgres::Connector;
+    use crate::drivers::stall::Stall;
+    use crate::testing::{TIMEOUT, anybody, local, null_postgres};
+    use std::sync::Arc;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Notify;
+
+    /// A server that answers until it is told to freeze, and from then on keeps its connection and says nothing.
+    async fn freezing(freeze: Arc<Notify>) -> Connector {
+        let server = null_postgres(Stall::default()).address().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(&server).await.unwrap();
+            tokio::select! {
+                biased;
+                () = freeze.notified() => std::future::pending::<()>().await,
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            }
+        });
+        Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+    }
+
+    #[test]
+    fn a_server_that_freezes_holds_nobody_up() {
+        local(async {
+            let freeze = Arc::new(Notify::new());
+            let connector = freezing(Arc::clone(&freeze)).await;
+            let client = connector.connect().await.unwrap();
+            let mut observer = Observer::new(client).await.unwrap();
+            observer.patience = Duration::from_millis(200);
+            observer.log = Some("log".into());
+            assert!(observer.sample(0).await.is_ok());
+            freeze.notify_one();
+            let now = clock::now();
+            let asked = async {
+                assert!(observer.watch(now, now + SECOND).await.is_empty());
+                assert_eq!(observer.stretch(now, now).await, None);
+                observer.inspect().await.unwrap_err().class
+            };
+            let class = tokio::time::timeout(Duration::from_secs(20), asked).await;
+            assert_eq!(class.unwrap(), FailureClass::Timeout);
+        });
+    }
 
     #[test]
     fn the_reserve_of_the_fillfactor_is_not_bloat() {

@@ -18,6 +18,9 @@ use super::target::{Target, TargetError};
 use crate::failure::{Failure, FailureClass};
 use crate::trust;
 
+/// How long an address may say nothing while there are others.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// Settings that all connections of a trial share; each is a factor, recorded with the result.
 #[derive(Clone)]
 pub struct Dialer {
@@ -101,20 +104,14 @@ impl Dialer {
     }
 
     /// Connects to the next of the addresses behind the name, so that connections are spread over all of them; where one
-    /// does not answer, to another.
+    /// refuses or says nothing, to another.
     async fn reach(&self) -> std::io::Result<TcpStream> {
         let place = (self.target.host.as_str(), self.target.port);
         let mut addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
         let first = self.opened.fetch_add(1, Ordering::Relaxed);
         turned(&mut addresses, first);
-        let mut last = std::io::Error::other("the name has no address");
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        first_reached(addresses, SILENCE.min(self.timeout / count)).await
     }
 
     pub(super) async fn open(&self) -> Result<SendRequest<Full<Payload>>, Failure> {
@@ -152,6 +149,29 @@ impl Dialer {
     }
 }
 
+/// Connects to the first address that answers. One that says nothing is left after `each`, so that there is time for
+/// another; the last has what is left to the operation.
+async fn first_reached(addresses: Vec<SocketAddr>, each: Duration) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::other("the name has no address");
+    let mut left = addresses.len();
+    for address in addresses {
+        left -= 1;
+        let connecting = TcpStream::connect(address);
+        let connected = if left == 0 {
+            connecting.await
+        } else {
+            let connected = tokio::time::timeout(each, connecting).await;
+            let silent = std::io::ErrorKind::TimedOut;
+            connected.unwrap_or_else(|_| Err(std::io::Error::from(silent)))
+        };
+        match connected {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// The addresses in the order in which connection number `nth` tries them.
 fn turned(addresses: &mut Vec<SocketAddr>, nth: usize) {
     // In one order, whatever that of the name server.
@@ -164,6 +184,39 @@ fn turned(addresses: &mut Vec<SocketAddr>, nth: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An address at which the system drops every further connection, as the queue of those that nobody accepts is full;
+    /// none where it does not do so.
+    async fn silent() -> Option<(tokio::net::TcpListener, Vec<TcpStream>)> {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while queued.len() < 64 {
+            let connecting = TcpStream::connect(address);
+            match tokio::time::timeout(Duration::from_millis(200), connecting).await {
+                Ok(tcp) => queued.push(tcp.ok()?),
+                Err(_) => return Some((listener, queued)),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_silent_address_leaves_time_for_another() {
+        crate::testing::local(async {
+            let Some((deaf, _queued)) = silent().await else {
+                return;
+            };
+            let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = there.local_addr().unwrap();
+            let addresses = vec![deaf.local_addr().unwrap(), address];
+            let reaching = first_reached(addresses, Duration::from_millis(100));
+            let reached = tokio::time::timeout(Duration::from_secs(10), reaching).await;
+            assert_eq!(reached.unwrap().unwrap().peer_addr().unwrap(), address);
+        });
+    }
 
     #[test]
     fn connections_are_spread_over_all_addresses() {

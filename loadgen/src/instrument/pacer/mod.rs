@@ -29,7 +29,7 @@ mod timer;
 
 /// Due operations that may wait in line; beyond that they count as never started at once, which
 /// bounds the memory of a hopelessly overloaded run.
-const MAX_WAITING: usize = 1 << 20;
+pub(crate) const MAX_WAITING: usize = 1 << 20;
 
 /// An operation that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

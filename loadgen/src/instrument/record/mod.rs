@@ -458,6 +458,20 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_that_outlasts_the_first_of_the_next_second_keeps_its_percentiles() {
+        let mut recorder = Recorder::new(0, 2 * SECOND, 0, false, &[PUT], Arc::default()).unwrap();
+        let at = |tenths: u64| tenths * SECOND / 10;
+        recorder.success(PUT, sample(at(10), at(10), at(11)));
+        recorder.success(PUT, sample(0, 0, at(12)));
+        let recorded = recorder.finish().unwrap();
+        assert_eq!(recorded.series.len(), 2);
+        assert!(recorded.series.iter().all(|point| point.p99_micros > 0));
+        let log = String::from_utf8(recorded.intervals).unwrap();
+        let lines = log.lines().filter(|line| line.starts_with("Tag="));
+        assert_eq!(lines.count(), 2, "{log}");
+    }
+
+    #[test]
     fn a_latency_beyond_an_hour_is_counted_as_overflow() {
         let mut recorder = Recorder::new(0, SECOND, 0, false, &[PUT], Arc::default()).unwrap();
         recorder.success(PUT, sample(0, 0, 4_000 * SECOND));

@@ -34,6 +34,9 @@ pub(super) struct Seconds {
     names: Vec<&'static str>,
     /// The seconds of each kind that are still open, in order.
     live: Vec<Vec<LiveSecond>>,
+    /// Of each kind, the second before which all were written out. One before the oldest that is open need not be: its
+    /// operations may only have taken longer than the first of the next.
+    written_until: Vec<usize>,
     points: Vec<SecondPoint>,
     log: Vec<u8>,
     spare: Vec<Histogram<u64>>,
@@ -57,6 +60,7 @@ impl Seconds {
                 .iter()
                 .map(|_| Vec::with_capacity(LIVE_SECONDS))
                 .collect(),
+            written_until: vec![0; names.len()],
             points: Vec::new(),
             log,
             spare: Vec::new(),
@@ -100,16 +104,20 @@ impl Seconds {
         self.points.get_mut(second)
     }
 
-    /// The histogram of a second that is still open; `None` when it was written already.
+    /// The histogram of a second that is still open; `None` when it was written already, or is older than all for which
+    /// there is room.
     fn live(&mut self, kind: usize, second: usize) -> Option<&mut Histogram<u64>> {
         let open = self.live.get(kind)?;
         if let Some(at) = open.iter().position(|live| live.second == second) {
             return Some(&mut self.live[kind][at].response);
         }
-        if open.first().is_some_and(|oldest| second < oldest.second) {
+        let full = open.len() >= LIVE_SECONDS;
+        let before_all = open.first().is_some_and(|oldest| second < oldest.second);
+        let written = self.written_until.get(kind).copied().unwrap_or(0);
+        if second < written || (full && before_all) {
             return None;
         }
-        if open.len() >= LIVE_SECONDS {
+        if full {
             let oldest = self.live[kind].remove(0);
             self.write(kind, oldest);
         }
@@ -130,6 +138,9 @@ impl Seconds {
     }
 
     fn write(&mut self, kind: usize, mut live: LiveSecond) {
+        if let Some(until) = self.written_until.get_mut(kind) {
+            *until = (*until).max(live.second + 1);
+        }
         if kind == SERIES
             && let Some(point) = self.points.get_mut(live.second)
         {

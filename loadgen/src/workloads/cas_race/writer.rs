@@ -19,6 +19,7 @@ use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
 use crate::instrument::record::{Operation, Recorder, Sample};
+use crate::workloads::mover::reached;
 
 /// A writer is paused once in so many nanoseconds on average.
 const BETWEEN_PAUSES: f64 = 5.0 * SECOND as f64;
@@ -403,6 +404,7 @@ impl Worker for Racer {
     async fn operate(&mut self, due: Due) -> bool {
         let planned = due.planned;
         let ready = self.ready().await;
+        let went_out = ready.is_ok();
         let result = match (ready, self.open.take()) {
             (Err(failure), _) => Err(failure),
             (Ok(()), None) => Err(Failure::new(FailureClass::Connect, "no connection")),
@@ -428,7 +430,7 @@ impl Worker for Racer {
                     .failure(OPERATION, planned, planned, ended, &failure);
                 // A late answer would be taken for that of the next statement.
                 self.gone();
-                failure.class != FailureClass::Connect
+                reached(went_out, &failure)
             }
         }
     }

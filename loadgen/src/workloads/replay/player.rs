@@ -19,7 +19,7 @@ use crate::instrument::pacer::Due;
 use crate::instrument::record::{Operation, Recorder, Sample};
 use crate::workloads::head_row::lives::{COMPLETE, CREATE, TRANSITION};
 use crate::workloads::head_row::statements;
-use crate::workloads::mover::OPERATION;
+use crate::workloads::mover::{OPERATION, reached};
 use crate::workloads::rows::{self, Missed};
 
 const PUT_IN: &str = "putIn";
@@ -203,7 +203,7 @@ impl Worker for Player {
                 } else {
                     Outcome::NotDone
                 };
-                (outcome, failure.class != FailureClass::Connect)
+                (outcome, reached(went_out, failure))
             }
         };
         self.next = self.shared.desk.borrow_mut().ended(task, outcome);

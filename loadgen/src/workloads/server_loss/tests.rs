@@ -142,3 +142,21 @@ fn a_fault_is_asked_for_when_it_is_due_and_withdrawn_when_it_is_mended() {
         assert_eq!(loss.mended, Some(loss.made + 2_000));
     });
 }
+
+#[test]
+fn an_object_is_missed_only_where_the_store_says_so() {
+    crate::testing::local(async {
+        let own = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+        let bucket = "<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>";
+        for (body, is_missed) in [("404 page not found", false), (bucket, false), (own, true)] {
+            let dialer = crate::testing::missing(body).await;
+            let kept = Kept {
+                path: dialer.target().object_path("k"),
+                number: 1,
+            };
+            let read = read_one(&dialer, &kept, 10).await;
+            assert_eq!(matches!(read, Read::Missed(_)), is_missed, "{body}");
+            assert_eq!(matches!(read, Read::Unknown), !is_missed, "{body}");
+        }
+    });
+}
