@@ -25,6 +25,10 @@ use crate::stats::{ALPHA, multiple, paired, power, round};
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.
 const MARGIN: f64 = 0.095_310_179_804_324_86;
 
+/// What the signs before ratios say, where there are any.
+const BOUNDS: &str = "≥ and ≤ mark a ratio that is only a bound, because too many operations of one run have no answer, and ? one of which both \
+    ends are open: nothing is concluded in favour of such a run.";
+
 /// Two runs compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +61,17 @@ pub struct RunRow {
     pub backend: String,
     /// Subject against base; the names in it are `subject` and `base`.
     pub comparison: Comparison,
+}
+
+impl RunRow {
+    /// Whether a difference was shown. A small p-value alone is none: where too many operations of a run have no answer, what
+    /// speaks for that run was not shown.
+    fn differs(&self) -> bool {
+        matches!(
+            self.comparison.finding,
+            Finding::SubjectBetter | Finding::BaseBetter
+        )
+    }
 }
 
 /// Why two runs cannot be compared.
@@ -346,9 +361,8 @@ pub fn markdown(comparison: &RunComparison) -> String {
             comparison.unlike.join("; ")
         );
     }
-    let differs = |row: &RunRow| row.comparison.adjusted_p <= ALPHA;
     let (shown, same): (Vec<&RunRow>, Vec<&RunRow>) =
-        comparison.rows.iter().partition(|row| differs(row));
+        comparison.rows.iter().partition(|row| row.differs());
     if !comparison.rows.is_empty() {
         let _ = writeln!(
             text,
@@ -360,6 +374,13 @@ pub fn markdown(comparison: &RunComparison) -> String {
     }
     if let Some(reach) = reach(&comparison.rows) {
         let _ = writeln!(text, "{reach}\n");
+    }
+    if comparison
+        .rows
+        .iter()
+        .any(|row| row.comparison.censored.is_some())
+    {
+        let _ = writeln!(text, "{BOUNDS}\n");
     }
     for remark in &comparison.remarks {
         // Writing to a String cannot fail.
@@ -386,14 +407,19 @@ pub fn markdown(comparison: &RunComparison) -> String {
             (Some(low), Some(high)) => format!("{} – {}", format::ratio(low), format::ratio(high)),
             _ => "–".to_owned(),
         };
+        let metric = row.comparison.metric;
+        let sign = row
+            .comparison
+            .censored
+            .map_or("", |c| c.sign(metric.more_is_better()));
         let _ = writeln!(
             text,
-            "| {} {} | {} | {} | {} | {} | {interval} | {} | {} | {} | {} |",
+            "| {} {} | {} | {} | {} | {sign}{} | {interval} | {} | {} | {} | {} |",
             row.workload,
             row.cell,
             row.backend,
             row.comparison.operation,
-            row.comparison.metric.as_str(),
+            metric.as_str(),
             format::ratio(estimate.ratio),
             format::p_value(row.comparison.adjusted_p),
             estimate

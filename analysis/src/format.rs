@@ -10,6 +10,20 @@ pub fn alternatives(names: &[&str]) -> String {
     }
 }
 
+/// A share as an upper bound in percent: rounded up to so many decimals, or to two digits where it is smaller than those.
+#[must_use]
+pub fn percent_at_most(share: f64, decimals: usize) -> String {
+    let percent = share * 100.0;
+    let small = percent > 0.0 && percent < 10.0_f64.powi(-(decimals as i32));
+    let decimals = if small {
+        1 + (-percent.log10()).ceil() as usize
+    } else {
+        decimals
+    };
+    let scale = 10.0_f64.powi(decimals as i32);
+    format!("{:.decimals$}", (percent * scale).ceil() / scale)
+}
+
 /// Three significant digits, with thousands separated by a narrow space: `0.412`, `42.1`, `12 400`.
 #[must_use]
 pub fn three(value: f64) -> String {

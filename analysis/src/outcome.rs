@@ -18,7 +18,7 @@ use flate2::write::DeflateEncoder;
 
 use crate::format;
 use crate::kinds;
-use crate::measured::Measured;
+use crate::measured::{Measured, OperationSummary};
 use crate::summary::Summary;
 
 /// Largest decoded outcome that [`decode`] accepts, bytes.
@@ -54,7 +54,8 @@ impl OutcomeError {
 /// The outcome of a summary; `index_sha256` is the checksum of `index.json`.
 ///
 /// Headline rows stand in order of importance: first those that the decision reads, then the main
-/// operations of the other workloads, then all others; at most [`MAX_HEADLINE`].
+/// operations of the other workloads, then all others; at most [`MAX_HEADLINE`]. Operations of which no p99 is known have no row:
+/// it has no room to say that a figure is only a bound, and where nothing was answered that bound is 0.
 #[must_use]
 pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
     let mut rows: Vec<(u8, HeadlineRow)> = Vec::new();
@@ -62,7 +63,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
         let kind = kinds::of(workload.kind);
         for cell in &workload.cells {
             for on in &cell.backends {
-                for (name, operation) in &on.operations {
+                for (name, operation) in on.operations.iter().filter(|(_, one)| is_known(one)) {
                     let rank = match name.as_str() {
                         name if kind.headline == Some(name) => 0,
                         name if kind.main == name => 1,
@@ -116,6 +117,11 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
         regression: None,
         index_sha256: index_sha256.to_owned(),
     }
+}
+
+/// Whether the percentiles of a headline row are known; where p99 is, the median is as well.
+fn is_known(operation: &OperationSummary) -> bool {
+    operation.count > operation.overflow && operation.response.knows(0.99)
 }
 
 /// What voided most of the trials that do not count: `GeneratorThrottled (12 of 14): …`.
@@ -263,6 +269,55 @@ mod tests {
         assert_eq!(back.objectives, outcome.objectives);
         assert!(back.headline.len() >= 40, "{}", back.headline.len());
         assert_eq!(back.headline[0].cell, "put concurrency=1 objectSize=1Ki");
+    }
+
+    /// A lower bound that stands there as a figure would make the cell that failed the fastest.
+    #[test]
+    fn what_is_only_a_bound_has_no_row() {
+        let (manifest, mut records) = sample::phase1_c();
+        let put = |label: &str, backend: &str| (format!("put {label}"), backend.to_owned());
+        let lost = put("concurrency=8 objectSize=4Ki", "seaweedfs");
+        let failing = put("concurrency=32 objectSize=4Ki", "minio");
+        for record in &mut records {
+            let cell = label_of(&record.trial);
+            let on = record.trial.backend.clone();
+            let load = &mut record.load;
+            if (cell.clone(), on.clone()) == lost {
+                load.failed = load.planned;
+                load.completed = 0;
+                record
+                    .operations
+                    .insert("put".to_owned(), Default::default());
+            } else if (cell, on) == failing {
+                load.failed = load.completed / 20;
+                load.planned += load.failed;
+            }
+        }
+        let summary = summarise(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+            capacities: &[],
+            conformance: &[],
+        })
+        .unwrap();
+        let outcome = outcome(&summary, &"0".repeat(64));
+        let has = |(cell, backend): &(String, String)| {
+            let mut rows = outcome.headline.iter();
+            rows.any(|row| row.cell == *cell && row.backend == *backend)
+        };
+        assert!(!has(&lost) && !has(&failing), "{:?}", outcome.headline);
+        assert!(has(&put("concurrency=8 objectSize=4Ki", "minio")));
+        assert!(has(&put("concurrency=32 objectSize=4Ki", "seaweedfs")));
+        assert!(outcome.headline.iter().all(|row| row.p99_microseconds > 0));
+    }
+
+    fn label_of(trial: &bakeoff_crds::schedule::Trial) -> String {
+        let levels = trial.cell.iter();
+        let levels: Vec<String> = levels
+            .map(|(name, level)| format!("{name}={level}"))
+            .collect();
+        format!("{} {}", trial.workload, levels.join(" "))
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod common;
 
 use bakeoff_analysis::index;
 use bakeoff_analysis::measured::RunData;
-use bakeoff_analysis::report::plan::{Found, plan_html, plan_markdown};
+use bakeoff_analysis::report::plan::{Found, plan_html, plan_markdown, summary as plan_summary};
 use bakeoff_analysis::report::recording::{Piece, Recording, recording_html};
 use bakeoff_analysis::report::trend::{csv, trend_html};
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
@@ -146,6 +146,44 @@ fn reports_of_every_outcome() {
     let manifest = common::manifest(&spec);
     let (html, markdown) = pages(&manifest, &common::records(&spec, |_| common::QUICK));
     check("head-table", &html, &markdown);
+}
+
+/// A cell in which nothing was answered looks like the fastest, and one in which much was not like a fast one, wherever only
+/// what was answered is read.
+#[test]
+fn what_had_no_answer_is_nowhere_the_fastest() {
+    let (manifest, mut records) = common::phase1_c();
+    for record in &mut records {
+        let level = |factor: &str| record.trial.cell.get(factor).map(String::as_str);
+        let load = &mut record.load;
+        match (level("objectSize"), record.trial.backend.as_str()) {
+            (Some("4Ki"), "seaweedfs") => {
+                load.failed = load.planned;
+                load.completed = 0;
+                let none = Default::default();
+                record.operations.insert("put".to_owned(), none);
+            }
+            (Some("4Ki"), "minio") => {
+                load.failed = load.completed / 20;
+                load.planned += load.failed;
+            }
+            _ => {}
+        }
+    }
+    let (html, markdown) = pages(&manifest, &records);
+    check("no-answer", &html, &markdown);
+    let charts: Vec<&str> = markdown
+        .lines()
+        .filter(|line| line.starts_with("- *Chart:*"))
+        .collect();
+    let of = |title: &str| charts.iter().find(|line| line.contains(title)).unwrap();
+    let spectrum = of("PUT spectrum, put 4Ki");
+    assert!(spectrum.contains("seaweedfs no answer"), "{spectrum}");
+    assert!(spectrum.contains(" p99 ≥ "), "{spectrum}");
+    let size = of("PUT p99 by throughput, 4Ki");
+    assert_eq!(size.matches(" no answer").count(), 3, "{size}");
+    assert_eq!(size.matches(" ≥ ").count(), 3, "{size}");
+    assert!(charts.iter().all(|line| !line.contains(" 0 µs")));
 }
 
 /// A search by holds at three active sets, on a server that holds fewer operations a second the more runs are open.
@@ -563,4 +601,22 @@ fn a_plan_is_a_ladder_and_then_a_page_for_each_phase() {
     young.phases[3].status = None;
     let html = plan_html(&young, &found);
     assert!(html.contains("what 2 of 4 phases came to") && html.contains("not yet"));
+}
+
+#[test]
+fn figures_of_a_plan_name_their_place_in_its_summary() {
+    let (plan, found) = ladder();
+    let html = plan_html(&plan, &found);
+    let summary = serde_json::to_value(plan_summary(&plan, &found)).unwrap();
+    let named = html.split("data-from=\"").skip(1);
+    let named = named.flat_map(|rest| rest.split_once('"').unwrap().0.split(' '));
+    let mut of = std::collections::BTreeSet::new();
+    for place in named {
+        let value = summary.pointer(place).and_then(serde_json::Value::as_f64);
+        assert!(value.is_some(), "{place:?} is no number of the summary");
+        of.insert(place.split('/').nth(2).unwrap().to_owned());
+    }
+    // Those that have a decision; what they measured has no place there, and is on the page all the same.
+    assert_eq!(of.into_iter().collect::<Vec<_>>(), ["0", "2", "3"]);
+    assert!(html.contains("class=\"value\">"), "ratios on charts");
 }

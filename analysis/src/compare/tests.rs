@@ -69,6 +69,65 @@ fn exchanging_the_runs_inverts() {
     }
 }
 
+/// A run of one cell, with blocks enough for a verdict on each of its figures. Of a hundred PUTs that ended well, `failing` more
+/// had no answer.
+fn one_cell(behaviour: sample::Behaviour, failing: i64) -> Measured {
+    let spec: bakeoff_crds::ExperimentSpec = serde_json::from_value(serde_json::json!({
+        "backends": [{"name": "minio", "minio": {"version": "RELEASE.2025-09-07T16-13-09Z"}}],
+        "workloads": [{"name": "put", "smallObjectPut":
+            {"objectSize": ["4Ki"], "load": {"closed": {"concurrency": [8]}}}}],
+        "trials": {"blocks": 10}
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let mut records = sample::records(&spec, |_| behaviour);
+    for record in &mut records {
+        let lost = record.load.completed * failing / 100;
+        record.load.planned += lost;
+        record.load.failed += lost;
+    }
+    measure(&RunData {
+        manifest: &manifest,
+        records: &records,
+        interrupted: &[],
+        capacities: &[],
+        conformance: &[],
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_is_only_a_bound_is_marked_and_no_difference() {
+    let row = |text: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.contains("| p99 |")).unwrap();
+        line.split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (base, quick) = (one_cell(PLAIN, 0), one_cell(QUICK, 0));
+    let plain = markdown(&compare(&base, &quick).unwrap());
+    assert!(plain.contains("3 of 3 figures differ"), "{plain}");
+    assert!(!plain.contains('≥') && !plain.contains('≤'), "{plain}");
+
+    // The p99 of those that were answered looks better, and that is all that is known of it.
+    let failing = one_cell(QUICK, 5);
+    let text = markdown(&compare(&base, &failing).unwrap());
+    assert!(text.contains("2 of 3 figures differ"), "{text}");
+    let p99 = row(&text);
+    assert!(p99[5].starts_with("≥ 0."), "{p99:?}");
+    assert_eq!(p99[10], "no difference shown");
+    let last = text.lines().rfind(|line| line.starts_with("| put"));
+    assert!(last.unwrap().contains("| p99 |"), "after what differs");
+    assert!(text.contains("only a bound"), "{text}");
+
+    // In the other direction it is the denominator that may be larger.
+    let text = markdown(&compare(&failing, &base).unwrap());
+    assert!(row(&text)[5].starts_with("≤ 1."), "{text}");
+
+    // What speaks against the run that fails holds all the same.
+    let text = markdown(&compare(&quick, &one_cell(PLAIN, 5)).unwrap());
+    assert!(text.contains("3 of 3 figures differ"), "{text}");
+    assert!(row(&text)[5].starts_with("≥ 1."), "{text}");
+}
+
 #[test]
 fn what_is_not_comparable_is_refused_with_the_reason() {
     let plain = run(PLAIN);

@@ -15,8 +15,8 @@ use bakeoff_crds::spec::{Batching, WorkloadKind};
 
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
-    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks,
-    with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
+    more_blocks, with_censoring,
 };
 use crate::format::confidence;
 use crate::measured::{BlockFigure, CellSummary, Censored};
@@ -85,11 +85,13 @@ fn answer(asked: &Asked<'_>) -> Answer {
             Standing::Open
         }
     };
+    // One that is tolerable is enough. They are tried in their order and up to the first that is not, so that together they err no
+    // more often than one alone.
     let best = factors
         .iter()
         .copied()
-        .filter(|n| standing(*n) == Standing::Met)
-        .max();
+        .take_while(|n| standing(*n) == Standing::Met)
+        .last();
     let saving = |snapshots: i64| Some(costs.get(&1)? - costs.get(&snapshots)?);
 
     let ruling = if let Some(best) = best {
@@ -109,13 +111,23 @@ fn answer(asked: &Asked<'_>) -> Answer {
             format!("Bodies are batched, up to {best} snapshots per object."),
         )
     } else if !factors.is_empty() && factors.iter().all(|n| standing(*n) == Standing::NotMet) {
-        let least = levels
+        // A factor fails at the arrival rate at which it adds most.
+        let most = |snapshots: i64| {
+            let beyond = levels.iter().filter(|level| {
+                level.snapshots == snapshots && level.input.standing == Standing::NotMet
+            });
+            beyond
+                .filter_map(|level| level.input.low)
+                .fold(0.0, f64::max)
+        };
+        let least = factors
             .iter()
-            .filter_map(|l| l.input.low)
+            .copied()
+            .map(most)
             .fold(f64::INFINITY, f64::min);
         Ruling::no_go(
             format!(
-                "Every batch factor adds more than the bound of {bound} ms at p99; the least adds {least:.1} ms or more."
+                "Every batch factor adds more than the bound of {bound} ms at p99 at some arrival rate; the least adds {least:.1} ms or more there."
             ),
             "Bodies stay one per snapshot; lean on a faster or cheaper backend instead.",
         )
@@ -220,10 +232,17 @@ fn level(
     input.low = low.is_finite().then(|| round(low));
     input.high = high.is_finite().then(|| round(high));
     input.blocks = count(added.len());
-    let judged = at_most(low, high, bound);
+    let lacking = lacking(added.len(), alpha);
+    let judged = match at_most(low, high, bound) {
+        _ if lacking.is_some() => Standing::Open,
+        standing => standing,
+    };
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
     input.standing = with_censoring(judged, input.censored);
     let lacks = Lacks::of(input.standing, judged, || {
+        if lacking.is_some() {
+            return lacking;
+        }
         more_blocks(
             centre - bound,
             standard_deviation(&added),

@@ -12,6 +12,7 @@ use bakeoff_crds::spec::{GuardMode, WorkloadKind};
 
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{DecisionInput, Role, Standing, Unit, missing};
+use crate::format;
 use crate::measured::CellBackend;
 use crate::measured::Measured;
 use crate::stats::round;
@@ -87,8 +88,8 @@ fn answer(asked: &Asked<'_>) -> Answer {
     } else if open.is_empty() {
         Ruling::go(
             format!(
-                "Exactly one writer won each step, seq has no gap and no fork, and no anomaly was found in {steps:.0} contended steps, though locks were lost while they were held (at most {:.3} % of contended steps go wrong, with 95 % confidence); without the guard the same race was caught each time.",
-                300.0 / steps
+                "Exactly one writer won each step, seq has no gap and no fork, and no anomaly was found in {steps:.0} contended steps, though locks were lost while they were held (at most {} % of contended steps go wrong, with 95 % confidence); without the guard the same race was caught each time.",
+                format::percent_at_most(3.0 / steps, 3)
             ),
             "The compare-and-swap carries correctness by itself: the lock is an optimisation, and may expire or go.",
         )

@@ -5,17 +5,19 @@
 //! is shown to exceed the bound at p99. `NoGo` means that every count measured is shown to stay
 //! within it.
 
+use std::collections::BTreeSet;
+
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
-    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, missing, more_blocks,
-    with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
+    more_blocks, with_censoring,
 };
 use crate::measured::{CellSummary, Censored};
 use crate::metric::Metric;
-use crate::stats::{paired, round};
+use crate::stats::{interval, paired, round};
 
 struct Level {
     objects: i64,
@@ -36,12 +38,19 @@ fn answer(asked: &Asked<'_>) -> Answer {
     let measured = asked.measured;
     let bound = asked.bound();
     let subject = asked.subject();
-    let mut levels: Vec<Level> = measured
-        .of_kind(WorkloadKind::ColdRead)
-        .flat_map(|workload| &workload.cells)
-        .filter_map(|cell| level(cell, &subject, bound, measured.level))
+    let cells = || {
+        let workloads = measured.of_kind(WorkloadKind::ColdRead);
+        workloads.flat_map(|workload| &workload.cells)
+    };
+    let modes: BTreeSet<&String> = cells()
+        .filter_map(|cell| cell.levels.get(factor::MODE))
+        .collect();
+    let share = measured.level / modes.len().max(1) as f64;
+    let mut levels: Vec<Level> = cells()
+        .filter_map(|cell| level(cell, &subject, bound, (measured.level, share)))
         .collect();
     levels.sort_by(|a, b| (&a.mode, a.objects).cmp(&(&b.mode, b.objects)));
+    in_sequence(&mut levels);
     let first_beyond = levels
         .iter()
         .filter(|l| l.input.standing == Standing::NotMet)
@@ -116,7 +125,35 @@ fn answer(asked: &Asked<'_>) -> Answer {
     }
 }
 
-fn level(cell: &CellSummary, subject: &str, bound: f64, alpha: f64) -> Option<Level> {
+/// One count that is beyond is enough for a cap. Of each mode they are tried from the longest runs on and up to the first that is not
+/// shown to be beyond, so that together they err no more often than one alone.
+fn in_sequence(levels: &mut [Level]) {
+    for of_mode in levels.chunk_by_mut(|a, b| a.mode == b.mode) {
+        let mut beyond = true;
+        for level in of_mode.iter_mut().rev() {
+            beyond &= level.input.standing == Standing::NotMet;
+            if !beyond && level.input.standing == Standing::NotMet {
+                level.input.standing = Standing::Open;
+            }
+        }
+    }
+}
+
+/// Whether the figures are shown to lie beyond their bound, by Student's t on the logarithms.
+fn is_beyond(against_bound: &[(f64, f64)], alpha: f64) -> bool {
+    let ratios = against_bound
+        .iter()
+        .map(|(figure, bound)| (figure / bound).ln());
+    let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
+    interval::student(&ratios, alpha).is_some_and(|(_, low, _)| low > 0.0)
+}
+
+fn level(
+    cell: &CellSummary,
+    subject: &str,
+    bound: f64,
+    (alpha, share): (f64, f64),
+) -> Option<Level> {
     let objects: i64 = cell.levels.get(factor::OBJECTS_PER_RUN)?.parse().ok()?;
     let mode = cell.levels.get(factor::MODE)?.clone();
     let mut input = missing(
@@ -147,10 +184,19 @@ fn level(cell: &CellSummary, subject: &str, bound: f64, alpha: f64) -> Option<Le
     input.low = (low > 0.0).then(|| round(low * bound));
     input.high = high.is_finite().then(|| round(high * bound));
     input.blocks = count(paired.blocks());
-    let judged = at_most(paired.low, paired.high, 0.0);
+    let lacking = lacking(paired.blocks(), alpha);
+    let judged = match at_most(paired.low, paired.high, 0.0) {
+        _ if lacking.is_some() => Standing::Open,
+        // One mode that is beyond is enough for a cap, so each is judged at its share.
+        Standing::NotMet if !is_beyond(&against_bound, share) => Standing::Open,
+        standing => standing,
+    };
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
     let lacks = Lacks::of(input.standing, judged, || {
+        if lacking.is_some() {
+            return lacking;
+        }
         more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha)
     });
     Some(Level {

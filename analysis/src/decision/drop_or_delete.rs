@@ -12,8 +12,8 @@ use bakeoff_crds::spec::{RetentionMethod, WorkloadKind};
 use super::bounded::{Bound, Named, bounded, in_every_window, values};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{
-    DecisionInput, Role, Standing, Unit, at_most, blocks_text, missing, more_blocks, ratio_input,
-    with_censoring,
+    DecisionInput, Role, Standing, Unit, at_most, blocks_text, lacking, missing, more_blocks,
+    ratio_input, with_censoring,
 };
 use crate::measured::Measured;
 use crate::measured::{BlockFigure, CellBackend, CellSummary, Censored};
@@ -318,10 +318,10 @@ impl Question<'_> {
             return missing(name, scope.to_owned(), Role::Primary, Unit::Ratio, demand).into();
         };
         let threshold = self.margin.ln();
-        let standing = if paired.blocks() < 2 {
-            Standing::Open
-        } else {
-            at_most(paired.low, paired.high, threshold)
+        let lacking = lacking(paired.blocks(), alpha);
+        let standing = match lacking {
+            Some(_) => Standing::Open,
+            None => at_most(paired.low, paired.high, threshold),
         };
         let censored = match unknown {
             (true, true) => Some(Censored::Both),
@@ -341,6 +341,9 @@ impl Question<'_> {
         input.censored = censored;
         let more = (standing == Standing::Open)
             .then(|| {
+                if lacking.is_some() {
+                    return lacking;
+                }
                 more_blocks(
                     paired.centre - threshold,
                     paired.deviation,

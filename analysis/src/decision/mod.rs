@@ -37,7 +37,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::measured::Censored;
 use crate::measured::Measured;
-use crate::metric::Metric;
 use crate::stats::{POWER, multiple, paired::Paired, power, round};
 
 /// What a rule concluded, as data.
@@ -102,6 +101,9 @@ pub struct DecisionInput {
     /// it is the backend itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub censored: Option<Censored>,
+    /// Whether more of it is better, as of a rate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_is_better: bool,
     /// Whether it says more than the promises of the two carry: it would speak for the backend that promises less when it
     /// acknowledges a write, so nothing is concluded from it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -112,19 +114,6 @@ pub struct DecisionInput {
     pub demand: String,
     /// Whether the demand is met.
     pub standing: Standing,
-}
-
-impl DecisionInput {
-    /// The figure of operations that it compares, as far as that tells which way a bound points. The name says so, since
-    /// that is what a summary keeps of it.
-    #[must_use]
-    pub fn metric(&self) -> Metric {
-        if self.name == small_object_backend::PUT_THROUGHPUT {
-            Metric::PerSecond
-        } else {
-            Metric::P99
-        }
-    }
 }
 
 /// How a figure enters a rule.
@@ -235,6 +224,8 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
 struct Wrong {
     checks: usize,
     checked: i64,
+    /// Checks of which not one fact was decided.
+    undecided: usize,
     /// Violations, wherever they were seen.
     violations: i64,
     /// Those of them in excluded attempts.
@@ -248,6 +239,7 @@ impl Wrong {
         let mut wrong = Self {
             checks: 0,
             checked: 0,
+            undecided: 0,
             violations: 0,
             excluded: 0,
             unsettled: 0,
@@ -256,6 +248,7 @@ impl Wrong {
         for check in all.filter(|check| check.backend == backend) {
             wrong.checks += 1;
             wrong.checked += check.checked;
+            wrong.undecided += usize::from(check.is_undecided());
             wrong.violations += check.violations;
             wrong.excluded += check.violations_excluded;
             wrong.unsettled += check.violations_unsettled;
@@ -351,6 +344,7 @@ fn missing(name: &str, scope: String, role: Role, unit: Unit, demand: String) ->
         adjusted_p: None,
         detectable: None,
         censored: None,
+        more_is_better: false,
         unequal_promises: false,
         blocks: 0,
         demand,
@@ -379,6 +373,12 @@ fn ratio_input(
         standing,
         ..missing(name, scope, role, Unit::Ratio, demand)
     }
+}
+
+/// How many blocks are missing for an interval to show anything: over a handful it is far too narrow.
+fn lacking(blocks: usize, alpha: f64) -> Option<i32> {
+    let least = power::least_blocks(alpha);
+    (blocks < least).then(|| count(least - blocks))
 }
 
 /// Whether an interval is shown to lie at or below a threshold.

@@ -6,7 +6,7 @@
 //! simple schema holds: with one fillfactor, at every number of active runs measured. `NoGo` means
 //! that every fillfactor is shown to fail somewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
@@ -15,10 +15,10 @@ use bakeoff_crds::spec::WorkloadKind;
 use super::bounded::{Bound, Named, bounded, values};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
-use super::{DecisionInput, Role, Standing, Unit, count, missing};
+use super::{DecisionInput, Role, Standing, Unit, at_most, count, missing};
 use crate::format;
 use crate::measured::{CellBackend, CellSummary};
-use crate::stats::{mean, round};
+use crate::stats::{interval, mean, round};
 
 /// "Near 100 %": the share of updates that add no index entry.
 const HOT_PERCENT: f64 = 90.0;
@@ -159,7 +159,7 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
             inputs.push(input);
         }
     }
-    let mut tracking = tracking(fillfactor, &mine);
+    let mut tracking = tracking(fillfactor, &mine, alpha);
     // Where nothing was deleted yet there is no history that the size could keep.
     if !whole_everywhere {
         tracking.standing = Standing::Open;
@@ -200,36 +200,47 @@ fn covered(on: &CellBackend, figure: Figure, name: &str, scope: &str) -> Decisio
 
 /// Bytes per active run must not depend on how much history there was: a table that keeps what was
 /// deleted has more of them where more runs lived.
-fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)]) -> DecisionInput {
+fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)], alpha: f64) -> DecisionInput {
     let mut input = missing(
         "Bytes per active run, largest level against smallest",
         format!("fillfactor {fillfactor}"),
         Role::Guard,
         Unit::Ratio,
-        format!("at most {SIZE_RATIO}"),
+        format!("shown to be at most {SIZE_RATIO}"),
     );
     let (Some(first), Some(last)) = (levels.first(), levels.last()) else {
         return input;
     };
-    let (small, large) = (
-        values(first.1, Figure::BytesPerActiveRun),
-        values(last.1, Figure::BytesPerActiveRun),
-    );
-    input.blocks = count(small.len().min(large.len()));
-    if first.0 == last.0 || small.is_empty() || large.is_empty() {
+    let ratios = log_ratios(last.1, first.1, Figure::BytesPerActiveRun);
+    input.blocks = count(ratios.len());
+    if first.0 == last.0 || ratios.is_empty() {
         input
             .demand
             .push_str(", over at least two levels of active runs");
         return input;
     }
-    let ratio = mean(&large) / mean(&small).max(1.0);
-    input.value = Some(round(ratio));
-    input.standing = if ratio <= SIZE_RATIO {
-        Standing::Met
-    } else {
-        Standing::NotMet
-    };
+    input.value = Some(round(mean(&ratios).exp()));
+    if let Some((_, low, high)) = interval::student(&ratios, alpha) {
+        input.low = Some(round(low.exp()));
+        input.high = Some(round(high.exp()));
+        input.standing = at_most(low, high, SIZE_RATIO.ln());
+    }
     input
+}
+
+/// The logarithm of a figure's ratio in each block that has it on both.
+fn log_ratios(on: &CellBackend, base: &CellBackend, figure: Figure) -> Vec<f64> {
+    let points = |on: &CellBackend| -> BTreeMap<i32, f64> {
+        let figure = on.figures.get(&figure);
+        let blocks = figure.iter().flat_map(|figure| &figure.blocks);
+        blocks.map(|point| (point.block, point.value)).collect()
+    };
+    let base = points(base);
+    let both = points(on).into_iter();
+    both.filter_map(|(block, value)| Some((value, *base.get(&block)?)))
+        .filter(|(value, base)| *value > 0.0 && *base > 0.0)
+        .map(|(value, base)| (value / base).ln())
+        .collect()
 }
 
 #[cfg(test)]
@@ -253,6 +264,23 @@ mod tests {
 
     fn decide_with(of: impl Fn(i64, i64) -> HeadRowFigures) -> DecisionRecord {
         head_row_summary(6, of).decision.unwrap()
+    }
+
+    /// Two windows of one block differ by chance alone.
+    #[test]
+    fn the_size_of_one_block_shows_nothing() {
+        let grown = |active, _| HeadRowFigures {
+            bytes: if active > 1_000 { 378.0 } else { 300.0 },
+            ..FINE
+        };
+        let decision = head_row_summary(1, grown).decision.unwrap();
+        assert_eq!(
+            decision.outcome,
+            DecisionOutcome::Inconclusive,
+            "{decision:#?}"
+        );
+        let decision = head_row_summary(6, grown).decision.unwrap();
+        assert_eq!(decision.outcome, DecisionOutcome::NoGo, "{decision:#?}");
     }
 
     #[test]

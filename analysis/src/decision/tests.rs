@@ -102,7 +102,12 @@ fn a_guard_over_few_valid_blocks_shows_nothing() {
 }
 
 fn b2(bound: i32) -> DecisionRecord {
-    let spec = sample::batching_spec(bound);
+    b2_over(sample::batching_spec(bound).trials.blocks, bound)
+}
+
+fn b2_over(blocks: i32, bound: i32) -> DecisionRecord {
+    let mut spec = sample::batching_spec(bound);
+    spec.trials.blocks = blocks;
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |_| QUICK);
     summarise(&RunData {
@@ -134,10 +139,59 @@ fn batching_is_tolerable_up_to_the_bound() {
     );
     let never = b2(1);
     assert_eq!(never.outcome, NoGo, "{never:#?}");
+    // At 100 a second all are beyond it; at 1000 ten in an object wait 9 ms, which is not what fails them.
+    let never = b2(100);
+    assert_eq!(never.outcome, NoGo, "{never:#?}");
+    let (_, least) = never.reason.split_once("the least adds ").unwrap();
+    let least: f64 = least.split(' ').next().unwrap().parse().unwrap();
+    assert!(least > 100.0, "{}", never.reason);
+}
+
+/// Over a handful of blocks an interval has the width that chance gives it.
+#[test]
+fn few_blocks_settle_no_bound() {
+    for decision in [
+        b3_over(2, 200),
+        b3_over(4, 60_000),
+        b2_over(2, 600),
+        b2_over(4, 1),
+    ] {
+        assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
+        assert!(decision.more_blocks.is_some(), "{decision:#?}");
+    }
+}
+
+/// After a loss that nobody could look behind nothing was clean.
+#[test]
+fn facts_that_nobody_could_tell_are_no_correctness() {
+    let summary = planted(&sample::spec(6), |records| {
+        for record in records
+            .iter_mut()
+            .filter(|r| r.trial.backend == "seaweedfs")
+        {
+            for check in &mut record.checks {
+                check.uncertain = check.checked;
+            }
+        }
+    });
+    let decision = summary.decision.as_ref().unwrap();
+    assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
+    let said = decision
+        .inputs
+        .iter()
+        .find(|input| input.name == "Correctness of seaweedfs");
+    assert!(
+        said.unwrap().scope.contains("nothing could be told"),
+        "{decision:#?}"
+    );
 }
 
 fn b3(bound: i32) -> DecisionRecord {
-    let mut spec = sample::spec(6);
+    b3_over(6, bound)
+}
+
+fn b3_over(blocks: i32, bound: i32) -> DecisionRecord {
+    let mut spec = sample::spec(blocks);
     spec.decision = serde_json::from_value(
         serde_json::json!({"rule": "ColdReadCap", "boundMilliseconds": bound, "incumbent": "minio"}),
     )

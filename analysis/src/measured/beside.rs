@@ -31,6 +31,20 @@ pub struct CheckSummary {
     pub examples: Vec<String>,
 }
 
+impl CheckSummary {
+    /// Facts of which is known whether they hold.
+    #[must_use]
+    pub fn decided(&self) -> i64 {
+        (self.checked - self.uncertain).max(0)
+    }
+
+    /// Whether there were facts and not one of them is known to hold or not to: nothing was read, so that nothing was clean.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.checked > 0 && self.decided() == 0 && self.violations == 0
+    }
+}
+
 /// What a search for a backend's capacity found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

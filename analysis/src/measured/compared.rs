@@ -68,10 +68,10 @@ impl Censored {
         }
     }
 
-    /// The sign before a ratio that is only a bound: "≥", "≤" or, for both, "?".
+    /// The sign before a ratio that is only a bound, of something of which more is better or less: "≥", "≤" or, for both, "?".
     #[must_use]
-    pub fn sign(self, metric: Metric) -> &'static str {
-        match (self, metric.more_is_better()) {
+    pub fn sign(self, more_is_better: bool) -> &'static str {
+        match (self, more_is_better) {
             (Self::Both, _) => "? ",
             (Self::Subject, false) | (Self::Base, true) => "≥ ",
             (Self::Subject, true) | (Self::Base, false) => "≤ ",

@@ -16,13 +16,14 @@
 //! workload, so `put.p99` is `put.put.p99`. `backends.NAME.WORKLOAD…` is the same for one backend.
 //!
 //! **Over several cells and backends** the worst one counts: the largest latency, the smallest
-//! rate; counts are summed. `WORKLOAD.cells["LABEL"]` is one cell.
+//! rate; counts are summed. `WORKLOAD.cells["LABEL"]` is one cell: it has the same figures, and checks of its own only in a
+//! race, whose cells are to find different things.
 //!
 //! **Missing is not satisfied.** A figure that a cell, a backend or the whole run lacks (no valid
 //! trial, `p999` below 10 000 operations, a check that nothing performed) makes the objective
 //! `Missing`, also where CEL's `||` would not have looked at it. So does a latency that is only
-//! bounded from below, because more operations have no answer than lie above the percentile, and a
-//! check with violations that the loss of a backend may explain. Other violations count also where
+//! bounded from below, because more operations have no answer than lie above the percentile, a
+//! check with violations that the loss of a backend may explain, and one of which no fact was settled. Other violations count also where
 //! they were seen in an excluded attempt.
 
 mod names;
@@ -292,6 +293,11 @@ pub fn judge(expression: &str, spec: &ExperimentSpec, measured: &Measured) -> (b
 /// The roots and everything below that an objective of this experiment may name, one path a line.
 #[must_use]
 pub fn known_names(spec: &ExperimentSpec) -> Vec<String> {
+    paths_of(&vocabulary_tree(spec))
+}
+
+/// The paths of all figures of a tree.
+fn paths_of(tree: &Node) -> Vec<String> {
     fn walk(node: &Node, path: &str, list: &mut Vec<String>) {
         match node {
             Node::Group(members) => {
@@ -311,7 +317,7 @@ pub fn known_names(spec: &ExperimentSpec) -> Vec<String> {
         }
     }
     let mut list = Vec::new();
-    walk(&vocabulary_tree(spec), "", &mut list);
+    walk(tree, "", &mut list);
     list
 }
 
@@ -350,8 +356,9 @@ fn value(node: &Node) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measured::{RunData, measure};
+    use crate::measured::{CheckSummary, RunData, measure};
     use crate::sample;
+    use bakeoff_crds::result::CheckRecord;
     use proptest::prelude::*;
 
     fn phase1_c() -> (ExperimentSpec, Measured) {
@@ -443,6 +450,131 @@ mod tests {
         assert_eq!(error("put < 1").reason(), "ObjectiveGroup");
         assert_eq!(error("1 < 2").reason(), "ObjectiveNoFigure");
         assert_eq!(error("nonsense(put.p99)").reason(), "ObjectiveEvaluation");
+    }
+
+    /// A run in which everything was recorded that its kinds of workload know of.
+    fn complete(spec: &ExperimentSpec) -> Measured {
+        let manifest = sample::manifest(spec);
+        let mut records = sample::records(spec, |_| sample::PLAIN);
+        for record in &mut records {
+            let words = crate::kinds::of(record.trial.kind);
+            for name in words.checks {
+                if record.checks.iter().all(|check| check.name != *name) {
+                    record.checks.push(CheckRecord {
+                        name: (*name).to_owned(),
+                        checked: 100,
+                        violations: 0,
+                        uncertain: 0,
+                        examples: Vec::new(),
+                    });
+                }
+            }
+            for counter in words.counters {
+                record.counters.entry(*counter).or_insert(1);
+            }
+            let any = record.operations.values().next().unwrap().clone();
+            for name in words.operations {
+                let operation = record.operations.entry((*name).to_owned());
+                operation.or_insert_with(|| any.clone());
+            }
+        }
+        measure(&RunData {
+            manifest: &manifest,
+            records: &records,
+            interrupted: &[],
+            capacities: &[],
+            conformance: &[],
+        })
+        .unwrap()
+    }
+
+    fn race() -> ExperimentSpec {
+        serde_json::from_value(serde_json::json!({
+            "backends": [{"name": "postgres", "postgres": {"version": "18.4"}}],
+            "workloads": [{"name": "race", "casRace": {}}],
+            "trials": {"blocks": 2},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_name_that_is_admitted_is_measured() {
+        let specs = [
+            sample::spec(2),
+            sample::batching_spec(600),
+            sample::head_spec(),
+            sample::replay_spec(),
+            race(),
+        ];
+        for spec in specs {
+            let found: BTreeSet<String> = paths_of(&figures_tree(&complete(&spec)))
+                .into_iter()
+                .collect();
+            // Of fewer than 10 000 operations there is none.
+            let rare = |name: &String| name.ends_with(".p999");
+            let missing: Vec<String> = known_names(&spec)
+                .into_iter()
+                .filter(|name| !rare(name) && !found.contains(name))
+                .collect();
+            assert_eq!(missing, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_check_of_one_cell_is_named_only_where_it_is_kept() {
+        let (spec, summary) = phase1_c();
+        let of_cell = |workload: &str, check: &str, summary: &Measured, cell: usize| {
+            let mut all = summary.workloads.iter();
+            let found = all.find(|one| one.name == workload).unwrap();
+            let label = &found.cells[cell].label;
+            format!("{workload}.cells[\"{label}\"].{check} == 0")
+        };
+        let refused = of_cell("consistency", "listMisses", &summary, 0);
+        let error = compile(&refused, &spec).unwrap_err();
+        assert_eq!(error.reason(), "ObjectiveUnknownName");
+        assert!(error.to_string().contains("perSecond"), "{error}");
+
+        let spec = race();
+        let mut summary = complete(&spec);
+        let cells = &mut summary.workloads[0].cells;
+        assert!(cells.len() > 1, "controls beside what is judged");
+        cells[1].backends[0].checks[0].violations = 3;
+        let check = cells[1].backends[0].checks[0].name.clone();
+        let judged = |cell: usize| {
+            let expression = of_cell("race", &check, &summary, cell);
+            evaluate(&compile(&expression, &spec).unwrap(), &summary)
+        };
+        assert!(judged(0).is_met(), "{:?}", judged(0));
+        let found = judged(1);
+        assert!(matches!(found, Evaluation::NotMet(_)), "{found:?}");
+    }
+
+    #[test]
+    fn a_check_that_settled_nothing_is_not_known() {
+        let (spec, mut summary) = phase1_c();
+        let objective = compile("consistency.listMisses == 0", &spec).unwrap();
+        assert!(evaluate(&objective, &summary).is_met());
+        let on_minio = |summary: &mut Measured, change: fn(&mut CheckSummary)| {
+            let mut checks = summary.workloads[2].checks.iter_mut();
+            let found = checks.find(|one| one.name == "listMisses" && one.backend == "minio");
+            change(found.unwrap());
+        };
+        on_minio(&mut summary, |check| check.uncertain = check.checked);
+        let open = evaluate(&objective, &summary);
+        assert!(
+            matches!(&open, Evaluation::Missing(why) if why.contains("facts open")),
+            "{open:?}"
+        );
+        // What was violated is known, whatever else is open.
+        on_minio(&mut summary, |check| check.violations = 1);
+        let violated = evaluate(&objective, &summary);
+        assert!(matches!(violated, Evaluation::NotMet(_)), "{violated:?}");
+        // And so is one fact that was settled.
+        on_minio(&mut summary, |check| {
+            check.violations = 0;
+            check.uncertain -= 1;
+        });
+        assert!(evaluate(&objective, &summary).is_met());
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use bakeoff_crds::spec::{ExperimentSpec, WorkloadKind};
 
 use crate::kinds;
 use crate::measured::Measured;
-use crate::measured::{CellBackend, CheckSummary, Percentiles, WorkloadSummary};
+use crate::measured::{CellBackend, CheckSummary, Percentiles};
 use crate::stats::tail;
 use crate::vocabulary::OperationFigure;
 
@@ -52,10 +52,10 @@ pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
         let Some(kind) = workload.kind() else {
             continue;
         };
-        let mut group = vocabulary_group(kind);
+        let mut group = vocabulary_group(kind, Of::Workload);
         let cells = schedule::cells(workload)
             .iter()
-            .map(|cell| (label(cell), Node::Group(vocabulary_group(kind))))
+            .map(|cell| (label(cell), Node::Group(vocabulary_group(kind, Of::Cell))))
             .collect();
         group.insert("cells".to_owned(), Node::Group(cells));
         insert(&mut roots, &workload.name, &Node::Group(group));
@@ -68,15 +68,27 @@ pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
     Node::Group(roots)
 }
 
-fn vocabulary_group(kind: WorkloadKind) -> BTreeMap<String, Node> {
+/// Whose figures a group holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Workload,
+    Cell,
+}
+
+fn vocabulary_group(kind: WorkloadKind, of: Of) -> BTreeMap<String, Node> {
     let words = kinds::of(kind);
     let metrics: BTreeMap<String, Node> = OperationFigure::ALL
         .into_iter()
         .map(|figure| (figure.as_str().to_owned(), placeholder(figure)))
         .collect();
     let mut group = metrics.clone();
+    // What is summed over the cells alone is no figure of one of them, and an objective on it could never be met.
+    let checks: &[&str] = match of {
+        Of::Cell if !words.checks_by_cell => &[],
+        Of::Cell | Of::Workload => words.checks,
+    };
     let counters = words.counters.iter().map(|counter| counter.as_str());
-    for name in words.checks.iter().copied().chain(counters) {
+    for name in checks.iter().copied().chain(counters) {
         group.insert(name.to_owned(), Node::Count(1));
     }
     for figure in words.figures {
@@ -141,43 +153,54 @@ fn workloads_group(measured: &Measured, backends: &[&str]) -> BTreeMap<String, N
             .unwrap_or_default();
         let mut cells = BTreeMap::new();
         for cell in &workload.cells {
-            let one = parts(&mut std::iter::once(cell))
+            let mut one = parts(&mut std::iter::once(cell))
                 .map(|one| worst(workload.kind, &one))
                 .unwrap_or_default();
+            let checks: Vec<&CheckSummary> =
+                cell.backends.iter().flat_map(|on| &on.checks).collect();
+            add_checks(&checks, backends, &mut one);
             cells.insert(cell.label.clone(), Node::Group(one));
         }
         group.insert("cells".to_owned(), Node::Group(cells));
-        add_checks(workload, backends, &mut group);
+        let checks: Vec<&CheckSummary> = workload.checks.iter().collect();
+        add_checks(&checks, backends, &mut group);
         insert(&mut roots, &workload.name, &Node::Group(group));
     }
     roots
 }
 
-/// A check is a figure only where every backend asked about performed it. Violations count wherever
+/// How many of the facts that were checked were settled: the rest is open for ever, because an outcome is not known.
+fn decided(check: &CheckSummary) -> i64 {
+    (check.checked - check.uncertain).max(0)
+}
+
+/// Whether a check found out anything: no violation among facts of which none was settled is none that was looked for.
+fn says(check: &CheckSummary) -> bool {
+    decided(check) > 0 || check.violations > 0 || check.violations_unsettled > 0
+}
+
+/// A check is a figure only where every backend asked about performed it and it settled something. Violations count wherever
 /// they were seen; those that the loss of a backend may explain leave the figure unknown.
-fn add_checks(workload: &WorkloadSummary, backends: &[&str], group: &mut BTreeMap<String, Node>) {
-    let names: BTreeSet<&str> = workload
-        .checks
-        .iter()
-        .map(|check| check.name.as_str())
-        .collect();
+fn add_checks(checks: &[&CheckSummary], backends: &[&str], group: &mut BTreeMap<String, Node>) {
+    let names: BTreeSet<&str> = checks.iter().map(|check| check.name.as_str()).collect();
     for name in names {
-        let found: Vec<&CheckSummary> = workload
-            .checks
+        let (found, silent): (Vec<&CheckSummary>, Vec<&CheckSummary>) = checks
             .iter()
-            .filter(|check| {
-                check.name == name
-                    && (check.checked > 0 || check.violations > 0 || check.violations_unsettled > 0)
-                    && backends.contains(&check.backend.as_str())
-            })
-            .collect();
+            .copied()
+            .filter(|check| check.name == name && backends.contains(&check.backend.as_str()))
+            .partition(|check| says(check));
         let unsettled: i64 = found.iter().map(|check| check.violations_unsettled).sum();
+        let open: i64 = silent.iter().map(|check| check.uncertain).sum();
         let node = if unsettled > 0 {
             Node::Unknown(format!(
                 "{unsettled} violations in attempts in which a backend restarted or went away"
             ))
         } else if found.len() == backends.len() {
             Node::Count(found.iter().map(|check| check.violations).sum())
+        } else if open > 0 {
+            Node::Unknown(format!(
+                "operations of unknown outcome left all {open} facts open"
+            ))
         } else {
             continue;
         };

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::datum::Datum;
 use super::model::{Report, Section, Table, class_text};
+use super::svg::Chart;
 use super::{charts, html, markdown, tables};
 use crate::decision::DecisionRecord;
 use crate::summary::{ObjectiveResult, Summary};
@@ -25,7 +26,8 @@ pub type Found = BTreeMap<String, Result<Box<Summary>, String>>;
 /// The page, `report.html`.
 #[must_use]
 pub fn plan_html(plan: &PlanReport, found: &Found) -> String {
-    html::render(&page(plan, found))
+    // A ratio on a chart always names its place, also where there is none.
+    html::render(&page(plan, found)).replace(" data-from=\"\"", "")
 }
 
 /// The same for a pull request, `report.md`.
@@ -91,8 +93,7 @@ pub struct ExperimentOfPlan<'a> {
 #[must_use]
 pub fn summary<'a>(plan: &'a PlanReport, found: &'a Found) -> PlanSummary<'a> {
     let experiments = plan.phases.iter().flat_map(|phase| {
-        let steps = phase.status.iter().flat_map(|status| &status.experiments);
-        steps.map(|step| {
+        steps(phase).map(|step| {
             let found = found.get(&step.experiment);
             let summary = found.and_then(|found| found.as_deref().ok());
             ExperimentOfPlan {
@@ -120,6 +121,11 @@ pub fn summary<'a>(plan: &'a PlanReport, found: &'a Found) -> PlanSummary<'a> {
         },
         experiments: experiments.collect(),
     }
+}
+
+/// The experiments of a phase. In this order those of all phases stand in the summary.
+fn steps(phase: &ReportedPhase) -> impl Iterator<Item = &StepStatus> {
+    phase.status.iter().flat_map(|status| &status.experiments)
 }
 
 fn full_name(plan: &PlanReport) -> String {
@@ -156,8 +162,10 @@ fn page(plan: &PlanReport, found: &Found) -> Report {
     ];
     let mut sections = vec![ladder(plan)];
     sections.extend(decisions(plan));
+    let mut before = 0;
     for phase in &plan.phases {
-        sections.extend(of_phase(phase, found));
+        sections.extend(of_phase(phase, before, found));
+        before += steps(phase).count();
     }
     Report {
         name: full_name(plan),
@@ -269,8 +277,8 @@ fn decisions(plan: &PlanReport) -> Option<Section> {
     })
 }
 
-/// A phase: what was asked, on what condition it was run, and its experiments.
-fn of_phase(phase: &ReportedPhase, found: &Found) -> Vec<Section> {
+/// A phase: what was asked, on what condition it was run, and its experiments, of which so many stand before in the summary.
+fn of_phase(phase: &ReportedPhase, before: usize, found: &Found) -> Vec<Section> {
     let Some(status) = &phase.status else {
         return Vec::new();
     };
@@ -295,9 +303,9 @@ fn of_phase(phase: &ReportedPhase, found: &Found) -> Vec<Section> {
             when.join(" and ")
         ));
     }
-    let experiments = status.experiments.iter();
-    let experiments =
-        experiments.map(|step| of_experiment(&phase.name, step, found.get(&step.experiment)));
+    let experiments = (before..).zip(steps(phase)).map(|(position, step)| {
+        of_experiment(&phase.name, step, position, found.get(&step.experiment))
+    });
     std::iter::once(head).chain(experiments).collect()
 }
 
@@ -314,6 +322,7 @@ fn condition(when: &When) -> String {
 fn of_experiment(
     phase: &str,
     step: &StepStatus,
+    position: usize,
     found: Option<&Result<Box<Summary>, String>>,
 ) -> Section {
     let mut section = Section {
@@ -325,7 +334,10 @@ fn of_experiment(
         .intro
         .push(format!("{}: {reason}", text(step.outcome)));
     match found {
-        Some(Ok(summary)) => figures(summary, &mut section),
+        Some(Ok(summary)) => {
+            figures(summary, &mut section);
+            place(&mut section, position);
+        }
         Some(Err(why)) => section
             .intro
             .push(format!("Its figures are not here: {why}.")),
@@ -364,4 +376,25 @@ fn figures(summary: &Summary, section: &mut Section) {
     section.figures = charts::forests(summary);
     section.tables.extend(tables::percentiles(summary));
     section.dense = true;
+}
+
+/// Turns the places of figures in the summary of an experiment into those in the summary of the plan, which keeps the decision of
+/// each experiment and none of its other figures: those have no place there.
+fn place(section: &mut Section, position: usize) {
+    let in_plan = |from: &String| {
+        let kept = from.starts_with("/decision/");
+        kept.then(|| format!("/experiments/{position}{from}"))
+    };
+    let rows = section.tables.iter_mut().flat_map(|table| &mut table.rows);
+    for datum in rows.flatten() {
+        let places: Option<Vec<String>> = datum.from.iter().map(in_plan).collect();
+        datum.from = places.unwrap_or_default();
+    }
+    for figure in &mut section.figures {
+        if let Chart::Forest(forest) = &mut figure.chart {
+            for row in &mut forest.rows {
+                row.from = in_plan(&row.from).unwrap_or_default();
+            }
+        }
+    }
 }

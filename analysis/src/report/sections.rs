@@ -295,13 +295,13 @@ pub(super) fn correctness(summary: &Summary) -> Section {
     found.extend(tables::races(summary));
     match found.is_empty() {
         false => {
-            let checked: i64 = summary.measured.checks().map(|check| check.checked).sum();
+            let decided: i64 = summary.measured.checks().map(CheckSummary::decided).sum();
             let seen = |c: &CheckSummary| c.violations + c.violations_unsettled;
-            if summary.measured.checks().map(seen).sum::<i64>() == 0 && checked > 0 {
+            if summary.measured.checks().map(seen).sum::<i64>() == 0 && decided > 0 {
                 section.intro.push(format!(
-                    "No violation in {} checked facts. That bounds the rate of violations at {:.4} % (95 %, if the facts were independent); it does not prove their absence.",
-                    format::whole(checked),
-                    tail::zero_event_bound(checked.unsigned_abs()) * 100.0
+                    "No violation in {} checked facts. That bounds the rate of violations at {} % (95 %, if the facts were independent); it does not prove their absence.",
+                    format::whole(decided),
+                    format::percent_at_most(tail::zero_event_bound(decided.unsigned_abs()), 4)
                 ));
             }
             section.tables.extend(found);

@@ -105,8 +105,11 @@ impl<'a> Judge<'a> {
         .collect()
     }
 
-    /// The runs that a run is held against: the newest that count, without those of times in which it was worse.
+    /// The runs that a run is held against: the newest that count, without those of times in which it was worse and those that
+    /// were found to be on another machine.
     fn baseline(&self, before: jiff::Timestamp) -> Vec<&'a RunRecord> {
+        let most = usize::try_from(self.spec.baseline_runs).unwrap_or_default();
+        let most = most.min(rank::MOST_BEFORE);
         let mut good: Vec<&RunRecord> = Vec::new();
         let mut worse_since: Option<jiff::Timestamp> = None;
         for record in self
@@ -127,13 +130,16 @@ impl<'a> Judge<'a> {
                 Some(RegressionState::Recovered) => worse_since = None,
                 _ => {}
             }
-            if worse_since.is_none() && record.confirms.is_none() && is_whole(record) {
+            let newest = good.len().saturating_sub(most);
+            if worse_since.is_none()
+                && record.confirms.is_none()
+                && is_whole(record)
+                && !was_elsewhere(&good[newest..], record)
+            {
                 good.push(record);
             }
         }
-        let most = usize::try_from(self.spec.baseline_runs).unwrap_or_default();
-        let first = good.len().saturating_sub(most.min(rank::MOST_BEFORE));
-        good.split_off(first)
+        good.split_off(good.len().saturating_sub(most))
     }
 
     fn named(&self, name: &str) -> Option<&'a RunRecord> {
@@ -221,6 +227,9 @@ impl<'a> Judge<'a> {
         let made = all.clone().count();
         let mut runs: Vec<&RunRecord> = vec![trigger];
         runs.extend(all.filter(|record| is_whole(record)));
+        if let Some(elsewhere) = self.elsewhere(&baseline, &runs) {
+            return elsewhere;
+        }
         if made + 1 < self.after {
             let message = format!(
                 "{made} of {} runs that have to confirm {name}",
@@ -296,7 +305,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether it is again as it was, after an alarm: each of the newest runs lies within what was before it, or is not worse than the
-    /// median of that by what matters.
+    /// median of that by what matters. What was run on another machine says neither.
     fn since_alarm(&self, alarm: &Alarm<'_>) -> RegressionStatus {
         let baseline = self.baseline(alarm.trigger.started_at);
         let metric = self
@@ -311,8 +320,14 @@ impl<'a> Judge<'a> {
             );
             return self.status(RegressionState::Recovered, message, baseline.len());
         };
+        if let Some(elsewhere) = self.elsewhere(&baseline, &[self.run]) {
+            return elsewhere;
+        }
         let mut runs = self.counting(self.run.started_at);
-        runs.retain(|record| record.started_at > alarm.trigger.started_at);
+        runs.retain(|record| {
+            record.started_at > alarm.trigger.started_at
+                && machine::differs(&baseline, record).is_none()
+        });
         runs.push(self.run);
         let newest = runs.split_off(runs.len().saturating_sub(self.after));
         let before = values(metric, &baseline);
@@ -373,9 +388,8 @@ impl<'a> Judge<'a> {
             let message = format!("{} of {enough} comparable runs", baseline.len());
             return Some(self.status(RegressionState::Baselining, message, baseline.len()));
         }
-        if let Some(why) = machine::differs(baseline, self.run) {
-            let message = format!("the machine is another one: {why}");
-            return Some(self.status(RegressionState::NotComparable, message, baseline.len()));
+        if let Some(elsewhere) = self.elsewhere(baseline, &[self.run]) {
+            return Some(elsewhere);
         }
         let missing = self
             .spec
@@ -398,6 +412,22 @@ impl<'a> Judge<'a> {
             );
             self.about(RegressionState::Autocorrelated, message, metric, baseline, &[self.run])
         })
+    }
+
+    /// That one of the runs was on another machine than the baseline, if one was: what differs is not the backend's then.
+    fn elsewhere(&self, baseline: &[&RunRecord], runs: &[&RunRecord]) -> Option<RegressionStatus> {
+        let (run, why) = runs
+            .iter()
+            .find_map(|run| Some((run, machine::differs(baseline, run)?)))?;
+        let whose = if run.experiment.uid == self.run.experiment.uid {
+            String::new()
+        } else {
+            format!(" of {}", run.experiment.name)
+        };
+        let message = format!(
+            "the machine{whose} is another one: {why}; if that is so for good, regression.since leaves out the runs before"
+        );
+        Some(self.status(RegressionState::NotComparable, message, baseline.len()))
     }
 
     fn about(
@@ -433,6 +463,13 @@ fn since(metric: &RegressionMetric, baseline: &[&RunRecord], trigger: &RunRecord
 
 fn state(record: &RunRecord) -> Option<RegressionState> {
     record.verdict.as_ref().map(|verdict| verdict.state)
+}
+
+/// Whether a run was found to be on another machine than the newest before it. Its verdict says that it was not comparable and not
+/// why, so the machine is asked again. One that came before there was a baseline was held against no machine, and counts.
+fn was_elsewhere(before: &[&RunRecord], record: &RunRecord) -> bool {
+    state(record) == Some(RegressionState::NotComparable)
+        && machine::differs(before, record).is_some()
 }
 
 /// One that went to its end; a run outside a cluster has, if it has a record.

@@ -411,6 +411,101 @@ fn what_differs_is_named_and_another_machine_is_no_regression() {
     assert!(verdict.message.contains("fsync"), "{}", verdict.message);
 }
 
+/// Runs in which nothing happened.
+fn quiet(count: i64) -> Vec<RunRecord> {
+    let wobble = |number: i64| ((number * 7) % 11) as f64 / 10.0;
+    (0..count)
+        .map(|number| run(number, &[100.0 + wobble(number); 4]))
+        .collect()
+}
+
+/// The same run on a node whose disk is three times as slow.
+fn on_a_slow_disk(mut record: RunRecord) -> RunRecord {
+    let fsync = "fsync p50 in µs".to_owned();
+    record.machine.insert(fsync, 300.0);
+    record
+}
+
+#[test]
+fn a_run_on_another_machine_is_no_part_of_the_baseline() {
+    let mut nights = Nights::new(series(365, 3), || [f64::NAN; 4]);
+    nights.records = quiet(20);
+    let elsewhere = nights.add(on_a_slow_disk(run(20, &[150.0; 4])));
+    assert_eq!(elsewhere.state, RegressionState::NotComparable);
+    let said = &elsewhere.message;
+    assert!(said.contains("regression.since"), "{said}");
+    // Back on the old node: what was slow elsewhere hides nothing.
+    let verdict = nights.add(run(21, &[140.0; 4]));
+    assert_eq!(verdict.state, RegressionState::Suspect);
+    assert_eq!(verdict.baseline_runs, 20);
+    // Nor does it make the other machine a known one.
+    let again = on_a_slow_disk(run(22, &[100.0; 4]));
+    let accepted = again.started_at;
+    assert_eq!(nights.add(again).state, RegressionState::NotComparable);
+
+    // Who moves for good says from when on, and the runs there are the baseline.
+    let regression = nights.series.regression.as_mut().unwrap();
+    regression.since = Some(accepted);
+    let verdict = nights.add(on_a_slow_disk(run(23, &[100.0; 4])));
+    assert_eq!(
+        (verdict.state, verdict.baseline_runs),
+        (RegressionState::Baselining, 1)
+    );
+}
+
+/// A confirmation of run 20 that is as bad as that.
+fn confirmation(number: i64) -> RunRecord {
+    let mut record = run(20, &[150.0; 4]);
+    record.experiment.name = format!("run-20-c{number}");
+    record.experiment.uid = record.experiment.name.clone().into();
+    record.started_at += SignedDuration::from_secs(number);
+    record.confirms = Some("run-20".to_owned());
+    record
+}
+
+#[test]
+fn what_is_slow_elsewhere_confirms_nothing() {
+    // All of them on the slow node, and the second alone.
+    for slow in [[true; 3], [false, true, false]] {
+        let mut nights = Nights::new(series(365, 3), || [f64::NAN; 4]);
+        nights.records = quiet(20);
+        let suspected = nights.add(run(20, &[150.0; 4]));
+        assert_eq!(suspected.state, RegressionState::Suspect);
+        let told: Vec<RegressionStatus> = (1..)
+            .zip(slow)
+            .map(|(number, slow)| {
+                let record = confirmation(number);
+                nights.add(if slow { on_a_slow_disk(record) } else { record })
+            })
+            .collect();
+        assert_eq!(told[2].state, RegressionState::NotComparable, "{slow:?}");
+        let said = &told[2].message;
+        assert!(said.contains("the machine of run-20-c"), "{said}");
+        if !slow[0] {
+            assert_eq!(told[0].state, RegressionState::Suspect);
+        }
+    }
+}
+
+#[test]
+fn what_is_quick_elsewhere_has_not_recovered() {
+    let mut nights = Nights::new(series(365, 3), || [150.0; 4]);
+    nights.records = quiet(20);
+    nights.number = 19;
+    assert_eq!(nights.night().state, RegressionState::Regressed);
+    for number in 21..=26 {
+        let verdict = nights.add(on_a_slow_disk(run(number, &[100.0; 4])));
+        assert_eq!(verdict.state, RegressionState::NotComparable);
+    }
+    // As many as were needed for the alarm, on the machine that it was about.
+    for number in 27..=29 {
+        let verdict = nights.add(run(number, &[100.0; 4]));
+        assert_eq!(verdict.state, RegressionState::Regressed);
+    }
+    let verdict = nights.add(run(30, &[100.0; 4]));
+    assert_eq!(verdict.state, RegressionState::Recovered);
+}
+
 #[test]
 fn designs_failures_missing_figures_and_drifts_are_told_apart() {
     let spec = series(365, 3);

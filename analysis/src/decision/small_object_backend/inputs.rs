@@ -9,8 +9,8 @@ use super::super::conformance;
 use super::super::footing::Footing;
 use super::super::rule::Lacks;
 use super::super::{
-    DecisionInput, Role, Standing, Unit, Wrong, at_most, count, missing, more_blocks, ratio_input,
-    with_censoring,
+    DecisionInput, Role, Standing, Unit, Wrong, at_most, count, lacking, missing, more_blocks,
+    ratio_input, with_censoring,
 };
 use crate::format;
 use crate::kinds;
@@ -19,9 +19,6 @@ use crate::measured::{CellSummary, Censored, Finding, WorkloadSummary};
 use crate::metric::Metric;
 use crate::stats::paired::{self, Paired};
 use crate::stats::{mean, power};
-
-/// The input of a closed load: the only one of which more is better.
-pub(in crate::decision) const PUT_THROUGHPUT: &str = "PUT throughput";
 
 /// A figure averaged over cells within each block.
 struct Combined {
@@ -96,7 +93,7 @@ fn putting(measured: &Measured, question: &Question<'_>) -> (Judged, Vec<CellSum
     let (name, cells, metric) = if closed.is_empty() {
         ("PUT p99 at the same rate", &open, Metric::P99)
     } else {
-        (PUT_THROUGHPUT, &closed, Metric::PerSecond)
+        ("PUT throughput", &closed, Metric::PerSecond)
     };
     let combined = combine(cells, put_operation(), metric, question);
     (primary(name, cells, combined, metric, question), closed)
@@ -318,7 +315,10 @@ fn primary(
     } else {
         Standing::Open
     };
-    let input = ratio_input(name, scope, Role::Primary, &paired, demand, alone);
+    let input = DecisionInput {
+        more_is_better: metric.more_is_better(),
+        ..ratio_input(name, scope, Role::Primary, &paired, demand, alone)
+    };
     Judged::new(input, alone, (combined.censored, footing), || {
         if low >= threshold && !enough {
             return Some(count(least - paired.blocks()));
@@ -338,17 +338,16 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>, footing: Footi
         };
     };
     let threshold = question.margin.ln();
-    // An interval over a handful of blocks is far too narrow: with so few nothing is shown either way.
-    let least = power::least_blocks(question.level);
-    let enough = paired.blocks() >= least;
+    // With so few nothing is shown either way.
+    let lacking = lacking(paired.blocks(), question.level);
     let alone = match at_most(paired.low, paired.high, threshold) {
-        standing if enough => standing,
+        standing if lacking.is_none() => standing,
         _ => Standing::Open,
     };
     let input = ratio_input(name, scope, Role::Guard, &paired, demand, alone);
     Judged::new(input, alone, (combined.censored, footing), || {
-        if !enough {
-            return Some(count(least - paired.blocks()));
+        if lacking.is_some() {
+            return lacking;
         }
         let distance = paired.centre - threshold;
         more_blocks(distance, paired.deviation, paired.blocks(), question.level)
@@ -364,7 +363,7 @@ fn correctness(measured: &Measured, backend: &str, role: Role) -> Judged {
     };
     let standing = match (wrong.checked, wrong.violations, wrong.unsettled) {
         (_, 1.., _) => Standing::NotMet,
-        (1.., _, 0) => Standing::Met,
+        (1.., _, 0) if wrong.undecided == 0 => Standing::Met,
         _ => Standing::Open,
     };
     let mut scope = format!(
@@ -374,6 +373,12 @@ fn correctness(measured: &Measured, backend: &str, role: Role) -> Judged {
     );
     if wrong.violations + wrong.unsettled > 0 {
         scope = format!("{scope}; {}", wrong.text());
+    }
+    if wrong.undecided > 0 {
+        scope = format!(
+            "{scope}; of {} checks nothing could be told",
+            wrong.undecided
+        );
     }
     let mut input = missing(&name, scope, role, Unit::Violations, demand);
     input.standing = standing;

@@ -25,7 +25,6 @@ use crate::format;
 use crate::measured::{BackendSummary, Measured};
 use bakeoff_crds::status::DecisionOutcome;
 use duel::{Duel, Parties, duel};
-pub(super) use inputs::PUT_THROUGHPUT;
 use inputs::{Question, head_to_head};
 
 pub(super) const RULE: Rule = Rule {

@@ -59,7 +59,9 @@ pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
                             }
                             Finding::Equivalent | Finding::NotShown => Shown::Not,
                         },
-                        sign: comparison.censored.map_or("", |c| c.sign(*metric)),
+                        sign: comparison
+                            .censored
+                            .map_or("", |c| c.sign(metric.more_is_better())),
                         from: format!("/workloads/{w}/cells/{c}/comparisons/{index}/ratio"),
                     });
                 }
@@ -93,11 +95,10 @@ fn forest(
     (subject, base): (&str, &str),
     rows: Vec<ForestRow>,
 ) -> Figure {
-    let least = rows
-        .iter()
-        .map(|row| row.ratio)
-        .fold(f64::INFINITY, f64::min);
-    let most = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
+    let by_ratio = |a: &&ForestRow, b: &&ForestRow| a.ratio.total_cmp(&b.ratio);
+    let printed = |row: &ForestRow| format!("{}{}", row.sign, format::ratio(row.ratio));
+    let least = rows.iter().min_by(by_ratio).map(printed);
+    let most = rows.iter().max_by(by_ratio).map(printed);
     let shown = rows
         .iter()
         .filter(|row| row.shown == Shown::Corrected)
@@ -108,8 +109,8 @@ fn forest(
         class(summary),
         metric.as_str(),
         tables::factors(workload),
-        format::ratio(least),
-        format::ratio(most),
+        least.unwrap_or_default(),
+        most.unwrap_or_default(),
         rows.len()
     );
     // Only the small-object rule compares ratios with its margin; other rules bound latencies.

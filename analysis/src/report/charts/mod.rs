@@ -13,7 +13,7 @@ use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
 use crate::format;
 use crate::kinds::{self, Over, Scaling, Typical};
-use crate::measured::{CellBackend, CellSummary, WorkloadSummary};
+use crate::measured::{CellBackend, CellSummary, OperationSummary, Percentiles, WorkloadSummary};
 use crate::metric::Metric;
 use crate::summary::Summary;
 
@@ -102,16 +102,8 @@ pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
             let words: Vec<String> = cell
                 .backends
                 .iter()
-                .filter_map(|on| on.operations.get(operation).map(|o| (on, &o.response)))
-                .map(|(on, response)| {
-                    format!(
-                        "{} p50 {} p99 {} max {}",
-                        on.backend,
-                        format::duration(response.p50 as f64),
-                        format::duration(response.p99 as f64),
-                        format::duration(response.max as f64)
-                    )
-                })
+                .filter_map(|on| Some((on, on.operations.get(operation)?)))
+                .map(|(on, found)| format!("{} {}", on.backend, percentiles(found)))
                 .collect();
             let title = format!(
                 "{} spectrum, {} {}",
@@ -130,6 +122,34 @@ pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
             )
         })
         .collect()
+}
+
+/// Whether any operation has a latency. Where none has, the percentiles are 0 for want of anything, and would be taken for the
+/// fastest of all.
+fn answered(operation: &OperationSummary) -> bool {
+    operation.count > operation.overflow
+}
+
+/// What stands for a latency where there is none.
+const NO_ANSWER: &str = "no answer";
+
+/// A percentile in words, with a sign where it is only a lower bound.
+fn percentile(response: &Percentiles, quantile: f64, micros: i64) -> String {
+    let sign = if response.knows(quantile) { "" } else { "≥ " };
+    format!("{sign}{}", format::duration(micros as f64))
+}
+
+fn percentiles(operation: &OperationSummary) -> String {
+    if !answered(operation) {
+        return NO_ANSWER.to_owned();
+    }
+    let response = &operation.response;
+    format!(
+        "p50 {} p99 {} max {}",
+        percentile(response, 0.5, response.p50),
+        percentile(response, 0.99, response.p99),
+        percentile(response, 1.0, response.max)
+    )
 }
 
 fn lines(
@@ -238,22 +258,26 @@ fn over_cells(
             else {
                 continue;
             };
-            let latency = match scaling.metric {
-                Metric::P50 => found.response.p50,
-                Metric::P99 | Metric::PerSecond => found.response.p99,
-            } as f64
-                / 1_000.0;
-            let x = if against_throughput {
-                found.per_second
-            } else {
-                level(cell, by) as f64
+            let response = &found.response;
+            let (quantile, micros) = match scaling.metric {
+                Metric::P50 => (0.5, response.p50),
+                Metric::P99 | Metric::PerSecond => (0.99, response.p99),
             };
-            points.push((x, latency));
+            let said = if answered(found) {
+                let x = if against_throughput {
+                    found.per_second
+                } else {
+                    level(cell, by) as f64
+                };
+                points.push((x, micros as f64 / 1_000.0));
+                percentile(response, quantile, micros)
+            } else {
+                NO_ANSWER.to_owned()
+            };
             words.push(format!(
-                "{} at {by}={} {}",
+                "{} at {by}={} {said}",
                 backend.name,
-                level(cell, by),
-                format::duration(latency * 1_000.0)
+                level(cell, by)
             ));
         }
         if !points.is_empty() {
@@ -373,3 +397,6 @@ fn drifted(on: &CellBackend) -> Option<String> {
         drift.share * 100.0
     ))
 }
+
+#[cfg(test)]
+mod tests;

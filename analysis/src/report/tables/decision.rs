@@ -14,7 +14,7 @@ fn confidence(summary: &Summary) -> String {
 
 /// Whether a figure is only a bound, for the eye: the figure of an input that has a direction.
 fn bound(input: &DecisionInput) -> &'static str {
-    let sign = |censored: Censored| censored.sign(input.metric());
+    let sign = |censored: Censored| censored.sign(input.more_is_better);
     input.censored.map_or("", sign)
 }
 
@@ -157,9 +157,9 @@ pub(in super::super) fn comparisons(summary: &Summary) -> Vec<Table> {
             for (index, comparison) in cell.comparisons.iter().enumerate() {
                 let place = format!("/workloads/{w}/cells/{c}/comparisons/{index}");
                 let estimate = &comparison.estimate;
-                let sign = comparison
-                    .censored
-                    .map_or("", |censored: Censored| censored.sign(comparison.metric));
+                let sign = comparison.censored.map_or("", |censored: Censored| {
+                    censored.sign(comparison.metric.more_is_better())
+                });
                 table.rows.push(vec![
                     short(&cell.levels).into(),
                     comparison.operation.as_str().into(),
