@@ -357,9 +357,15 @@ impl Lab {
     /// # Errors
     /// It is not gone in time.
     pub async fn delete(&self, name: &str) -> anyhow::Result<()> {
-        self.experiments()
-            .delete(name, &DeleteParams::default())
-            .await?;
+        self.delete_as(name, &DeleteParams::default()).await
+    }
+
+    /// Deletes an experiment in this way, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not go.
+    pub async fn delete_as(&self, name: &str, way: &DeleteParams) -> anyhow::Result<()> {
+        self.experiments().delete(name, way).await?;
         self.until("the deletion of the experiment", 120, async || {
             Ok(self.experiments().get_opt(name).await?.is_none())
         })

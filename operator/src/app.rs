@@ -15,7 +15,7 @@ use bakeoff_crds::{Experiment, ExperimentPlan, ExperimentSchedule};
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::Api;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -205,6 +205,7 @@ impl Leader {
             schedules: bells.schedules.wake,
             plans: bells.plans.wake,
             all_plans: of_plans.store(),
+            all_schedules: of_schedules.store(),
         };
         let ctx = Arc::new(Context {
             writer: self.writer(),
@@ -220,20 +221,21 @@ impl Leader {
             warnings: Default::default(),
             ends: Default::default(),
             outages: Default::default(),
+            failures: Default::default(),
             troubles: Default::default(),
         });
         let gone = ctx.clone();
         let running = controller
             .run(experiment::reconcile, experiment::on_error, ctx)
-            .for_each(|result| passed(result, || experiment::gone(&gone)));
+            .for_each(|result| passed(result, |one| experiment::gone(&gone, one)));
         let gone = schedule.clone();
         let scheduling = of_schedules
             .run(schedule::reconcile, schedule::on_error, schedule)
-            .for_each(|result| passed(result, || gone.forget_deleted()));
+            .for_each(|result| passed(result, |_| gone.forget_deleted()));
         let gone = phase.clone();
         let planning = of_plans
             .run(phases::reconcile, phases::on_error, phase)
-            .for_each(|result| passed(result, || gone.forget_deleted()));
+            .for_each(|result| passed(result, |_| gone.forget_deleted()));
         let owners = async {
             // A run that is not seen is taken for one that somebody has removed.
             if experiments.wait_until_ready().await.is_ok() {
@@ -304,10 +306,10 @@ impl Leader {
 /// What comes of a pass, for the log; what was named and is not there any more is told.
 fn passed<T, E: std::error::Error + 'static>(
     result: Result<T, controller::Error<E, watcher::Error>>,
-    gone: impl FnOnce(),
+    gone: impl FnOnce(&ObjectRef<DynamicObject>),
 ) -> std::future::Ready<()> {
     match result {
-        Err(controller::Error::ObjectNotFound(_)) => gone(),
+        Err(controller::Error::ObjectNotFound(one)) => gone(&one),
         Err(error) => tracing::debug!(%error, "reconcile"),
         Ok(_) => {}
     }

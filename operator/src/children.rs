@@ -120,6 +120,13 @@ macro_rules! children {
                 }
             }
 
+            /// Has it outlive its owner, which is being deleted with all that says that it is its own.
+            pub fn disown(&mut self) {
+                match self {
+                    $(Self::$applied_kind(object) => object.metadata.owner_references = None,)+
+                }
+            }
+
             /// Makes it what it is to be.
             ///
             /// # Errors
@@ -157,6 +164,14 @@ macro_rules! children {
                 $(standing.extend(names_of_standing(&self.$applied).map(|name| (Kind::$applied_kind, name)));)+
                 $(standing.extend(names_of_standing(&self.$deleted).map(|name| (Kind::$deleted_kind, name)));)+
                 standing
+            }
+
+            /// What would outlive its owner, and is not on its way out yet.
+            #[must_use]
+            pub fn disowned(&self) -> Vec<(Kind, String)> {
+                let mut disowned = Vec::new();
+                $(disowned.extend(names_of_disowned(&self.$applied).map(|name| (Kind::$applied_kind, name)));)+
+                disowned
             }
 
             /// What is on its way out since before this instant, with what holds it: `PersistentVolumeClaim data-x (finalizer
@@ -300,6 +315,13 @@ fn names_of_standing<K: ResourceExt>(objects: &[Arc<K>]) -> impl Iterator<Item =
         .iter()
         .filter(|object| object.meta().deletion_timestamp.is_none());
     standing.map(|object| object.name_any())
+}
+
+fn names_of_disowned<K: ResourceExt>(objects: &[Arc<K>]) -> impl Iterator<Item = String> {
+    let disowned = objects.iter().filter(|object| {
+        object.owner_references().is_empty() && object.meta().deletion_timestamp.is_none()
+    });
+    disowned.map(|object| object.name_any())
 }
 
 fn held_since<K: Object>(object: &K, before: Timestamp) -> Option<String> {

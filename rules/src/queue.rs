@@ -33,7 +33,9 @@ enum Standing {
     Holds,
     /// It would like to.
     Waits,
-    /// It has ended, or cannot start as it is.
+    /// It could not start as it was. By now it may: then it is admitted before anybody has read that it is stalled no more.
+    Stalled,
+    /// It has ended, or is not to start.
     Rests,
 }
 
@@ -66,8 +68,10 @@ impl<'a> Claim<'a> {
             Standing::Rests
         } else if started {
             Standing::Holds
-        } else if stalled || spec.suspend || spec.cancel || deleted {
+        } else if spec.suspend || spec.cancel || deleted {
             Standing::Rests
+        } else if stalled {
+            Standing::Stalled
         } else {
             Standing::Waits
         };
@@ -150,6 +154,7 @@ pub fn admit<'a>(
         .filter(|other| match other.standing {
             Standing::Holds => true,
             Standing::Waits => other.is_admitted(just_admitted) || other.order() < mine.order(),
+            Standing::Stalled => other.is_admitted(just_admitted),
             Standing::Rests => false,
         })
         .filter(|other| !other.nodes(machines).is_disjoint(&my_nodes))
@@ -280,6 +285,36 @@ mod tests {
             admit(&claims[2], claims.clone(), &BTreeSet::new(), &nodes()),
             Pool::Free
         );
+    }
+
+    /// Two that lacked the same Secret find the pool free at the same moment, and the status of both says that they are stalled.
+    #[test]
+    fn of_two_that_were_stalled_one_is_admitted() {
+        let stalled = || {
+            json!({"conditions": [{
+                "type": "Stalled", "status": "True", "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]})
+        };
+        let mut suspended = experiment("z", 3, stalled());
+        Arc::make_mut(&mut suspended).spec.suspend = true;
+        let all = [
+            experiment("x", 1, stalled()),
+            experiment("y", 2, stalled()),
+            suspended,
+        ];
+        let claims = claims(&all);
+        let of_second = |admitted: &[&str]| {
+            let admitted = admitted.iter().map(|uid| Uid::from(*uid)).collect();
+            admit(&claims[1], claims.clone(), &admitted, &nodes())
+        };
+        assert_eq!(of_second(&[]), Pool::Free);
+        let taken = Pool::Taken {
+            by: "n/x".into(),
+            ahead: 1,
+        };
+        assert_eq!(of_second(&["x"]), taken);
+        // A seat that was kept of one that is not to start holds nobody up.
+        assert_eq!(of_second(&["z"]), Pool::Free);
     }
 
     #[test]

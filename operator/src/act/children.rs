@@ -3,7 +3,7 @@
 use super::Writer;
 use crate::children::Object;
 use crate::error::{Error, api, exists_already, is_missing};
-use bakeoff_crds::identity::Namespace;
+use bakeoff_crds::identity::{Identity, Namespace};
 use bakeoff_crds::names;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
@@ -55,6 +55,34 @@ impl Writer {
             // It is gone, and perhaps another one is there.
             Err(error) if is_missing(&error) || exists_already(&error) => Ok(()),
             Err(error) => Err(api(format!("kill Pod {pod}"))(error)),
+        }
+    }
+
+    /// Deletes an owner as it was read. Another one of its name, or one that was changed meanwhile, is looked at anew.
+    pub(super) async fn delete_owner<K>(&self, owner: &K, id: &Identity) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let metadata = owner.meta();
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                uid: metadata.uid.clone(),
+                resource_version: metadata.resource_version.clone(),
+            }),
+            ..Default::default()
+        };
+        match self
+            .api::<K>(id.namespace.as_str())?
+            .delete(&id.name, &parameters)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) || exists_already(&error) => Ok(()),
+            Err(error) => Err(api(format!("delete {} {}", K::kind(&()), id.name))(error)),
         }
     }
 

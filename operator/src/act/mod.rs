@@ -209,7 +209,7 @@ impl Writer {
             }
             Action::Kill { pod, uid } => self.kill(&id.namespace, &pod, &uid).await?,
             Action::Finalizer(on) => self.finalizer(owner, id, on).await?,
-            Action::DeleteOwner => self.delete::<K>(&id.namespace, &id.name).await?,
+            Action::DeleteOwner => self.delete_owner(owner, id).await?,
         }
         if let Some((kind, name)) = made {
             let now = Instant::now();

@@ -70,7 +70,9 @@ impl Seen {
                     return Errand::Works(until);
                 }
                 let pods = self.children.pods_of_job(name);
-                let trouble = pods.filter_map(|pod| trouble::of_pod(pod, now, 0)).next();
+                let trouble = pods
+                    .filter_map(|pod| trouble::of_pod(pod, now, 0, None))
+                    .next();
                 let why = trouble.map_or_else(String::new, |why| format!(": {}", why.message));
                 Errand::Failed(format!("it took longer than {seconds} s{why}"))
             }
@@ -98,6 +100,18 @@ impl Seen {
         absent.map(Action::Apply).collect()
     }
 
+    /// What ends an errand of this name. What was refused is let go of, also where others need it: the next errand asks for it anew,
+    /// since what refuses may have been mended.
+    #[must_use]
+    pub fn end(&self, name: &str) -> Vec<Action> {
+        let own = [Kind::Job, Kind::ConfigMap].map(|kind| (kind, name.to_owned()));
+        let refused = self.refused.keys().cloned();
+        let all: BTreeSet<_> = own.into_iter().chain(refused).collect();
+        all.into_iter()
+            .map(|(kind, name)| Action::Delete(kind, name))
+            .collect()
+    }
+
     /// What removes all that is left.
     #[must_use]
     pub fn clear(&self) -> Vec<Action> {
@@ -105,5 +119,34 @@ impl Seen {
         standing
             .map(|(kind, name)| Action::Delete(kind, name))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_asked_for_anew_by_the_next_errand() {
+        let policy = (Kind::NetworkPolicy, "nightly-errands".to_owned());
+        let refused = Refused {
+            message: "denied the request".to_owned(),
+            since: PATIENCE,
+            for_good: false,
+        };
+        let seen = Seen {
+            refused: BTreeMap::from([(policy.clone(), refused)]),
+            ..Seen::default()
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(matches!(seen.errand("first", now, 60), Errand::Failed(_)));
+        // The writer forgets what it was refused once something else becomes of the object.
+        let ends: Vec<_> = seen
+            .end("first")
+            .iter()
+            .filter_map(Action::target)
+            .collect();
+        assert!(ends.contains(&policy), "{ends:?}");
+        assert!(ends.contains(&(Kind::Job, "first".to_owned())) && ends.len() == 3);
     }
 }

@@ -3,7 +3,6 @@
 use super::build::{Task, errand};
 use super::{Errand, Seen};
 use crate::action::{Action, Note};
-use crate::children::Kind;
 use crate::owner::Owner;
 use crate::parts::loadgen_job::{CREDENTIALS, whole};
 use crate::parts::objects::Role;
@@ -123,9 +122,7 @@ impl Notices<'_> {
                 self.pending.remove(0);
                 sent.changed = true;
                 sent.look_again_at = Some(now);
-                sent.actions = [Kind::Job, Kind::ConfigMap]
-                    .map(|kind| Action::Delete(kind, name.clone()))
-                    .to_vec();
+                sent.actions = seen.end(&name);
             }
         }
         sent

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// Seconds for which a pull or a placement may fail before the experiment does: a registry hiccup
-/// or a node that is being drained should not end an experiment.
-const GRACE_SECONDS: i64 = 30;
+/// For how long a pull may fail before the experiment does: a registry hiccup should not end one.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Why a pod does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +65,18 @@ pub struct Told {
 }
 
 /// What keeps this pod from running, if anything. A pod that finds no node is given `patience_seconds`: a
-/// pool may grow, a volume may take its time.
+/// pool may grow, a volume may take its time. `failing` is for how long it is seen that its containers are not begun: it may
+/// have waited for a volume before, or run for hours.
 #[must_use]
-pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Trouble> {
+pub fn of_pod(
+    pod: &Pod,
+    now: Timestamp,
+    patience_seconds: i64,
+    failing: Option<Duration>,
+) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let name = pod.name_any();
-    let created = pod
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(now, |time| time.0);
-    let overdue = now.duration_since(created) > SignedDuration::from_secs(GRACE_SECONDS);
+    let overdue = failing.is_some_and(|failing| failing > GRACE);
 
     let unschedulable = status.conditions.iter().flatten().find(|c| {
         c.type_ == "PodScheduled"
@@ -161,6 +162,22 @@ pub fn of_pod(pod: &Pod, now: Timestamp, patience_seconds: i64) -> Option<Troubl
         }
     }
     None
+}
+
+/// The pods of which a container is not begun, because its image is not to be had or it cannot be made.
+#[must_use]
+pub fn failing(children: &Children, now: Timestamp) -> Vec<String> {
+    let fails = |pod: &Pod| {
+        let trouble = of_pod(pod, now, 0, None);
+        trouble.is_some_and(|trouble| {
+            matches!(
+                trouble.cause,
+                Cause::ImagePullFailed | Cause::ContainerNotCreated
+            )
+        })
+    };
+    let pods = children.pods.iter().filter(|pod| fails(pod));
+    pods.map(|pod| pod.name_any()).collect()
 }
 
 /// A child that has not come to be for so long may be in trouble.
@@ -290,9 +307,20 @@ mod tests {
 
     #[test]
     fn an_image_that_cannot_be_pulled_is_fatal_after_the_grace() {
-        let at =
-            |text: &str| of_pod(&waiting("ImagePullBackOff"), text.parse().unwrap(), 60).unwrap();
-        let (early, late) = (at("2026-01-01T00:00:10Z"), at("2026-01-01T00:01:00Z"));
+        let (made, hours_later) = ("2026-01-01T00:00:10Z", "2026-01-01T02:00:00Z");
+        let seen = |at: &str, seconds| {
+            let failing = Some(Duration::from_secs(seconds));
+            of_pod(
+                &waiting("ImagePullBackOff"),
+                at.parse().unwrap(),
+                60,
+                failing,
+            )
+            .unwrap()
+        };
+        let (early, late) = (seen(made, 10), seen(made, 31));
+        // One that ran for hours, or waited for its volume, has the grace as well.
+        assert!(!seen(hours_later, 1).fatal);
         assert_eq!(
             (early.cause, early.fatal, late.fatal),
             (Cause::ImagePullFailed, false, true)
@@ -305,7 +333,7 @@ mod tests {
         let pod = pod(json!({"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available",
         }]}));
-        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
+        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60, None).unwrap();
         assert_eq!(trouble.cause, Cause::Unschedulable);
         assert!(trouble.message.contains("0/2 nodes"));
     }
@@ -318,7 +346,7 @@ mod tests {
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message":
                 "2026-01-01 [1] LOG:  starting\n2026-01-01 [1] FATAL:  unrecognized configuration parameter \"fo\"\n"}},
         }]}));
-        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60).unwrap();
+        let trouble = of_pod(&pod, "2026-01-01T00:00:10Z".parse().unwrap(), 60, None).unwrap();
         assert!(
             trouble.fatal
                 && trouble
@@ -332,7 +360,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_being_created_is_no_trouble() {
         assert_eq!(
-            of_pod(&waiting("ContainerCreating"), Timestamp::now(), 60),
+            of_pod(&waiting("ContainerCreating"), Timestamp::now(), 60, None),
             None
         );
     }

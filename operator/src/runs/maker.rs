@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 /// A run that was made and is not seen for so long is made again.
 const UNSEEN: Duration = Duration::from_secs(30);
 /// A template that would be refused is tried again after this time: the installation may take it by then.
-const REFUSED: Duration = Duration::from_secs(60);
+pub const REFUSED_SECONDS: i64 = 60;
+const REFUSED: Duration = Duration::from_secs(REFUSED_SECONDS.unsigned_abs());
 
 /// Makes and ends the experiments of owners.
 pub struct Maker {

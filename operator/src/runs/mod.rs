@@ -5,7 +5,7 @@ mod context;
 mod maker;
 
 pub use context::Context;
-pub use maker::Maker;
+pub use maker::{Maker, REFUSED_SECONDS};
 
 pub use crate::act::Answer;
 use crate::action::Action;
@@ -92,7 +92,9 @@ impl Run {
             scheduled_for: due.or(made).unwrap_or_default(),
             template: annotation(names::ANNOTATION_TEMPLATE).cloned(),
             state: state.to_owned(),
-            begun: status.is_some_and(|status| status.start_time.is_some()),
+            // A suspension takes the start away, and not that it had begun.
+            begun: status
+                .is_some_and(|status| status.start_time.is_some() || status.progress.is_some()),
             cancelled: experiment.is_some_and(|experiment| experiment.spec.cancel),
             end: experiment.and_then(|experiment| end(experiment)),
         }
@@ -142,3 +144,27 @@ pub enum RunAction {
 
 /// What is known of the runs that are not seen yet, by name.
 pub type Answers = BTreeMap<String, Answer>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A suspension takes the start away: what was measured until then has begun all the same, and has not missed its time.
+    #[test]
+    fn what_was_suspended_in_the_middle_has_begun() {
+        let begun = |status: serde_json::Value| {
+            let experiment = serde_json::from_value(json!({
+                "apiVersion": "bakeoff.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "nightly-1", "uid": "1"},
+                "spec": {"backends": [], "workloads": []}, "status": status,
+            }));
+            Run::of(&Stored::Read(Box::new(experiment.unwrap()))).begun
+        };
+        let progress = json!({"display": "3/9", "trials": {"planned": 9, "done": 3}});
+        assert!(!begun(json!({})));
+        assert!(begun(
+            json!({"startTime": "2026-03-01T00:00:00Z", "progress": progress})
+        ));
+        assert!(begun(json!({"progress": progress})));
+    }
+}

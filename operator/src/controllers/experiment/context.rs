@@ -12,6 +12,7 @@ use crate::children::Children;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::parts::pods::ended_jobs;
+use crate::parts::trouble;
 use crate::remembered::Remembered;
 use crate::settings::Settings;
 use crate::stored::Stored;
@@ -21,6 +22,7 @@ use bakeoff_crds::identity::Uid;
 use bakeoff_rules::pool::Machines;
 use bakeoff_rules::queue::{self, Claim, Pool};
 use bakeoff_rules::validate::Remains;
+use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,8 @@ pub struct Context {
     pub ends: Remembered<Since>,
     /// Since when servers are down.
     pub outages: Remembered<Since>,
+    /// Since when containers of pods are not begun.
+    pub failures: Remembered<Since>,
     /// Who is in trouble for how long.
     pub troubles: Troubles,
     /// Wakes what they are runs of.
@@ -72,6 +76,13 @@ impl Context {
         let mut outages = self.outages.lock();
         let own = outages.entry(remains.id.uid.clone()).or_default();
         own.seen(servers_down(remains, children), Instant::now())
+    }
+
+    /// For how long containers of its pods are seen not to be begun.
+    pub fn failing(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
+        let mut failures = self.failures.lock();
+        let own = failures.entry(uid.clone()).or_default();
+        own.seen(trouble::failing(children, Timestamp::now()), Instant::now())
     }
 
     /// The nodes of the cluster.
@@ -128,6 +139,7 @@ impl Context {
         self.answers.keep(&needed);
         self.ends.keep(&needed);
         self.outages.keep(&needed);
+        self.failures.keep(&needed);
         self.warnings.keep(&needed);
         self.troubles.keep(&needed);
     }

@@ -76,6 +76,7 @@ pub async fn dereference(
         image_bytes,
         ended,
         down: ctx.down(remains, &children),
+        failing: ctx.failing(&id.uid, &children),
         refused: ctx.writer.refused(&id.uid),
         told,
         made,
@@ -158,7 +159,7 @@ where
 }
 
 /// The keys of the Secrets that matter now. The operator may read Secrets but not list or watch them: it asks for
-/// those of the user before the start and for its own when they are to go, and never in between.
+/// those of the user before the start and for its own when they are to go or are needed at the end, and never in between.
 async fn secrets(
     experiment: &Experiment,
     remains: &Remains,
@@ -167,10 +168,11 @@ async fn secrets(
     let status = experiment.status.as_ref();
     let started = status.is_some_and(|status| status.start_time.is_some());
     let ending = status.is_some_and(|status| status.ending.is_some());
+    let deleted = experiment.metadata.deletion_timestamp.is_some();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
-    if !started && !ending {
+    if !started && !ending && !deleted {
         wanted.extend(remains.user_secrets().into_iter().map(|(name, _)| name));
-    } else if ending || remains.spec.suspend {
+    } else if ending || deleted || remains.spec.suspend {
         let servers = remains.servers().into_iter();
         wanted.extend(servers.map(|server| server_names::credentials_name(remains, server)));
         if remains.spec.results.s3.is_none() {

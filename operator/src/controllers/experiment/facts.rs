@@ -37,6 +37,8 @@ pub struct Observed {
     pub ended: BTreeMap<String, Duration>,
     /// For how long those of its servers are seen to be down of which a pod is not ready.
     pub down: BTreeMap<String, Duration>,
+    /// For how long those of its pods are seen to fail of which a container is not begun.
+    pub failing: BTreeMap<String, Duration>,
     /// What the API server refuses to make or remove.
     pub refused: BTreeMap<(Kind, String), Refused>,
     /// What was said of its children lately that Kubernetes could not go on with.

@@ -17,6 +17,8 @@ pub struct Parents {
     pub plans: Wake<phases::Watched>,
     /// All plans: they name experiments that others have made.
     pub all_plans: Store<phases::Watched>,
+    /// All schedules.
+    pub all_schedules: Store<schedule::Watched>,
 }
 
 impl Parents {
@@ -37,6 +39,24 @@ impl Parents {
             for plan in naming {
                 let _ = self.plans.unbounded_send(ObjectRef::from_obj(&*plan));
             }
+        }
+    }
+
+    /// Wakes all of a namespace: an experiment of it is gone, and nobody knows any more whose it was.
+    pub fn wake_all(&self, namespace: &str) {
+        let schedules = self
+            .all_schedules
+            .state_filter(|one| one.meta().namespace.as_deref() == Some(namespace));
+        for schedule in schedules {
+            let _ = self
+                .schedules
+                .unbounded_send(ObjectRef::from_obj(&*schedule));
+        }
+        let plans = self
+            .all_plans
+            .state_filter(|one| one.meta().namespace.as_deref() == Some(namespace));
+        for plan in plans {
+            let _ = self.plans.unbounded_send(ObjectRef::from_obj(&*plan));
         }
     }
 }

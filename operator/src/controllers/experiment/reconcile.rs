@@ -14,8 +14,9 @@ use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::{self, Remains};
 use kube::ResourceExt;
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,7 +132,9 @@ async fn write_status(
 
 /// One that a wake named and that is not there any more: the last children of a deleted experiment woke it, and its pool
 /// may be free now.
-pub fn gone(ctx: &Context) {
+pub fn gone(ctx: &Context, one: &ObjectRef<DynamicObject>) {
+    ctx.parents
+        .wake_all(one.namespace.as_deref().unwrap_or_default());
     ctx.forget_deleted();
 }
 

@@ -18,7 +18,12 @@ const QUEUE_SECONDS: i64 = 15;
 pub fn start(mut draft: Draft<'_>, valid: &Validated) -> Plan<ExperimentStatus> {
     let spec = &valid.remains.spec;
     if spec.cancel {
-        return draft.begin_ending(EndReason::Cancelled, "cancelled before it started");
+        // One that was suspended has begun, and what it measured is reported.
+        let message = match draft.status.progress {
+            None => "cancelled before it started",
+            Some(_) => "cancelled while nothing of it ran",
+        };
+        return draft.begin_ending(EndReason::Cancelled, message);
     }
     if spec.suspend {
         match draft.clear() {

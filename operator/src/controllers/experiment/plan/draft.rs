@@ -279,8 +279,37 @@ impl<'a> Draft<'a> {
         Cleared::Left(left)
     }
 
+    /// Has what is asked for outlive the experiment, which is being deleted: in the foreground, as some tools do it, what is its own
+    /// is taken away before it, also what was made meanwhile.
+    pub fn disown(&mut self) {
+        for action in &mut self.actions {
+            match action {
+                Action::Apply(child) => child.disown(),
+                Action::CreateSecret(secret, _) => secret.metadata.owner_references = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Removes what would outlive the experiment.
+    pub fn remove_disowned(&mut self) {
+        let secrets = self.secrets_of_its_own().into_iter();
+        let secrets = secrets.map(|name| (Kind::Secret, name));
+        let disowned = self.observed.children.disowned();
+        for (kind, name) in disowned.into_iter().chain(secrets) {
+            self.act(Action::Delete(kind, name));
+        }
+    }
+
     /// The Secrets that the operator made for the experiment and that are still there.
     fn own_secrets(&self) -> Vec<String> {
+        let mut names = self.secrets_of_its_own();
+        names.retain(|name| self.observed.secrets.contains_key(name));
+        names
+    }
+
+    /// Those that it makes for it.
+    fn secrets_of_its_own(&self) -> Vec<String> {
         let servers = self.remains.servers().into_iter();
         let mut names: Vec<String> = servers
             .map(|server| server_names::credentials_name(self.remains, server))
@@ -288,7 +317,6 @@ impl<'a> Draft<'a> {
         if self.remains.spec.results.s3.is_none() {
             names.push(jobs::results_secret(self.remains));
         }
-        names.retain(|name| self.observed.secrets.contains_key(name));
         names
     }
 

@@ -44,10 +44,9 @@ pub(super) fn not_ready<'a>(draft: &Draft<'a>) -> Vec<&'a str> {
 /// Calibrates the nodes and provisions the backends.
 pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     let of = draft.remains;
-    secrets(draft);
+    provide_for_jobs(draft);
     draft.ensure(guard::backend_policy(of));
     draft.ensure(guard::generator_policy(of, draft.settings));
-    draft.ensure(guard::egress_policy(of));
     draft.ensure(jobs::generator_service(of));
 
     let profiled = |(name, server): (_, &Server)| {
@@ -91,6 +90,13 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
     troubled(draft).unwrap_or(Preparation::Waiting)
 }
 
+/// What every Job of the experiment needs beside itself. A suspension takes it away, and whoever is ended then still reports and
+/// cleans up.
+pub(super) fn provide_for_jobs(draft: &mut Draft<'_>) {
+    secrets(draft);
+    draft.ensure(guard::egress_policy(draft.remains));
+}
+
 fn secrets(draft: &mut Draft<'_>) {
     let of = draft.remains;
     for server in of.servers() {
@@ -104,7 +110,9 @@ fn secrets(draft: &mut Draft<'_>) {
 }
 
 fn secret(draft: &mut Draft<'_>, name: String, role: Role, content: Credentials) {
-    if !draft.exists(Kind::Secret, &name) {
+    // One that is there is not asked for: a quota may refuse what is full with it.
+    let known = draft.observed.secrets.contains_key(&name);
+    if !known && !draft.exists(Kind::Secret, &name) {
         let secret = Box::new(build::secret(draft.remains, name, role));
         draft.act(Action::CreateSecret(secret, content));
     }
@@ -168,14 +176,20 @@ pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
     let patience = i64::from(draft.remains.spec.limits.provision_seconds);
     let informs = |pod: &Pod| is_calibration(pod.labels());
     let pods = draft.observed.children.pods.iter();
-    pods.filter_map(|pod| Some((pod, trouble::of_pod(pod, draft.now(), patience)?)))
-        .find(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
-        .map(|(_, trouble)| trouble)
-        .or_else(|| {
-            let told = draft.observed.told.iter();
-            told.filter(|told| !is_about_calibration(draft, &told.about))
-                .find_map(trouble::of_told)
-        })
+    let failing = |pod: &Pod| draft.observed.failing.get(&pod.name_any()).copied();
+    pods.filter_map(|pod| {
+        Some((
+            pod,
+            trouble::of_pod(pod, draft.now(), patience, failing(pod))?,
+        ))
+    })
+    .find(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
+    .map(|(_, trouble)| trouble)
+    .or_else(|| {
+        let told = draft.observed.told.iter();
+        told.filter(|told| !is_about_calibration(draft, &told.about))
+            .find_map(trouble::of_told)
+    })
 }
 
 pub(super) fn overdue(draft: &Draft<'_>) -> String {

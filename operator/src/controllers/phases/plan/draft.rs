@@ -34,6 +34,8 @@ pub(super) struct Draft<'a> {
     pub(super) waits: Option<String>,
     /// What was changed and may not be.
     pub(super) drifted: Option<String>,
+    /// Whether this is the spec that was looked at last, and it was as it had begun.
+    pub(super) unchanged: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -45,6 +47,10 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let now = observed.now;
         let mut status = plan.status.clone().unwrap_or_default();
+        let drifted = conditions::get(&status.conditions, DRIFTED)
+            .is_some_and(|condition| condition.status == "True");
+        let same = status.observed_generation.is_some()
+            && status.observed_generation == plan.metadata.generation;
         status.observed_generation = plan.metadata.generation;
         Self {
             id,
@@ -60,6 +66,7 @@ impl<'a> Draft<'a> {
             remember: false,
             waits: None,
             drifted: None,
+            unchanged: same && !drifted,
         }
     }
 

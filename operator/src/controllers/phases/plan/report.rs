@@ -132,7 +132,7 @@ impl Draft<'_> {
             whole,
             failure,
         });
-        let gone = [Kind::Job, Kind::ConfigMap].map(|kind| Action::Delete(kind, name.to_owned()));
+        let gone = self.observed.errands.end(name).into_iter();
         self.actions.extend(gone.map(RunAction::Errand));
         self.remember();
         self.look_again_in(0);

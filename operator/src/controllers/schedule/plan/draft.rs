@@ -4,7 +4,7 @@ use super::Observed;
 use crate::action::{Note, Plan};
 use crate::errands::notices::Notices;
 use crate::runs::build::hash;
-use crate::runs::{Answer, Run, RunAction};
+use crate::runs::{Answer, REFUSED_SECONDS, Run, RunAction};
 use crate::settings::Settings;
 use bakeoff_crds::conditions::{self, ACCEPTED, RECONCILING, STALLED, Truth, reasons};
 use bakeoff_crds::experiment_schedule::{
@@ -145,6 +145,8 @@ impl<'a> Draft<'a> {
         if let Some(why) = &self.observed.refused {
             let message = format!("the template would be refused: {why}");
             self.accepted_is(Truth::False, reasons::INVALID_TEMPLATE, &message);
+            // A policy or a quota may be mended, of which nobody tells.
+            self.look_again_in(REFUSED_SECONDS);
             return cron;
         }
         self.accepted = true;

@@ -4,7 +4,7 @@ use super::{after, plan_after_the_run};
 use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
-use crate::controllers::experiment::plan::preparing::first_trouble;
+use crate::controllers::experiment::plan::preparing::{first_trouble, provide_for_jobs};
 use crate::parts::objects::Role;
 use bakeoff_crds::conditions::reasons;
 use bakeoff_crds::names;
@@ -63,6 +63,7 @@ pub(super) fn clean_up(draft: &mut Draft<'_>, known: &Known) -> CleanUp {
                 return without_a_plan(draft);
             };
             let map = run_plan::config_map(draft.remains, &name, Role::Cleanup, &plan, None);
+            provide_for_jobs(draft);
             draft.ensure(map);
             draft.ensure(jobs::cleanup(draft.remains, draft.settings));
             // A Job that cannot be made has no age of its own.

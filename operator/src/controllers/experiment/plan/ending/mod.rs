@@ -11,7 +11,7 @@ use super::draft::{Cleared, MOST_MESSAGE};
 use crate::action::{Action, Plan};
 use crate::children::Kind;
 use crate::controllers::experiment::build::{jobs, run_plan};
-use crate::controllers::experiment::plan::preparing::environment;
+use crate::controllers::experiment::plan::preparing::{environment, provide_for_jobs};
 use crate::parts::pods::{JobState, job_state};
 use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{self, reasons};
@@ -217,13 +217,20 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     } else {
         clean_up(&mut draft, known)
     };
-    match step {
-        CleanUp::Waiting => draft.wake_after(5),
-        CleanUp::Done => draft.act(Action::Finalizer(false)),
-        CleanUp::GaveUp(why) => {
-            draft.note(true, reasons::CLEANUP_FAILED, &why);
-            draft.act(Action::Finalizer(false));
+    if let CleanUp::GaveUp(why) = &step {
+        draft.note(true, reasons::CLEANUP_FAILED, why);
+    }
+    if matches!(step, CleanUp::Waiting) {
+        // What it had may have been taken away with the deletion.
+        provide_for_jobs(&mut draft);
+        draft.disown();
+        draft.wake_after(5);
+    } else {
+        // Where it is refused that they are removed, it is refused until the patience is over.
+        if !overdue {
+            draft.remove_disowned();
         }
+        draft.act(Action::Finalizer(false));
     }
     draft.done()
 }

@@ -5,7 +5,7 @@ use crate::action::Plan;
 use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::Draft;
 use crate::controllers::experiment::plan::job::JobStep;
-use crate::controllers::experiment::plan::preparing::first_trouble;
+use crate::controllers::experiment::plan::preparing::{first_trouble, provide_for_jobs};
 use crate::parts::objects::Role;
 use crate::parts::pods::{JobState, container_end, job_state, own_container, termination};
 use bakeoff_crds::conditions::{self, Truth, reasons};
@@ -42,6 +42,7 @@ pub(super) fn report(
                 };
                 let facts = ending_facts(&draft, &ending);
                 let map = run_plan::config_map(of, &name, Role::Report, &plan, Some(&facts));
+                provide_for_jobs(&mut draft);
                 draft.ensure(map);
                 draft.ensure(jobs::report(of, draft.settings, attempt));
                 // A Job that cannot be made has no age of its own.

@@ -8,7 +8,7 @@ mod world;
 use super::plan;
 use crate::act::Refused;
 use crate::action::{Action, Plan};
-use crate::children::Kind;
+use crate::children::{Child, Kind};
 use crate::controllers::experiment::build::backend;
 use crate::controllers::experiment::build::server_pod::Ground;
 use crate::controllers::experiment::build::{jobs, profile::profile};
@@ -395,6 +395,68 @@ fn what_a_dying_namespace_leaves_outside_is_named_at_once() {
         message.contains(place) && message.contains("terminated"),
         "{message}"
     );
+}
+
+/// Deleted in the foreground, what says that it is the experiment's own goes before it, also what was made after the deletion. One
+/// that was suspended has nothing left to begin with.
+#[test]
+fn what_cleans_up_after_a_deletion_outlives_the_experiment_and_is_removed_before_it_goes() {
+    for suspended in [false, true] {
+        let mut world = World::new(1, true, 1, 0);
+        let status = json!({"startTime": "2026-01-01T00:00:00Z", "progress": {"display": "", "trials": {"planned": 9, "done": 3}}});
+        let mut status: ExperimentStatus = serde_json::from_value(status).unwrap();
+        if suspended {
+            status.start_time = None;
+        } else {
+            let own = jobs::results_secret(&valid(&world.experiment).remains);
+            world.secrets.insert(own, BTreeSet::new());
+        }
+        world.experiment.status = Some(status);
+        world.experiment.spec.suspend = suspended;
+        let metadata = &mut world.experiment.metadata;
+        metadata.finalizers = Some(vec![names::FINALIZER.to_owned()]);
+        metadata.deletion_timestamp = Some(Time(world.now));
+        let mut cleaned = false;
+        for round in 0..200 {
+            if round == 2 && !suspended {
+                // Those that it had; what is made by then is nobody's.
+                world.secrets.retain(|name, _| name == "aws");
+            }
+            let observed = world.observe();
+            let observed = world.through(observed);
+            let plan = planned(&world.experiment, &settings(), &observed);
+            for action in &plan.actions {
+                let owners = match action {
+                    Action::Apply(Child::Job(job)) => job.owner_references(),
+                    Action::Apply(Child::ConfigMap(map)) => map.owner_references(),
+                    Action::Apply(Child::NetworkPolicy(policy)) => policy.owner_references(),
+                    Action::CreateSecret(secret, _) => secret.owner_references(),
+                    _ => &[],
+                };
+                assert!(owners.is_empty(), "{action:?}");
+            }
+            world.died = true;
+            world.execute(plan, false);
+            world.step();
+            let name = jobs::cleanup_name(&valid(&world.experiment).remains);
+            cleaned |= job_state(world.children.job(&name)) == JobState::Succeeded;
+            if world.experiment.finalizers().is_empty() {
+                break;
+            }
+        }
+        assert!(
+            cleaned && world.experiment.finalizers().is_empty(),
+            "{}",
+            world.left()
+        );
+        let pods = world.children.pods.len();
+        assert!(
+            world.children.standing().is_empty() && pods == 0,
+            "{}",
+            world.left()
+        );
+        assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["aws"]);
+    }
 }
 
 /// Why a pod is not made stands in an event alone, of which nobody is woken.

@@ -21,6 +21,7 @@ enum Intervention {
     Cancel,
     Deadline,
     SuspendAndResume,
+    SuspendAndCancel,
     ClockJump,
     /// The installation forgets the version of a backend.
     CatalogueShrinks,
@@ -36,7 +37,9 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
                 Intervention::Nothing => {}
                 Intervention::Cancel => world.experiment.spec.cancel = true,
                 Intervention::Deadline => world.experiment.spec.active_deadline_seconds = Some(30),
-                Intervention::SuspendAndResume => world.experiment.spec.suspend = true,
+                Intervention::SuspendAndResume | Intervention::SuspendAndCancel => {
+                    world.experiment.spec.suspend = true;
+                }
                 Intervention::ClockJump => {
                     world.now -= SignedDuration::from_secs(3_600);
                 }
@@ -46,7 +49,9 @@ fn drive(world: &mut World, intervention: Intervention, at: usize, crashes: bool
             }
         }
         if round == at + 60 {
-            world.experiment.spec.suspend = false;
+            let cancels = intervention == Intervention::SuspendAndCancel;
+            world.experiment.spec.suspend = cancels;
+            world.experiment.spec.cancel |= cancels;
         }
         let mut observed = if world.chance(20) {
             stale.clone()
@@ -100,7 +105,7 @@ proptest! {
         at in 0_usize..40,
         intervention in prop_oneof![
             Just(Intervention::Nothing), Just(Intervention::Cancel), Just(Intervention::Deadline),
-            Just(Intervention::SuspendAndResume), Just(Intervention::ClockJump), Just(Intervention::CatalogueShrinks),
+            Just(Intervention::SuspendAndResume), Just(Intervention::SuspendAndCancel), Just(Intervention::ClockJump), Just(Intervention::CatalogueShrinks),
         ],
     ) {
         let mut world = World::of(subject_of(subject, replicas), seed, failures);
@@ -117,7 +122,7 @@ proptest! {
         prop_assert!(waits || world.experiment.finalizers().is_empty());
         let reason = world.reason();
         let expected = match intervention {
-            Intervention::Cancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
+            Intervention::Cancel | Intervention::SuspendAndCancel => vec!["Cancelled", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
             Intervention::Deadline => vec!["DeadlineExceeded", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
             Intervention::CatalogueShrinks => vec!["UnknownVersion", "Completed", "GeneratorFailed", "ReportFailed", "Lost"],
             _ => vec!["Completed", "GeneratorFailed", "ReportFailed", "Lost"],
@@ -125,7 +130,7 @@ proptest! {
         prop_assert!(expected.contains(&reason.as_str()), "{reason}");
         // Whatever was measured is reported, also by an installation that could not measure it any more.
         let measured = status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0);
-        if reason == "UnknownVersion" && measured && failures == 0 {
+        if ["UnknownVersion", "Cancelled"].contains(&reason.as_str()) && measured && failures == 0 {
             prop_assert!(status.results.is_some(), "what was measured is not reported");
         }
         if reason == "Completed" {

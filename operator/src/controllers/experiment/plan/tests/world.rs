@@ -137,6 +137,7 @@ impl World {
             told: Vec::new(),
             ended: BTreeMap::new(),
             down: BTreeMap::new(),
+            failing: BTreeMap::new(),
             made: BTreeSet::new(),
             secrets: self.asked_secrets(),
             config_maps: BTreeMap::new(),
@@ -153,7 +154,8 @@ impl World {
     /// Like `observe`, which asks for Secrets before the start and when they are to go.
     pub(super) fn asked_secrets(&self) -> BTreeMap<String, BTreeSet<String>> {
         let status = self.status();
-        let asks = status.start_time.is_none() || status.ending.is_some();
+        let deleted = self.experiment.metadata.deletion_timestamp.is_some();
+        let asks = status.start_time.is_none() || status.ending.is_some() || deleted;
         if asks || self.experiment.spec.suspend {
             self.secrets.clone()
         } else {
@@ -446,7 +448,7 @@ impl World {
             if job_state(Some(&job)) != JobState::Active || !self.chance(50) {
                 continue;
             }
-            if self.children.pods_of_job(&name).next().is_none() {
+            if self.children.pods_of_job(&name).next().is_none() || !self.is_mounted(&job) {
                 continue;
             }
             if name.contains("-run-") {
@@ -495,6 +497,16 @@ impl World {
                 self.finish(&name, true, Some(&Termination::CleanedUp(1)));
             }
         }
+    }
+
+    /// Whether the Secrets that its pods mount are there: the kubelet starts none without them.
+    fn is_mounted(&self, job: &Job) -> bool {
+        let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        let secrets = pod.volumes.iter().flatten().filter_map(|volume| {
+            let secret = volume.secret.as_ref()?;
+            secret.secret_name.as_ref()
+        });
+        secrets.clone().all(|name| self.secrets.contains_key(name))
     }
 
     pub(super) fn finish(

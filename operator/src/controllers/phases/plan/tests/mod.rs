@@ -4,7 +4,7 @@ mod simulation;
 mod world;
 
 use crate::errands::ground::Comes;
-use bakeoff_crds::conditions::{ACCEPTED, DRIFTED, STALLED, SUCCEEDED, WAITING};
+use bakeoff_crds::conditions::{self, ACCEPTED, DRIFTED, STALLED, SUCCEEDED, WAITING};
 use bakeoff_crds::experiment_plan::{PhaseOutcome, PhaseState, PlanState};
 use serde_json::json;
 use world::World;
@@ -270,6 +270,57 @@ fn suspension_begins_nothing_and_a_change_of_a_begun_phase_makes_nothing() {
     world.settle();
     assert_eq!(world.truth(DRIFTED), "False");
     assert_eq!(world.names().len(), 2);
+}
+
+/// A new version of the operator may write templates in other words: nobody changed anything.
+#[test]
+fn another_spelling_of_the_same_templates_is_no_change() {
+    let mut world = seed();
+    world.settle();
+    let status = world.plan.status.as_mut().unwrap();
+    status.phases[0].templates = Some("as an older version had it".to_owned());
+    world.end("ladder-phase0-a0", "Completed", Some("Go"));
+    world.settle();
+    assert_eq!(world.truth(DRIFTED), "False");
+    assert_eq!(world.names().len(), 2);
+}
+
+/// The second attempt at one would be taken for the first at another.
+#[test]
+fn two_experiments_of_one_name_are_refused_before_anything_is_begun() {
+    let one = |name: &str| json!({"name": name, "template": {}});
+    let phase = |name: &str, retries: i32, experiments: serde_json::Value| json!({"name": name, "question": "?", "retries": retries, "experiments": experiments});
+    for (phases, name) in [
+        (
+            json!([phase("a", 1, json!([one("put"), one("put-2")]))]),
+            "ladder-a-put-2",
+        ),
+        (
+            json!([
+                phase("pg", 0, json!([one("x-y")])),
+                phase("pg-x", 0, json!([one("y")]))
+            ]),
+            "ladder-pg-x-y",
+        ),
+    ] {
+        let mut world = World::new(phases);
+        world.settle();
+        assert!(world.runs.is_empty());
+        assert_eq!(world.truth(ACCEPTED), "False");
+        let status = world.status();
+        let said = conditions::get(&status.conditions, ACCEPTED).unwrap();
+        let twice = format!("{name} would be the name of attempt");
+        assert!(
+            said.message.starts_with(&twice)
+                && said.message.contains("name one of the two otherwise"),
+            "{}",
+            said.message
+        );
+    }
+    // Without another attempt there is no such name.
+    let mut world = World::new(json!([phase("a", 0, json!([one("put"), one("put-2")]))]));
+    world.settle();
+    assert_eq!(world.truth(ACCEPTED), "True");
 }
 
 #[test]

@@ -72,7 +72,9 @@ impl World {
         }
     }
 
+    /// The spec, to be changed: another generation.
     pub(super) fn spec(&mut self) -> &mut ExperimentPlanSpec {
+        *self.plan.metadata.generation.get_or_insert(0) += 1;
         &mut self.plan.spec
     }
 
