@@ -219,6 +219,12 @@ impl Failure {
             && matches!(self.code.as_deref(), None | Some("NoSuchKey"))
     }
 
+    /// Whether S3 itself says that the bucket is not there, and with it all that was in it.
+    #[must_use]
+    pub fn says_no_bucket(&self) -> bool {
+        self.class == FailureClass::NotFound && self.code.as_deref() == Some("NoSuchBucket")
+    }
+
     /// The same, with what was being done.
     #[must_use]
     pub fn during(mut self, what: &str) -> Self {

@@ -137,7 +137,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
             "No batching workload with more than one snapshot per object was measured. What is missing is not satisfied.".to_owned()
         } else {
             format!(
-                "No batch factor is shown to stay below {bound} ms of added p99, nor all to exceed it. {}",
+                "The factors are tried from the smallest on, and that is not shown to stay below {bound} ms of added p99, nor are all shown to exceed it. {}",
                 blocks_text(
                     more,
                     levels.iter().any(|level| level.input.censored.is_some())
@@ -166,7 +166,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
     Answer {
         question: format!("Is the latency that batching adds on {subject} tolerable?"),
         criterion: format!(
-            "Go if some batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate; NoGo if all are shown to add more."
+            "Go if the smallest batch factor above 1 is shown to add at most {bound} ms at p99 at every arrival rate, and up to the last one after it without a gap that is; NoGo if all are shown to add more."
         ),
         ruling,
         inputs,

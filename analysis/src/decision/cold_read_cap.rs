@@ -100,7 +100,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
             "No cold read was measured. What is missing is not satisfied.".to_owned()
         } else {
             format!(
-                "No object count is shown to exceed {bound} ms at p99, but not all are shown to stay within it. {}",
+                "No object count is shown to exceed {bound} ms at p99, tried from the longest runs on, but not all are shown to stay within it. {}",
                 blocks_text(
                     more,
                     levels.iter().any(|level| level.input.censored.is_some())
@@ -118,7 +118,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
             "From how many objects per run does a cold read on {subject} need a cap or an index?"
         ),
         criterion: format!(
-            "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count; NoGo if it is shown to stay within at all of them."
+            "Go (a cap is needed) if the p99 of a cold read is shown to exceed {bound} ms at some object count, tried from the longest runs on; NoGo if it is shown to stay within at all of them."
         ),
         ruling,
         inputs: levels.into_iter().map(|level| level.input).collect(),
@@ -131,6 +131,10 @@ fn in_sequence(levels: &mut [Level]) {
     for of_mode in levels.chunk_by_mut(|a, b| a.mode == b.mode) {
         let mut beyond = true;
         for level in of_mode.iter_mut().rev() {
+            // Of one that was not measured there is nothing to try.
+            if level.input.value.is_none() {
+                continue;
+            }
             beyond &= level.input.standing == Standing::NotMet;
             if !beyond && level.input.standing == Standing::NotMet {
                 level.input.standing = Standing::Open;

@@ -31,9 +31,9 @@ const ROTATION_PATIENCE: Duration = Duration::from_secs(150);
 const ROTATION_PAUSE: Duration = Duration::from_secs(3);
 /// How long one try of a request waits for its answer: a store that took the request and fell silent would hold
 /// the run for ever. The body of an answer comes after it, and the SDK watches over that one itself.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes a second at least with which a body is expected to go out, so that a large file is not cut off.
-const SLOWEST_UPLOAD: u64 = 128 << 10;
+pub(super) const SLOWEST_UPLOAD: u64 = 128 << 10;
 
 /// A folder of a bucket.
 #[derive(Clone, Debug)]
@@ -333,7 +333,7 @@ fn built(
 }
 
 /// Each try of a request for itself: repetitions have a patience of their own.
-fn answered_within(patience: Duration) -> TimeoutConfig {
+pub(super) fn answered_within(patience: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(patience)
         .build()

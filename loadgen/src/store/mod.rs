@@ -95,6 +95,8 @@ impl Store {
         bytes: Vec<u8>,
         patience: Duration,
     ) -> Result<(), StoreError> {
+        // A large one has the time that its bytes take.
+        let patience = patience + Duration::from_secs(bytes.len() as u64 / bucket::SLOWEST_UPLOAD);
         durably(name, patience, async || self.put(name, bytes.clone()).await).await
     }
 

@@ -9,6 +9,7 @@ use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::StreamExt;
 
+use super::bucket::{ANSWER_PATIENCE, answered_within};
 use super::error::{Left, StoreError};
 use super::refusal::{classify, is_answer, listed as key_of};
 
@@ -284,7 +285,11 @@ impl Removal<'_> {
         let built = identifiers.and_then(|keys| Delete::builder().set_objects(Some(keys)).build());
         let delete = built.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let asked = self.client.delete_objects().bucket(self.bucket);
-        let answer = match asked.delete(delete).send().await {
+        // Some stores remove one key after the other.
+        let patience = ANSWER_PATIENCE + Duration::from_secs(items.len() as u64);
+        let patient = aws_sdk_s3::config::Builder::new().timeout_config(answered_within(patience));
+        let asked = asked.delete(delete).customize().config_override(patient);
+        let answer = match asked.send().await {
             Ok(answer) => answer,
             // Whatever the store has against it: that it knows no batches, wants another digest, or the like.
             Err(error) if error.raw_response().is_some() => return Ok(items),

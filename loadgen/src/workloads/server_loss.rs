@@ -270,7 +270,10 @@ async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
             Read::Missed(format!("{} holds another object", kept.path))
         }
         Ok(_) => Read::Whole,
-        Err(failure) if failure.says_absent() => Read::Missed(format!("{}: {failure}", kept.path)),
+        // With the bucket all is gone that was acknowledged in it.
+        Err(failure) if failure.says_absent() || failure.says_no_bucket() => {
+            Read::Missed(format!("{}: {failure}", kept.path))
+        }
         Err(_) => Read::Unknown,
     }
 }

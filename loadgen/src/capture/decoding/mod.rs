@@ -157,6 +157,8 @@ async fn follow(
                 () = tokio::time::sleep(pause) => continue,
             },
             Err(error @ CaptureError::Trace(_)) => return Err(error),
+            // What went wrong came after the end.
+            Err(_) if taker.committed() >= span.end => return Ok(None),
             Err(error) => error,
         };
         let reached = read.max(taker.committed());

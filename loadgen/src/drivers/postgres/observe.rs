@@ -24,8 +24,10 @@ use crate::instrument::clock::{self, SECOND};
 /// How long the server has for an answer: one that is frozen keeps its connections, and would hold the trial for ever.
 /// What locks the table may hold up a sample for some seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may read table and index whole.
+/// How long it may read table and index whole, beside the time that a slow disk takes for their bytes.
 const INSPECTING: Duration = Duration::from_secs(600);
+/// Bytes a second that the slowest disk is expected to read.
+const SLOWEST_READ: u64 = 16 << 20;
 
 /// A close look at table and index, which reads them whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -228,7 +230,10 @@ impl Observer {
     pub async fn inspect(&self) -> Result<Inspection, Failure> {
         // A server that is frozen is told from one that has much to read.
         let awake = self.client.query_one(&self.query, &[]);
-        patiently(self.patience, awake).await?;
+        let awake = patiently(self.patience, awake).await?;
+        let (table, index): (i64, i64) = (awake.get(0), awake.get(1));
+        let bytes = u64::try_from(table.saturating_add(index)).unwrap_or(0);
+        let patience = INSPECTING + Duration::from_secs(bytes / SLOWEST_READ);
         let sql = format!(
             "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
              i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
@@ -236,7 +241,7 @@ impl Observer {
             self.extension.function("pgstattuple"),
             self.extension.function("pgstatindex")
         );
-        let row = patiently(INSPECTING, self.client.query_one(&sql, &[])).await?;
+        let row = patiently(patience, self.client.query_one(&sql, &[])).await?;
         let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
         Ok(Inspection {
             table_bytes: row.get(0),
@@ -422,9 +427,9 @@ mod tests {
             let connector = freezing(Arc::clone(&freeze)).await;
             let client = connector.connect().await.unwrap();
             let mut observer = Observer::new(client).await.unwrap();
-            observer.patience = Duration::from_millis(200);
             observer.log = Some("log".into());
             assert!(observer.sample(0).await.is_ok());
+            observer.patience = Duration::from_millis(200);
             freeze.notify_one();
             let now = clock::now();
             let asked = async {

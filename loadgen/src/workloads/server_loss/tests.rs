@@ -148,7 +148,7 @@ fn an_object_is_missed_only_where_the_store_says_so() {
     crate::testing::local(async {
         let own = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
         let bucket = "<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>";
-        for (body, is_missed) in [("404 page not found", false), (bucket, false), (own, true)] {
+        for (body, is_missed) in [("404 page not found", false), (bucket, true), (own, true)] {
             let dialer = crate::testing::missing(body).await;
             let kept = Kept {
                 path: dialer.target().object_path("k"),

@@ -9,7 +9,7 @@ use crate::action::Plan;
 use crate::error::Error;
 use crate::metrics::{Metrics, Reason};
 use crate::stored::Stored;
-use bakeoff_crds::conditions::{self, SUCCEEDED, reasons};
+use bakeoff_crds::conditions::{self, STALLED, SUCCEEDED, reasons};
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::{self, Remains};
@@ -123,7 +123,12 @@ async fn write_status(
             let ending = status.ending.as_ref();
             ending.is_some_and(|ending| ending.cleaned_up_time.is_some())
         };
-        if ended || suspended || measured(after) && !measured(&before) {
+        // A seat that was kept because nobody knew whether a start had been written: it had not.
+        let stalled = conditions::get(&after.conditions, STALLED)
+            .is_some_and(|stalled| stalled.status == "True");
+        let refused =
+            stalled && after.start_time.is_none() && ctx.seats.admitted().contains(&id.uid);
+        if ended || suspended || refused || measured(after) && !measured(&before) {
             ctx.forget(&id.uid);
         }
     }

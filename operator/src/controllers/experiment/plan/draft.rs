@@ -15,6 +15,7 @@ use bakeoff_crds::status::EndingStatus;
 use bakeoff_crds::{Experiment, ExperimentStatus};
 use bakeoff_rules::validate::Remains;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Whether anything is left in the namespace of an experiment.
@@ -291,13 +292,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Removes what would outlive the experiment.
-    pub fn remove_disowned(&mut self) {
+    /// Removes what would outlive the experiment, also what no watch has shown yet. Once the patience is over, what it is refused to
+    /// remove must not hold the finalizer.
+    pub fn remove_disowned(&mut self, overdue: bool) {
         let secrets = self.secrets_of_its_own().into_iter();
         let secrets = secrets.map(|name| (Kind::Secret, name));
-        let disowned = self.observed.children.disowned();
-        for (kind, name) in disowned.into_iter().chain(secrets) {
-            self.act(Action::Delete(kind, name));
+        let disowned = self.observed.children.disowned().into_iter();
+        let coming = self.observed.made.iter().cloned();
+        let all: BTreeSet<(Kind, String)> = disowned.chain(secrets).chain(coming).collect();
+        for (kind, name) in all {
+            if !overdue || !self.observed.refused.contains_key(&(kind, name.clone())) {
+                self.act(Action::Delete(kind, name));
+            }
         }
     }
 

@@ -110,9 +110,16 @@ fn secrets(draft: &mut Draft<'_>) {
 }
 
 fn secret(draft: &mut Draft<'_>, name: String, role: Role, content: Credentials) {
-    // One that is there is not asked for: a quota may refuse what is full with it.
-    let known = draft.observed.secrets.contains_key(&name);
-    if !known && !draft.exists(Kind::Secret, &name) {
+    let deleted = draft.experiment.metadata.deletion_timestamp.is_some();
+    let absent = if deleted || draft.status.ending.is_some() {
+        // It was looked for in this pass. One that is there is not asked for, as a quota may be full with it; one that is not is
+        // gone, whatever was made once. Without a store there is nothing to make it of.
+        let source = content == Credentials::Drawn || draft.settings.results.is_some();
+        source && !draft.observed.secrets.contains_key(&name)
+    } else {
+        !draft.exists(Kind::Secret, &name)
+    };
+    if absent {
         let secret = Box::new(build::secret(draft.remains, name, role));
         draft.act(Action::CreateSecret(secret, content));
     }

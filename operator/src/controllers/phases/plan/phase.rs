@@ -23,10 +23,23 @@ enum Way {
     Barred,
 }
 
+/// What is said of a phase that was changed.
+fn drift(phase: &Phase) -> String {
+    format!(
+        "the experiments of {} were changed after it had begun; what it began with is used, and no more is made of it: put them back, or make another plan",
+        phase.name
+    )
+}
+
 impl Draft<'_> {
     /// Goes through the phases up to the first that is not done.
     pub(super) fn advance(&mut self) {
         let spec = self.spec;
+        if !self.unchanged {
+            // Also of those that are not gone on with now.
+            let changed = spec.phases.iter().find(|phase| self.is_changed(phase));
+            self.drifted = changed.map(drift);
+        }
         for phase in &spec.phases {
             if self.one(phase) == Way::Barred {
                 self.status.phase = Some(phase.name.clone());
@@ -151,11 +164,7 @@ impl Draft<'_> {
             message = self.attempt(phase, step, one, drifted);
         }
         if drifted {
-            let text = format!(
-                "the experiments of {} were changed after it had begun; what it began with is used, and no more is made of it: put them back, or make another plan",
-                phase.name
-            );
-            self.drifted = Some(text);
+            self.drifted = Some(drift(phase));
         }
         let state = if self.spec.suspend {
             PlanState::Suspended
@@ -163,6 +172,16 @@ impl Draft<'_> {
             PlanState::Running
         };
         self.stands(state, &message);
+    }
+
+    /// Whether the experiments of a phase that has begun and is not done are others than those that it began with.
+    fn is_changed(&self, phase: &Phase) -> bool {
+        let templates = || hash(&phase.experiments);
+        self.of(&phase.name).is_some_and(|one| {
+            one.start_time.is_some()
+                && one.state != PhaseState::Done
+                && one.templates.as_ref() != Some(&templates())
+        })
     }
 
     fn name_of(&self, phase: &Phase, step: &Step, attempt: i32) -> String {

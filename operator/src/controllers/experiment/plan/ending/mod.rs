@@ -226,10 +226,8 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
         draft.disown();
         draft.wake_after(5);
     } else {
-        // Where it is refused that they are removed, it is refused until the patience is over.
-        if !overdue {
-            draft.remove_disowned();
-        }
+        draft.withdraw();
+        draft.remove_disowned(overdue);
         draft.act(Action::Finalizer(false));
     }
     draft.done()
