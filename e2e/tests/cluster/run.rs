@@ -4,7 +4,7 @@ use crate::store;
 use anyhow::{Context as _, ensure};
 use bakeoff_analysis::index::{self, Index};
 use bakeoff_crds::ExperimentStatus;
-use bakeoff_crds::conditions::{EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
+use bakeoff_crds::conditions::{self, EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
 use bakeoff_crds::status::MAX_STATUS_BYTES;
 use bakeoff_e2e::{Fixture, Lab, Needs, scenario, truth};
 use kube::api::DeleteParams;
@@ -154,7 +154,11 @@ async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
         lab.patch("given-up", json!({"suspend": true})).await?;
         lab.reason("given-up", "Suspended", 120).await?;
         lab.patch("given-up", json!({"cancel": true})).await?;
-        let status = lab.ended("given-up", "Cancelled", 240).await?;
+        let status = lab
+            .reaches("given-up", "ended", 240, |status| status.completion_time.is_some())
+            .await?;
+        let message = conditions::get(&status.conditions, SUCCEEDED).map(|condition| &*condition.message);
+        ensure!(message.is_some_and(|said| !said.contains("may be left")), "{message:?}");
         ensure!(status.results.is_some(), "what was measured before the suspension is not reported");
         lab.nothing_left(&["secret/external"]).await?;
         let left = store::count(bucket).await?;

@@ -10,9 +10,9 @@ use crate::support::runner::{Ran, backend, given_time, measured, plan};
 use crate::support::runtime;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{CheckRecord, TrialRecord, Verdict};
-use bakeoff_loadgen::drivers::postgres::locks::{Holder, LockLine};
-use bakeoff_loadgen::drivers::postgres::{Connector, partitions};
+use bakeoff_loadgen::drivers::postgres::{Connector, locks, partitions};
 use bakeoff_loadgen::instrument::record::decode;
+use locks::{Holder, LockLine};
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -381,9 +381,10 @@ fn what_is_held_and_waited_for_is_seen() {
                 .unwrap();
             done.set(true);
         };
-        let watch = bakeoff_loadgen::drivers::postgres::locks::watch(&watcher, &pid, begun, &done);
+        let looks = locks::prepare(&watcher).await.unwrap();
+        let watch = locks::watch((&watcher, &looks), &pid, begun, &done);
         let (locks, (), ()) = tokio::join!(watch, wait, release);
-        locks.unwrap()
+        locks
     })
     .join()
     .unwrap();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::failure;
 use crate::failure::Failure;
@@ -178,24 +178,25 @@ const QUERY: &str = "SELECT l.pid = $1, a.usesysid IS NULL, \
       OR (l.granted AND c.relnamespace = 'bakeoff'::regnamespace \
           AND (l.pid = $1 OR a.usesysid IS NULL)))";
 
-/// Watches through a connection of its own until `done`, `pid` being the acting one's process, which may
-/// change. What cannot be read is left out: the number of looks shows it.
+/// What a watch asks through a connection of its own, to be had before what is watched begins: a quick action would be over by then.
 ///
 /// # Errors
 /// When the server refuses the query.
+pub async fn prepare(client: &Client) -> Result<Statement, Failure> {
+    client.prepare(QUERY).await.map_err(|error| failure(&error))
+}
+
+/// Watches until `done`, and once at least, `pid` being the acting one's process, which may change. What cannot be read is left
+/// out: the number of looks shows it.
 pub async fn watch(
-    client: &Client,
+    (client, query): (&Client, &Statement),
     pid: &Cell<i32>,
     since: u64,
     done: &Cell<bool>,
-) -> Result<Locks, Failure> {
-    let query = client
-        .prepare(QUERY)
-        .await
-        .map_err(|error| failure(&error))?;
+) -> Locks {
     let mut locks = Locks::default();
-    while !done.get() {
-        match client.query(&query, &[&pid.get()]).await {
+    loop {
+        match client.query(query, &[&pid.get()]).await {
             Ok(rows) => {
                 let at = clock::now().saturating_sub(since) as f64 / 1e6;
                 let seen = rows
@@ -221,10 +222,13 @@ pub async fn watch(
                 }
             }
         }
+        if done.get() {
+            break;
+        }
         let first = clock::now().saturating_sub(since) < SECOND;
         tokio::time::sleep(if first { INTERVAL_AT_FIRST } else { INTERVAL }).await;
     }
-    Ok(locks)
+    locks
 }
 
 #[cfg(test)]

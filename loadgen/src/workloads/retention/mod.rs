@@ -75,6 +75,7 @@ async fn act(
     let (client, watcher) = (connector.connect().await?, connector.connect().await?);
     let pid = Cell::new(0);
     action::announce(&client, &pid).await?;
+    let looks = locks::prepare(&watcher).await?;
     let (finished, done) = (Cell::new(false), RefCell::new(Done::default()));
     clock::sleep_until(phases.start).await;
     let acting = async {
@@ -92,11 +93,11 @@ async fn act(
     };
     let ((), locks) = tokio::join!(
         acting,
-        locks::watch(&watcher, &pid, phases.start, &finished)
+        locks::watch((&watcher, &looks), &pid, phases.start, &finished)
     );
     Ok(Acted {
         done: done.into_inner(),
-        locks: locks?,
+        locks,
     })
 }
 
