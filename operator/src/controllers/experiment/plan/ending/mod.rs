@@ -13,10 +13,10 @@ use crate::children::Kind;
 use crate::controllers::experiment::build::{jobs, run_plan};
 use crate::controllers::experiment::plan::preparing::{environment, provide_for_jobs};
 use crate::parts::pods::{JobState, job_state};
-use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{self, reasons};
 use bakeoff_crds::run::RunPlan;
 use bakeoff_crds::status::EndingStatus;
+use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::validate::Known;
 use clean_up::{CleanUp, clean_up};
 use jiff::{SignedDuration, Timestamp};
@@ -205,9 +205,13 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     let overdue = draft.now() >= deleted + SignedDuration::from_secs(patience);
     let ending = draft.status.ending.as_ref();
     let already = ending.is_some_and(|ending| ending.cleaned_up_time.is_some());
-    let step = if already {
-        CleanUp::Done
-    } else if overdue {
+    if already {
+        // A look that comes late shows this as well, so that nothing is made once more.
+        draft.remove_disowned(overdue);
+        draft.act(Action::Finalizer(false));
+        return draft.done();
+    }
+    let step = if overdue {
         CleanUp::GaveUp(format!(
             "{}: limits.cleanupSeconds have passed since the deletion",
             clean_up::may_be_left(draft.remains)
@@ -217,18 +221,28 @@ pub fn deleting(mut draft: Draft<'_>, known: &Known) -> Plan<ExperimentStatus> {
     } else {
         clean_up(&mut draft, known)
     };
-    if let CleanUp::GaveUp(why) = &step {
-        draft.note(true, reasons::CLEANUP_FAILED, why);
-    }
-    if matches!(step, CleanUp::Waiting) {
-        // What it had may have been taken away with the deletion.
-        provide_for_jobs(&mut draft);
-        draft.disown();
-        draft.wake_after(5);
-    } else {
-        draft.withdraw();
-        draft.remove_disowned(overdue);
-        draft.act(Action::Finalizer(false));
-    }
-    draft.done()
+    let message = match step {
+        CleanUp::Waiting => {
+            // What it had may have been taken away with the deletion.
+            provide_for_jobs(&mut draft);
+            draft.disown();
+            draft.wake_after(5);
+            return draft.done();
+        }
+        CleanUp::Done => "deleted".to_owned(),
+        CleanUp::GaveUp(why) => {
+            draft.note(true, reasons::CLEANUP_FAILED, &why);
+            why
+        }
+    };
+    let now = draft.now();
+    let ending = draft.status.ending.get_or_insert_with(|| EndingStatus {
+        reason: EndReason::Cancelled,
+        message: conditions::shorten(&message, MOST_MESSAGE),
+        start_time: Some(now),
+        reported_time: Some(now),
+        cleaned_up_time: None,
+    });
+    ending.cleaned_up_time = Some(now);
+    draft.remember()
 }
