@@ -61,13 +61,7 @@ mod tests {
             &spec,
             |name| if name == "minio" { PLAIN } else { challenger },
         );
-        let data = RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        };
+        let data = RunData::new(&manifest, &records);
         (1..=12)
             .filter_map(|blocks| Some((blocks, may_stop(&data, blocks).unwrap()?)))
             .collect()
@@ -86,13 +80,7 @@ mod tests {
         let mut records =
             sample::records(&spec, |name| if name == "minio" { PLAIN } else { QUICK });
         records.retain(|record| record.trial.block < blocks);
-        let data = RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        };
+        let data = RunData::new(&manifest, &records);
         let summary = summarise(&data).unwrap();
         assert_eq!(summary.decision.as_ref(), Some(&decision));
         assert!(summary.measured.level < 0.02, "{}", summary.measured.level);
@@ -108,13 +96,7 @@ mod tests {
         // A block that is not complete is no look, whatever the others say.
         let last = records_last(&records);
         records.retain(|record| record.trial.id != last);
-        let data = RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        };
+        let data = RunData::new(&manifest, &records);
         assert!(may_stop(&data, blocks).unwrap().is_none());
     }
 
@@ -136,13 +118,7 @@ mod tests {
             change(&mut spec);
             let manifest = sample::manifest(&spec);
             let records = sample::records(&spec, |_| PLAIN);
-            let data = RunData {
-                manifest: &manifest,
-                records: &records,
-                interrupted: &[],
-                capacities: &[],
-                conformance: &[],
-            };
+            let data = RunData::new(&manifest, &records);
             assert!(may_stop(&data, 8).unwrap().is_none());
         }
     }

@@ -121,7 +121,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
 
 /// Whether the percentiles of a headline row are known; where p99 is, the median is as well.
 fn is_known(operation: &OperationSummary) -> bool {
-    operation.count > operation.overflow && operation.response.knows(0.99)
+    operation.is_answered() && operation.response.knows(0.99)
 }
 
 /// What voided most of the trials that do not count: `GeneratorThrottled (12 of 14): …`.
@@ -240,6 +240,7 @@ mod tests {
     use crate::measured::RunData;
     use crate::sample;
     use crate::summary::summarise;
+    use bakeoff_crds::schedule;
     use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
     use proptest::prelude::*;
 
@@ -253,14 +254,7 @@ mod tests {
     #[test]
     fn a_real_run_fits_with_its_deciding_cells() {
         let (manifest, records) = sample::phase1_c();
-        let summary = summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap();
+        let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
         let outcome = outcome(&summary, &"0".repeat(64));
         let message = termination(&outcome).unwrap();
         assert!(serde_json::to_string(&message).unwrap().len() <= TERMINATION_LIMIT);
@@ -279,7 +273,11 @@ mod tests {
         let lost = put("concurrency=8 objectSize=4Ki", "seaweedfs");
         let failing = put("concurrency=32 objectSize=4Ki", "minio");
         for record in &mut records {
-            let cell = label_of(&record.trial);
+            let cell = format!(
+                "{} {}",
+                record.trial.workload,
+                schedule::label(&record.trial.cell)
+            );
             let on = record.trial.backend.clone();
             let load = &mut record.load;
             if (cell.clone(), on.clone()) == lost {
@@ -293,14 +291,7 @@ mod tests {
                 load.planned += load.failed;
             }
         }
-        let summary = summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap();
+        let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
         let outcome = outcome(&summary, &"0".repeat(64));
         let has = |(cell, backend): &(String, String)| {
             let mut rows = outcome.headline.iter();
@@ -310,14 +301,6 @@ mod tests {
         assert!(has(&put("concurrency=8 objectSize=4Ki", "minio")));
         assert!(has(&put("concurrency=32 objectSize=4Ki", "seaweedfs")));
         assert!(outcome.headline.iter().all(|row| row.p99_microseconds > 0));
-    }
-
-    fn label_of(trial: &bakeoff_crds::schedule::Trial) -> String {
-        let levels = trial.cell.iter();
-        let levels: Vec<String> = levels
-            .map(|(name, level)| format!("{name}={level}"))
-            .collect();
-        format!("{} {}", trial.workload, levels.join(" "))
     }
 
     #[test]

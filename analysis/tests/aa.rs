@@ -132,13 +132,7 @@ fn a_with_a_is_hardly_ever_a_go_and_says_what_it_could_not_see() {
     };
     let manifest = common::manifest(&spec);
     let records = common::records(&spec, |_| common::PLAIN);
-    let data = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let data = RunData::new(&manifest, &records);
     let template = summarise(&data).unwrap();
     let mut outcomes = [0_u32; 3];
     for seed in 0..300 {

@@ -13,14 +13,7 @@ use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
 fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
-    let summary = summarise(&RunData {
-        manifest,
-        records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let summary = summarise(&RunData::new(manifest, records)).unwrap();
     let report = page::build(&ReportInput {
         summary: &summary,
         manifest,

@@ -509,13 +509,7 @@ fn a_history_is_a_page_with_its_alarms_and_what_changed() {
 }
 
 fn summary_of(manifest: &Manifest, records: &[TrialRecord]) -> Box<Summary> {
-    let data = RunData {
-        manifest,
-        records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let data = RunData::new(manifest, records);
     Box::new(summarise(&data).unwrap())
 }
 

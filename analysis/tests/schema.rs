@@ -129,11 +129,8 @@ fn the_sample_fits_its_published_schema_and_a_broken_one_does_not() {
     let found = [("minio", Check::Pages, Answer::Differs)];
     let conformance = [common::conformance("minio", &found)];
     let summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
         conformance: &conformance,
+        ..RunData::new(&manifest, &records)
     })
     .unwrap();
     let good = serde_json::to_value(&summary).unwrap();

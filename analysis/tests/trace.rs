@@ -505,14 +505,7 @@ fn sample() -> (Manifest, Vec<TrialRecord>) {
 #[test]
 fn every_figure_on_the_page_comes_from_the_raw_data() {
     let (manifest, records) = sample();
-    let summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
     let html = page(&summary, &manifest);
     let value = serde_json::to_value(&summary).unwrap();
     let wrong = disagreements(&html, &value);
@@ -555,14 +548,7 @@ fn every_figure_on_the_page_comes_from_the_raw_data() {
 #[test]
 fn what_each_backend_sustained_is_on_the_page_with_what_ended_its_search() {
     let (manifest, records) = sample();
-    let mut summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let mut summary = summarise(&RunData::new(&manifest, &records)).unwrap();
     for (backend, rate, limit) in [
         ("minio", 255.0, CapacityLimit::Objective),
         ("seaweedfs", 5_000.0, CapacityLimit::MaxRate),
@@ -593,13 +579,7 @@ fn what_each_backend_sustained_is_on_the_page_with_what_ended_its_search() {
 #[test]
 fn a_figure_that_was_changed_is_found() {
     let (manifest, records) = sample();
-    let data = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let data = RunData::new(&manifest, &records);
     let summary = summarise(&data).unwrap();
     let value = serde_json::to_value(&summary).unwrap();
     // The page shows another median than the summary has.

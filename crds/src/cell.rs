@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 /// One combination of factor levels, by factor name, as they stand in the spec.
 pub type Cell = BTreeMap<String, String>;
 
+/// A cell for people and for the names of objectives: `concurrency=8 objectSize=4Ki`; empty without factors.
+#[must_use]
+pub fn label(levels: &Cell) -> String {
+    let levels = levels
+        .iter()
+        .map(|(factor, level)| format!("{factor}={level}"));
+    levels.collect::<Vec<_>>().join(" ")
+}
+
 /// Factor names, as they stand in cells.
 pub mod factor {
     /// Bytes of an object.

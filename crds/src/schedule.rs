@@ -13,7 +13,7 @@ use crate::spec::{ExperimentSpec, Workload, WorkloadKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::cell::{Cell, factor};
+pub use crate::cell::{Cell, factor, label};
 
 /// One run of one cell on one backend, as planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,15 +49,10 @@ impl Trial {
     /// The cell for people: `put objectSize=4Ki concurrency=8`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let levels: Vec<String> = self
-            .cell
-            .iter()
-            .map(|(factor, level)| format!("{factor}={level}"))
-            .collect();
-        let levels = if levels.is_empty() {
+        let levels = if self.cell.is_empty() {
             String::new()
         } else {
-            format!(" {}", levels.join(" "))
+            format!(" {}", label(&self.cell))
         };
         format!(
             "{}{levels} on {} (block {})",

@@ -212,17 +212,18 @@ impl Failure {
 
     /// Whether S3 itself says that an object is not there. A proxy that knows no such page says 404 as well, and so does
     /// a store whose bucket is gone; an answer without a word has no code, as that to HEAD.
-    #[must_use]
-    pub fn says_absent(&self) -> bool {
+    fn says_absent(&self) -> bool {
         self.class == FailureClass::NotFound
             && self.remedy.is_none()
             && matches!(self.code.as_deref(), None | Some("NoSuchKey"))
     }
 
-    /// Whether S3 itself says that the bucket is not there, and with it all that was in it.
+    /// Whether S3 itself says that an object is gone: it, or with its bucket all that was in it.
     #[must_use]
-    pub fn says_no_bucket(&self) -> bool {
-        self.class == FailureClass::NotFound && self.code.as_deref() == Some("NoSuchBucket")
+    pub fn says_gone(&self) -> bool {
+        let no_bucket =
+            self.class == FailureClass::NotFound && self.code.as_deref() == Some("NoSuchBucket");
+        self.says_absent() || no_bucket
     }
 
     /// The same, with what was being done.

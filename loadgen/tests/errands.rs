@@ -149,14 +149,7 @@ async fn the_report_of_a_plan_is_made_of_what_its_experiments_left() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = folder.path().to_str().unwrap();
     let (manifest, records) = sample::phase1_c();
-    let summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
     let here = folder.path().join("lab/seed-phase0-a0/u0");
     std::fs::create_dir_all(&here).unwrap();
     std::fs::write(

@@ -8,14 +8,7 @@ fn run(behaviour: sample::Behaviour) -> Measured {
     let spec = sample::spec(6);
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |_| behaviour);
-    measure(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
+    measure(&RunData::new(&manifest, &records)).unwrap()
 }
 
 #[test]
@@ -86,14 +79,7 @@ fn one_cell(behaviour: sample::Behaviour, failing: i64) -> Measured {
         record.load.planned += lost;
         record.load.failed += lost;
     }
-    measure(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
+    measure(&RunData::new(&manifest, &records)).unwrap()
 }
 
 #[test]
@@ -276,14 +262,7 @@ fn soak(behaviour: sample::Behaviour, dead: f64) -> Measured {
         let figure = bakeoff_crds::figure::Figure::DeadMeanPercent;
         record.figures = [(figure, dead + f64::from(record.trial.block))].into();
     }
-    measure(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
+    measure(&RunData::new(&manifest, &records)).unwrap()
 }
 
 #[test]

@@ -240,15 +240,10 @@ fn level(
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
     input.standing = with_censoring(judged, input.censored);
     let lacks = Lacks::of(input.standing, judged, || {
-        if lacking.is_some() {
-            return lacking;
-        }
-        more_blocks(
-            centre - bound,
-            standard_deviation(&added),
-            added.len(),
-            alpha,
-        )
+        lacking.or_else(|| {
+            let deviation = standard_deviation(&added);
+            more_blocks(centre - bound, deviation, added.len(), alpha)
+        })
     });
     Some(Level {
         snapshots,

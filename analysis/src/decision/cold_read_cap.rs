@@ -143,13 +143,9 @@ fn in_sequence(levels: &mut [Level]) {
     }
 }
 
-/// Whether the figures are shown to lie beyond their bound, by Student's t on the logarithms.
-fn is_beyond(against_bound: &[(f64, f64)], alpha: f64) -> bool {
-    let ratios = against_bound
-        .iter()
-        .map(|(figure, bound)| (figure / bound).ln());
-    let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
-    interval::student(&ratios, alpha).is_some_and(|(_, low, _)| low > 0.0)
+/// Whether a figure is shown to lie beyond its bound, by Student's t on the logarithms of their ratios.
+fn is_beyond(log_ratios: &[f64], alpha: f64) -> bool {
+    interval::student(log_ratios, alpha).is_some_and(|(_, low, _)| low > 0.0)
 }
 
 fn level(
@@ -192,16 +188,13 @@ fn level(
     let judged = match at_most(paired.low, paired.high, 0.0) {
         _ if lacking.is_some() => Standing::Open,
         // One mode that is beyond is enough for a cap, so each is judged at its share.
-        Standing::NotMet if !is_beyond(&against_bound, share) => Standing::Open,
+        Standing::NotMet if !is_beyond(&paired.log_ratios, share) => Standing::Open,
         standing => standing,
     };
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
     let lacks = Lacks::of(input.standing, judged, || {
-        if lacking.is_some() {
-            return lacking;
-        }
-        more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha)
+        lacking.or_else(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha))
     });
     Some(Level {
         objects,

@@ -114,11 +114,8 @@ mod tests {
             .map(|name| sample::conformance(name, wrong))
             .collect();
         summarise(&RunData {
-            manifest: &sample::manifest(&spec),
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
             conformance: &conformance,
+            ..RunData::new(&sample::manifest(&spec), &records)
         })
         .unwrap()
     }

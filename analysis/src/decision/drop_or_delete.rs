@@ -341,15 +341,8 @@ impl Question<'_> {
         input.censored = censored;
         let more = (standing == Standing::Open)
             .then(|| {
-                if lacking.is_some() {
-                    return lacking;
-                }
-                more_blocks(
-                    paired.centre - threshold,
-                    paired.deviation,
-                    paired.blocks(),
-                    alpha,
-                )
+                let distance = paired.centre - threshold;
+                lacking.or_else(|| more_blocks(distance, paired.deviation, paired.blocks(), alpha))
             })
             .flatten();
         Judged { input, more }

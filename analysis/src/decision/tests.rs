@@ -15,16 +15,10 @@ fn decide_c(blocks: i32, seaweedfs: Behaviour) -> DecisionRecord {
         &spec,
         |name| if name == "minio" { PLAIN } else { seaweedfs },
     );
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
-    .decision
-    .unwrap()
+    summarise(&RunData::new(&manifest, &records))
+        .unwrap()
+        .decision
+        .unwrap()
 }
 
 #[test]
@@ -89,13 +83,7 @@ fn a_guard_over_few_valid_blocks_shows_nothing() {
             }]);
         }
     }
-    let data = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let data = RunData::new(&manifest, &records);
     let decision = summarise(&data).unwrap().decision.unwrap();
     assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
     assert_eq!(decision.more_blocks, Some(4));
@@ -110,16 +98,10 @@ fn b2_over(blocks: i32, bound: i32) -> DecisionRecord {
     spec.trials.blocks = blocks;
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |_| QUICK);
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
-    .decision
-    .unwrap()
+    summarise(&RunData::new(&manifest, &records))
+        .unwrap()
+        .decision
+        .unwrap()
 }
 
 #[test]
@@ -198,16 +180,10 @@ fn b3_over(blocks: i32, bound: i32) -> DecisionRecord {
     .unwrap();
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |_| PLAIN);
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
-    .decision
-    .unwrap()
+    summarise(&RunData::new(&manifest, &records))
+        .unwrap()
+        .decision
+        .unwrap()
 }
 
 #[test]
@@ -236,14 +212,7 @@ fn a_with_a_is_never_a_go() {
             .iter()
             .map(|trial| sample::record(trial, PLAIN, seed))
             .collect();
-        let summary = summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap();
+        let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
         go += u32::from(summary.decision.map(|d| d.outcome) == Some(DecisionOutcome::Go));
     }
     assert_eq!(go, 0);
@@ -254,13 +223,7 @@ fn planted(spec: &ExperimentSpec, plant: impl FnOnce(&mut Vec<TrialRecord>)) -> 
     let manifest = sample::manifest(spec);
     let mut records = sample::records(spec, |name| if name == "minio" { PLAIN } else { QUICK });
     plant(&mut records);
-    let data = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let data = RunData::new(&manifest, &records);
     summarise(&data).unwrap()
 }
 

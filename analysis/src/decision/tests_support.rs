@@ -21,14 +21,7 @@ use crate::vocabulary::CAS_CHECKS;
 /// The summary of a run of this spec whose trials ended like this.
 fn summary(spec: &ExperimentSpec, ended: impl Fn(&Trial) -> TrialRecord) -> Summary {
     let records: Vec<_> = schedule::trials(spec).iter().map(ended).collect();
-    summarise(&RunData {
-        manifest: &sample::manifest(spec),
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
+    summarise(&RunData::new(&sample::manifest(spec), &records)).unwrap()
 }
 
 /// A decision has this outcome, and says these words of why.

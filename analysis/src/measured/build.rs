@@ -175,10 +175,6 @@ impl Attempts<'_> {
             }
             backends.push(on);
         }
-        let label: Vec<String> = levels
-            .iter()
-            .map(|(factor, level)| format!("{factor}={level}"))
-            .collect();
         // Segments are no independent blocks, and no test may treat them as if they were.
         let comparisons = if kind.traits().in_segments {
             Vec::new()
@@ -187,8 +183,8 @@ impl Attempts<'_> {
         };
         Ok(CellSummary {
             index,
+            label: schedule::label(&levels),
             levels,
-            label: label.join(" "),
             backends,
             comparisons,
         })

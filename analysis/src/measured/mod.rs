@@ -362,6 +362,15 @@ pub struct OperationSummary {
     pub blocks: Vec<BlockFigure>,
 }
 
+impl OperationSummary {
+    /// Whether any operation has a latency. Where none has, the percentiles are 0 for want of anything, and would be taken for
+    /// the fastest of all.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.count > self.overflow
+    }
+}
+
 /// Percentiles of a merged histogram over the planned operations, microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -21,6 +21,20 @@ pub struct RunData<'a> {
     pub conformance: &'a [ConformanceRecord],
 }
 
+impl<'a> RunData<'a> {
+    /// A run of which nothing is left but its manifest and the attempts that ended.
+    #[must_use]
+    pub fn new(manifest: &'a Manifest, records: &'a [TrialRecord]) -> Self {
+        Self {
+            manifest,
+            records,
+            interrupted: &[],
+            capacities: &[],
+            conformance: &[],
+        }
+    }
+}
+
 /// An attempt that a generator left unfinished. Nothing of it is merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {

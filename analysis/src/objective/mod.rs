@@ -363,14 +363,7 @@ mod tests {
 
     fn phase1_c() -> (ExperimentSpec, Measured) {
         let (manifest, records) = sample::phase1_c();
-        let measured = measure(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap();
+        let measured = measure(&RunData::new(&manifest, &records)).unwrap();
         (manifest.plan.spec, measured)
     }
 
@@ -478,14 +471,7 @@ mod tests {
                 operation.or_insert_with(|| any.clone());
             }
         }
-        measure(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap()
+        measure(&RunData::new(&manifest, &records)).unwrap()
     }
 
     fn race() -> ExperimentSpec {

@@ -55,7 +55,12 @@ pub(super) fn vocabulary_tree(spec: &ExperimentSpec) -> Node {
         let mut group = vocabulary_group(kind, Of::Workload);
         let cells = schedule::cells(workload)
             .iter()
-            .map(|cell| (label(cell), Node::Group(vocabulary_group(kind, Of::Cell))))
+            .map(|cell| {
+                (
+                    schedule::label(cell),
+                    Node::Group(vocabulary_group(kind, Of::Cell)),
+                )
+            })
             .collect();
         group.insert("cells".to_owned(), Node::Group(cells));
         insert(&mut roots, &workload.name, &Node::Group(group));
@@ -106,14 +111,6 @@ fn placeholder(figure: OperationFigure) -> Node {
         OperationFigure::PerSecond => Node::Rate(1.0),
         _ => Node::Count(1),
     }
-}
-
-fn label(levels: &schedule::Cell) -> String {
-    levels
-        .iter()
-        .map(|(factor, level)| format!("{factor}={level}"))
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 /// The figures of a summary under the same names.
@@ -169,14 +166,9 @@ fn workloads_group(measured: &Measured, backends: &[&str]) -> BTreeMap<String, N
     roots
 }
 
-/// How many of the facts that were checked were settled: the rest is open for ever, because an outcome is not known.
-fn decided(check: &CheckSummary) -> i64 {
-    (check.checked - check.uncertain).max(0)
-}
-
 /// Whether a check found out anything: no violation among facts of which none was settled is none that was looked for.
 fn says(check: &CheckSummary) -> bool {
-    decided(check) > 0 || check.violations > 0 || check.violations_unsettled > 0
+    check.decided() > 0 || check.violations > 0 || check.violations_unsettled > 0
 }
 
 /// A check is a figure only where every backend asked about performed it and it settled something. Violations count wherever

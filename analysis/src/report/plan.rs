@@ -26,8 +26,7 @@ pub type Found = BTreeMap<String, Result<Box<Summary>, String>>;
 /// The page, `report.html`.
 #[must_use]
 pub fn plan_html(plan: &PlanReport, found: &Found) -> String {
-    // A ratio on a chart always names its place, also where there is none.
-    html::render(&page(plan, found)).replace(" data-from=\"\"", "")
+    html::render(&page(plan, found))
 }
 
 /// The same for a pull request, `report.md`.

@@ -7,16 +7,7 @@ use bakeoff_crds::result::TrialRecord;
 #[test]
 fn the_order_of_records_does_not_matter_and_the_invalid_attempt_is_shown_not_used() {
     let (manifest, mut records) = sample::phase1_c();
-    let data = |records: &[TrialRecord]| {
-        summarise(&RunData {
-            manifest: &manifest,
-            records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap()
-    };
+    let data = |records: &[TrialRecord]| summarise(&RunData::new(&manifest, records)).unwrap();
     let forth = data(&records);
     records.reverse();
     let back = data(&records);
@@ -52,14 +43,7 @@ fn rates_and_counts_are_sums() {
     let spec = sample::spec(2);
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |_| PLAIN);
-    let summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
     let put = &summary.measured.workloads[0].cells[0].backends[0];
     let counted: i64 = records
         .iter()
@@ -79,14 +63,7 @@ fn exchanging_the_backends_inverts_every_ratio() {
     let run = |spec: &bakeoff_crds::ExperimentSpec| {
         let manifest = sample::manifest(spec);
         let records = sample::records(spec, |name| if name == "minio" { PLAIN } else { QUICK });
-        summarise(&RunData {
-            manifest: &manifest,
-            records: &records,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap()
+        summarise(&RunData::new(&manifest, &records)).unwrap()
     };
     let forth = run(&spec);
     spec.backends.reverse();
@@ -109,15 +86,9 @@ fn refuses_data_of_another_run_and_of_another_schema() {
     let reason = |change: &dyn Fn(&mut TrialRecord)| {
         let mut changed = records.clone();
         change(&mut changed[0]);
-        summarise(&RunData {
-            manifest: &manifest,
-            records: &changed,
-            interrupted: &[],
-            capacities: &[],
-            conformance: &[],
-        })
-        .unwrap_err()
-        .reason()
+        summarise(&RunData::new(&manifest, &changed))
+            .unwrap_err()
+            .reason()
     };
     assert_eq!(
         reason(&|r| r.schema_version = "trial/v9".into()),
@@ -134,14 +105,7 @@ fn refuses_data_of_another_run_and_of_another_schema() {
     );
     let mut twice = records.clone();
     twice.push(records[0].clone());
-    let error = summarise(&RunData {
-        manifest: &manifest,
-        records: &twice,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap_err();
+    let error = summarise(&RunData::new(&manifest, &twice)).unwrap_err();
     assert_eq!(error.reason(), "DuplicateTrial");
 }
 
@@ -149,14 +113,7 @@ fn refuses_data_of_another_run_and_of_another_schema() {
 fn a_run_without_any_record_is_summarised_and_decides_nothing() {
     let spec = sample::spec(6);
     let manifest = sample::manifest(&spec);
-    let summary = summarise(&RunData {
-        manifest: &manifest,
-        records: &[],
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap();
+    let summary = summarise(&RunData::new(&manifest, &[])).unwrap();
     assert!(summary.objectives.iter().all(|objective| !objective.met));
     let decision = summary.decision.unwrap();
     assert_eq!(

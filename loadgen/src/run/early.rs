@@ -50,11 +50,8 @@ pub async fn settled(store: &Store, blocks: i32) -> Result<Option<DecisionRecord
         }
     }
     let data = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
         conformance: &conformance,
+        ..RunData::new(&manifest, &records)
     };
     Ok(may_stop(&data, blocks)?)
 }

@@ -31,9 +31,9 @@ const ROTATION_PATIENCE: Duration = Duration::from_secs(150);
 const ROTATION_PAUSE: Duration = Duration::from_secs(3);
 /// How long one try of a request waits for its answer: a store that took the request and fell silent would hold
 /// the run for ever. The body of an answer comes after it, and the SDK watches over that one itself.
-pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes a second at least with which a body is expected to go out, so that a large file is not cut off.
-pub(super) const SLOWEST_UPLOAD: u64 = 128 << 10;
+const SLOWEST_UPLOAD: u64 = 128 << 10;
 
 /// A folder of a bucket.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ impl Bucket {
 
     async fn put_body(&self, name: &str, body: ByteStream) -> Result<(), StoreError> {
         let (least, most) = body.size_hint();
-        let patient = answered_within(upload_patience(most.unwrap_or(least)));
+        let bytes = most.unwrap_or(least);
         self.client
             .put_object()
             .bucket(&self.bucket)
@@ -175,7 +175,7 @@ impl Bucket {
             .content_type(content_type(name))
             .body(body)
             .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(patient))
+            .config_override(longer_by(sent_within(bytes)))
             .send()
             .await
             .map(drop)
@@ -333,15 +333,20 @@ fn built(
 }
 
 /// Each try of a request for itself: repetitions have a patience of their own.
-pub(super) fn answered_within(patience: Duration) -> TimeoutConfig {
+fn answered_within(patience: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(patience)
         .build()
 }
 
-/// How long one try of an upload may take, which counts from the first byte that is sent.
-fn upload_patience(bytes: u64) -> Duration {
-    ANSWER_PATIENCE + Duration::from_secs(bytes / SLOWEST_UPLOAD)
+/// Of a request that takes this much longer than others, each try of which counts from the first byte that is sent.
+pub(super) fn longer_by(more: Duration) -> aws_sdk_s3::config::Builder {
+    aws_sdk_s3::config::Builder::new().timeout_config(answered_within(ANSWER_PATIENCE + more))
+}
+
+/// How long so many bytes may be on their way.
+pub(super) fn sent_within(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST_UPLOAD)
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -360,8 +365,8 @@ mod tests {
 
     #[test]
     fn a_large_upload_has_time_for_its_bytes() {
-        assert_eq!(upload_patience(1_000), ANSWER_PATIENCE);
+        assert_eq!(ANSWER_PATIENCE + sent_within(1_000), ANSWER_PATIENCE);
         // A gibibyte over ten megabits a second takes a quarter of an hour.
-        assert!(upload_patience(1 << 30) > Duration::from_secs(900));
+        assert!(ANSWER_PATIENCE + sent_within(1 << 30) > Duration::from_secs(900));
     }
 }

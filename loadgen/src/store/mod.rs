@@ -96,7 +96,7 @@ impl Store {
         patience: Duration,
     ) -> Result<(), StoreError> {
         // A large one has the time that its bytes take.
-        let patience = patience + Duration::from_secs(bytes.len() as u64 / bucket::SLOWEST_UPLOAD);
+        let patience = patience + bucket::sent_within(bytes.len() as u64);
         durably(name, patience, async || self.put(name, bytes.clone()).await).await
     }
 
@@ -177,7 +177,7 @@ async fn durably<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::local;
+    use crate::testing::{anybody, local};
     use std::cell::Cell;
 
     const PATIENCE: Duration = Duration::from_secs(1);
@@ -202,13 +202,7 @@ mod tests {
             credentials_dir: String::new(),
             ca_key: None,
         };
-        let credentials = Credentials {
-            user: "u".into(),
-            secret: "p".into(),
-            session_token: None,
-            authorities: None,
-        };
-        Store::bucket(&target, &credentials)
+        Store::bucket(&target, &anybody())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::StreamExt;
 
-use super::bucket::{ANSWER_PATIENCE, answered_within};
+use super::bucket::longer_by;
 use super::error::{Left, StoreError};
 use super::refusal::{classify, is_answer, listed as key_of};
 
@@ -286,8 +286,7 @@ impl Removal<'_> {
         let delete = built.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let asked = self.client.delete_objects().bucket(self.bucket);
         // Some stores remove one key after the other.
-        let patience = ANSWER_PATIENCE + Duration::from_secs(items.len() as u64);
-        let patient = aws_sdk_s3::config::Builder::new().timeout_config(answered_within(patience));
+        let patient = longer_by(Duration::from_secs(items.len() as u64));
         let asked = asked.delete(delete).customize().config_override(patient);
         let answer = match asked.send().await {
             Ok(answer) => answer,

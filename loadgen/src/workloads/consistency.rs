@@ -114,7 +114,7 @@ impl Shared {
                     .unwrap_or(u64::MAX),
             ),
             // An answer like any other.
-            Err(failure) if failure.says_absent() || failure.says_no_bucket() => None,
+            Err(failure) if failure.says_gone() => None,
             Err(failure) => {
                 self.record(GET, span, Err(failure));
                 return;

@@ -270,10 +270,7 @@ async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
             Read::Missed(format!("{} holds another object", kept.path))
         }
         Ok(_) => Read::Whole,
-        // With the bucket all is gone that was acknowledged in it.
-        Err(failure) if failure.says_absent() || failure.says_no_bucket() => {
-            Read::Missed(format!("{}: {failure}", kept.path))
-        }
+        Err(failure) if failure.says_gone() => Read::Missed(format!("{}: {failure}", kept.path)),
         Err(_) => Read::Unknown,
     }
 }

@@ -67,22 +67,16 @@ impl Writer {
             + Debug,
     {
         let metadata = owner.meta();
-        let parameters = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions {
-                uid: metadata.uid.clone(),
-                resource_version: metadata.resource_version.clone(),
-            }),
-            ..Default::default()
+        let as_read = Preconditions {
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
         };
         match self
-            .api::<K>(id.namespace.as_str())?
-            .delete(&id.name, &parameters)
+            .remove::<K>(&id.namespace, &id.name, Some(as_read))
             .await
         {
-            Ok(_) => Ok(()),
-            Err(error) if is_missing(&error) || exists_already(&error) => Ok(()),
-            Err(error) => Err(api(format!("delete {} {}", K::kind(&()), id.name))(error)),
+            Err(Error::Conflict(_)) => Ok(()),
+            removed => removed,
         }
     }
 
@@ -93,8 +87,24 @@ impl Writer {
             + Clone
             + Debug,
     {
+        self.remove::<K>(namespace, name, None).await
+    }
+
+    async fn remove<K>(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        preconditions: Option<Preconditions>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
+            preconditions,
             ..Default::default()
         };
         let objects = self.api::<K>(namespace.as_str())?;

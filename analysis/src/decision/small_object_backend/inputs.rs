@@ -346,11 +346,8 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>, footing: Footi
     };
     let input = ratio_input(name, scope, Role::Guard, &paired, demand, alone);
     Judged::new(input, alone, (combined.censored, footing), || {
-        if lacking.is_some() {
-            return lacking;
-        }
         let distance = paired.centre - threshold;
-        more_blocks(distance, paired.deviation, paired.blocks(), question.level)
+        lacking.or_else(|| more_blocks(distance, paired.deviation, paired.blocks(), question.level))
     })
 }
 

@@ -34,13 +34,7 @@ fn decided(blocks: i32, accept: bool, backends: &[(&str, Behaviour, Class)]) -> 
     let records = sample::records(&spec, |name| {
         backends.iter().find(|(of, _, _)| *of == name).unwrap().1
     });
-    let run = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let run = RunData::new(&manifest, &records);
     summarise(&run).unwrap().decision.unwrap()
 }
 
@@ -228,13 +222,7 @@ fn a_named_challenger_is_the_only_one() {
     });
     let manifest = sample::manifest(&spec);
     let records = sample::records(&spec, |name| if name == "minio" { PLAIN } else { QUICK });
-    let run = RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    };
+    let run = RunData::new(&manifest, &records);
     let decision = summarise(&run).unwrap().decision.unwrap();
     assert_eq!(decision.outcome, Go);
     assert!(

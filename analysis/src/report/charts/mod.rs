@@ -124,12 +124,6 @@ pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
         .collect()
 }
 
-/// Whether any operation has a latency. Where none has, the percentiles are 0 for want of anything, and would be taken for the
-/// fastest of all.
-fn answered(operation: &OperationSummary) -> bool {
-    operation.count > operation.overflow
-}
-
 /// What stands for a latency where there is none.
 const NO_ANSWER: &str = "no answer";
 
@@ -140,7 +134,7 @@ fn percentile(response: &Percentiles, quantile: f64, micros: i64) -> String {
 }
 
 fn percentiles(operation: &OperationSummary) -> String {
-    if !answered(operation) {
+    if !operation.is_answered() {
         return NO_ANSWER.to_owned();
     }
     let response = &operation.response;
@@ -263,7 +257,7 @@ fn over_cells(
                 Metric::P50 => (0.5, response.p50),
                 Metric::P99 | Metric::PerSecond => (0.99, response.p99),
             };
-            let said = if answered(found) {
+            let said = if found.is_answered() {
                 let x = if against_throughput {
                     found.per_second
                 } else {

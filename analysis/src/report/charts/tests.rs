@@ -28,14 +28,7 @@ fn failing() -> Summary {
             _ => {}
         }
     }
-    summarise(&RunData {
-        manifest: &manifest,
-        records: &records,
-        interrupted: &[],
-        capacities: &[],
-        conformance: &[],
-    })
-    .unwrap()
+    summarise(&RunData::new(&manifest, &records)).unwrap()
 }
 
 fn titled<'a>(figures: &'a [Figure], title: &str) -> &'a Figure {

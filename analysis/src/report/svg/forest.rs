@@ -29,7 +29,7 @@ pub struct ForestRow {
     pub shown: Shown,
     /// A sign before the ratio where it is only a bound: "≥ ", "≤ " or "? "; else empty.
     pub sign: &'static str,
-    /// The place of the ratio in `summary.json`, a JSON pointer.
+    /// The place of the ratio in `summary.json`, a JSON pointer; empty where it has none.
     pub from: String,
 }
 
@@ -152,7 +152,11 @@ impl ForestRow {
             drawn.push_str(&circle("1.3", "point"));
         }
         let text = format!("{}{}", self.sign, format::ratio(self.ratio));
-        let class = format!("value\" data-from=\"{}", escape(&self.from));
+        let class = if self.from.is_empty() {
+            "value".to_owned()
+        } else {
+            format!("value\" data-from=\"{}", escape(&self.from))
+        };
         drawn.push_str(&label(WIDTH - 2.0, y + 3.5, "end", &class, &text));
         drawn
     }

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::lives::{Lives, Move};
 use super::table::instant;
-use crate::drivers::postgres::{Connector, failure};
+use crate::drivers::postgres::{Connector, failure, patiently};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
 use crate::instrument::record::Operation;
@@ -180,16 +180,8 @@ impl mover::Statements for Statements {
                 (&open.transition, &[&run.id, &run.seq, &state, &payload])
             }
         };
-        match tokio::time::timeout(
-            self.connector.timeout(),
-            open.client.execute(statement, parameters),
-        )
-        .await
-        {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
-        }
+        let asked = open.client.execute(statement, parameters);
+        patiently(self.connector.timeout(), asked).await
     }
 
     fn close(&mut self) {

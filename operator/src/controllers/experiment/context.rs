@@ -27,7 +27,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a reconcile holds on to.
 pub struct Context {
@@ -66,23 +66,19 @@ pub struct Context {
 impl Context {
     /// For how long the Jobs of an experiment are seen to have ended.
     pub fn ended(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
-        let mut ends = self.ends.lock();
-        let own = ends.entry(uid.clone()).or_default();
-        own.seen(ended_jobs(children), Instant::now())
+        self.ends.seen(uid, ended_jobs(children))
     }
 
     /// For how long its servers are seen to be down.
     pub fn down(&self, remains: &Remains, children: &Children) -> BTreeMap<String, Duration> {
-        let mut outages = self.outages.lock();
-        let own = outages.entry(remains.id.uid.clone()).or_default();
-        own.seen(servers_down(remains, children), Instant::now())
+        self.outages
+            .seen(&remains.id.uid, servers_down(remains, children))
     }
 
     /// For how long containers of its pods are seen not to be begun.
     pub fn failing(&self, uid: &Uid, children: &Children) -> BTreeMap<String, Duration> {
-        let mut failures = self.failures.lock();
-        let own = failures.entry(uid.clone()).or_default();
-        own.seen(trouble::failing(children, Timestamp::now()), Instant::now())
+        self.failures
+            .seen(uid, trouble::failing(children, Timestamp::now()))
     }
 
     /// The nodes of the cluster.

@@ -5,6 +5,8 @@ use crate::children::{Children, Kind};
 use crate::parts::objects::Role;
 use crate::parts::pods::{container_end, is_pending, is_ready};
 use crate::parts::trouble::Told;
+use crate::remembered::Remembered;
+use bakeoff_crds::identity::Uid;
 use bakeoff_crds::names;
 use bakeoff_crds::quantity::Quantity;
 use bakeoff_crds::run::{NodeFacts, Progress};
@@ -141,6 +143,20 @@ impl Since {
             (name, now.saturating_duration_since(first))
         });
         since.collect()
+    }
+}
+
+impl Remembered<Since> {
+    /// For how long it is seen of each of these of an owner.
+    pub fn seen<N: Into<String>>(
+        &self,
+        uid: &Uid,
+        names: impl IntoIterator<Item = N>,
+    ) -> BTreeMap<String, Duration> {
+        let mut all = self.lock();
+        all.entry(uid.clone())
+            .or_default()
+            .seen(names, Instant::now())
     }
 }
 

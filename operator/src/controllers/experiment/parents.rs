@@ -33,31 +33,28 @@ impl Parents {
             let _ = self.plans.unbounded_send(plan);
         } else {
             let name = run.name_any();
-            let naming = self.all_plans.state_filter(|plan| {
-                plan.meta().namespace.as_deref() == Some(&namespace) && names(plan, &name)
+            wake_those(&self.plans, &self.all_plans, &namespace, |plan| {
+                names(plan, &name)
             });
-            for plan in naming {
-                let _ = self.plans.unbounded_send(ObjectRef::from_obj(&*plan));
-            }
         }
     }
 
     /// Wakes all of a namespace: an experiment of it is gone, and nobody knows any more whose it was.
     pub fn wake_all(&self, namespace: &str) {
-        let schedules = self
-            .all_schedules
-            .state_filter(|one| one.meta().namespace.as_deref() == Some(namespace));
-        for schedule in schedules {
-            let _ = self
-                .schedules
-                .unbounded_send(ObjectRef::from_obj(&*schedule));
-        }
-        let plans = self
-            .all_plans
-            .state_filter(|one| one.meta().namespace.as_deref() == Some(namespace));
-        for plan in plans {
-            let _ = self.plans.unbounded_send(ObjectRef::from_obj(&*plan));
-        }
+        wake_those(&self.schedules, &self.all_schedules, namespace, |_| true);
+        wake_those(&self.plans, &self.all_plans, namespace, |_| true);
+    }
+}
+
+/// Wakes those of a namespace to which it applies.
+fn wake_those<K>(wake: &Wake<K>, all: &Store<K>, namespace: &str, which: impl Fn(&K) -> bool)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let those =
+        all.state_filter(|one| one.meta().namespace.as_deref() == Some(namespace) && which(one));
+    for one in those {
+        let _ = wake.unbounded_send(ObjectRef::from_obj(&*one));
     }
 }
 

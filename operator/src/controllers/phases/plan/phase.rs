@@ -176,11 +176,10 @@ impl Draft<'_> {
 
     /// Whether the experiments of a phase that has begun and is not done are others than those that it began with.
     fn is_changed(&self, phase: &Phase) -> bool {
-        let templates = || hash(&phase.experiments);
         self.of(&phase.name).is_some_and(|one| {
             one.start_time.is_some()
                 && one.state != PhaseState::Done
-                && one.templates.as_ref() != Some(&templates())
+                && one.templates.as_ref() != Some(&hash(&phase.experiments))
         })
     }
 
