@@ -193,6 +193,12 @@ pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
+/// Whether a condition is there and True.
+#[must_use]
+pub fn holds(conditions: &[Condition], type_: &str) -> bool {
+    get(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
 /// Cuts a text at a character border and marks the cut.
 #[must_use]
 pub fn shorten(text: &str, limit: usize) -> String {

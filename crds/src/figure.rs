@@ -237,7 +237,7 @@ names! {
         StrongestLock = "strongestLock",
         /// Hours since the table was loaded.
         TableAgeHours = "tableAgeHours",
-        /// Bytes of the table beyond what its rows and the fillfactor take.
+        /// Bytes of the table beyond what its rows and the fillfactor take, of all its bytes.
         TableBloatPercent = "tableBloatPercent",
         /// Bytes of the table at the end of the window.
         TableBytes = "tableBytes",
@@ -396,6 +396,7 @@ impl Figure {
             | Self::HotPercent
             | Self::IndexLeafDensityPercent
             | Self::InsertsDuring
+            | Self::LoadRowsPerSecond
             | Self::LockLooks
             | Self::OfferedPerSecond
             | Self::ReadBackObjects
@@ -403,7 +404,61 @@ impl Figure {
             | Self::Recovered
             | Self::ServedPercent
             | Self::Turnovers => Better::More,
-            _ => Better::Less,
+            Self::ActionLockWaitMilliseconds
+            | Self::AutovacuumDeadKept
+            | Self::AutovacuumLoggedSeconds
+            | Self::AutovacuumLongestSeconds
+            | Self::AutovacuumSeconds
+            | Self::BurstPeakPerSecond
+            | Self::BytesPerActiveRun
+            | Self::Checkpoints
+            | Self::Copies
+            | Self::DeadLowPercent
+            | Self::DeadMeanPercent
+            | Self::DeadPeakPercent
+            | Self::DeadRisePercent
+            | Self::DeleteMilliseconds
+            | Self::DeleteStatements
+            | Self::DetachFinalized
+            | Self::DetachMilliseconds
+            | Self::DropMilliseconds
+            | Self::FailedDuring
+            | Self::FaultDelayMilliseconds
+            | Self::FifthP99Milliseconds
+            | Self::Freezes
+            | Self::FrozenAgeMost
+            | Self::GrowthPerTurn
+            | Self::GrowthPercent
+            | Self::HorizonAgeMost
+            | Self::IndexBytes
+            | Self::LateGrowthPercent
+            | Self::LateIndexGrowthPercent
+            | Self::LateTableGrowthPercent
+            | Self::LockWaitsPeak
+            | Self::LongestLockWaitMilliseconds
+            | Self::MicrosecondsPerRowDeleted
+            | Self::MicrosecondsPerRowMoved
+            | Self::NewPagePercent
+            | Self::OldestTransactionMillis
+            | Self::OpenRunsMean
+            | Self::OutageMilliseconds
+            | Self::OwnRunWaitPercent
+            | Self::PlannedPercent
+            | Self::ReclaimMilliseconds
+            | Self::RecoveryMilliseconds
+            | Self::RowsDeleted
+            | Self::RowsMoved
+            | Self::ServerLogUnreadBytes
+            | Self::SpeedPercent
+            | Self::StrongestLock
+            | Self::TableAgeHours
+            | Self::TableBloatPercent
+            | Self::TableBytes
+            | Self::TableLoadedAtSeconds
+            | Self::VacuumingPercent
+            | Self::VacuumingRisePercent
+            | Self::WalBytesPerSecond
+            | Self::WalBytesPerUpdate => Better::Less,
         }
     }
 }

@@ -74,9 +74,11 @@ pub const LABEL_PLAN_UID: &str = "bakeoff.dev/plan-uid";
 pub const LABEL_SCHEDULE_UID: &str = "bakeoff.dev/schedule-uid";
 /// The phase of the plan that an Experiment belongs to.
 pub const LABEL_PHASE: &str = "bakeoff.dev/phase";
+/// The label by which Kubernetes says what a node runs, and what all pods of an experiment are made for.
+pub const NODE_SYSTEM: (&str, &str) = ("kubernetes.io/os", "linux");
 /// When a run was due, as RFC 3339 in UTC.
 pub const ANNOTATION_SCHEDULED_FOR: &str = "bakeoff.dev/scheduled-for";
-/// What began a run: `Cron`, `Change` or `Manual`.
+/// What began a run: a word of [`crate::experiment_schedule::Trigger`].
 pub const ANNOTATION_TRIGGER: &str = "bakeoff.dev/trigger";
 /// The hash of the template that a run was made from.
 pub const ANNOTATION_TEMPLATE: &str = "bakeoff.dev/template-hash";

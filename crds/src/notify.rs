@@ -33,7 +33,10 @@ pub struct Notify {
 #[serde(rename_all = "camelCase")]
 pub struct NotifySecretRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The key with the URL, `http://` or `https://`. Default `url`.
     #[serde(default = "default_url_key")]

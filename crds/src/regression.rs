@@ -33,7 +33,7 @@ pub struct RegressionStatus {
     /// How many are needed before an alarm is possible.
     #[serde(default)]
     pub needed_runs: i32,
-    /// The change that would probably have been seen: three standard deviations of the baseline, per cent of its median.
+    /// The change that would probably have been seen: three standard deviations of the baseline and no less than the change that matters, per cent of its median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_see_percent: Option<f64>,
     /// The first run from which on all are worse by what matters.

@@ -1,6 +1,7 @@
 //! Which nodes are an experiment's: those with the labels that it asks for and without a taint that it does not tolerate.
 //! (Pure.)
 
+use bakeoff_crds::names;
 use bakeoff_crds::spec::{Equipment, TaintEffect, Toleration, TolerationOperator};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,8 +97,10 @@ impl<'a> Wanted<'a> {
 
     fn is_labelled(&self, machine: &Machine) -> bool {
         let labels = &machine.labels;
+        let (key, ours) = names::NODE_SYSTEM;
         let mut selector = self.selector.iter();
-        selector.all(|(key, value)| labels.get(key) == Some(value))
+        labels.get(key).is_none_or(|system| system == ours)
+            && selector.all(|(key, value)| labels.get(key) == Some(value))
     }
 
     fn untolerated<'b>(&'b self, machine: &'b Machine) -> impl Iterator<Item = &'b Taint> {
@@ -212,6 +215,23 @@ mod tests {
                 "shut (cordoned)",
             ]
         );
+    }
+
+    /// Where any node will do, clusters have some on which no image of ours runs.
+    #[test]
+    fn a_node_of_another_system_is_not_of_the_pool() {
+        let os = "kubernetes.io/os";
+        let all = BTreeMap::from([
+            ("linux".to_owned(), machine(&[(os, "linux")], &[], false)),
+            (
+                "windows".to_owned(),
+                machine(&[(os, "windows")], &[], false),
+            ),
+            ("untold".to_owned(), machine(&[], &[], false)),
+        ]);
+        let any = Wanted::new(BTreeMap::new(), Vec::new());
+        assert_eq!(names(any.open(&all)), "linux untold");
+        assert_eq!(names(any.pool(&all)), "linux untold");
     }
 
     #[test]

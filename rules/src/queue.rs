@@ -55,9 +55,7 @@ impl<'a> Claim<'a> {
         let status = experiment.status.as_ref();
         let started = status.is_some_and(|status| status.start_time.is_some());
         let ended = status.is_some_and(|status| status.completion_time.is_some());
-        let stalled = status
-            .and_then(|status| conditions::get(&status.conditions, STALLED))
-            .is_some_and(|condition| condition.status == "True");
+        let stalled = status.is_some_and(|status| conditions::holds(&status.conditions, STALLED));
         let metadata = &experiment.metadata;
         let spec = &experiment.spec;
         let deleted = metadata.deletion_timestamp.is_some();

@@ -104,6 +104,17 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Cron, Self::Change, Self::Manual, Self::Confirmation];
+
+    /// What a word of the API means; none where it is no such word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|trigger| trigger.as_str() == word)
+    }
+
     /// The word in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

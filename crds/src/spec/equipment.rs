@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Equipment {
-    /// CPU and memory of a backend pod. Default one core and 2Gi.
+    /// CPU and memory of a backend, all of its pods together. Default one core and 2Gi.
     #[serde(default = "Resources::backend_default")]
     pub resources: Resources,
-    /// The data volume of a backend.
+    /// The storage of a backend, all of its volumes together.
     #[serde(default)]
     pub storage: Storage,
     /// The node pool: backends and generators run only on nodes with all of these labels. Empty: any node.
@@ -28,7 +28,10 @@ pub struct Equipment {
     /// The PriorityClass of the experiment's pods: nothing of a lower one takes their place while they measure. Default: the
     /// cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub priority_class_name: Option<String>,
     /// Secrets of the namespace with credentials of a registry, beside those of the chart (`experiments.imagePullSecrets`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -111,7 +114,7 @@ impl Resources {
     }
 }
 
-/// The data volume of a backend; it is deleted with the backend.
+/// The storage of a backend, all of its volumes together; it is deleted with the backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("isQuantity(self.size) && quantity(self.size).compareTo(quantity('64Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("storage size must be between 64Mi and 64Ti"))]
@@ -121,7 +124,10 @@ pub struct Storage {
     pub size: Quantity,
     /// The StorageClass. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub storage_class_name: Option<String>,
 }
 

@@ -81,7 +81,10 @@ impl TaintEffect {
 #[serde(rename_all = "camelCase")]
 pub struct SecretName {
     /// The name of the Secret, which is of type `kubernetes.io/dockerconfigjson`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 }
 

@@ -6,6 +6,7 @@ use super::backend::{self, BackendTraits};
 use super::cel::enumerate;
 use super::workload::{Levels, WorkloadKind, WorkloadTraits};
 use super::{ExperimentSpec, Ground, MAX_TRIALS, MOST_HOLD_SECONDS, MOST_SEGMENT_SECONDS};
+use crate::names;
 use kube::core::Rule;
 use schemars::JsonSchema;
 
@@ -134,18 +135,37 @@ pub(super) fn absolute_states_its_environment() -> Rule {
 
 pub(super) fn equipment_is_equal() -> Rule {
     // Field by field: to CEL the two places are different types, which cannot be compared as a whole.
+    // What is no quantity is said where it stands.
     let equal = ["resources.cpu", "resources.memory", "storage.size"]
-        .map(|field| format!("b.equipment.{field} == self.equipment.{field}"))
-        .join(" && ");
-    let optional = ["storage.storageClassName", "nodeSelector"]
         .map(|field| {
-            format!(
-                "has(b.equipment.{field}) == has(self.equipment.{field}) && (!has(b.equipment.{field}) || b.equipment.{field} == self.equipment.{field})"
-            )
+            let (own, all) = (format!("b.equipment.{field}"), format!("self.equipment.{field}"));
+            format!("({own} == {all} || !isQuantity({own}) || !isQuantity({all}) || quantity({own}).compareTo(quantity({all})) == 0)")
         })
         .join(" && ");
+    let optional = [
+        "storage.storageClassName",
+        "nodeSelector",
+        "priorityClassName",
+        "podAnnotations",
+        "podLabels",
+    ]
+    .map(|field| {
+        format!(
+            "has(b.equipment.{field}) == has(self.equipment.{field}) && (!has(b.equipment.{field}) || b.equipment.{field} == self.equipment.{field})"
+        )
+    })
+    .join(" && ");
     Rule::new(format!("self.backends.all(b, !has(b.equipment) || ({equal} && {optional}))"))
         .message("unequal equipment: a backend's equipment must equal spec.equipment, else the comparison would measure the hardware; remove backends[].equipment or make it equal")
+}
+
+/// What the rule above cannot compare: objects, and lists of them. Nobody reads it but in `spec.equipment`.
+pub(super) fn equipment_of_all_stands_in_one_place() -> Rule {
+    let absent = ["tolerations", "imagePullSecrets", "securityContext"]
+        .map(|field| format!("!has(b.equipment.{field})"))
+        .join(" && ");
+    Rule::new(format!("self.backends.all(b, !has(b.equipment) || ({absent}))"))
+        .message("tolerations, imagePullSecrets and securityContext are those of all pods of the experiment: state them in spec.equipment, not in backends[].equipment")
 }
 
 /// All workloads are of one ground, and all backends are of the same.
@@ -229,6 +249,31 @@ pub(super) fn retention_has_one_generator() -> Rule {
 
 /// Between a fault and the end of its window there has to be time to see it and to recover, seconds.
 const LEAST_LOSS_WINDOW: i32 = 20;
+
+/// What is told of each PUT around a fault is in memory until the trial ends: seconds of warm-up and window at most.
+const MOST_LOSS_SECONDS: i32 = 600;
+
+pub(super) fn faults_are_short() -> Rule {
+    Rule::new(format!(
+        "self.workloads.all(w, !has(w.serverLoss)) || self.trials.warmupSeconds + self.trials.windowSeconds <= {MOST_LOSS_SECONDS}"
+    ))
+    .message(&*format!(
+        "serverLoss keeps every PUT in memory until the trial ends: warmupSeconds and windowSeconds together may be {MOST_LOSS_SECONDS} at most; take more blocks instead"
+    ))
+}
+
+/// The ports of the containers that stand beside a server.
+const PORTS_BESIDE: [i32; 2] = [names::SETTER_PORT, names::KILLER_PORT];
+
+pub(super) fn faults_leave_ports_free() -> Rule {
+    let taken = format!("{PORTS_BESIDE:?}");
+    Rule::new(format!(
+        "self.workloads.all(w, !has(w.serverLoss)) || self.backends.all(b, !has(b.s3Server) || (!(b.s3Server.port in {taken}) && (!has(b.s3Server.metrics) || !(b.s3Server.metrics.port in {taken}))))"
+    ))
+    .message(&*format!(
+        "serverLoss puts a container beside each server, which listens on one of the ports {taken}: give s3Server another port"
+    ))
+}
 
 pub(super) fn faults_have_a_server_to_take() -> Rule {
     let external: Vec<String> = backends()

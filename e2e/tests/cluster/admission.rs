@@ -1,7 +1,7 @@
 //! What the API server refuses, in which words, and how the manual reads.
 //! Needs only the definitions and the policy of the chart.
 
-use crate::bad_specs::{bad_specs, soak};
+use crate::bad_specs::{bad_specs, equal_equipment, soak};
 use anyhow::{Context as _, ensure};
 use bakeoff_e2e::{Fixture, Lab, Needs, kubectl, kubectl_with, scenario};
 use kube::ResourceExt;
@@ -17,6 +17,11 @@ async fn bad_specs_are_refused_with_the_mend() -> anyhow::Result<()> {
             Ok(dry_run(lab, good.manifest()).await.is_ok())
         })
         .await?;
+        let same =
+            Fixture::tiny("same").set("/spec/backends/0/equipment", equal_equipment(json!({})));
+        dry_run(lab, same.manifest())
+            .await
+            .context("equal in other words is equal")?;
         // Many trials need many blocks: 8 x 16 cells, 2 backends, 20 blocks.
         let mut wrong = Vec::new();
         for (what, place, value, fragment) in bad_specs() {

@@ -1,6 +1,16 @@
 //! Specs that the API server refuses, and in which words.
 
+use bakeoff_e2e::pool;
 use serde_json::{Value, json};
+
+/// The equipment of all, in other words, and what a backend says beside it.
+pub fn equal_equipment(more: Value) -> Value {
+    let mut equipment = json!({"resources": {"cpu": "0.5", "memory": "1024Mi"}, "storage": {"size": "1024Mi"}, "nodeSelector": pool()});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        equipment[name] = value.clone();
+    }
+    equipment
+}
 
 /// What is changed, at which place, to what, and a fragment of the refusal.
 pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
@@ -53,6 +63,73 @@ pub fn bad_specs() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             "/spec/backends",
             backend(server(json!({"env": [{"name": "KEY", "value": "x"}]}))),
             "the credentials are set by the operator",
+        ),
+        (
+            "a variable that the operator sets",
+            "/spec/backends",
+            backend(server(json!({"env": [{"name": "POD_IP", "value": "x"}]}))),
+            "POD_IP is set by the operator",
+        ),
+        (
+            "credentials in one variable",
+            "/spec/backends",
+            backend(server(
+                json!({"credentials": {"accessKeyIdEnv": "KEY", "secretAccessKeyEnv": "KEY"}}),
+            )),
+            "credentials name two variables",
+        ),
+        (
+            "credentials in the home folder",
+            "/spec/backends",
+            backend(server(
+                json!({"credentials": {"accessKeyIdEnv": "HOME", "secretAccessKeyEnv": "KEY"}}),
+            )),
+            "credentials name two variables",
+        ),
+        (
+            "data in scratch space",
+            "/spec/backends",
+            backend(server(json!({"dataPath": "/tmp"}))),
+            "/tmp is scratch space",
+        ),
+        (
+            "a Secret whose name is none",
+            "/spec/backends",
+            backend(
+                json!({"name": "s", "s3": {"endpoint": "http://x:9000", "bucket": "some-bucket",
+                "credentialsSecretRef": {"name": "my creds"}}}),
+            ),
+            "credentialsSecretRef.name",
+        ),
+        (
+            "a class whose name is none",
+            "/spec/equipment/priorityClassName",
+            json!("Very High"),
+            "priorityClassName",
+        ),
+        (
+            "a store class whose name is none",
+            "/spec/equipment/storage/storageClassName",
+            json!("fast?x"),
+            "storageClassName",
+        ),
+        (
+            "tolerations of one backend",
+            "/spec/backends/0/equipment",
+            equal_equipment(json!({"tolerations": [{"key": "a", "operator": "Exists"}]})),
+            "state them in spec.equipment",
+        ),
+        (
+            "a priority of one backend",
+            "/spec/backends/0/equipment",
+            equal_equipment(json!({"priorityClassName": "high"})),
+            "unequal equipment",
+        ),
+        (
+            "labels of one backend",
+            "/spec/backends/0/equipment",
+            equal_equipment(json!({"podLabels": {"team": "x"}})),
+            "unequal equipment",
         ),
         (
             "a described server that runs as root",

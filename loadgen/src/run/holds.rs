@@ -8,7 +8,7 @@ use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{TrialRecord, Verdict};
 use bakeoff_crds::schedule::Trial;
-use bakeoff_crds::spec::{ExperimentSpec, Sustain, WorkloadKind};
+use bakeoff_crds::spec::{ExperimentSpec, Sustain};
 
 /// The outcomes of all holds of a run.
 #[derive(Clone, Debug, Default)]
@@ -73,8 +73,7 @@ impl Holds {
         trial: &Trial,
         found: &[CapacityRecord],
     ) -> Result<Option<f64>, String> {
-        let Some(sustain) = sustain(spec, trial).filter(|_| trial.kind == WorkloadKind::Sustain)
-        else {
+        let Some(sustain) = sustain(spec, trial) else {
             return Ok(None);
         };
         let ramp = found.iter().find(|record| {

@@ -59,7 +59,10 @@ impl PostgresSslMode {
 #[serde(rename_all = "camelCase")]
 pub struct CaSecretRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The key. Default `ca.crt`.
     #[serde(default = "default_ca_key")]
@@ -88,7 +91,10 @@ pub(super) const TRAITS: BackendTraits = BackendTraits {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The key. Default `url`.
     #[serde(default = "default_url_key")]

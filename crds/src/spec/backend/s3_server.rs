@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.env) || self.env.all(e, e.name != self.credentials.accessKeyIdEnv && e.name != self.credentials.secretAccessKeyEnv)").message("s3Server: the credentials are set by the operator, and not in env"))]
+#[x_kube(validation = rules::credentials_are_two_variables_of_their_own())]
+#[x_kube(validation = Rule::new("!has(self.env) || self.env.all(e, e.name != 'POD_IP')").message("s3Server: POD_IP is set by the operator, and not in env"))]
+#[x_kube(validation = Rule::new("!self.dataPath.matches('^/tmp/*$')").message("s3Server: /tmp is scratch space and loses what is in it; give dataPath another folder"))]
 #[x_kube(validation = Rule::new("!has(self.env) || self.env.all(a, self.env.exists_one(b, b.name == a.name))").message("s3Server: env names a variable twice"))]
 pub struct S3ServerBackend {
     /// The image, for example `docker.io/rustfs/rustfs@sha256:…`.
@@ -73,6 +76,21 @@ pub struct S3ServerBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 300), regex(pattern = r"^\S[^\r\n]*$"))]
     pub maintenance: Option<String>,
+}
+
+mod rules {
+    use kube::core::Rule;
+
+    /// A container has each variable once, and the operator sets two.
+    pub fn credentials_are_two_variables_of_their_own() -> Rule {
+        let own = ["accessKeyIdEnv", "secretAccessKeyEnv"]
+            .map(|field| format!("!(self.credentials.{field} in ['HOME', 'POD_IP'])"))
+            .join(" && ");
+        Rule::new(format!(
+            "self.credentials.accessKeyIdEnv != self.credentials.secretAccessKeyEnv && {own}"
+        ))
+        .message("s3Server: credentials name two variables, neither of them HOME or POD_IP, which the operator sets")
+    }
 }
 
 /// A variable of the environment.
