@@ -58,6 +58,29 @@ impl Error {
         }
     }
 
+    /// Whether what was tried stays undone for as long as the cluster is as it is, so that it is said, and given up after as long as
+    /// may be waited for it: the API server said no, whoever it asked was not there (a webhook), or what it is made of lacks something.
+    /// Whether it is undone for certain is another question ([`Self::is_refusal`]).
+    #[must_use]
+    pub fn is_standing(&self) -> bool {
+        match self {
+            Self::ResultsSecret(..) => true,
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code >= 400)
+            }
+            _ => false,
+        }
+    }
+
+    /// What is said of it to users: who says no, and in which words.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Api { .. } => format!("the API server refuses: {self}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// A constant word for logs and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -107,4 +130,45 @@ pub fn is_missing(error: &kube::Error) -> bool {
 #[must_use]
 pub fn exists_already(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn answer(code: u16) -> Error {
+        let status = Status::failure("failed calling webhook", "InternalError").with_code(code);
+        api("apply Job a")(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_stays_undone_is_said_and_by_whom() {
+        let secret = Error::ResultsSecret("keys".to_owned(), "accessKeyId".to_owned());
+        for error in [
+            &answer(403),
+            &answer(422),
+            &answer(500),
+            &answer(504),
+            &secret,
+        ] {
+            assert!(error.is_standing(), "{error}");
+        }
+        // Who has only lost a race, or may not write, comes back by itself.
+        for error in [
+            answer(409),
+            Error::NotLeading,
+            Error::PoolTaken("a".to_owned()),
+        ] {
+            assert!(!error.is_standing(), "{error}");
+        }
+        // Of what failed on the way nobody knows whether it was done.
+        assert!(!answer(500).is_refusal());
+        let said = answer(500).in_words();
+        assert!(
+            said.starts_with("the API server refuses: apply Job a"),
+            "{said}"
+        );
+        assert!(!secret.in_words().contains("API server"));
+    }
 }

@@ -68,7 +68,7 @@ struct Memory {
 /// What the API server refuses to make or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// In its words.
+    /// Who says so, in its words.
     pub message: String,
     /// For how long it has refused.
     pub since: Duration,
@@ -142,9 +142,14 @@ impl Writer {
         for step in steps {
             let targets: Vec<_> = step.iter().map(Action::target).collect();
             let acts = step.into_iter().map(|action| self.one(owner, id, action));
+            // What came of each is remembered before an error ends the pass.
+            let results = targets.into_iter().zip(join_all(acts).await);
+            let taken: Vec<_> = results
+                .map(|(target, result)| self.took(&id.uid, target, result))
+                .collect();
             let mut refused = false;
-            for (target, result) in targets.into_iter().zip(join_all(acts).await) {
-                refused |= self.took(&id.uid, target, result)?;
+            for taken in taken {
+                refused |= taken?;
             }
             // What comes after it may need it: no pod without its policy.
             if refused {
@@ -154,7 +159,7 @@ impl Writer {
         Ok(if more { Acted::More } else { Acted::All })
     }
 
-    /// Remembers whether the API server took an action on this object; whether it refused.
+    /// Remembers whether an action on this object was done; whether it stays undone for now.
     fn took(
         &self,
         uid: &Uid,
@@ -163,8 +168,8 @@ impl Writer {
     ) -> Result<bool, Error> {
         let refused = &mut self.memory().refused;
         match (target, result) {
-            (Some(target), Err(error @ Error::Api { .. })) if error.is_refusal() => {
-                let message = error.to_string();
+            (Some(target), Err(error)) if error.is_standing() => {
+                let message = error.in_words();
                 let refused = refused.entry(uid.clone()).or_default();
                 let refusal = refused.entry(target).or_insert_with(|| {
                     tracing::warn!(%error, "refused");

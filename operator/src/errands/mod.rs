@@ -52,7 +52,7 @@ impl Seen {
     pub fn errand(&self, name: &str, now: Timestamp, seconds: i64) -> Errand {
         let given_up = |refused: &&Refused| refused.for_good || refused.since >= PATIENCE;
         if let Some(refused) = self.refused.values().find(given_up) {
-            return Errand::Failed(format!("the API server refuses: {}", refused.message));
+            return Errand::Failed(refused.message.clone());
         }
         let job = self.children.job(name);
         match job_state(job) {
@@ -61,7 +61,7 @@ impl Seen {
                 Errand::Works(soon.unwrap_or(now))
             }
             JobState::Absent => Errand::Absent,
-            JobState::Active => {
+            JobState::Active | JobState::Failing { .. } => {
                 let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
                 let made = made.map_or(now, |time| time.0);
                 let until = made.saturating_add(SignedDuration::from_secs(seconds));

@@ -104,9 +104,13 @@ impl Metrics {
             let set = |family: &Family<Named, Gauge>, value: i64| {
                 family.get_or_create(&name).set(value);
             };
-            set(&owners.regressed, holds(conditions, REGRESSED).into());
+            set(
+                &owners.regressed,
+                conditions::holds(conditions, REGRESSED).into(),
+            );
             let failures = status.consecutive_failures;
-            let stopped = holds(conditions, ACCEPTED) && schedule.spec.stops_after(failures);
+            let stopped =
+                conditions::holds(conditions, ACCEPTED) && schedule.spec.stops_after(failures);
             set(&owners.stopped, stopped.into());
             set(&owners.failures, failures.into());
             if let Some(success) = status.last_successful_time {
@@ -123,15 +127,11 @@ impl Metrics {
         for plan in all {
             let conditions = plan.status.iter().flat_map(|status| &status.conditions);
             let conditions: Vec<Condition> = conditions.cloned().collect();
-            let waits = holds(&conditions, WAITING);
+            let waits = conditions::holds(&conditions, WAITING);
             let waiting = self.owners.waiting.get_or_create(&Named::of(plan));
             waiting.set(waits.into());
         }
     }
-}
-
-fn holds(conditions: &[Condition], type_: &str) -> bool {
-    conditions::get(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! disturbing them. (Pure.)
 
 use crate::settings::Settings;
+use bakeoff_crds::names;
 use bakeoff_crds::spec::{Equipment, IdentityMode, Marks, Toleration};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
@@ -52,11 +53,16 @@ pub fn pod(
         .map(|name| LocalObjectReference { name: name.clone() })
         .collect();
     let tolerations: Vec<_> = equipment.tolerations.iter().map(toleration).collect();
-    let selector = &equipment.node_selector;
+    // A pool without a selector may have nodes on which no image of ours runs.
+    let mut selector = equipment.node_selector.clone();
+    let (key, ours) = names::NODE_SYSTEM;
+    selector
+        .entry(key.to_owned())
+        .or_insert_with(|| ours.to_owned());
     PodSpec {
         init_containers: (!init_containers.is_empty()).then_some(init_containers),
         containers,
-        node_selector: (!selector.is_empty()).then(|| selector.clone()),
+        node_selector: Some(selector),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
         priority_class_name: equipment.priority_class_name.clone(),
         image_pull_secrets: (!secrets.is_empty()).then_some(secrets),

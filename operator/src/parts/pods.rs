@@ -5,7 +5,7 @@ use crate::children::Children;
 use bakeoff_crds::names;
 use bakeoff_crds::run::Termination;
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -52,6 +52,13 @@ pub enum JobState {
     Absent,
     /// Its pods are pending or running.
     Active,
+    /// It fails, and Kubernetes says so for good once its last pod has ended: on a node that is lost that is never.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// The reason that Kubernetes gives.
+        cause: String,
+    },
     /// All its pods succeeded.
     Succeeded,
     /// It failed, with the reason that Kubernetes gives.
@@ -74,11 +81,21 @@ pub fn job_state(job: Option<&Job>) -> JobState {
             .iter()
             .find(|c| c.type_ == type_ && c.status == "True")
     };
+    let cause = |failed: &JobCondition| {
+        let text = [failed.reason.as_deref(), failed.message.as_deref()];
+        text.into_iter().flatten().collect::<Vec<_>>().join(": ")
+    };
     if holds("Complete").is_some() {
         JobState::Succeeded
     } else if let Some(failed) = holds("Failed") {
-        let text = [failed.reason.as_deref(), failed.message.as_deref()];
-        JobState::Failed(text.into_iter().flatten().collect::<Vec<_>>().join(": "))
+        JobState::Failed(cause(failed))
+    } else if let Some(failing) = holds("FailureTarget")
+        && let Some(since) = &failing.last_transition_time
+    {
+        JobState::Failing {
+            since: since.0,
+            cause: cause(failing),
+        }
     } else {
         JobState::Active
     }

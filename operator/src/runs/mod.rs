@@ -68,12 +68,9 @@ impl Run {
         let annotation = |key: &str| stored.annotations().get(key);
         let made = stored.creation_timestamp().map(|time| time.0);
         let due = annotation(names::ANNOTATION_SCHEDULED_FOR).and_then(|at| at.parse().ok());
-        let trigger = match annotation(names::ANNOTATION_TRIGGER).map(String::as_str) {
-            Some("Cron") => Trigger::Cron,
-            Some("Change") => Trigger::Change,
-            Some("Confirmation") => Trigger::Confirmation,
-            _ => Trigger::Manual,
-        };
+        let trigger = annotation(names::ANNOTATION_TRIGGER)
+            .and_then(|word| Trigger::from_word(word))
+            .unwrap_or(Trigger::Manual);
         let experiment = match stored {
             Stored::Read(experiment) => Some(experiment),
             Stored::Unreadable(_) => None,

@@ -124,8 +124,7 @@ async fn write_status(
             ending.is_some_and(|ending| ending.cleaned_up_time.is_some())
         };
         // A seat that was kept because nobody knew whether a start had been written: it had not.
-        let stalled = conditions::get(&after.conditions, STALLED)
-            .is_some_and(|stalled| stalled.status == "True");
+        let stalled = conditions::holds(&after.conditions, STALLED);
         let refused =
             stalled && after.start_time.is_none() && ctx.seats.admitted().contains(&id.uid);
         if ended || suspended || refused || measured(after) && !measured(&before) {

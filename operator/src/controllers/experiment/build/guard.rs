@@ -40,8 +40,9 @@ fn namespace(name: &str) -> NetworkPolicyPeer {
     }
 }
 
-/// Where name servers listen.
-const DNS_PORT: i32 = 53;
+/// Where name servers listen. A policy is asked for the port of the pod behind the Service, and that is another one on vcluster,
+/// OpenShift and Gardener.
+const DNS_PORTS: [i32; 4] = [53, 1053, 5353, 8053];
 
 fn port(number: i32, protocol: &str) -> NetworkPolicyPort {
     NetworkPolicyPort {
@@ -74,9 +75,10 @@ pub fn backend_policy(of: &Remains) -> NetworkPolicy {
         egress.push(NetworkPolicyEgressRule {
             to: None,
             ports: Some(
-                ["UDP", "TCP"]
-                    .map(|protocol| port(DNS_PORT, protocol))
-                    .into(),
+                DNS_PORTS
+                    .into_iter()
+                    .flat_map(|number| ["UDP", "TCP"].map(|protocol| port(number, protocol)))
+                    .collect(),
             ),
         });
     }

@@ -125,6 +125,10 @@ fn file_volume(file: &File) -> Volume {
     }
 }
 
+/// For how many seconds a server may take to begin, at least, whatever an experiment waits: it may be begun again in the middle of a
+/// run.
+const LEAST_PATIENCE: i32 = 300;
+
 fn pod(
     of: &Remains,
     (name, server): (ServerName<'_>, &Server),
@@ -163,6 +167,8 @@ fn pod(
         failure_threshold: Some(failures),
         ..Default::default()
     };
+    // A server that waits for its peers is not killed before the experiment gives up on it.
+    let patience = of.spec.limits.provision_seconds.max(LEAST_PATIENCE);
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -215,7 +221,7 @@ fn pod(
             ..Default::default()
         }]),
         // Frequent until it is ready, so that little time is lost; rare afterwards, so that nothing is disturbed.
-        startup_probe: Some(probe(1, 300)),
+        startup_probe: Some(probe(1, patience)),
         readiness_probe: Some(probe(10, 3)),
         ..base
     };
@@ -224,7 +230,7 @@ fn pod(
         env.extend(from_secret(&setter.secret_env, &secret));
         Container {
             env: Some(env).filter(|env| !env.is_empty()),
-            ..beside(setter, settings)
+            ..beside(setter, patience, settings)
         }
     });
     let serving = [container].into_iter().chain(setter).collect();
@@ -295,7 +301,7 @@ pub fn helper_resources() -> Resources {
 }
 
 /// The container that does what no command line of the server can. The pod is not ready before that is done.
-fn beside(setter: &Setter, settings: &Settings) -> Container {
+fn beside(setter: &Setter, patience: i32, settings: &Settings) -> Container {
     let probe = |period| Probe {
         http_get: Some(HTTPGetAction {
             path: Some("/readyz".to_owned()),
@@ -304,7 +310,7 @@ fn beside(setter: &Setter, settings: &Settings) -> Container {
         }),
         period_seconds: Some(period),
         timeout_seconds: Some(3),
-        failure_threshold: Some(300),
+        failure_threshold: Some(patience),
         ..Default::default()
     };
     Container {

@@ -549,8 +549,14 @@ fn policies_say_who_may_reach_whom_also_where_nothing_is_let_out_by_default() {
     let asked: Vec<_> = asked
         .map(|port| (port.protocol.as_deref(), port.port.clone()))
         .collect();
-    let dns = Some(IntOrString::Int(53));
-    assert_eq!(asked, [(Some("UDP"), dns.clone()), (Some("TCP"), dns)]);
+    // Those of the pods behind the Service: of CoreDNS, vcluster, OpenShift and Gardener.
+    for number in [53, 1053, 5353, 8053] {
+        for protocol in ["UDP", "TCP"] {
+            let wanted = (Some(protocol), Some(IntOrString::Int(number)));
+            assert!(asked.contains(&wanted), "{wanted:?} is not among {asked:?}");
+        }
+    }
+    assert_eq!(asked.len(), 8);
     let out = guard::egress_policy(of).spec.unwrap();
     assert_eq!(out.egress.unwrap(), [Default::default()], "anywhere");
     let selector = out.pod_selector.unwrap();

@@ -206,10 +206,7 @@ impl<'a> Draft<'a> {
     /// What the API server says of what this plan asks for, where it refuses it.
     pub fn refusal(&self) -> Option<String> {
         let message = &self.refused?.message;
-        Some(format!(
-            "the API server refuses: {message}{}",
-            trouble::mend_refusal(message)
-        ))
+        Some(format!("{message}{}", trouble::mend_refusal(message)))
     }
 
     /// The same, once this instant has come or where there is nothing to wait for; asks to be woken then.

@@ -14,7 +14,7 @@ pub(super) enum JobStep {
     Active,
     /// It has worked for longer than it may.
     Overdue,
-    /// It has ended, and what its pods said is still on its way: they are watched apart from it.
+    /// It has ended or is about to, and what its pods said is still on its way: they are watched apart from it.
     Unheard,
     /// All its pods succeeded.
     Succeeded,
@@ -43,6 +43,18 @@ impl Draft<'_> {
                 } else {
                     JobStep::Active
                 }
+            }
+            JobState::Failing { since, cause } => {
+                if let Some(step) = self.beside_strangers(name, job) {
+                    return step;
+                }
+                let patience = i64::from(self.remains.spec.limits.stop_seconds);
+                let by = since + SignedDuration::from_secs(patience);
+                if self.now() >= by {
+                    return JobStep::Failed(cause);
+                }
+                self.wake_at(by);
+                JobStep::Unheard
             }
             _ if self.observed.awaits_pod(name) => {
                 self.wake_after(1);

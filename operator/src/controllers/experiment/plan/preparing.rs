@@ -154,7 +154,9 @@ fn calibrating(draft: &mut Draft<'_>) -> bool {
                 waits = true;
             }
             // The Job says that it is complete a second or two after its pod has said what it found.
-            JobState::Active => waits |= calibration(draft, &name).is_none(),
+            JobState::Active | JobState::Failing { .. } => {
+                waits |= calibration(draft, &name).is_none()
+            }
             JobState::Absent | JobState::Succeeded | JobState::Failed(_) => {}
         }
     }
@@ -190,8 +192,19 @@ pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
             trouble::of_pod(pod, draft.now(), patience, failing(pod))?,
         ))
     })
-    .find(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
-    .map(|(_, trouble)| trouble)
+    .filter(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
+    .map(|(pod, trouble)| Trouble {
+        fatal: trouble.fatal && !informs(pod),
+        ..trouble
+    })
+    // What ends the experiment is said before what may pass.
+    .reduce(|first, next| {
+        if next.fatal && !first.fatal {
+            next
+        } else {
+            first
+        }
+    })
     .or_else(|| {
         let told = draft.observed.told.iter();
         told.filter(|told| !is_about_calibration(draft, &told.about))

@@ -47,8 +47,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let now = observed.now;
         let mut status = plan.status.clone().unwrap_or_default();
-        let drifted = conditions::get(&status.conditions, DRIFTED)
-            .is_some_and(|condition| condition.status == "True");
+        let drifted = conditions::holds(&status.conditions, DRIFTED);
         let same = status.observed_generation.is_some()
             && status.observed_generation == plan.metadata.generation;
         status.observed_generation = plan.metadata.generation;

@@ -17,6 +17,9 @@ pub(super) fn profile(release: &Release) -> Profile {
             Words::from(one.value.clone()),
         )
     });
+    // Two variables of one name would be refused.
+    let has_home = declared.env.iter().any(|one| one.name == "HOME");
+    let home = (!has_home).then(|| ("HOME".into(), "/tmp".into()));
     let credentials = &declared.credentials;
     let pods = Pods {
         port: declared.port,
@@ -26,10 +29,7 @@ pub(super) fn profile(release: &Release) -> Profile {
             .map(|metrics| (metrics.port, metrics.path.clone().into())),
         command: declared.command.clone(),
         args: declared.args.clone(),
-        env: [("HOME".into(), "/tmp".into())]
-            .into_iter()
-            .chain(env)
-            .collect(),
+        env: home.into_iter().chain(env).collect(),
         secret_env: vec![
             (
                 credentials.access_key_id_env.clone().into(),

@@ -33,7 +33,11 @@ fn pod(stated: &Value) -> PodSpec {
 }
 
 fn template(stated: &Value) -> PodTemplateSpec {
-    let remains = Remains::of(&experiment(stated)).unwrap();
+    template_of(&experiment(stated))
+}
+
+fn template_of(experiment: &Experiment) -> PodTemplateSpec {
+    let remains = Remains::of(experiment).unwrap();
     let settings = Settings {
         catalogue: Catalogue::default(),
         loadgen_image: "loadgen:1".to_owned(),
@@ -44,7 +48,8 @@ fn template(stated: &Value) -> PodTemplateSpec {
         kubernetes_version: "v1.35.4".to_owned(),
         cluster_domain: Some("cluster.local".to_owned()),
     };
-    let release = release(stated);
+    let stated = serde_json::to_value(&experiment.spec.backends[0]).unwrap();
+    let release = release(&stated);
     let shares = release.topology.shares(&remains.spec.equipment);
     let server = Server {
         image: "image:1".to_owned(),
@@ -178,6 +183,38 @@ fn seaweedfs_flushes_by_a_rule_that_is_there_before_the_pod_is_ready() {
 
     let usual = pod(&json!({"name": "a", "seaweedfs": {"version": "4.48"}}));
     assert_eq!((usual.containers.len(), usual.init_containers), (1, None));
+}
+
+#[test]
+fn no_variable_of_a_described_server_stands_twice() {
+    let stated = json!({"name": "a", "s3Server": {
+        "image": "docker.io/rustfs/rustfs:1.0.1", "port": 9123, "env": [{"name": "HOME", "value": "/data"}],
+        "credentials": {"accessKeyIdEnv": "KEY", "secretAccessKeyEnv": "SECRET"},
+    }});
+    let pod = pod(&stated);
+    let env = pod.containers[0].env.as_ref().unwrap();
+    let homes: Vec<_> = env.iter().filter(|one| one.name == "HOME").collect();
+    assert_eq!(homes.len(), 1);
+    assert_eq!(homes[0].value.as_deref(), Some("/data"));
+}
+
+/// A server that waits for its peers is not killed while the experiment still waits for it.
+#[test]
+fn a_server_may_take_as_long_to_begin_as_is_waited_for_it() {
+    let patience = |seconds: i32| {
+        let mut experiment =
+            experiment(&json!({"name": "a", "garage": {"version": "2.5.0", "nodes": 3}}));
+        experiment.spec.limits.provision_seconds = seconds;
+        let pod = template_of(&experiment).spec.unwrap();
+        let probes = pod
+            .containers
+            .iter()
+            .filter_map(|one| one.startup_probe.clone());
+        let least: Option<i32> = probes.filter_map(|probe| probe.failure_threshold).min();
+        least.unwrap()
+    };
+    assert_eq!(patience(3_600), 3_600);
+    assert_eq!(patience(30), 300);
 }
 
 #[test]

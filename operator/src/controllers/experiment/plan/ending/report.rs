@@ -137,7 +137,10 @@ fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
     let servers = of.servers();
     let failed = (0..=of.spec.generators.backoff_limit).filter(|attempt| {
         let job = children.job(&jobs::run_name(of, *attempt));
-        matches!(job_state(job), JobState::Failed(_))
+        matches!(
+            job_state(job),
+            JobState::Failed(_) | JobState::Failing { .. }
+        )
     });
     Ending {
         reason: ending.reason.clone(),

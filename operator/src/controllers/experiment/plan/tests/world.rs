@@ -283,7 +283,7 @@ impl World {
                 .iter()
                 .map(|(target, at)| {
                     let since = Duration::from_secs(self.uptime - at);
-                    let message = "exceeded quota".to_owned();
+                    let message = "the API server refuses: exceeded quota".to_owned();
                     (
                         target.clone(),
                         Refused {
