@@ -7,7 +7,7 @@
 mod courses;
 mod design;
 
-pub use courses::CourseRow;
+pub use courses::{CourseRow, Pair};
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ use crate::stats::{ALPHA, multiple, paired, power, round};
 const MARGIN: f64 = 0.095_310_179_804_324_86;
 
 /// What the signs before ratios say, where there are any.
-const BOUNDS: &str = "≥ and ≤ mark a ratio that is only a bound, because too many operations of one run have no answer, and ? one of which both \
+const BOUNDS: &str = "≥ and ≤ mark a figure that is only a bound, because too many operations of one run have no answer, and ? one of which both \
     ends are open: nothing is concluded in favour of such a run.";
 
 /// Two runs compared.
@@ -339,6 +339,7 @@ fn remarks(base: &Measured, subject: &Measured) -> Vec<String> {
             remarks.push(format!("{} cells are only in the {name}.", count - common));
         }
     }
+    remarks.extend(without_a_trial(base, subject));
     for (name, measured) in [("base", base), ("subject", subject)] {
         if !measured.ending.is_complete() {
             remarks.push(format!(
@@ -350,9 +351,37 @@ fn remarks(base: &Measured, subject: &Measured) -> Vec<String> {
     remarks
 }
 
+/// What both runs were to measure and at least one has no valid trial of: nothing else would say that it is not among the rows.
+fn without_a_trial(base: &Measured, subject: &Measured) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let kinds = [false, true].map(|in_segments| common_cells(base, subject, in_segments));
+    for (workload, old, new) in kinds.into_iter().flatten() {
+        for after in &new.backends {
+            let Some(before) = old.on(&after.backend) else {
+                continue;
+            };
+            let whose = match (before.blocks, after.blocks) {
+                (0, 0) => "either run",
+                (0, _) => "the base",
+                (_, 0) => "the subject",
+                _ => continue,
+            };
+            remarks.push(format!(
+                "{workload} {} on {} is not compared: no valid trial in {whose}.",
+                new.label, after.backend
+            ));
+        }
+    }
+    remarks
+}
+
 /// The comparison as a Markdown table, for a terminal and for a pull request.
 #[must_use]
 pub fn markdown(comparison: &RunComparison) -> String {
+    let sides = (
+        format!("the subject ({})", comparison.subject),
+        format!("the base ({})", comparison.base),
+    );
     let mut text = format!("# {} against {}\n\n", comparison.subject, comparison.base);
     if !comparison.unlike.is_empty() {
         let _ = writeln!(
@@ -366,20 +395,20 @@ pub fn markdown(comparison: &RunComparison) -> String {
     if !comparison.rows.is_empty() {
         let _ = writeln!(
             text,
-            "{} of {} figures differ after Holm over all of them; they come first. A ratio is the first run's figure over the \
-         second's.\n",
+            "{} of {} figures differ after Holm over all of them; they come first. A ratio is the figure of {} over that of \
+         {}.\n",
             shown.len(),
-            comparison.rows.len()
+            comparison.rows.len(),
+            sides.0,
+            sides.1
         );
     }
     if let Some(reach) = reach(&comparison.rows) {
         let _ = writeln!(text, "{reach}\n");
     }
-    if comparison
-        .rows
-        .iter()
-        .any(|row| row.comparison.censored.is_some())
-    {
+    let ratios = comparison.rows.iter().map(|row| row.comparison.censored);
+    let courses = comparison.courses.iter().map(|row| row.pair.censored);
+    if ratios.chain(courses).any(|censored| censored.is_some()) {
         let _ = writeln!(text, "{BOUNDS}\n");
     }
     for remark in &comparison.remarks {

@@ -180,6 +180,18 @@ fn what_had_no_answer_is_nowhere_the_fastest() {
     let spectrum = of("PUT spectrum, put 4Ki");
     assert!(spectrum.contains("seaweedfs no answer"), "{spectrum}");
     assert!(spectrum.contains(" p99 ≥ "), "{spectrum}");
+    let row = |backend: &str| {
+        let mut rows = markdown
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.contains("4Ki"));
+        let found = rows.find(|line| line.contains(&format!("| put | {backend} |")));
+        found.unwrap_or_else(|| panic!("{backend}: {markdown}"))
+    };
+    let silent = row("seaweedfs");
+    assert!(
+        silent.contains("| put | seaweedfs | – | – | – | – |"),
+        "{silent}"
+    );
     let size = of("PUT p99 by throughput, 4Ki");
     assert_eq!(size.matches(" no answer").count(), 3, "{size}");
     assert_eq!(size.matches(" ≥ ").count(), 3, "{size}");

@@ -10,6 +10,7 @@ use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::conformance::ConformanceRecord;
+use bakeoff_crds::history::RegressionStatus;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::{Ending, Manifest, Outcome};
 use bakeoff_crds::schedule::{self, Trial};
@@ -217,6 +218,17 @@ impl Raw {
     }
 }
 
+/// What an earlier report concluded of the history of the run, and the page that it drew: without the history nobody can do so anew.
+async fn concluded(
+    store: &Store,
+) -> Result<(Option<RegressionStatus>, Option<Vec<u8>>), ReportError> {
+    let verdict = match store.get(layout::REGRESSION).await? {
+        Some(bytes) => Some(read(layout::REGRESSION, &bytes)?),
+        None => None,
+    };
+    Ok((verdict, store.get(layout::TREND).await?))
+}
+
 /// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
 /// repetition gives the same files. A record that cannot be read counts as an attempt without an end, and is named; raw
 /// data that are not those of an earlier report are reported on with `force` alone. With a catalogue the run is held against
@@ -264,18 +276,27 @@ pub async fn report(
         Some(catalogue) => Some(History::of(catalogue, &manifest, &summary).await?),
         None => None,
     };
-    if let Some(trend) = history.as_ref().and_then(History::trend) {
-        entries.push(index::entry(layout::TREND, trend.as_bytes()));
-        store.put(layout::TREND, trend.into_bytes()).await?;
+    let (verdict, trend) = match &history {
+        Some(history) => (
+            history.record.verdict.clone(),
+            history.trend().map(String::into_bytes),
+        ),
+        None => concluded(store).await?,
+    };
+    if let Some(trend) = trend {
+        entries.push(index::entry(layout::TREND, &trend));
+        store.put(layout::TREND, trend).await?;
     }
-    let verdict = history
-        .as_ref()
-        .and_then(|history| history.record.verdict.as_ref());
+    if let Some(verdict) = &verdict {
+        let bytes = write(layout::REGRESSION, verdict)?;
+        entries.push(index::entry(layout::REGRESSION, &bytes));
+        store.put(layout::REGRESSION, bytes).await?;
+    }
     let input = ReportInput {
         summary: &summary,
         manifest: &manifest,
         files: &entries,
-        history: verdict,
+        history: verdict.as_ref(),
         altered: &altered,
     };
     let html = report_html(&input).into_bytes();
@@ -290,7 +311,7 @@ pub async fn report(
     let checksum = index::sha256(index.as_bytes());
     store.put(layout::INDEX, index.into_bytes()).await?;
     let mut outcome = outcome::outcome(&summary, &checksum);
-    outcome.regression = verdict.cloned();
+    outcome.regression = verdict;
     if let (Some(catalogue), Some(history)) = (catalogue, &history) {
         match history.write(catalogue).await {
             // The keys of a bucket may reach the folder of the run alone; only a history rests on the record.

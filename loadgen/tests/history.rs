@@ -65,6 +65,24 @@ async fn run(
             .unwrap()
             .contains("The course of each figure")
     );
+    // Whoever makes the report again without the history makes the same.
+    let files = [
+        "report.html",
+        "report.md",
+        "index.json",
+        "trend.html",
+        "regression.json",
+    ];
+    let mut before = Vec::new();
+    for name in files {
+        before.push(store.get(name).await.unwrap().unwrap());
+    }
+    let alone = report(&store, None, false, None).await.unwrap();
+    assert_eq!(record.verdict, alone.outcome.regression);
+    for (name, before) in files.iter().zip(before) {
+        let after = store.get(name).await.unwrap().unwrap();
+        assert!(before == after, "{name} differs without the history");
+    }
     record.verdict.unwrap()
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::measured::{RunData, measure};
 use crate::sample::{self, PLAIN, QUICK};
+use bakeoff_crds::result::Verdict;
 
 fn run(behaviour: sample::Behaviour) -> Measured {
     let spec = sample::spec(6);
@@ -265,14 +266,98 @@ fn soak(behaviour: sample::Behaviour, dead: f64) -> Measured {
     measure(&RunData::new(&manifest, &records)).unwrap()
 }
 
+/// The same run, with the records of one backend changed.
+fn run_with(change: impl Fn(&mut bakeoff_crds::result::TrialRecord)) -> Measured {
+    let spec = sample::spec(6);
+    let manifest = sample::manifest(&spec);
+    let mut records = sample::records(&spec, |_| PLAIN);
+    for record in records
+        .iter_mut()
+        .filter(|record| record.trial.backend == "seaweedfs")
+    {
+        change(record);
+    }
+    measure(&RunData::new(&manifest, &records)).unwrap()
+}
+
+#[test]
+fn a_backend_without_a_valid_trial_is_named() {
+    let whole = run_with(|_| {});
+    let void = run_with(|record| record.verdict = Verdict::Invalid(Vec::new()));
+    for (base, subject, whose) in [(&whole, &void, "the subject"), (&void, &whole, "the base")] {
+        let compared = compare(base, subject).unwrap();
+        let said = compared
+            .remarks
+            .iter()
+            .filter(|said| said.contains("on seaweedfs is not compared"));
+        let said: Vec<&String> = said.collect();
+        assert!(
+            !said.is_empty() && said.iter().all(|said| said.contains(whose)),
+            "{:?}",
+            compared.remarks
+        );
+        assert!(compared.rows.iter().all(|row| row.backend != "seaweedfs"));
+    }
+}
+
+#[test]
+fn the_side_of_each_run_is_named() {
+    let text = markdown(&compare(&run(PLAIN), &run(QUICK)).unwrap());
+    assert!(text.contains("the figure of the subject ("), "{text}");
+}
+
+#[test]
+fn what_had_no_answer_in_a_soak_is_not_the_best() {
+    let base = soak(PLAIN, 2.0);
+    let mut subject = base.clone();
+    let on = &mut subject.workloads[0].cells[0].backends[0];
+    on.blocks = 12;
+    let [transition, create] = ["transition", "create"].map(|name| on.operations[name].clone());
+    let (mut bound, mut silent) = (transition, create);
+    bound.response.missing = 0.05;
+    silent.overflow = silent.count;
+    silent.response.p99 = 0;
+    on.operations.insert("transition".to_owned(), bound);
+    on.operations.insert("create".to_owned(), silent);
+    let text = markdown(&compare(&base, &subject).unwrap());
+    let line = |figure: &str| {
+        let found = text.lines().find(|line| line.contains(figure));
+        found.unwrap_or_else(|| panic!("{figure}: {text}"))
+    };
+    let bound = line("transition p99");
+    assert!(
+        bound.contains("| ≥ ") && bound.contains("≥ +0.0 %"),
+        "{bound}"
+    );
+    assert!(!line("transition p50").contains('≥'), "5 % reach no median");
+    let silent = line("create p99");
+    assert!(silent.contains("| no answer | – |"), "{silent}");
+    assert!(silent.ends_with("| 6 and 12 |"), "{silent}");
+    assert!(text.contains("≥ and ≤ mark"), "{text}");
+}
+
+#[test]
+fn when_a_table_was_loaded_is_no_figure_of_a_soak() {
+    let mut run = soak(PLAIN, 2.0);
+    let on = &mut run.workloads[0].cells[0].backends[0];
+    let any = on.figures.values().next().unwrap().clone();
+    let loaded = bakeoff_crds::figure::Figure::TableLoadedAtSeconds;
+    on.figures.insert(loaded, any);
+    let text = markdown(&compare(&run, &run).unwrap());
+    assert!(!text.contains("tableLoadedAtSeconds"), "{text}");
+}
+
 #[test]
 fn soaks_are_set_beside_each_other_and_nothing_is_tested() {
     let (base, subject) = (soak(PLAIN, 2.0), soak(QUICK, 7.0));
     let compared = compare(&base, &subject).unwrap();
     assert!(compared.rows.is_empty(), "no paired blocks");
     let of = |figure: &str| {
-        let found = compared.courses.iter().find(|row| row.figure == figure);
-        found.map(|row| (row.base, row.subject))
+        let found = compared
+            .courses
+            .iter()
+            .find(|row| row.pair.figure == figure);
+        found.map(|row| (row.pair.base.unwrap(), row.pair.subject.unwrap()))
     };
     assert_eq!(
         of("deadMeanPercent"),
@@ -284,11 +369,15 @@ fn soaks_are_set_beside_each_other_and_nothing_is_tested() {
     let text = markdown(&compared);
     assert!(text.contains("no variance between runs"), "{text}");
     assert!(
-        text.contains("| deadMeanPercent | 4.50 | 9.50 | +111.1 % |"),
+        text.contains("| deadMeanPercent | 4.50 | 9.50 | +111.1 % | 6 and 6 |"),
         "{text}"
     );
     assert!(!text.contains("after Holm"), "nothing was tested");
     let same = compare(&base, &base).unwrap();
-    assert!(same.courses.iter().all(|row| row.base == row.subject));
+    assert!(
+        same.courses
+            .iter()
+            .all(|row| row.pair.base == row.pair.subject)
+    );
     assert!(same.remarks.is_empty(), "{:?}", same.remarks);
 }

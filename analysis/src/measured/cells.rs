@@ -369,14 +369,19 @@ fn percentiles(histogram: &Histogram<u64>, missing: f64) -> Percentiles {
             at(high as f64 / count as f64),
         )
     });
+    // A known percentile is read further up in the histogram than one that is only a bound, and a bound is never below what is
+    // known of a lower one.
+    let p50 = at(0.5);
+    let p90 = at(0.9).max(p50);
+    let p99 = at(0.99).max(p90);
     Percentiles {
-        p50: at(0.5),
-        p90: at(0.9),
-        p99: at(0.99),
-        p999: (count >= tail::LEAST_FOR_P999).then(|| at(0.999)),
+        p50,
+        p90,
+        p99,
+        p999: (count >= tail::LEAST_FOR_P999).then(|| at(0.999).max(p99)),
         max: micros(histogram.max()),
-        p99_low,
-        p99_high,
+        p99_low: p99_low.min(p99),
+        p99_high: if p99_high == 0 { 0 } else { p99_high.max(p99) },
         missing: stats::round(missing),
     }
 }
@@ -424,4 +429,30 @@ fn drift(completed: &[f64], seed: u64) -> Option<Drift> {
         low: share(slope.low),
         high: share(slope.high),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever share has no answer: a higher percentile is never below a lower one, and an interval holds its estimate.
+    #[test]
+    fn percentiles_are_in_order_whatever_is_missing() {
+        for values in [2_000_u64, 20_000] {
+            let mut histogram = Histogram::<u64>::new(3).unwrap();
+            for value in 1..=values {
+                histogram.record(value * 1_000).unwrap();
+            }
+            for permille in 0..400 {
+                let missing = f64::from(permille) / 2_000.0;
+                let found = percentiles(&histogram, missing);
+                let tail = found.p999.unwrap_or(found.p99);
+                let all = [found.p50, found.p90, found.p99, tail];
+                assert!(all.is_sorted(), "{missing}: {found:?}");
+                assert!(tail <= found.max, "{missing}: {found:?}");
+                let interval = found.p99_low..=found.p99_high;
+                assert!(interval.contains(&found.p99), "{missing}: {found:?}");
+            }
+        }
+    }
 }

@@ -60,7 +60,12 @@ impl Censored {
         // Any block is enough, also one that has no partner: blocks that a backend spoilt by
         // failing must not drop out of its comparison.
         let unknown = |figures: &[BlockFigure]| figures.iter().any(|f| !f.knows(metric));
-        match (unknown(subject), unknown(base)) {
+        Self::when(unknown(subject), unknown(base))
+    }
+
+    /// From whether the figure of each is only a bound.
+    pub(crate) fn when(subject: bool, base: bool) -> Option<Self> {
+        match (subject, base) {
             (true, true) => Some(Self::Both),
             (true, false) => Some(Self::Subject),
             (false, true) => Some(Self::Base),

@@ -32,7 +32,7 @@ pub fn section(verdict: Option<&RegressionStatus>) -> Section {
     }
     if let Some(percent) = verdict.would_see_percent {
         list.push(format!(
-            "A change of {} % would probably have been seen: three standard deviations of the runs before.",
+            "A change of {} % would probably have been seen: three standard deviations of the runs before, and no less than what matters.",
             format::three(percent)
         ));
     }

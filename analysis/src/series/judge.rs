@@ -185,9 +185,12 @@ impl<'a> Judge<'a> {
             .spec
             .metrics
             .iter()
-            .filter(|metric| triggers(metric, &baseline, self.run))
+            .filter(|metric| self.triggers(metric, &baseline, self.run))
             .collect();
         let Some(first) = worse.first() else {
+            if let Some(new) = self.too_new(&baseline) {
+                return new;
+            }
             let message = format!("as the {} runs before it", baseline.len());
             let mut status = self.status(RegressionState::NoRegression, message, baseline.len());
             status.would_see_percent = self
@@ -255,7 +258,7 @@ impl<'a> Judge<'a> {
         runs: &[&RunRecord],
     ) -> RegressionStatus {
         let suspected = self.spec.metrics.iter();
-        let suspected = suspected.filter(|metric| triggers(metric, baseline, trigger));
+        let suspected = suspected.filter(|metric| self.triggers(metric, baseline, trigger));
         let mut refuted = None;
         for metric in suspected {
             let (before, after) = (values(metric, baseline), values(metric, runs));
@@ -331,6 +334,13 @@ impl<'a> Judge<'a> {
         runs.push(self.run);
         let newest = runs.split_off(runs.len().saturating_sub(self.after));
         let before = values(metric, &baseline);
+        if before.is_empty() {
+            let message = format!(
+                "the runs before {} do not have {}, of which it was said to be worse: regression.since begins anew",
+                alarm.trigger.experiment.name, metric.name
+            );
+            return self.status(RegressionState::NotComparable, message, baseline.len());
+        }
         let worst = before
             .iter()
             .copied()
@@ -369,7 +379,6 @@ impl<'a> Judge<'a> {
 
     /// Why nothing can be concluded, if it cannot.
     fn unsound(&self, baseline: &[&RunRecord]) -> Option<RegressionStatus> {
-        let enough = self.needed.min(self.spec.baseline_runs.max(5));
         if self.needed > self.spec.baseline_runs {
             let message = format!(
                 "no alarm is possible: with {} metrics, {} confirmations and so many looks a year {} runs would be needed, and baselineRuns is {}; raise confirmRuns or falseAlarmsPerYear",
@@ -384,8 +393,8 @@ impl<'a> Judge<'a> {
             );
             return Some(self.status(RegressionState::Baselining, message, baseline.len()));
         }
-        if i32::try_from(baseline.len()).unwrap_or(i32::MAX) < enough {
-            let message = format!("{} of {enough} comparable runs", baseline.len());
+        if !self.is_enough(baseline.len()) {
+            let message = format!("{} of {} comparable runs", baseline.len(), self.needed);
             return Some(self.status(RegressionState::Baselining, message, baseline.len()));
         }
         if let Some(elsewhere) = self.elsewhere(baseline, &[self.run]) {
@@ -400,17 +409,53 @@ impl<'a> Judge<'a> {
             let message = format!("{} is missing", metric.name);
             return Some(self.status(RegressionState::NotComparable, message, baseline.len()));
         }
-        let bound = 2.0 / (baseline.len() as f64).sqrt();
         let drifting = self.spec.metrics.iter().find_map(|metric| {
-            let found = autocorrelation(&values(metric, baseline));
-            (found > bound).then_some((metric, found))
+            let values = values(metric, baseline);
+            let (found, bound) = (autocorrelation(&values), 2.0 / (values.len() as f64).sqrt());
+            (found > bound).then_some((metric, found, bound))
         });
-        drifting.map(|(metric, found)| {
+        drifting.map(|(metric, found, bound)| {
             let message = format!(
                 "{} of each run follows that of the one before (autocorrelation {found:.2}, at most {bound:.2}): chance is not what tells the runs apart",
                 metric.name
             );
             self.about(RegressionState::Autocorrelated, message, metric, baseline, &[self.run])
+        })
+    }
+
+    fn is_enough(&self, runs: usize) -> bool {
+        i32::try_from(runs).unwrap_or(i32::MAX) >= self.needed
+    }
+
+    /// Worse than all before it, and than their median by what matters. A figure that is new, or that too few of the runs before have,
+    /// cannot say so.
+    fn triggers(
+        &self,
+        metric: &RegressionMetric,
+        baseline: &[&RunRecord],
+        run: &RunRecord,
+    ) -> bool {
+        let Some(value) = run.values.get(&metric.expression) else {
+            return false;
+        };
+        let before = values(metric, baseline);
+        self.is_enough(before.len())
+            && before.iter().all(|b| is_worse(metric.better, *value, *b))
+            && changes(metric, median(&before), *value)
+    }
+
+    /// That a figure is in too few of the runs before, as one that is watched since yesterday: nothing is said of it then, and not
+    /// that it is as before.
+    fn too_new(&self, baseline: &[&RunRecord]) -> Option<RegressionStatus> {
+        let metrics = self.spec.metrics.iter();
+        let counted = metrics.map(|metric| (metric, values(metric, baseline).len()));
+        let (metric, runs) = counted.min_by_key(|(_, runs)| *runs)?;
+        (!self.is_enough(runs)).then(|| {
+            let message = format!(
+                "{runs} of {} comparable runs have {}",
+                self.needed, metric.name
+            );
+            self.status(RegressionState::Baselining, message, runs)
         })
     }
 
@@ -491,25 +536,18 @@ fn values(metric: &RegressionMetric, runs: &[&RunRecord]) -> Vec<f64> {
     all.copied().filter(|value| value.is_finite()).collect()
 }
 
-/// Worse than all before it, and than their median by what matters.
-fn triggers(metric: &RegressionMetric, baseline: &[&RunRecord], run: &RunRecord) -> bool {
-    let Some(value) = run.values.get(&metric.expression) else {
-        return false;
-    };
-    let before = values(metric, baseline);
-    !before.is_empty()
-        && before.iter().all(|b| is_worse(metric.better, *value, *b))
-        && changes(metric, median(&before), *value)
+/// The least change from a median that matters.
+fn least_change(metric: &RegressionMetric, before: f64) -> f64 {
+    match (metric.min_change_percent, metric.min_change) {
+        (Some(percent), _) => before.abs() * f64::from(percent) / 100.0,
+        (None, Some(least)) => least,
+        (None, None) => 0.0,
+    }
 }
 
 /// Whether a change of the median matters.
 fn changes(metric: &RegressionMetric, before: f64, after: f64) -> bool {
-    let least = match (metric.min_change_percent, metric.min_change) {
-        (Some(percent), _) => before.abs() * f64::from(percent) / 100.0,
-        (None, Some(least)) => least,
-        (None, None) => 0.0,
-    };
-    is_worse(metric.better, after, before) && (after - before).abs() >= least
+    is_worse(metric.better, after, before) && (after - before).abs() >= least_change(metric, before)
 }
 
 /// The middle value, or the mean of the two in the middle; not a number of nothing.
@@ -523,7 +561,7 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Three standard deviations of the baseline, per cent of its median.
+/// Three standard deviations of the baseline, per cent of its median; never less than what matters, below which nothing is said.
 fn would_see(metric: &RegressionMetric, baseline: &[&RunRecord]) -> Option<f64> {
     let values = values(metric, baseline);
     let count = values.len() as f64;
@@ -533,8 +571,9 @@ fn would_see(metric: &RegressionMetric, baseline: &[&RunRecord]) -> Option<f64> 
         .map(|value| (value - mean).powi(2))
         .sum::<f64>();
     let deviation = (squares / (count - 1.0)).sqrt();
-    let percent = 300.0 * deviation / median(&values).abs();
-    percent.is_finite().then_some(percent)
+    let middle = median(&values);
+    let percent = 100.0 * (3.0 * deviation).max(least_change(metric, middle)) / middle.abs();
+    percent.is_finite().then(|| crate::stats::round(percent))
 }
 
 /// The correlation of each value with the one before it.

@@ -507,6 +507,66 @@ fn what_is_quick_elsewhere_has_not_recovered() {
 }
 
 #[test]
+fn a_figure_that_the_runs_before_do_not_have_says_nothing() {
+    let spec = series(365, 3);
+    let said =
+        |known: &[RunRecord], values: [f64; 4]| judge(&spec, known, &run(20, &values)).unwrap();
+    let needed = usize::try_from(said(&quiet(20), [100.0; 4]).needed_runs).unwrap();
+    // Watched since yesterday: as many of the runs before have it as are given.
+    let new = |having: usize| {
+        let mut known = quiet(20);
+        for record in known.iter_mut().rev().skip(having) {
+            record.values.remove("d");
+        }
+        known
+    };
+    for having in [0, 1, needed - 1] {
+        for d in [100.0, 900.0] {
+            let verdict = said(&new(having), [100.0, 100.0, 100.0, d]);
+            assert_eq!(verdict.state, RegressionState::Baselining, "{having} {d}");
+            let message = format!("{having} of {needed} comparable runs have d");
+            assert_eq!(verdict.message, message);
+        }
+        // What the others say is said all the same.
+        let verdict = said(&new(having), [150.0, 100.0, 100.0, 100.0]);
+        assert_eq!(verdict.state, RegressionState::Suspect, "{having}");
+    }
+    let verdict = said(&new(needed), [100.0, 100.0, 100.0, 900.0]);
+    assert_eq!(verdict.state, RegressionState::Suspect);
+}
+
+#[test]
+fn nothing_recovers_to_a_figure_that_was_never_measured() {
+    let mut nights = Nights::new(series(365, 3), || [150.0, 100.0, 100.0, 100.0]);
+    nights.records = quiet(20);
+    nights.number = 19;
+    assert_eq!(nights.night().state, RegressionState::Regressed);
+    // Another expression by the same name.
+    nights.series.regression.as_mut().unwrap().metrics[0].expression = "a2".to_owned();
+    for number in 21..=26 {
+        let mut record = run(number, &[100.0; 4]);
+        record.values.insert("a2".to_owned(), 1.0);
+        let verdict = nights.add(record);
+        assert_eq!(
+            verdict.state,
+            RegressionState::NotComparable,
+            "{}",
+            verdict.message
+        );
+    }
+}
+
+#[test]
+fn no_change_is_said_to_be_seen_that_would_not_matter() {
+    let mut spec = series(365, 3);
+    let metric = &mut spec.regression.as_mut().unwrap().metrics[0];
+    metric.min_change_percent = Some(10);
+    let verdict = judge(&spec, &quiet(20), &run(20, &[100.0; 4])).unwrap();
+    assert_eq!(verdict.state, RegressionState::NoRegression);
+    assert_eq!(verdict.would_see_percent, Some(10.0));
+}
+
+#[test]
 fn designs_failures_missing_figures_and_drifts_are_told_apart() {
     let spec = series(365, 3);
     let known: Vec<RunRecord> = (0..20)

@@ -27,6 +27,8 @@ pub const INDEX: &str = "index.json";
 
 /// The history that the run belongs to, as a page.
 pub const TREND: &str = "trend.html";
+/// What the run says of the runs before it, where its report was held against them.
+pub const REGRESSION: &str = "regression.json";
 /// Where the records of all runs are, beside the folders of the runs themselves.
 pub const CATALOGUE: &str = "catalogue/v1";
 /// What stands in the place of a series where a run belongs to none.

@@ -204,32 +204,63 @@ pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
         let Some(scaling) = &kinds::of(workload.kind).scaling else {
             continue;
         };
-        for (group, cells) in groups(workload, scaling.groups) {
-            figures.extend(over_cells(summary, scaling, &group, &cells));
+        for (title, cells) in groups(workload, scaling) {
+            figures.extend(over_cells(summary, scaling, title, &cells));
         }
     }
     figures
 }
 
-/// Cells by one factor, in the order of the schedule.
-fn groups<'a>(workload: &'a WorkloadSummary, by: &str) -> Vec<(String, Vec<&'a CellSummary>)> {
-    let mut groups: Vec<(String, Vec<&CellSummary>)> = Vec::new();
+/// The cells of each chart, in the order of the schedule, with its title: those that differ in nothing but what the chart goes over. Where
+/// the workload has a factor besides, a chart is of one level of it.
+fn groups<'a>(
+    workload: &'a WorkloadSummary,
+    scaling: &Scaling,
+) -> Vec<(String, Vec<&'a CellSummary>)> {
+    let over: &[&str] = match &scaling.over {
+        Over::Factor(factor) => std::slice::from_ref(factor),
+        Over::Throughput(factors) => factors,
+    };
+    let besides = |cell: &CellSummary| {
+        let levels = cell.levels.iter();
+        let kept =
+            levels.filter(|(name, _)| *name != scaling.groups && !over.contains(&name.as_str()));
+        let kept: Vec<String> = kept
+            .map(|(name, level)| format!("{name}={level}"))
+            .collect();
+        kept.join(" ")
+    };
+    let mut groups: Vec<((&String, String), Vec<&CellSummary>)> = Vec::new();
     for cell in &workload.cells {
-        let Some(level) = cell.levels.get(by) else {
+        let Some(level) = cell.levels.get(scaling.groups) else {
             continue;
         };
-        match groups.iter_mut().find(|(name, _)| name == level) {
+        let key = (level, besides(cell));
+        match groups.iter_mut().find(|(other, _)| *other == key) {
             Some((_, cells)) => cells.push(cell),
-            None => groups.push((level.clone(), vec![cell])),
+            None => groups.push((key, vec![cell])),
         }
     }
-    groups
+    let first = groups.first().map(|((_, besides), _)| besides.clone());
+    let alike = groups
+        .iter()
+        .all(|((_, besides), _)| Some(besides) == first.as_ref());
+    let titled = groups.into_iter().map(|((level, besides), cells)| {
+        let title = (scaling.title)(level);
+        let title = if alike {
+            title
+        } else {
+            format!("{title} · {besides}")
+        };
+        (title, cells)
+    });
+    titled.collect()
 }
 
 fn over_cells(
     summary: &Summary,
     scaling: &Scaling,
-    group: &str,
+    title: String,
     cells: &[&CellSummary],
 ) -> Option<Figure> {
     let (by, against_throughput) = match scaling.over {
@@ -292,7 +323,7 @@ fn over_cells(
     };
     figure(
         summary,
-        (scaling.title)(group),
+        title,
         x,
         axis(&format!("{}, ms", scaling.metric.as_str()), Scale::Log),
         series,

@@ -63,6 +63,33 @@ fn a_cell_without_an_answer_is_no_point() {
 }
 
 #[test]
+fn cells_of_several_loads_are_no_one_line() {
+    let mut spec = sample::head_spec();
+    let head = spec.workloads[0].head_row.as_mut().unwrap();
+    head.load =
+        serde_json::from_value(serde_json::json!({"closed": {"concurrency": [1, 32]}})).unwrap();
+    let manifest = sample::manifest(&spec);
+    let records = sample::records(&spec, |_| sample::PLAIN);
+    let figures = scaling(&summarise(&RunData::new(&manifest, &records)).unwrap());
+    assert_eq!(figures.len(), 4, "two sizes, two loads");
+    for figure in &figures {
+        let Chart::Lines(drawn) = &figure.chart else {
+            panic!("{}", figure.chart.title());
+        };
+        assert!(
+            figure.chart.title().contains(" · concurrency="),
+            "{}",
+            figure.chart.title()
+        );
+        for series in &drawn.series {
+            let mut across: Vec<f64> = series.points.iter().map(|point| point.0).collect();
+            across.dedup();
+            assert_eq!(across.len(), 2, "{:?}", series.points);
+        }
+    }
+}
+
+#[test]
 fn a_percentile_that_is_only_a_bound_is_said_to_be_one() {
     let summary = failing();
     let figures = scaling(&summary);

@@ -180,7 +180,9 @@ impl Range {
                 high: if high > 0.0 { high * 1.08 } else { 1.0 },
             },
             Scale::Fitted => {
-                let room = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-9);
+                let room = ((high - low) * 0.08).max(high.abs() * 0.01);
+                // Nothing but zero has no size of its own.
+                let room = if room > 0.0 { room } else { 1.0 };
                 Self {
                     scale,
                     low: low - room,
@@ -287,18 +289,42 @@ fn short(value: f64) -> String {
         let text = format!("{value:.3}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
-    if value >= 1e6 {
+    let size = value.abs();
+    if size >= 1e6 {
         format!("{}M", trim(value / 1e6))
-    } else if value >= 1e3 {
+    } else if size >= 1e3 {
         format!("{}k", trim(value / 1e3))
-    } else {
+    } else if size >= 0.01 {
         trim(value)
+    } else if size > 1e-12 {
+        format!("{value:.1e}")
+    } else {
+        "0".to_owned()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_of_a_course_are_told_apart_whatever_its_size() {
+        for values in [
+            [0.0, 0.0],
+            [2e-4, 4e-4],
+            [-3.0, 5.0],
+            [7.0, 7.0],
+            [1e-9, 2e-9],
+            [4e6, 9e6],
+        ] {
+            let ticks = Range::over(Scale::Fitted, values.into_iter()).ticks();
+            let mut texts: Vec<&str> = ticks.iter().map(|(_, text)| text.as_str()).collect();
+            assert!(texts.len() > 1, "{values:?}: {texts:?}");
+            assert!(!texts.contains(&"-0"), "{values:?}: {texts:?}");
+            texts.dedup();
+            assert_eq!(texts.len(), ticks.len(), "{values:?}: {texts:?}");
+        }
+    }
 
     #[test]
     fn percentile_axis_spreads_the_tail() {

@@ -92,6 +92,9 @@ pub(in super::super) fn capacities(summary: &Summary) -> Option<Table> {
 
 /// A percentile in milliseconds; with a sign where it is only a lower bound.
 fn percentile(operation: &OperationSummary, quantile: f64, micros: i64, place: &str) -> Datum {
+    if !operation.is_answered() {
+        return Datum::none();
+    }
     let sign = if operation.response.knows(quantile) {
         ""
     } else {
