@@ -266,6 +266,9 @@ pub async fn report(
     let summary = summarise(&data)?;
 
     let mut entries = raw.entries;
+    if let Some(damaged) = store.get(layout::DAMAGED_MANIFEST).await? {
+        entries.push(index::entry(layout::DAMAGED_MANIFEST, &damaged));
+    }
     let manifest_bytes = write(layout::MANIFEST, &manifest)?;
     let summary_bytes = write(layout::SUMMARY, &summary)?;
     entries.push(index::entry(layout::MANIFEST, &manifest_bytes));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bakeoff_crds::run::{RunPlan, StoreTarget};
 use bakeoff_crds::spec::{TRACE_EVENTS, TRACE_MANIFEST, TraceSource, Workload};
 
-use crate::store::{Store, StoreError, layout};
+use crate::store::{PATIENCE, Store, StoreError, layout};
 
 /// The largest table of events that is fetched, compressed bytes.
 const MOST_EVENTS_BYTES: u64 = 1_536 << 20;
@@ -119,7 +119,7 @@ impl Traces {
             return Ok(folder.join(&name));
         }
         let scratch = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
-        let folder = scratch.join(name.replace('/', "_"));
+        let folder = scratch.join(&name);
         let failed = |error| TraceError::Store(path.clone(), error);
         // The description comes last: a folder without it holds no trace.
         for (file, most) in [
@@ -131,7 +131,11 @@ impl Traces {
                 continue;
             }
             let from = format!("{name}/{file}");
-            if !store.fetch(&from, &to, most).await.map_err(failed)? {
+            if !store
+                .fetch_durably(&from, &to, most, PATIENCE)
+                .await
+                .map_err(failed)?
+            {
                 return Err(TraceError::Absent(format!(
                     "{from} is not in the bucket of the results: put the trace there with loadgen trace put"
                 )));

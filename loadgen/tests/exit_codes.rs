@@ -213,10 +213,51 @@ fn a_run_that_was_stopped_ends_with_4_and_is_resumed() {
             .success()
     );
     assert_eq!(running.wait().unwrap().code(), Some(4));
-    // It goes on there, and is whole.
-    ends_with(0, &run(&file, &null, &at, &["--resume"]));
+    // It goes on there and nowhere else, and is whole.
+    let said = ends_with(
+        1,
+        &[
+            "run",
+            "-f",
+            &file,
+            "--endpoint",
+            "null=http://127.0.0.1:1",
+            "--bucket",
+            "b",
+            "--out",
+            &at,
+            "--resume",
+        ],
+    );
+    assert!(said.contains("other endpoints"), "{said}");
+    let said = ends_with(1, &["run", "--endpoint", &null.1, "--out", &at, "--resume"]);
+    assert!(said.contains("leave -f and --endpoint out"), "{said}");
+    ends_with(0, &["run", "--out", &at, "--resume"]);
     let said = ends_with(0, &["report", &at]);
     assert!(!said.is_empty());
+}
+
+/// Whoever named the wrong endpoint does not have to wait until it is given up.
+#[test]
+fn a_run_that_waits_for_its_backends_is_stopped_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let file = experiment(folder.path(), 1, MET);
+    let nowhere = Null(
+        Command::new("true").spawn().unwrap(),
+        "null=http://127.0.0.1:1".to_owned(),
+    );
+    let at = out.display().to_string();
+    let mut running = loadgen(&run(&file, &nowhere, &at, &[])).spawn().unwrap();
+    // The folder is made once signals are heard.
+    while !out.exists() {
+        assert!(running.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = running.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(running.wait().unwrap().code(), Some(4));
 }
 
 #[test]

@@ -288,12 +288,12 @@ fn judged(level: Option<&Level>, spec: &Sustain, demand: &Demand) -> (Standing, 
     let narrowing = "Nothing changes yet: add trials.blocks, and lower hold.resolutionPercent if the ends are as close as it demands.";
     let consequence = match found.not_held {
         None => {
-            "Nothing changes yet: no rate was shown not to be held. Raise ramp.to above the demand, or add trials.blocks."
+            "Nothing changes yet: no rate was shown not to be held. Raise ramp.to above the demand or add trials.blocks; where holds are void, mend what voided them."
         }
         Some(_) => narrowing,
     };
     let lies = match found.not_held {
-        None => "was not tried",
+        None => "was shown neither to be held nor not to be",
         Some(_) => "lies between its ends",
     };
     open(

@@ -60,7 +60,7 @@ pub(super) struct StoreArgs {
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The plan, as the operator writes it.
-    #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+    #[arg(long, required_unless_present_any = ["file", "resume"], conflicts_with_all = ["file", "resume"])]
     pub(super) plan: Option<PathBuf>,
     /// `http://host:port` of generator 0.
     #[arg(long, requires = "plan")]

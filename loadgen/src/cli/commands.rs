@@ -30,10 +30,18 @@ use tokio::sync::watch;
 
 use super::args::{RunArgs, StoreArgs};
 use super::credentials::{authorities, credential};
-use super::{Ended, Failed, UNVERIFIED};
+use super::{Ended, Failed, STOPPED, UNVERIFIED};
 
-/// How long generator 0 may be silent: it is probing backends, or its node pulls an image.
+/// How long generator 0 may be silent at least: it is probing backends, or its node pulls an image.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(600);
+/// How much longer than generators may take to start.
+const START_GRACE: Duration = Duration::from_secs(60);
+
+/// How long another generator waits for generator 0, which may still have to find a node.
+fn follow_patience(plan: &RunPlan) -> Duration {
+    let start = u64::from(plan.spec.limits.start_seconds.unsigned_abs());
+    FOLLOW_PATIENCE.max(Duration::from_secs(start) + START_GRACE)
+}
 
 /// The pause after the first try to send a message.
 const NOTIFY_PAUSE: Duration = Duration::from_secs(1);
@@ -107,6 +115,9 @@ pub fn stop_on_signals() -> Result<watch::Receiver<bool>, Failed> {
         tracing::warn!("stopping: what is whole is kept, the current trial is interrupted");
         // Without a receiver left the run is over.
         let _ = sender.send(true);
+        // Whoever asks a second time does not want to wait.
+        interrupt.recv().await;
+        std::process::exit(i32::from(STOPPED));
     });
     Ok(receiver)
 }
@@ -122,6 +133,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         .max(1);
     let control = Arc::new(Control::default());
     let stop = stop_on_signals()?;
+    let follow_patience = follow_patience(&plan);
     let mut run = Run {
         plan,
         backends,
@@ -160,7 +172,7 @@ pub async fn run(plan: &Path, args: &RunArgs) -> Ended {
         run.follow(&Follower {
             url,
             index: args.index,
-            patience: FOLLOW_PATIENCE,
+            patience: follow_patience,
         })
         .await?;
         Ok((Some(Termination::Ran(TrialCounts::default())), 0))

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bakeoff_analysis::index::{self, Index};
+use bakeoff_crds::identity::Uid;
+use bakeoff_crds::run::Manifest;
 
 use super::args::StoreArgs;
 use super::{Ended, Failed, UNVERIFIED, commands};
-use crate::store::layout::INDEX;
+use crate::store::layout::{self, INDEX};
 use crate::store::{Store, StoreError};
 
 /// What was copied, and what is not as the index has it. Only what the index lists, as it lists it, is copied.
@@ -79,9 +81,53 @@ impl Fetched {
     }
 }
 
+/// What a report is made of: files of two runs among them would be taken for one.
+const RAW: [&str; 3] = [layout::TRIALS, layout::CAPACITY, layout::CONFORMANCE];
+
+/// Which run the results in a store are of, as far as its manifest can be read.
+async fn run_of(store: &Store) -> Result<Option<Uid>, StoreError> {
+    let bytes = store.get(layout::MANIFEST).await?;
+    let manifest = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    Ok(manifest.map(|manifest| manifest.plan.experiment.uid))
+}
+
+fn of_another_run(what: &str) -> Failed {
+    let message = format!(
+        "the folder holds {what}, and results of two runs would be taken for one: name another folder, or empty this one"
+    );
+    Failed::new("ResultsExist", message, false)
+}
+
+/// Refuses a folder that holds another run, or raw data which the index does not list.
+async fn refuse_another_run(
+    from: &Store,
+    to: &Store,
+    listed: Option<&BTreeMap<&str, &str>>,
+) -> Result<(), Failed> {
+    if let (Some(theirs), Some(there)) = (run_of(from).await?, run_of(to).await?)
+        && theirs != there
+    {
+        return Err(of_another_run(&format!("the run {there}")));
+    }
+    let Some(listed) = listed else { return Ok(()) };
+    for folder in RAW {
+        let names = to.list(folder).await?;
+        if let Some(name) = names
+            .iter()
+            .find(|name| !listed.contains_key(name.as_str()))
+        {
+            return Err(of_another_run(&format!(
+                "{name}, which the index of this run does not list"
+            )));
+        }
+    }
+    Ok(())
+}
+
 async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
     let mut fetched = Fetched::default();
     let Some(bytes) = from.get(INDEX).await? else {
+        refuse_another_run(from, to, None).await?;
         for name in from.list("").await? {
             if let Some(bytes) = from.get(&name).await? {
                 fetched.keep(to, name, bytes).await?;
@@ -98,6 +144,9 @@ async fn copy(from: &Store, to: &Store) -> Result<Fetched, Failed> {
             .iter()
             .map(|one| (one.name.as_str(), one.sha256.as_str())),
     );
+    refuse_another_run(from, to, Some(&listed)).await?;
+    // A folder that has one was copied to its end: what an earlier copy left says nothing of this one.
+    to.forget(INDEX).await?;
     let mut differences = Differences::default();
     for name in from.list("").await? {
         if name == INDEX {
@@ -190,6 +239,45 @@ mod tests {
              trials/a/2/trial.json is not listed\n\
              2 files copied to out; 3 files are not as index.json has them and were not copied"
         );
+    }
+
+    /// Copies a run whose index lists these into a folder that holds others.
+    fn into_a_folder_with(before: &[&str], listed: &[&str]) -> Result<Fetched, Failed> {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = Store::Folder(source.path().to_owned());
+        let to = Store::Folder(target.path().to_owned());
+        local(async {
+            for name in before {
+                to.put(name, b"old".to_vec()).await.unwrap();
+            }
+            for name in listed {
+                from.put(name, b"new".to_vec()).await.unwrap();
+            }
+            let entries = listed.iter().map(|name| index::entry(name, b"new"));
+            let index = index::encode(&index::index(entries));
+            from.put(INDEX, index.into_bytes()).await.unwrap();
+            copy(&from, &to).await
+        })
+    }
+
+    #[test]
+    fn raw_data_of_two_runs_are_never_in_one_folder() {
+        let one = "trials/a/1/trial.json";
+        for left in [
+            "trials/a/2/trial.json",
+            "capacity/b.json",
+            "conformance/c.json",
+        ] {
+            let refused = into_a_folder_with(&[one, left], &[one]).err().unwrap();
+            assert!(
+                refused.failure.message.contains(left),
+                "{}",
+                refused.failure.message
+            );
+        }
+        // The same again, with the report and notes of somebody beside it.
+        let again = into_a_folder_with(&[one, "report.html", "notes.txt"], &[one, "report.html"]);
+        assert!(again.ok().unwrap().is_whole());
     }
 
     #[test]

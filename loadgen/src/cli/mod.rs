@@ -37,6 +37,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, another attempt would to
     attempt could do better; 4 stopped by a signal, resumable; 5 finished but not passed (run without a cluster), what was fetched is not what its index lists (fetch), a record cannot be read (report), or a store does not keep what the workloads rest on (conformance).\n\
     Log level: BAKEOFF_LOG (error, warn, info, debug), to standard error.";
 
+/// The exit code of what was stopped by a signal.
+const STOPPED: u8 = 4;
 /// The exit code of a copy that is not what the index lists, and of a report from which a record is missing.
 const UNVERIFIED: u8 = 5;
 
@@ -78,9 +80,9 @@ enum Command {
     Trend {
         /// The folder of its records: s3://bucket/catalogue/v1/NAMESPACE/SERIES, or a folder.
         catalogue: String,
-        /// The file to write.
-        #[arg(long, default_value = "trend.html")]
-        out: PathBuf,
+        /// The file to write. Default: trend.html, or trend.csv.
+        #[arg(long)]
+        out: Option<PathBuf>,
         /// Writes a table for other programs instead: time, run, and a column for each figure.
         #[arg(long)]
         csv: bool,
@@ -212,7 +214,7 @@ impl Failed {
                 stopped: true,
                 ..failure
             },
-            code: 4,
+            code: STOPPED,
         }
     }
 }
@@ -326,7 +328,7 @@ async fn dispatch(command: Command) -> (Option<PathBuf>, Ended) {
             out,
             csv,
             store,
-        } => (None, trend::trend(&catalogue, &out, csv, &store).await),
+        } => (None, trend::trend(&catalogue, out, csv, &store).await),
         Command::Compare {
             base,
             subject,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,6 +62,14 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         })
         .await;
     bar.finish();
+    if result.is_err() {
+        for backend in &backends {
+            eprintln!(
+                "loadgen: test objects stay under {} until the run is resumed or somebody removes them",
+                backend.prefix()
+            );
+        }
+    }
     result?;
     // The data that trials share stays until the end; a bucket that is ours is left as it is.
     for backend in &backends {
@@ -147,7 +156,10 @@ async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan,
         before => before,
     };
     match (before, args.resume) {
-        (Some(Ok(manifest)), true) => Ok(manifest.plan),
+        (Some(Ok(manifest)), true) => {
+            same_as_before(args, &manifest.plan)?;
+            Ok(manifest.plan)
+        }
         (Some(Err(error)), true) => Err(Failed::new(
             "FileUnreadable",
             format!(
@@ -163,28 +175,68 @@ async fn resumed_or_new(args: &StandaloneArgs, store: &Store) -> Result<RunPlan,
             ),
             false,
         )),
-        (None, _) => {
-            let Some(file) = &args.file else {
-                return Err(Failed::new("Usage", "name a file with -f", false));
-            };
-            let name = file.display().to_string();
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failed::new("FileUnreadable", format!("{name}: {error}"), false)
-            })?;
-            let endpoints = Endpoints {
-                endpoints: args.endpoint.clone(),
-                metrics: args.metrics.clone(),
-                bucket: args.bucket.clone(),
-                region: args.region.clone(),
-                path_style: !args.virtual_host,
-                sign_payload: args.sign_payload,
-                create_bucket: args.create_bucket,
-                lock: args.lock.clone(),
-            };
-            plan(&name, &text, &endpoints, &args.out.display().to_string())
-                .map_err(|error| Failed::new(error.reason(), error.to_string(), false))
-        }
+        (None, _) => match &args.file {
+            Some(file) => planned(args, file),
+            None => Err(Failed::new(
+                "Usage",
+                format!(
+                    "{} holds no run to go on with: name a file with -f",
+                    args.out.display()
+                ),
+                false,
+            )),
+        },
     }
+}
+
+/// The plan of a run that begins.
+fn planned(args: &StandaloneArgs, file: &Path) -> Result<RunPlan, Failed> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failed::new("FileUnreadable", format!("{name}: {error}"), false))?;
+    let endpoints = Endpoints {
+        endpoints: args.endpoint.clone(),
+        metrics: args.metrics.clone(),
+        bucket: args.bucket.clone(),
+        region: args.region.clone(),
+        path_style: !args.virtual_host,
+        sign_payload: args.sign_payload,
+        create_bucket: args.create_bucket,
+        lock: args.lock.clone(),
+    };
+    plan(&name, &text, &endpoints, &args.out.display().to_string())
+        .map_err(|error| Failed::new(error.reason(), error.to_string(), false))
+}
+
+/// Refuses to go on with another experiment, or elsewhere: trials that are finished stay as they are.
+fn same_as_before(args: &StandaloneArgs, before: &RunPlan) -> Result<(), Failed> {
+    let refused = |what: &str| {
+        let message = format!(
+            "{} holds a run of {what}, which --resume goes on with: leave -f and --endpoint out, or name another folder with --out",
+            args.out.display()
+        );
+        Err(Failed::new("Usage", message, false))
+    };
+    let Some(file) = &args.file else {
+        return match args.endpoint.is_empty() {
+            true => Ok(()),
+            false => refused("endpoints of its own"),
+        };
+    };
+    let now = planned(args, file)?;
+    let at = |plan: &RunPlan| -> Vec<(String, String)> {
+        let backends = plan.backends.iter();
+        backends
+            .map(|one| (one.name.clone(), one.endpoint.clone()))
+            .collect()
+    };
+    if now.spec != before.spec {
+        return refused("another experiment");
+    }
+    if at(&now) != at(before) {
+        return refused("other endpoints");
+    }
+    Ok(())
 }
 
 /// A bar that looks at the progress from a thread of its own, so that the measuring one is left

@@ -1,6 +1,6 @@
 //! `loadgen trend`: the history of a series as a page or a table.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use bakeoff_analysis::report::trend;
 
@@ -11,7 +11,9 @@ use crate::history;
 use crate::store::layout;
 
 /// Draws the records of a folder.
-pub async fn trend(catalogue: &str, out: &Path, as_csv: bool, args: &StoreArgs) -> Ended {
+pub async fn trend(catalogue: &str, out: Option<PathBuf>, as_csv: bool, args: &StoreArgs) -> Ended {
+    let usual = if as_csv { "trend.csv" } else { layout::TREND };
+    let out = out.unwrap_or_else(|| PathBuf::from(usual));
     let store = open(catalogue, args)?;
     let records = history::read(&store).await?;
     // What is watched is what the newest run watched.
@@ -31,7 +33,7 @@ pub async fn trend(catalogue: &str, out: &Path, as_csv: bool, args: &StoreArgs) 
     } else {
         trend::trend_html(name, regression, &records)
     };
-    std::fs::write(out, text).map_err(unwritable(out))?;
+    std::fs::write(&out, text).map_err(unwritable(&out))?;
     super::print(&format!(
         "{} runs of {name}: {}",
         records.len(),

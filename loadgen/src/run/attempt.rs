@@ -14,7 +14,8 @@ use super::baseline::Baselines;
 use super::collect::Measured;
 use super::doubts::Doubts;
 use super::gates::LeaderGate;
-use super::{Backend, Run, RunError, stoppable};
+use super::holds;
+use super::{Backend, Run, RunError, stoppable, stoppable_after};
 use crate::drivers::observation::Observation;
 use crate::run::judge::{Circumstances, Judgement, judge};
 use crate::store::layout;
@@ -22,7 +23,7 @@ use crate::workloads::{self, Context, Part, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a generator that is to stop tries to say so: whoever stopped it does not wait for long.
+/// How long a generator that is to stop tries to say so, or to bring in what was measured: whoever stopped it does not wait for long.
 const LAST_WORD: Duration = Duration::from_secs(3);
 /// Removing the objects of a trial may take this long; what is left goes with the backend's volume
 /// or with the cleanup at the end.
@@ -35,6 +36,8 @@ struct Around {
     ended_at: Timestamp,
     baseline: Option<Baseline>,
     usage: Option<BackendUsage>,
+    /// The rate that it was given, where that is not in its parameters.
+    offered: Option<f64>,
 }
 
 impl Run {
@@ -74,8 +77,8 @@ impl Run {
             Err(_) => None,
         };
         let backend = self.backend(trial)?;
-        self.control
-            .announce(&trial.id, attempt, rate.clone().ok().flatten());
+        let offered = rate.clone().ok().flatten();
+        self.control.announce(&trial.id, attempt, offered);
         let mut doubts = Doubts::default();
         let (before, part) = self
             .measure(trial, attempt, backend, rate, &mut doubts)
@@ -83,7 +86,8 @@ impl Run {
         let measured = match part {
             Some(part) => {
                 let context = self.context(trial, attempt, backend, None);
-                self.collect(&context, folder, part).await?
+                let collected = self.collect(&context, folder, part);
+                stoppable_after(collected, self.stop.clone(), LAST_WORD).await??
             }
             None => Measured::default(),
         };
@@ -104,6 +108,7 @@ impl Run {
             ended_at: Timestamp::now(),
             baseline,
             usage,
+            offered,
         };
         let record = self.record(trial, around, measured, judgement);
         self.put_json(&format!("{folder}{}", layout::TRIAL), &record)
@@ -138,7 +143,9 @@ impl Run {
         doubts: &mut Doubts,
     ) -> Result<(Option<Observation>, Option<Part>), RunError> {
         let at = &backend.resolved;
-        if let Err(error) = backend.access.driver().probe(at, BACKEND_PATIENCE).await {
+        let driver = backend.access.driver();
+        let probed = stoppable(driver.probe(at, BACKEND_PATIENCE), self.stop.clone()).await?;
+        if let Err(error) = probed {
             doubts.add(InvalidCode::BackendUnavailable, error.to_string());
             return Ok((None, None));
         }
@@ -190,6 +197,10 @@ impl Run {
     ) -> TrialRecord {
         let whole = measured.whole;
         let started_at = around.started_at;
+        let mut figures = measured.figures;
+        if let Some((figure, rate)) = holds::offered(&self.plan.spec, trial, around.offered) {
+            figures.entry(figure).or_insert(rate);
+        }
         TrialRecord {
             schema_version: TRIAL_SCHEMA.to_owned(),
             trial: trial.clone(),
@@ -212,7 +223,7 @@ impl Run {
             series: whole.series,
             generators: measured.generators,
             backend: around.usage,
-            figures: measured.figures,
+            figures,
             state: measured.state,
             horizon: measured.horizon,
             files: measured.files,

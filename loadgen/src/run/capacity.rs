@@ -8,7 +8,7 @@ use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::{CapacityLoad, ExperimentSpec};
 
 use super::gates::LeaderGate;
-use super::{Run, RunError, stoppable};
+use super::{Run, RunError, STORE_PATIENCE, stoppable};
 use crate::run::judge::{Circumstances, judge};
 use crate::run::search::{Search, shown, step};
 use crate::store::layout;
@@ -40,7 +40,7 @@ impl Run {
         let mut found = Vec::new();
         for search in capacity::searches(&self.plan.spec) {
             let name = layout::search(&search);
-            if let Some(bytes) = self.store.get(&name).await? {
+            if let Some(bytes) = self.store.get_durably(&name, STORE_PATIENCE).await? {
                 match serde_json::from_slice(&bytes) {
                     Ok(record) => {
                         found.push(record);
@@ -102,7 +102,7 @@ impl Run {
     /// The largest number of a step that a lost generator left: its parts must not be taken for new.
     async fn steps_before(&self, search: &Trial) -> Result<i32, RunError> {
         let folder = layout::steps(search);
-        let names = self.store.list(&folder).await?;
+        let names = self.store.list_durably(&folder, STORE_PATIENCE).await?;
         let number = |name: &String| name.strip_prefix(&folder)?.split('/').next()?.parse().ok();
         Ok(names.iter().filter_map(number).max().unwrap_or(0))
     }
@@ -116,11 +116,8 @@ impl Run {
     ) -> Result<CapacityStep, RunError> {
         let backend = self.backend(search)?;
         let patience = self.provision_patience();
-        backend
-            .access
-            .driver()
-            .probe(&backend.resolved, patience)
-            .await?;
+        let driver = backend.access.driver();
+        stoppable(driver.probe(&backend.resolved, patience), self.stop.clone()).await??;
         self.control.announce(&search.id, number, Some(rate));
         let gate = LeaderGate {
             control: &self.control,
@@ -133,7 +130,8 @@ impl Run {
         let measured = stoppable(workloads::run(&context, &gate), self.stop.clone()).await?;
         let step = match measured {
             Ok(part) => {
-                let measured = self.collect(&context, &folder, part).await?;
+                let collected = self.collect(&context, &folder, part);
+                let measured = stoppable(collected, self.stop.clone()).await??;
                 let mut circumstances = Circumstances {
                     generators: measured.generators,
                     ..Circumstances::default()

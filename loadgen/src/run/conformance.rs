@@ -51,7 +51,7 @@ impl Run {
     }
 
     async fn is_recorded(&self, name: &str) -> Result<bool, RunError> {
-        let Some(bytes) = self.store.get(name).await? else {
+        let Some(bytes) = self.store.get_durably(name, STORE_PATIENCE).await? else {
             return Ok(false);
         };
         let read = serde_json::from_slice::<ConformanceRecord>(&bytes);

@@ -36,6 +36,13 @@ fn sustain<'a>(spec: &'a ExperimentSpec, trial: &Trial) -> Option<&'a Sustain> {
     named.sustain.as_ref()
 }
 
+/// What is recorded of the rate of a hold, also of one of which nothing else is: else the search would not know that it was tried.
+#[must_use]
+pub fn offered(spec: &ExperimentSpec, trial: &Trial, rate: Option<f64>) -> Option<(Figure, f64)> {
+    let rate = rate.filter(|_| sustain(spec, trial).is_some())?;
+    Some((Figure::OfferedPerSecond, rate))
+}
+
 impl Holds {
     /// Takes note of an attempt that ended; one of another kind of workload, or that never had a rate, is none.
     pub fn note(&mut self, spec: &ExperimentSpec, record: &TrialRecord) {
@@ -97,5 +104,62 @@ impl Holds {
         let own = self.0.iter().filter(|seen| seen.is_of(trial));
         let seen: Vec<Observation> = own.map(|seen| seen.observation).collect();
         Ok(Some(f64::from(next(&bounds, &seen))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bakeoff_crds::capacity::{CAPACITY_SCHEMA, CapacityLimit};
+    use bakeoff_crds::result::{InvalidCode, InvalidReason, LoadCounts, TRIAL_SCHEMA};
+    use bakeoff_crds::schedule::trials;
+    use serde_json::json;
+
+    fn restarted(trial: &Trial) -> TrialRecord {
+        let at = "2026-01-01T00:00:00Z";
+        let verdict = Verdict::Invalid(vec![InvalidReason {
+            code: InvalidCode::BackendRestarted,
+            detail: String::new(),
+        }]);
+        serde_json::from_value(json!({
+            "schemaVersion": TRIAL_SCHEMA, "trial": trial, "attempt": 1, "startedAt": at, "endedAt": at,
+            "window": {"start": at, "end": at, "micros": 0}, "verdict": verdict, "load": LoadCounts::default(), "operations": {},
+        }))
+        .unwrap()
+    }
+
+    /// A hold that the server did not live through has no figure but its rate, and the search must know that it was tried.
+    #[test]
+    fn a_rate_at_which_nothing_was_measured_is_not_tried_for_ever() {
+        let spec: ExperimentSpec = serde_json::from_value(json!({
+            "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+            "workloads": [{"name": "most", "sustain": {"activeRuns": [1_000]}}],
+        }))
+        .unwrap();
+        let trial = &trials(&spec)[0];
+        let ramp = CapacityRecord {
+            schema_version: CAPACITY_SCHEMA.to_owned(),
+            workload: trial.workload.clone(),
+            cell: trial.cell.clone(),
+            backend: trial.backend.clone(),
+            sustained_per_second: 1_000.0,
+            limit: CapacityLimit::Objective,
+            steps: Vec::new(),
+        };
+        let mut holds = Holds::default();
+        let rate = |holds: &Holds| {
+            holds
+                .rate(&spec, trial, std::slice::from_ref(&ramp))
+                .unwrap()
+        };
+        let first = rate(&holds);
+        for _ in 0..2 {
+            let record = TrialRecord {
+                figures: offered(&spec, trial, first).into_iter().collect(),
+                ..restarted(trial)
+            };
+            holds.note(&spec, &record);
+        }
+        assert!(rate(&holds) < first, "{first:?}");
     }
 }

@@ -49,15 +49,14 @@ use crate::instrument::clock_offset::ClockOffset;
 use crate::run::assemble::PartRecord;
 use crate::run::control::{Control, Follower};
 use crate::run::ledger::{Attempt, Ledger};
-use crate::store::{Store, layout};
+use crate::store::{self, Store, layout};
 use crate::traces::Traces;
 use crate::workloads;
 
 /// An operation that takes longer is recorded as a timeout.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the results store may be away before the run gives up. What waits meanwhile is one
-/// trial, so memory is bounded.
-const STORE_PATIENCE: Duration = Duration::from_secs(900);
+/// How long the results store may be away before the run gives up.
+const STORE_PATIENCE: Duration = store::PATIENCE;
 /// What stands beside the figures of a bucket that keeps versions.
 const VERSIONS_CAVEAT: &str = "the bucket keeps versions: each overwrite and deletion adds one, and listings step over \
                                the marks of deletions";
@@ -103,10 +102,8 @@ impl Run {
         if self.plan.schema_version != RUN_SCHEMA {
             return Err(RunError::Schema(self.plan.schema_version.clone()));
         }
-        self.ensure_store().await?;
         let trials = schedule::trials(&self.plan.spec);
-        workloads::replay::check(&self.plan.spec, &trials, &self.traces).await?;
-        let caveats = self.probe().await?;
+        let caveats = stoppable(self.ready(&trials), self.stop.clone()).await??;
         self.manifest(&caveats).await?;
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
         let (mut ledger, mut holds) = self.resume().await?;
@@ -228,6 +225,13 @@ impl Run {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
+    /// Waits for the store, the traces and the backends; answers the caveats of each backend.
+    async fn ready(&self, trials: &[Trial]) -> Result<Vec<Vec<String>>, RunError> {
+        self.ensure_store().await?;
+        workloads::replay::check(&self.plan.spec, trials, &self.traces).await?;
+        self.probe().await
+    }
+
     async fn ensure_store(&self) -> Result<(), RunError> {
         let now = Instant::now();
         let deadline = now + self.provision_patience();
@@ -277,7 +281,11 @@ impl Run {
 
     /// Writes the manifest of a first start; a resumed run keeps the first one's start time.
     async fn manifest(&self, caveats: &[Vec<String>]) -> Result<(), RunError> {
-        if let Some(bytes) = self.store.get(layout::MANIFEST).await? {
+        if let Some(bytes) = self
+            .store
+            .get_durably(layout::MANIFEST, STORE_PATIENCE)
+            .await?
+        {
             match serde_json::from_slice::<Manifest>(&bytes) {
                 Ok(_) => return Ok(()),
                 // Cut off by a power cut or a full disk. It is kept, and what it said is known from the plan.
@@ -356,14 +364,18 @@ impl Run {
     async fn resume(&self) -> Result<(Ledger, Holds), RunError> {
         let mut ledger = Ledger::default();
         let mut holds = Holds::default();
-        for name in self.store.list(layout::TRIALS).await? {
+        for name in self
+            .store
+            .list_durably(layout::TRIALS, STORE_PATIENCE)
+            .await?
+        {
             let Some((trial, attempt, file)) = layout::attempt_file(&name) else {
                 continue;
             };
             match file {
                 layout::STARTED => ledger.note_begun(trial, attempt),
                 layout::TRIAL => {
-                    if let Some(bytes) = self.store.get(&name).await? {
+                    if let Some(bytes) = self.store.get_durably(&name, STORE_PATIENCE).await? {
                         match serde_json::from_slice::<TrialRecord>(&bytes) {
                             Ok(record) => {
                                 ledger.note(trial, attempt, verdict_of(&record));
@@ -441,7 +453,7 @@ impl Run {
     }
 }
 
-/// Runs a workload until it is done or the process is asked to stop.
+/// Does something until it is done or the process is asked to stop.
 async fn stoppable<F: Future>(
     work: F,
     mut stop: watch::Receiver<bool>,
@@ -450,6 +462,21 @@ async fn stoppable<F: Future>(
         output = work => Ok(output),
         // An error means that nobody can ask any more: then there is nothing to wait for.
         Ok(_) = stop.wait_for(|stop| *stop) => Err(RunError::Stopped),
+    }
+}
+
+/// The same, with so much time left after it is asked: what is nearly done is not thrown away.
+async fn stoppable_after<F: Future>(
+    work: F,
+    mut stop: watch::Receiver<bool>,
+    left: Duration,
+) -> Result<F::Output, RunError> {
+    tokio::pin!(work);
+    tokio::select! {
+        output = &mut work => Ok(output),
+        Ok(_) = stop.wait_for(|stop| *stop) => {
+            tokio::time::timeout(left, work).await.map_err(|_| RunError::Stopped)
+        }
     }
 }
 

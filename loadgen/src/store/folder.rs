@@ -76,6 +76,14 @@ pub(super) fn fetch(folder: &Path, name: &str, to: &Path, most: u64) -> Result<b
     Ok(true)
 }
 
+pub(super) fn forget(folder: &Path, name: &str) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&path)(error)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn list(folder: &Path, below: &str) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     let mut open: Vec<PathBuf> = vec![folder.join(below)];
@@ -90,7 +98,9 @@ pub(super) fn list(folder: &Path, below: &str) -> Result<Vec<String>, StoreError
                 });
             }
         };
-        for entry in entries.flatten() {
+        for entry in entries {
+            // What cannot be read to its end must not look as if the rest were not there.
+            let entry = entry.map_err(failed(&current))?;
             let path = entry.path();
             if path.is_dir() {
                 open.push(path);

@@ -21,6 +21,9 @@ pub use self::error::StoreError;
 pub use self::removal::remove_all;
 use crate::credentials::Credentials;
 
+/// How long the store may be away before a run gives up. What waits meanwhile is one trial, so memory is bounded.
+pub const PATIENCE: Duration = Duration::from_secs(900);
+
 /// Where results are kept.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -132,6 +135,44 @@ impl Store {
             Self::Folder(folder) => folder::fetch(folder, name, to, most),
             Self::Bucket(bucket) => bucket.fetch(name, to, most).await,
         }
+    }
+
+    /// The same, asked again for as long as `patience` where the store is away or a connection is lost on the way.
+    ///
+    /// # Errors
+    /// The last error, when patience ran out or no repetition can help.
+    pub async fn fetch_durably(
+        &self,
+        name: &str,
+        to: &Path,
+        most: u64,
+        patience: Duration,
+    ) -> Result<bool, StoreError> {
+        let patience = patience + bucket::sent_within(most);
+        durably(name, patience, async || self.fetch(name, to, most).await).await
+    }
+
+    /// Removes a file of a folder, if it is there. Nothing is removed from a bucket.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn forget(&self, name: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => folder::forget(folder, name),
+            Self::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// The names of all files below a folder of the store, asked for again for as long as `patience` where the store is away.
+    ///
+    /// # Errors
+    /// The last error, when patience ran out or no repetition can help.
+    pub async fn list_durably(
+        &self,
+        below: &str,
+        patience: Duration,
+    ) -> Result<Vec<String>, StoreError> {
+        durably(below, patience, async || self.list(below).await).await
     }
 
     /// The names of all files below a folder of the store, ascending, relative to the store.
