@@ -445,7 +445,11 @@ impl World {
             .collect();
         for name in names {
             let job = self.children.job(&name).unwrap().clone();
-            if job_state(Some(&job)) != JobState::Active || !self.chance(50) {
+            let state = job_state(Some(&job));
+            if matches!(state, JobState::Failing { .. }) && self.chance(50) {
+                self.conclude(&name, "Failed");
+            }
+            if state != JobState::Active || !self.chance(50) {
                 continue;
             }
             if self.children.pods_of_job(&name).next().is_none() || !self.is_mounted(&job) {
@@ -460,7 +464,7 @@ impl World {
                         retryable: true,
                         stopped: false,
                     };
-                    self.finish(&name, false, Some(&Termination::Failed(failure)));
+                    self.fail(&name, &Termination::Failed(failure));
                     continue;
                 }
                 self.durable = (self.durable + 5).min(self.planned);
@@ -509,23 +513,40 @@ impl World {
         secrets.clone().all(|name| self.secrets.contains_key(name))
     }
 
+    /// Says in a condition how a Job ends.
+    pub(super) fn conclude(&mut self, name: &str, type_: &str) {
+        let at = (self.now + SignedDuration::from_secs(self.ahead)).to_string();
+        let condition = json!({"type": type_, "status": "True", "lastTransitionTime": at});
+        let jobs = &mut self.children.jobs;
+        for job in jobs.iter_mut().filter(|job| job.name_any() == name) {
+            let status = json!({"conditions": [condition]});
+            Arc::make_mut(job).status = serde_json::from_value(status).unwrap();
+        }
+    }
+
+    /// A generator fails: some Jobs say at first that they will have failed, and the pods of some are gone by then.
+    fn fail(&mut self, name: &str, termination: &Termination) {
+        self.finish(name, false, Some(termination));
+        if self.chance(50) {
+            self.conclude(name, "FailureTarget");
+        }
+        if self.chance(30) {
+            let of = |pod: &Pod| {
+                pod.labels()
+                    .get("batch.kubernetes.io/job-name")
+                    .is_some_and(|job| job == name)
+            };
+            self.children.pods.retain(|pod| !of(pod));
+        }
+    }
+
     pub(super) fn finish(
         &mut self,
         name: &str,
         succeeded: bool,
         termination: Option<&Termination>,
     ) {
-        let at = (self.now + SignedDuration::from_secs(self.ahead)).to_string();
-        let type_ = if succeeded { "Complete" } else { "Failed" };
-        for job in &mut self.children.jobs {
-            if job.name_any() == name {
-                let job = Arc::make_mut(job);
-                job.status = serde_json::from_value(
-                    json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": at}]}),
-                )
-                .unwrap();
-            }
-        }
+        self.conclude(name, if succeeded { "Complete" } else { "Failed" });
         let message = termination.map(|end| serde_json::to_string(end).unwrap());
         for pod in &mut self.children.pods {
             if pod
