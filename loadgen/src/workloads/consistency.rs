@@ -27,8 +27,9 @@ use super::body::{Bodies, stamped};
 use super::context::share;
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
+use crate::drivers::s3::conn::HEAD_BYTES;
 use crate::drivers::s3::dialer::Dialer;
-use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
+use crate::drivers::s3::{Connection, GetReply, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
@@ -45,7 +46,8 @@ const PAGE: Operation = Operation::ListPage;
 const EPOCH_WRITES: usize = 5_000;
 /// Keys of one run: what one scan lists.
 const RUN_KEYS: usize = 150;
-const BODY_BYTES: usize = 256;
+/// As long as what is kept of an answer, so that all of a body is compared.
+const BODY_BYTES: usize = HEAD_BYTES;
 /// A backend that is away must not hold the experiment for ever.
 const MAX_TRIAL: u64 = 1_800 * SECOND;
 
@@ -59,6 +61,7 @@ struct Shared {
     writers_left: Cell<usize>,
     next_id: Rc<Cell<u64>>,
     counts: Rc<RefCell<Counts>>,
+    bodies: Rc<Bodies>,
     deadline: u64,
 }
 
@@ -99,6 +102,13 @@ impl Shared {
         }
     }
 
+    /// The number of the write whose body this is, from its first byte to its last; `u64::MAX` where it is none that was written.
+    fn written(&self, reply: &GetReply) -> u64 {
+        stamped(&reply.head)
+            .filter(|&id| reply.length == BODY_BYTES as u64 && self.bodies.begins(id, &reply.head))
+            .unwrap_or(u64::MAX)
+    }
+
     async fn get(&self, connection: &mut Connection, key: &Arc<str>) {
         let path = connection.target().object_path(key);
         let invoke = clock::now();
@@ -108,11 +118,7 @@ impl Shared {
             complete: clock::now(),
         };
         let value = match &result {
-            Ok(reply) => Some(
-                stamped(&reply.head)
-                    .filter(|_| reply.length == BODY_BYTES as u64)
-                    .unwrap_or(u64::MAX),
-            ),
+            Ok(reply) => Some(self.written(reply)),
             // An answer like any other.
             Err(failure) if failure.says_gone() => None,
             Err(failure) => {
@@ -271,6 +277,7 @@ async fn run(
             writers_left: Cell::new(clients.writers),
             next_id: Rc::clone(&next_id),
             counts: Rc::clone(&counts),
+            bodies: Rc::clone(&clients.bodies),
             deadline: start + MAX_TRIAL,
         });
         let mut tasks = clients.start(&shared, epoch, writes);
@@ -372,7 +379,6 @@ impl<'a> Clients<'a> {
                 shared: Rc::clone(shared),
                 write: self.dialer.connection(),
                 read: self.dialer.connection(),
-                bodies: Rc::clone(&self.bodies),
                 rng: rng("w", writer),
                 base: format!("{}e{epoch:03}/", self.base),
                 writer,
@@ -459,7 +465,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NO_SUCH_KEY, local, missing};
+    use crate::testing::{NO_SUCH_KEY, answering, local, missing};
 
     fn shared() -> Shared {
         let kinds = [PUT, DELETE, GET, PAGE];
@@ -472,6 +478,7 @@ mod tests {
             writers_left: Cell::new(0),
             next_id: Rc::new(Cell::new(1)),
             counts: Rc::default(),
+            bodies: Rc::new(Bodies::new(BODY_BYTES, 1)),
             deadline: u64::MAX,
         }
     }
@@ -504,6 +511,31 @@ mod tests {
                 let mut connection = missing(body).await.connection();
                 shared.get(&mut connection, &"k".into()).await;
                 assert_eq!(shared.events.borrow().len(), reads, "{body}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_body_is_a_write_only_from_its_first_byte_to_its_last() {
+        local(async {
+            let shared = shared();
+            let [one, two] = [7, 8].map(|id| shared.bodies.body(id).parts().concat());
+            let foreign = [&one[..21], &[b'x'; BODY_BYTES - 21]].concat();
+            let torn = [&two[..200], &one[200..]].concat();
+            let short = one[..200].to_vec();
+            for (body, value) in [
+                (one, 7),
+                (foreign, u64::MAX),
+                (torn, u64::MAX),
+                (short, u64::MAX),
+            ] {
+                let dialer = answering(move |_| Some((200, body.clone()))).await;
+                shared.get(&mut dialer.connection(), &"k".into()).await;
+                let event = shared.events.borrow_mut().pop();
+                let Some(Event::Read { value: read, .. }) = event else {
+                    panic!("{event:?} is no read");
+                };
+                assert_eq!(read, Some(value));
             }
         });
     }
