@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::CheckRecord;
@@ -50,6 +51,12 @@ const RUN_KEYS: usize = 150;
 const BODY_BYTES: usize = HEAD_BYTES;
 /// A backend that is away must not hold the experiment for ever.
 const MAX_TRIAL: u64 = 1_800 * SECOND;
+/// So much longer it may take to list what the last epoch of a trial has written.
+const REST_GRACE: u64 = 120 * SECOND;
+/// How often a run is listed at rest where requests fail. One that fails must not hide what was lost.
+const REST_TRIES: usize = 5;
+/// How long a store has before it is asked again.
+const REST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the clients of an epoch share.
 struct Shared {
@@ -63,6 +70,13 @@ struct Shared {
     counts: Rc<RefCell<Counts>>,
     bodies: Rc<Bodies>,
     deadline: u64,
+}
+
+/// What a scan saw.
+struct Seen {
+    keys: Vec<Arc<str>>,
+    /// Whether it came to its end: no request of it failed.
+    whole: bool,
 }
 
 impl Shared {
@@ -142,7 +156,7 @@ impl Shared {
         prefix: &Arc<str>,
         page: u16,
         by_token: bool,
-    ) -> Vec<Arc<str>> {
+    ) -> Seen {
         let scan = self.id();
         let mut token: Option<String> = None;
         let mut after: Arc<str> = "".into();
@@ -165,7 +179,10 @@ impl Shared {
                 Ok(answer) => answer,
                 Err(failure) => {
                     self.record(PAGE, span, Err(&failure));
-                    return seen;
+                    return Seen {
+                        keys: seen,
+                        whole: false,
+                    };
                 }
             };
             self.record(PAGE, span, Ok(0));
@@ -192,7 +209,10 @@ impl Shared {
             });
             // A scan that goes round in circles ends here; its duplicates are on record.
             if !answer.truncated || seen.len() > 4 * RUN_KEYS || empty >= MOST_EMPTY_PAGES {
-                return seen;
+                return Seen {
+                    keys: seen,
+                    whole: true,
+                };
             }
             match last {
                 Some(last) => {
@@ -205,6 +225,22 @@ impl Shared {
                     empty += 1;
                     token = answer.next_token;
                 }
+            }
+        }
+    }
+
+    /// Lists every run of the epoch at rest, while there is time: everything acknowledged must be there now.
+    async fn list_at_rest(&self, connection: &mut Connection, until: u64) {
+        let runs: Vec<Arc<str>> = self.runs.borrow().iter().flatten().cloned().collect();
+        for run in &runs {
+            for _ in 0..REST_TRIES {
+                if clock::now() > until {
+                    return;
+                }
+                if self.scan(connection, run, 1_000, false).await.whole {
+                    break;
+                }
+                tokio::time::sleep(REST_PAUSE).await;
             }
         }
     }
@@ -284,7 +320,11 @@ async fn run(
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(std::io::Error::other)?;
         }
-        clients.list_at_rest(&shared).await;
+        let mut connection = clients.dialer.connection();
+        let _ = connection.ready().await;
+        shared
+            .list_at_rest(&mut connection, start + MAX_TRIAL + REST_GRACE)
+            .await;
         found.take(&shared.events.take())?;
         epoch += 1;
         if clock::now() > start + MAX_TRIAL {
@@ -397,16 +437,6 @@ impl<'a> Clients<'a> {
             ));
         }
         tasks
-    }
-
-    /// At rest: everything acknowledged must be there now.
-    async fn list_at_rest(&self, shared: &Shared) {
-        let mut connection = self.dialer.connection();
-        let _ = connection.ready().await;
-        let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
-        for run in &runs {
-            shared.scan(&mut connection, run, 1_000, false).await;
-        }
     }
 }
 
@@ -537,6 +567,32 @@ mod tests {
                 };
                 assert_eq!(read, Some(value));
             }
+        });
+    }
+
+    #[test]
+    fn what_is_listed_at_rest_is_asked_for_again_while_there_is_time() {
+        local(async {
+            let shared = shared();
+            shared.runs.borrow_mut().push(vec!["r/".into()]);
+            let asked = Rc::new(Cell::new(0));
+            let count = Rc::clone(&asked);
+            let dialer = answering(move |_| {
+                count.set(count.get() + 1);
+                let page = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+                Some(match count.get() {
+                    1 => (503, "<Error><Code>SlowDown</Code></Error>".into()),
+                    _ => (200, page.into()),
+                })
+            })
+            .await;
+            let mut connection = dialer.connection();
+            shared.list_at_rest(&mut connection, 0).await;
+            assert_eq!(asked.get(), 0);
+            shared.list_at_rest(&mut connection, u64::MAX).await;
+            assert_eq!(asked.get(), 2);
+            let events = shared.events.borrow();
+            assert!(matches!(events[..], [Event::Page { .. }]), "{events:?}");
         });
     }
 }

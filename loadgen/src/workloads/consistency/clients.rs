@@ -185,7 +185,8 @@ pub(super) async fn list_while_writing(
             let page = pages[turn / 2 % pages.len()];
             let seen = shared
                 .scan(&mut connection, &run, page, turn.is_multiple_of(2))
-                .await;
+                .await
+                .keys;
             turn += 1;
             if !seen.is_empty() {
                 let key = Arc::clone(&seen[rng.index(seen.len())]);
