@@ -210,20 +210,12 @@ impl Failure {
         }
     }
 
-    /// Whether S3 itself says that an object is not there. A proxy that knows no such page says 404 as well, and so does
-    /// a store whose bucket is gone; an answer without a word has no code, as that to HEAD.
-    fn says_absent(&self) -> bool {
-        self.class == FailureClass::NotFound
-            && self.remedy.is_none()
-            && matches!(self.code.as_deref(), None | Some("NoSuchKey"))
-    }
-
-    /// Whether S3 itself says that an object is gone: it, or with its bucket all that was in it.
+    /// Whether S3 itself says of an object that was to be read that it is gone: it, or with its bucket all that was in it.
+    /// It says so by a code. A proxy that knows no such page says 404 as well, in its own words or in none.
     #[must_use]
     pub fn says_gone(&self) -> bool {
-        let no_bucket =
-            self.class == FailureClass::NotFound && self.code.as_deref() == Some("NoSuchBucket");
-        self.says_absent() || no_bucket
+        self.class == FailureClass::NotFound
+            && matches!(self.code.as_deref(), Some("NoSuchKey" | "NoSuchBucket"))
     }
 
     /// The same, with what was being done.
@@ -245,21 +237,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_store_itself_says_that_an_object_is_absent() {
-        let says = |class, code: Option<&str>, remedy: Option<Remedy>| {
+    fn only_the_store_itself_says_that_an_object_is_gone() {
+        let says = |class, code: Option<&str>| {
             let failure = Failure {
                 code: code.map(str::to_owned),
-                remedy: remedy.map(Box::new),
                 ..Failure::new(class, "404")
             };
-            failure.says_absent()
+            failure.says_gone()
         };
         let missing = FailureClass::NotFound;
-        assert!(says(missing, Some("NoSuchKey"), None));
-        // HEAD has no body.
-        assert!(says(missing, None, None));
-        assert!(!says(missing, None, Some(Remedy::Unknown)));
-        assert!(!says(missing, Some("NoSuchBucket"), None));
-        assert!(!says(FailureClass::Client, Some("NoSuchKey"), None));
+        assert!(says(missing, Some("NoSuchKey")));
+        assert!(says(missing, Some("NoSuchBucket")));
+        // A proxy without a route to the store has no more to say.
+        assert!(!says(missing, None));
+        assert!(!says(missing, Some("NoSuchUpload")));
+        assert!(!says(FailureClass::Client, Some("NoSuchKey")));
     }
 }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,23 +67,39 @@ pub fn null_postgres(stall: Stall) -> Connector {
     Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
 }
 
+/// What S3 says of an object that it does not have.
+pub const NO_SUCH_KEY: &str = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+
 /// Connections to a server that answers each request with 404 and this body.
 pub async fn missing(body: &'static str) -> Dialer {
+    answering(move |_| Some((404, body.into()))).await
+}
+
+/// Connections to a server that answers a request, of which it is told the head, with a status and a body; without those it
+/// keeps it waiting.
+pub async fn answering(answer: impl Fn(&str) -> Option<(u16, Vec<u8>)> + 'static) -> Dialer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
+    let answer = Rc::new(answer);
+    tokio::task::spawn_local(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                if socket.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                    break;
+            let answer = Rc::clone(&answer);
+            tokio::task::spawn_local(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    if socket.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                        return;
+                    }
                 }
-            }
-            let answer = format!(
-                "HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = socket.write_all(answer.as_bytes()).await;
+                let Some((status, body)) = answer(&String::from_utf8_lossy(&request)) else {
+                    return std::future::pending().await;
+                };
+                let head = format!(
+                    "HTTP/1.1 {status} Told\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = socket.write_all(&[head.into_bytes(), body].concat()).await;
+            });
         }
     });
     let target = Target::new(&endpoint, "us-east-1", "b", true, anybody()).unwrap();

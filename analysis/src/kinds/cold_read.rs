@@ -5,13 +5,21 @@ use bakeoff_crds::schedule::factor;
 
 use super::{Kind, Over, Scaling, Typical};
 use crate::metric::Metric;
-use crate::vocabulary::{LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, TORN_OBJECTS};
+use crate::vocabulary::{
+    LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, READ_AFTER_WRITE_MISSES, TORN_OBJECTS,
+};
 
 /// What there is to know of the kind.
 pub(super) static KIND: Kind = Kind {
     operations: &["read", "list", "listPage", "get"],
     counters: &[Counter::Pages, Counter::Keys],
-    checks: &[LIST_MISSES, ORDER_VIOLATIONS, PAGE_DUPLICATES, TORN_OBJECTS],
+    checks: &[
+        LIST_MISSES,
+        ORDER_VIOLATIONS,
+        PAGE_DUPLICATES,
+        TORN_OBJECTS,
+        READ_AFTER_WRITE_MISSES,
+    ],
     headline: Some("list"),
     charted: "list",
     // A read is compared by its listing; the whole read stands in the fold.

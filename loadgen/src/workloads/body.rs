@@ -38,6 +38,21 @@ impl Bodies {
         let rest = self.pool.slice(offset + room..offset + self.size);
         Payload::new(stamp(number), room, rest)
     }
+
+    /// How long they are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether the body of one operation begins with these bytes: a stamp alone does not tell that what follows it is its own.
+    #[must_use]
+    pub fn begins(&self, number: u64, head: &[u8]) -> bool {
+        let body = self.body(number);
+        let [own, shared] = body.parts();
+        let (first, rest) = head.split_at(own.len().min(head.len()));
+        own.starts_with(first) && shared.starts_with(rest)
+    }
 }
 
 const STAMP: usize = payload::OWN;
@@ -79,6 +94,23 @@ mod tests {
 
     #[test]
     fn a_tiny_body_keeps_the_low_digits() {
-        assert_eq!(Bodies::new(3, 1).body(42).parts().concat(), b"42\n");
+        let bodies = Bodies::new(3, 1);
+        assert_eq!(bodies.body(42).parts().concat(), b"42\n");
+        assert!(bodies.begins(42, b"42\n") && !bodies.begins(42, b"43\n"));
+    }
+
+    #[test]
+    fn what_is_torn_is_no_body() {
+        let bodies = Bodies::new(256, 1);
+        let [one, two] = [7, 8].map(|number| bodies.body(number).parts().concat());
+        for length in [0, 10, STAMP, 64, 256] {
+            assert!(bodies.begins(7, &one[..length]), "{length}");
+        }
+        for cut in [STAMP, 100, 255] {
+            let torn = [&one[..cut], &two[cut..]].concat();
+            assert!(!bodies.begins(7, &torn), "{cut}");
+        }
+        assert!(!bodies.begins(7, &[&one[..], b"more"].concat()));
+        assert!(!bodies.begins(7, &[0; 256]));
     }
 }

@@ -20,11 +20,13 @@ use futures::stream::FuturesUnordered;
 use dataset::Dataset;
 use findings::Findings;
 
+use super::memory;
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
+use crate::instrument::cgroup;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
@@ -34,6 +36,9 @@ const READ: Operation = Operation::Read;
 const LIST: Operation = Operation::List;
 const PAGE: Operation = Operation::ListPage;
 const GET: Operation = Operation::Get;
+
+/// What a key that was listed takes beside its letters: where it is and how long, and what the allocator adds.
+const KEY_BYTES: u64 = 32;
 
 struct Reader {
     list: Connection,
@@ -171,18 +176,15 @@ impl Reader {
                                     queued: false,
                                 };
                                 recorder.borrow_mut().success(GET, sample);
-                                let mut findings = findings.borrow_mut();
-                                findings.bodies.checked += 1;
-                                if bytes_read != size {
-                                    findings.bodies.violation(|| {
-                                        format!("{key}: {bytes_read} bytes, not {size}")
-                                    });
-                                }
+                                findings.borrow_mut().read(key, bytes_read, size);
                             }
                             Err(failure) => {
                                 recorder
                                     .borrow_mut()
                                     .failure(GET, planned, sent, ended, &failure);
+                                if failure.says_gone() {
+                                    findings.borrow_mut().gone(key, &failure);
+                                }
                                 return Err(failure);
                             }
                         }
@@ -248,8 +250,15 @@ impl Worker for Reader {
         }
         let result = self.fan_out(planned, &keys).await;
         let ended = clock::now();
+        let over = self.border.is_over(planned);
+        if !over {
+            // Off the clock. What was listed is judged whether its objects could be read or not.
+            self.findings
+                .borrow_mut()
+                .listing(&self.dataset, run, first, &keys);
+        }
         match result {
-            Ok(_) if self.border.is_over(planned) => true,
+            Ok(_) if over => true,
             Ok(bytes) => {
                 self.recorder.borrow_mut().success(
                     READ,
@@ -262,10 +271,6 @@ impl Worker for Reader {
                         queued: false,
                     },
                 );
-                // Off the clock.
-                self.findings
-                    .borrow_mut()
-                    .listing(&self.dataset, run, first, &keys);
                 true
             }
             Err(failure) => {
@@ -282,6 +287,23 @@ impl Workload for ColdRead {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
         Box::pin(run(context, self, gate))
     }
+}
+
+/// Refuses so many readers, each of which holds the keys of a run until it has read them, where the control group allows less
+/// memory, in bytes. (Pure.)
+fn fits(readers: usize, dataset: &Dataset, limit: Option<i64>) -> Result<(), WorkloadError> {
+    let each = KEY_BYTES + dataset.key(0, 0).len() as u64;
+    let keys = (readers as u64).saturating_mul(dataset.objects as u64);
+    let what = format!(
+        "the keys of the runs that its {readers} readers list, {} each",
+        dataset.objects
+    );
+    memory::within(
+        keys.saturating_mul(each),
+        limit,
+        &what,
+        "take fewer readers or objectsPerRun",
+    )
 }
 
 /// Runs the trial.
@@ -317,12 +339,13 @@ async fn run(
     let base = format!("{}d/{}/{objects}/", context.prefix, context.trial.workload);
     let size = usize::try_from(spec.object_size.units()?).unwrap_or(1);
     let dataset = Dataset::new(base, objects, size);
+    let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
+    fits(clients, &dataset, cgroup::limits().1)?;
     let throttled = if context.generator == 0 {
         dataset::prepare(dialer, &dataset, context.seed()).await?
     } else {
         0
     };
-    let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
     let plan = Plan::Closed { clients };
     let dataset = Rc::new(dataset);
 
@@ -367,3 +390,6 @@ async fn run(
     }
     Ok(part)
 }
+
+#[cfg(test)]
+mod tests;

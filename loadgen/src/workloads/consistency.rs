@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bakeoff_crds::figure::Counter;
 use bakeoff_crds::result::CheckRecord;
@@ -27,8 +28,9 @@ use super::body::{Bodies, stamped};
 use super::context::share;
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError};
 use crate::checker::s3_history::{self, Event, Span};
+use crate::drivers::s3::conn::HEAD_BYTES;
 use crate::drivers::s3::dialer::Dialer;
-use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
+use crate::drivers::s3::{Connection, GetReply, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Counts;
@@ -45,9 +47,16 @@ const PAGE: Operation = Operation::ListPage;
 const EPOCH_WRITES: usize = 5_000;
 /// Keys of one run: what one scan lists.
 const RUN_KEYS: usize = 150;
-const BODY_BYTES: usize = 256;
+/// As long as what is kept of an answer, so that all of a body is compared.
+const BODY_BYTES: usize = HEAD_BYTES;
 /// A backend that is away must not hold the experiment for ever.
 const MAX_TRIAL: u64 = 1_800 * SECOND;
+/// So much longer it may take to list what the last epoch of a trial has written.
+const REST_GRACE: u64 = 120 * SECOND;
+/// How often a run is listed at rest where requests fail. One that fails must not hide what was lost.
+const REST_TRIES: usize = 5;
+/// How long a store has before it is asked again.
+const REST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the clients of an epoch share.
 struct Shared {
@@ -59,7 +68,15 @@ struct Shared {
     writers_left: Cell<usize>,
     next_id: Rc<Cell<u64>>,
     counts: Rc<RefCell<Counts>>,
+    bodies: Rc<Bodies>,
     deadline: u64,
+}
+
+/// What a scan saw.
+struct Seen {
+    keys: Vec<Arc<str>>,
+    /// Whether it came to its end: no request of it failed.
+    whole: bool,
 }
 
 impl Shared {
@@ -99,6 +116,13 @@ impl Shared {
         }
     }
 
+    /// The number of the write whose body this is, from its first byte to its last; `u64::MAX` where it is none that was written.
+    fn written(&self, reply: &GetReply) -> u64 {
+        stamped(&reply.head)
+            .filter(|&id| reply.length == BODY_BYTES as u64 && self.bodies.begins(id, &reply.head))
+            .unwrap_or(u64::MAX)
+    }
+
     async fn get(&self, connection: &mut Connection, key: &Arc<str>) {
         let path = connection.target().object_path(key);
         let invoke = clock::now();
@@ -108,11 +132,7 @@ impl Shared {
             complete: clock::now(),
         };
         let value = match &result {
-            Ok(reply) => Some(
-                stamped(&reply.head)
-                    .filter(|_| reply.length == BODY_BYTES as u64)
-                    .unwrap_or(u64::MAX),
-            ),
+            Ok(reply) => Some(self.written(reply)),
             // An answer like any other.
             Err(failure) if failure.says_gone() => None,
             Err(failure) => {
@@ -136,7 +156,7 @@ impl Shared {
         prefix: &Arc<str>,
         page: u16,
         by_token: bool,
-    ) -> Vec<Arc<str>> {
+    ) -> Seen {
         let scan = self.id();
         let mut token: Option<String> = None;
         let mut after: Arc<str> = "".into();
@@ -159,7 +179,10 @@ impl Shared {
                 Ok(answer) => answer,
                 Err(failure) => {
                     self.record(PAGE, span, Err(&failure));
-                    return seen;
+                    return Seen {
+                        keys: seen,
+                        whole: false,
+                    };
                 }
             };
             self.record(PAGE, span, Ok(0));
@@ -186,7 +209,10 @@ impl Shared {
             });
             // A scan that goes round in circles ends here; its duplicates are on record.
             if !answer.truncated || seen.len() > 4 * RUN_KEYS || empty >= MOST_EMPTY_PAGES {
-                return seen;
+                return Seen {
+                    keys: seen,
+                    whole: true,
+                };
             }
             match last {
                 Some(last) => {
@@ -199,6 +225,22 @@ impl Shared {
                     empty += 1;
                     token = answer.next_token;
                 }
+            }
+        }
+    }
+
+    /// Lists every run of the epoch at rest, while there is time: everything acknowledged must be there now.
+    async fn list_at_rest(&self, connection: &mut Connection, until: u64) {
+        let runs: Vec<Arc<str>> = self.runs.borrow().iter().flatten().cloned().collect();
+        for run in &runs {
+            for _ in 0..REST_TRIES {
+                if clock::now() > until {
+                    return;
+                }
+                if self.scan(connection, run, 1_000, false).await.whole {
+                    break;
+                }
+                tokio::time::sleep(REST_PAUSE).await;
             }
         }
     }
@@ -271,13 +313,18 @@ async fn run(
             writers_left: Cell::new(clients.writers),
             next_id: Rc::clone(&next_id),
             counts: Rc::clone(&counts),
+            bodies: Rc::clone(&clients.bodies),
             deadline: start + MAX_TRIAL,
         });
         let mut tasks = clients.start(&shared, epoch, writes);
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(std::io::Error::other)?;
         }
-        clients.list_at_rest(&shared).await;
+        let mut connection = clients.dialer.connection();
+        let _ = connection.ready().await;
+        shared
+            .list_at_rest(&mut connection, start + MAX_TRIAL + REST_GRACE)
+            .await;
         found.take(&shared.events.take())?;
         epoch += 1;
         if clock::now() > start + MAX_TRIAL {
@@ -372,7 +419,6 @@ impl<'a> Clients<'a> {
                 shared: Rc::clone(shared),
                 write: self.dialer.connection(),
                 read: self.dialer.connection(),
-                bodies: Rc::clone(&self.bodies),
                 rng: rng("w", writer),
                 base: format!("{}e{epoch:03}/", self.base),
                 writer,
@@ -391,16 +437,6 @@ impl<'a> Clients<'a> {
             ));
         }
         tasks
-    }
-
-    /// At rest: everything acknowledged must be there now.
-    async fn list_at_rest(&self, shared: &Shared) {
-        let mut connection = self.dialer.connection();
-        let _ = connection.ready().await;
-        let runs: Vec<Arc<str>> = shared.runs.borrow().iter().flatten().cloned().collect();
-        for run in &runs {
-            shared.scan(&mut connection, run, 1_000, false).await;
-        }
     }
 }
 
@@ -459,7 +495,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{local, missing};
+    use crate::testing::{NO_SUCH_KEY, answering, local, missing};
 
     fn shared() -> Shared {
         let kinds = [PUT, DELETE, GET, PAGE];
@@ -472,6 +508,7 @@ mod tests {
             writers_left: Cell::new(0),
             next_id: Rc::new(Cell::new(1)),
             counts: Rc::default(),
+            bodies: Rc::new(Bodies::new(BODY_BYTES, 1)),
             deadline: u64::MAX,
         }
     }
@@ -499,13 +536,63 @@ mod tests {
     #[test]
     fn the_404_of_a_proxy_is_no_read_of_an_object_that_is_gone() {
         local(async {
-            let own = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
-            for (body, reads) in [("404 page not found", 0), (own, 1)] {
+            for (body, reads) in [("404 page not found", 0), ("", 0), (NO_SUCH_KEY, 1)] {
                 let shared = shared();
                 let mut connection = missing(body).await.connection();
                 shared.get(&mut connection, &"k".into()).await;
                 assert_eq!(shared.events.borrow().len(), reads, "{body}");
             }
+        });
+    }
+
+    #[test]
+    fn a_body_is_a_write_only_from_its_first_byte_to_its_last() {
+        local(async {
+            let shared = shared();
+            let [one, two] = [7, 8].map(|id| shared.bodies.body(id).parts().concat());
+            let foreign = [&one[..21], &[b'x'; BODY_BYTES - 21]].concat();
+            let torn = [&two[..200], &one[200..]].concat();
+            let short = one[..200].to_vec();
+            for (body, value) in [
+                (one, 7),
+                (foreign, u64::MAX),
+                (torn, u64::MAX),
+                (short, u64::MAX),
+            ] {
+                let dialer = answering(move |_| Some((200, body.clone()))).await;
+                shared.get(&mut dialer.connection(), &"k".into()).await;
+                let event = shared.events.borrow_mut().pop();
+                let Some(Event::Read { value: read, .. }) = event else {
+                    panic!("{event:?} is no read");
+                };
+                assert_eq!(read, Some(value));
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_listed_at_rest_is_asked_for_again_while_there_is_time() {
+        local(async {
+            let shared = shared();
+            shared.runs.borrow_mut().push(vec!["r/".into()]);
+            let asked = Rc::new(Cell::new(0));
+            let count = Rc::clone(&asked);
+            let dialer = answering(move |_| {
+                count.set(count.get() + 1);
+                let page = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+                Some(match count.get() {
+                    1 => (503, "<Error><Code>SlowDown</Code></Error>".into()),
+                    _ => (200, page.into()),
+                })
+            })
+            .await;
+            let mut connection = dialer.connection();
+            shared.list_at_rest(&mut connection, 0).await;
+            assert_eq!(asked.get(), 0);
+            shared.list_at_rest(&mut connection, u64::MAX).await;
+            assert_eq!(asked.get(), 2);
+            let events = shared.events.borrow();
+            assert!(matches!(events[..], [Event::Page { .. }]), "{events:?}");
         });
     }
 }

@@ -2,29 +2,28 @@
 //!
 //! The PUTs are those of `smallObjectPut`. They are recorded a second time by the phase in which they were due: before the fault, from it
 //! until all servers were back, and after that. When the fault was made is known only afterwards, so what is due around it is kept and
-//! told apart in the end. Whatever was acknowledged is read again when all servers are back.
+//! told apart in the end. What was acknowledged around the fault is read again when all servers are back.
 
+mod reading;
 mod witness;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakeoff_analysis::vocabulary;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::quantity::Quantity;
-use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Fault, ServerLoss};
 
-use self::witness::{Ended, Kept, Phases, Witnessed};
-use super::body::{Bodies, stamped};
+use self::reading::Reading;
+use self::witness::{Ended, Phases, Witnessed};
+use super::body::Bodies;
 use super::small_object_put::Putters;
 use super::trial::{Load, Ready, measure};
 use super::{Context, FaultDesk, Gate, Part, Working, Workload, WorkloadError};
-use crate::drivers::s3::dialer::Dialer;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::record::{Operation, Recorder};
@@ -37,14 +36,6 @@ const LOOK: Duration = Duration::from_millis(50);
 const MOST_DELAY: u64 = 60 * SECOND;
 /// How long all servers have to come back.
 const MOST_RECOVERY: u64 = 180 * SECOND;
-/// Objects that are read again at once.
-const READERS: usize = 8;
-/// Reading them again takes no longer.
-const MOST_READING: Duration = Duration::from_secs(180);
-/// How long a store has to come to rest before what it does not show is called lost.
-const REST: Duration = Duration::from_secs(15);
-/// So many examples of what was missed are kept.
-const EXAMPLES: usize = 5;
 
 impl Workload for ServerLoss {
     fn run<'a>(&'a self, context: &'a Context<'_>, gate: &'a dyn Gate) -> Working<'a, Part> {
@@ -68,7 +59,13 @@ struct Loss {
 }
 
 /// Asks for the fault at its instant and waits until it is mended.
-async fn lose(desk: &dyn FaultDesk, id: &str, backend: &str, due: u64) -> Result<Loss, Failure> {
+async fn lose(
+    desk: &dyn FaultDesk,
+    id: &str,
+    backend: &str,
+    due: u64,
+    witnessed: &RefCell<Witnessed>,
+) -> Result<Loss, Failure> {
     clock::sleep_until(due).await;
     desk.ask(id, backend);
     let late = || {
@@ -86,6 +83,7 @@ async fn lose(desk: &dyn FaultDesk, id: &str, backend: &str, due: u64) -> Result
             }
             continue;
         };
+        witnessed.borrow_mut().hear();
         let waited = looked.saturating_sub(made);
         if seen.mended.is_some() || waited > MOST_RECOVERY {
             let mended = seen.mended;
@@ -126,21 +124,21 @@ async fn run(
         kinds: &[PUT],
     };
     let witnessed = Rc::new(RefCell::new(Witnessed::default()));
+    let bodies = Rc::new(Bodies::new(size, context.seed()));
     let id = format!("{}/{}", context.trial.id, context.attempt);
     let prepare = |ready: &Ready| {
         let putters = Putters {
             context,
             dialer,
-            bodies: Rc::new(Bodies::new(size, context.seed())),
+            bodies: Rc::clone(&bodies),
             prefixes: spec.prefixes,
         };
         let workers = putters.workers(plan.workers(), ready, &witnessed);
-        let (id, window) = (id.as_str(), ready.window());
+        let (id, due) = (id.as_str(), due(&fault, ready.window()));
+        let witnessed = &witnessed;
         let beside = async move {
             match context.faults {
-                Some(desk) => {
-                    Some(lose(desk, id, &context.trial.backend, due(&fault, window)).await)
-                }
+                Some(desk) => Some(lose(desk, id, &context.trial.backend, due, witnessed).await),
                 // The null server loses nothing.
                 None => None,
             }
@@ -158,12 +156,13 @@ async fn run(
         );
         return Err(Failure::new(FailureClass::Client, detail).into());
     }
-    let witnessed = witnessed.take();
+    let mut witnessed = witnessed.take();
     let phases = Phases {
         made: loss.made,
         mended: loss.mended.unwrap_or(u64::MAX),
     };
-    let read = read_back(dialer, &witnessed.kept, size).await;
+    let around = witnessed.around(loss.made);
+    let read = Reading::new(dialer, &bodies).read_back(&around).await;
     part.figures = figures(&loss, &witnessed.ended, read[0].checked, part.window);
     part.checks = read.into();
     part.recorded.operations.extend(by_phase(
@@ -249,96 +248,6 @@ fn figures(
             millis(loss.made.saturating_sub(loss.due)),
         ),
     ])
-}
-
-/// What a read of an acknowledged object shows.
-enum Read {
-    Whole,
-    Missed(String),
-    Unknown,
-}
-
-async fn read_one(dialer: &Dialer, kept: &Kept, size: usize) -> Read {
-    let mut connection = dialer.connection();
-    match connection.get(&kept.path).await {
-        Ok(reply) if reply.length != size as u64 => Read::Missed(format!(
-            "{} has {} bytes of {size}",
-            kept.path, reply.length
-        )),
-        // A body that is shorter than its stamp has none.
-        Ok(reply) if stamped(&reply.head).is_some_and(|number| number != kept.number) => {
-            Read::Missed(format!("{} holds another object", kept.path))
-        }
-        Ok(_) => Read::Whole,
-        Err(failure) if failure.says_gone() => Read::Missed(format!("{}: {failure}", kept.path)),
-        Err(_) => Read::Unknown,
-    }
-}
-
-fn check(name: &str) -> CheckRecord {
-    CheckRecord {
-        name: name.to_owned(),
-        checked: 0,
-        violations: 0,
-        uncertain: 0,
-        examples: Vec::new(),
-    }
-}
-
-/// Reads these objects; answers those that it missed, with what was found instead, as far as that was known in time.
-async fn read_all<'a>(
-    dialer: &Dialer,
-    kept: impl Iterator<Item = &'a Kept>,
-    size: usize,
-    check: &mut CheckRecord,
-) -> Vec<(&'a Kept, String)> {
-    use futures::StreamExt as _;
-    let mut missed = Vec::new();
-    let reads = kept.map(|kept| async move { (kept, read_one(dialer, kept, size).await) });
-    let mut reads = futures::stream::iter(reads).buffer_unordered(READERS);
-    let reading = async {
-        while let Some((kept, read)) = reads.next().await {
-            check.checked += 1;
-            match read {
-                Read::Whole => {}
-                Read::Missed(what) => missed.push((kept, what)),
-                Read::Unknown => check.uncertain += 1,
-            }
-        }
-    };
-    if tokio::time::timeout(MOST_READING, reading).await.is_err() {
-        tracing::warn!(checked = check.checked, "reading again took too long");
-    }
-    missed
-}
-
-fn violated(check: &mut CheckRecord, missed: Vec<(&Kept, String)>) {
-    check.violations = i64::try_from(missed.len()).unwrap_or(i64::MAX);
-    let examples = missed.into_iter().map(|(_, what)| what).take(EXAMPLES);
-    check.examples.extend(examples);
-}
-
-/// Reads again what was acknowledged. What a read misses is read once more when all has come to rest: what it misses then is lost.
-async fn read_back(dialer: &Dialer, kept: &VecDeque<Kept>, size: usize) -> [CheckRecord; 2] {
-    let mut misses = check(vocabulary::READ_AFTER_WRITE_MISSES);
-    let missed = read_all(dialer, kept.iter(), size, &mut misses).await;
-    let mut lost = check(vocabulary::LOST_WRITES);
-    (lost.checked, lost.uncertain) = (misses.checked, misses.uncertain);
-    if !missed.is_empty() {
-        tracing::warn!(
-            missed = missed.len(),
-            example = missed[0].1,
-            "acknowledged objects are not found"
-        );
-        tokio::time::sleep(REST).await;
-        let again = missed.iter().map(|(kept, _)| *kept);
-        let mut second = check(vocabulary::LOST_WRITES);
-        let still = read_all(dialer, again, size, &mut second).await;
-        lost.uncertain += second.uncertain;
-        violated(&mut lost, still);
-    }
-    violated(&mut misses, missed);
-    [misses, lost]
 }
 
 #[cfg(test)]

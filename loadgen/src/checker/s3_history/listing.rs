@@ -9,6 +9,7 @@ use bakeoff_analysis::vocabulary;
 use super::Checker;
 use super::event::{Event, Span};
 use super::versions::Presence;
+use crate::drivers::s3::MOST_EMPTY_PAGES;
 
 /// What one page speaks of, and what it and its whole scan show.
 #[derive(Clone, Copy)]
@@ -20,6 +21,13 @@ struct Page<'a> {
     span: Span,
     /// When its scan began, where the page continues it by a token.
     token_scan: Option<u64>,
+}
+
+impl Page<'_> {
+    /// What it shows is no older than this.
+    fn as_of(&self) -> u64 {
+        self.token_scan.unwrap_or(self.span.invoke)
+    }
 }
 
 /// A key that a page speaks of.
@@ -47,7 +55,8 @@ impl Checker {
             .flatten()
             .collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for (position, page) in pages.iter().enumerate() {
+        let mut empty = 0;
+        for page in pages {
             let Event::Page {
                 prefix,
                 after,
@@ -80,15 +89,17 @@ impl Checker {
             // largest, because a page out of order must not hide what it shows.
             let last = keys.iter().max_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
             let until = if *truncated { last } else { None };
-            // Such a page speaks of nothing, and S3 allows it where others follow.
+            // Such a page speaks of nothing, and S3 allows it where others follow. Where none does, the next request may
+            // have failed: only a scan that gave up by itself found no end.
             if *truncated && last.is_none() {
-                if position + 1 < pages.len() {
-                    continue;
+                empty += 1;
+                if empty > MOST_EMPTY_PAGES {
+                    self.on(vocabulary::ORDER_VIOLATIONS)
+                        .violation(|| format!("empty pages of {prefix} say that more follow"));
                 }
-                self.on(vocabulary::ORDER_VIOLATIONS)
-                    .violation(|| format!("an empty page of {prefix} says that more follow"));
                 continue;
             }
+            empty = 0;
             let shown: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
             let page = Page {
                 after,
@@ -197,7 +208,7 @@ impl Checker {
             self.stale.insert(key.clone());
         }
         if present || page.anywhere.contains(&**key) {
-            self.seen(key, true);
+            self.seen(key, page, true);
             return;
         }
         // Was it acknowledged before the scan began, or only before this page?
@@ -212,7 +223,7 @@ impl Checker {
         let late = page.span.invoke.saturating_sub(acknowledged);
         self.longest_stale = self.longest_stale.max(late);
         self.missed.insert(key.clone());
-        self.seen(key, false);
+        self.seen(key, page, false);
         self.on(vocabulary::LIST_MISSES).violation(|| {
             format!(
                 "{key}, acknowledged {} µs before the page was asked for, is missing",
@@ -243,9 +254,13 @@ impl Checker {
         self.keys.get(key).map(|versions| versions.presence(span))
     }
 
-    fn seen(&mut self, key: &str, present: bool) {
+    fn seen(&mut self, key: &str, page: &Page<'_>, present: bool) {
+        let at_rest = page.as_of() > self.rest;
         if let Some(versions) = self.keys.get_mut(key) {
-            versions.last_seen = Some(present);
+            versions.listed = true;
+            if at_rest {
+                versions.at_rest = Some(present);
+            }
         }
     }
 }

@@ -236,7 +236,8 @@ fn unknown_outcomes_stay_uncertain_for_ever() {
         page(1, "", false, &[], false, 3_000),
     ];
     assert_eq!(violations(&old_write_lands_late), []);
-    assert_eq!(uncertain(&old_write_lands_late), 2);
+    // The read, the listing, and with it whether the key is lost.
+    assert_eq!(uncertain(&old_write_lands_late), 3);
     let failed = [
         put("p/a", 1, 10, 20, Ok),
         put("p/a", 2, 30, 40, Fail),
@@ -255,4 +256,68 @@ fn a_key_that_appears_late_is_stale_and_not_lost() {
     let report = check(&history);
     assert_eq!(violations(&history), [(vocabulary::LIST_MISSES, 1)]);
     assert_eq!((report.stale_keys, report.longest_stale), (1, 1_000));
+}
+
+#[test]
+fn what_no_listing_at_rest_answered_for_may_be_lost() {
+    let lost = |history: &[Event]| {
+        let mut checks = check(history).checks;
+        checks.retain(|check| check.name == vocabulary::LOST_WRITES);
+        checks
+            .pop()
+            .map(|one| (one.checked, one.violations, one.uncertain))
+    };
+    let shown_while_writing = [
+        put("p/a", 1, 10, 20, Ok),
+        page(1, "", false, &["p/a"], false, 30),
+        put("p/b", 2, 40, 50, Ok),
+        delete("p/b", 60, 70, Ok),
+    ];
+    assert_eq!(lost(&shown_while_writing), Some((1, 0, 1)));
+    assert_eq!(check(&shown_while_writing).never_listed, 0);
+    let and_at_rest = |keys: &[&str]| {
+        [
+            &shown_while_writing[..],
+            &[page(2, "", false, keys, false, 80)],
+        ]
+        .concat()
+    };
+    assert_eq!(lost(&and_at_rest(&["p/a"])), Some((1, 0, 0)));
+    assert_eq!(lost(&and_at_rest(&[])), Some((1, 1, 0)));
+    // A page by a token may be as old as its scan.
+    let by_old_token = [
+        put("p/a", 1, 10, 20, Ok),
+        page(1, "", false, &[], true, 30),
+        delete("p/b", 40, 50, Ok),
+        page(1, "", true, &["p/a"], false, 60),
+    ];
+    assert_eq!(lost(&by_old_token), Some((1, 0, 1)));
+}
+
+#[test]
+fn what_an_unknown_delete_explains_is_not_lost() {
+    let history = [
+        put("p/a", 1, 10, 20, Ok),
+        page(1, "", false, &[], false, 30),
+        delete("p/a", 40, 50, Info),
+        page(2, "", false, &[], false, 60),
+    ];
+    assert_eq!(violations(&history), [(vocabulary::LIST_MISSES, 1)]);
+}
+
+#[test]
+fn a_scan_that_was_cut_off_after_an_empty_page_is_in_order() {
+    let empty = || page(1, "p/a", true, &[], true, 80);
+    let scan = |pages: usize| {
+        let mut history = vec![
+            put("p/a", 1, 10, 20, Ok),
+            put("p/b", 2, 30, 40, Ok),
+            page(1, "", false, &["p/a"], true, 50),
+        ];
+        history.extend(std::iter::repeat_with(empty).take(pages));
+        history
+    };
+    assert_eq!(violations(&scan(1)), []);
+    assert_eq!(violations(&scan(100)), []);
+    assert_eq!(violations(&scan(101)), [(vocabulary::ORDER_VIOLATIONS, 1)]);
 }

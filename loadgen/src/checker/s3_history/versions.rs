@@ -13,8 +13,10 @@ pub(super) struct Write {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Versions {
     pub(super) writes: Vec<Write>,
-    /// Whether the last listing that had to know showed it.
-    pub(super) last_seen: Option<bool>,
+    /// Whether any listing had to know of it.
+    pub(super) listed: bool,
+    /// Whether the last listing at rest that had to know showed it.
+    pub(super) at_rest: Option<bool>,
 }
 
 /// What a read or listing may show of a key.

@@ -25,12 +25,13 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 pub enum Keep {
     /// All of it.
     Body,
-    /// Its length and first 64 bytes; the rest is read and dropped.
+    /// Its length and first [`HEAD_BYTES`] at least; the rest is read and dropped.
     Head,
 }
 
-/// How many bytes [`Keep::Head`] keeps: room for the stamp that names the operation.
-const HEAD_BYTES: usize = 64;
+/// How many bytes [`Keep::Head`] keeps: the stamp that names the operation, and enough of what follows to tell whether it
+/// belongs to it. They are copied only of a body that comes in several pieces.
+pub const HEAD_BYTES: usize = 256;
 
 /// A connection that was not used for so long, nanoseconds, may have been closed by the server.
 const IDLE: u64 = clock::SECOND;

@@ -33,7 +33,7 @@ pub struct GetReply {
     pub etag: Option<String>,
     /// The length of the body in bytes.
     pub length: u64,
-    /// The first bytes of the body, at most 64 unless all was asked for.
+    /// The first bytes of the body: [`HEAD_BYTES`](super::conn::HEAD_BYTES) of them, where it has as many, or more.
     pub head: Bytes,
 }
 

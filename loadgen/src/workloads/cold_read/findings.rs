@@ -1,9 +1,11 @@
 //! What reads found wrong. (Pure.)
 
+use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::CheckRecord;
 
 use super::dataset::Dataset;
 use crate::checker::Check;
+use crate::failure::Failure;
 
 /// What the reads found wrong, by check.
 #[derive(Debug, Default)]
@@ -12,10 +14,29 @@ pub struct Findings {
     duplicates: Check,
     order: Check,
     /// Objects of another length than was written.
-    pub(super) bodies: Check,
+    bodies: Check,
+    /// Objects that are listed and are not there.
+    misses: Check,
 }
 
 impl Findings {
+    /// An object was read, of so many bytes.
+    pub fn read(&mut self, key: &str, bytes: u64, size: u64) {
+        self.misses.checked += 1;
+        self.bodies.checked += 1;
+        if bytes != size {
+            self.bodies
+                .violation(|| format!("{key}: {bytes} bytes, not {size}"));
+        }
+    }
+
+    /// An object was listed, and the store says that it is not there.
+    pub fn gone(&mut self, key: &str, failure: &Failure) {
+        self.misses.checked += 1;
+        self.misses
+            .violation(|| format!("{key} is listed: {failure}"));
+    }
+
     /// Compares a listing with what was written: exactly the states from `first` on, in order.
     pub fn listing(&mut self, dataset: &Dataset, run: usize, first: usize, keys: &[String]) {
         let asked = i64::try_from(dataset.objects - first).unwrap_or(0);
@@ -52,10 +73,11 @@ impl Findings {
     #[must_use]
     pub fn records(self) -> Vec<CheckRecord> {
         vec![
-            self.missing.into_record("listMisses"),
-            self.duplicates.into_record("pageDuplicates"),
-            self.order.into_record("orderViolations"),
-            self.bodies.into_record("tornObjects"),
+            self.missing.into_record(vocabulary::LIST_MISSES),
+            self.duplicates.into_record(vocabulary::PAGE_DUPLICATES),
+            self.order.into_record(vocabulary::ORDER_VIOLATIONS),
+            self.bodies.into_record(vocabulary::TORN_OBJECTS),
+            self.misses.into_record(vocabulary::READ_AFTER_WRITE_MISSES),
         ]
     }
 }

@@ -10,7 +10,6 @@ use super::{BODY_BYTES, DELETE, PUT, RUN_KEYS, Shared};
 use crate::checker::s3_history::{Event, Outcome, Span};
 use crate::drivers::s3::Connection;
 use crate::instrument::clock;
-use crate::workloads::body::Bodies;
 
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -39,7 +38,6 @@ pub(super) struct Writer {
     pub shared: Rc<Shared>,
     pub write: Connection,
     pub read: Connection,
-    pub bodies: Rc<Bodies>,
     pub rng: SplitMix64,
     pub base: String,
     pub writer: usize,
@@ -114,7 +112,7 @@ impl Writer {
     async fn write(&mut self, key: &Arc<str>, delete: bool) -> Outcome {
         let id = self.shared.id();
         let path = self.write.target().object_path(key);
-        let body = (!delete).then(|| self.bodies.body(id));
+        let body = (!delete).then(|| self.shared.bodies.body(id));
         let invoke = clock::now();
         let result = match body {
             Some(body) => self
@@ -187,7 +185,8 @@ pub(super) async fn list_while_writing(
             let page = pages[turn / 2 % pages.len()];
             let seen = shared
                 .scan(&mut connection, &run, page, turn.is_multiple_of(2))
-                .await;
+                .await
+                .keys;
             turn += 1;
             if !seen.is_empty() {
                 let key = Arc::clone(&seen[rng.index(seen.len())]);

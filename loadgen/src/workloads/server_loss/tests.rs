@@ -1,5 +1,9 @@
+use super::reading::Read;
+use super::witness::{Kept, MOST_KEPT};
 use super::*;
 use crate::instrument::record::Sample;
+use crate::testing::{NO_SUCH_KEY, answering, local, missing};
+use crate::workloads::small_object_put::Witness as _;
 use std::cell::Cell;
 
 fn well(planned: u64, ended: u64) -> Ended {
@@ -131,32 +135,125 @@ impl FaultDesk for Desk {
 
 #[test]
 fn a_fault_is_asked_for_when_it_is_due_and_withdrawn_when_it_is_mended() {
-    crate::testing::local(async {
+    local(async {
         let desk = Desk {
             mends: true,
             ..Desk::default()
         };
         let due = clock::now() + SECOND / 20;
-        let loss = lose(&desk, "t/1", "minio", due).await.unwrap();
+        let witnessed = RefCell::default();
+        let loss = lose(&desk, "t/1", "minio", due, &witnessed).await.unwrap();
         assert!(desk.asked.get().unwrap() >= due && desk.withdrawn.get());
         assert_eq!(loss.mended, Some(loss.made + 2_000));
     });
 }
 
+fn kept(path: &str, number: u64) -> Kept {
+    Kept {
+        path: path.to_owned(),
+        number,
+        ended: 0,
+    }
+}
+
 #[test]
 fn an_object_is_missed_only_where_the_store_says_so() {
-    crate::testing::local(async {
-        let own = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+    local(async {
+        let bodies = Bodies::new(10, 1);
         let bucket = "<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>";
-        for (body, is_missed) in [("404 page not found", false), (bucket, true), (own, true)] {
-            let dialer = crate::testing::missing(body).await;
-            let kept = Kept {
-                path: dialer.target().object_path("k"),
-                number: 1,
-            };
-            let read = read_one(&dialer, &kept, 10).await;
+        for (body, is_missed) in [
+            ("404 page not found", false),
+            ("", false),
+            (bucket, true),
+            (NO_SUCH_KEY, true),
+        ] {
+            let dialer = missing(body).await;
+            let kept = kept(&dialer.target().object_path("k"), 1);
+            let read = Reading::new(&dialer, &bodies).read_one(&kept).await;
             assert_eq!(matches!(read, Read::Missed(_)), is_missed, "{body}");
             assert_eq!(matches!(read, Read::Unknown), !is_missed, "{body}");
         }
     });
+}
+
+#[test]
+fn an_object_is_whole_only_where_it_is_what_was_written() {
+    local(async {
+        for size in [3, 4_096] {
+            let bodies = Bodies::new(size, 1);
+            let [one, two] = [1, 2].map(|number| bodies.body(number).parts().concat());
+            let zeros = vec![0; size];
+            let short = one[1..].to_vec();
+            for (body, is_whole) in [(one, true), (two, false), (zeros, false), (short, false)] {
+                let shown = format!("{:?} of {size}", body.get(..21));
+                let dialer = answering(move |_| Some((200, body.clone()))).await;
+                let kept = kept(&dialer.target().object_path("k"), 1);
+                let read = Reading::new(&dialer, &bodies).read_one(&kept).await;
+                assert_eq!(matches!(read, Read::Whole), is_whole, "{shown}");
+                assert_eq!(matches!(read, Read::Missed(_)), !is_whole, "{shown}");
+            }
+        }
+    });
+}
+
+#[test]
+fn of_what_the_second_look_did_not_come_to_nothing_is_known() {
+    local(async {
+        let bodies = Bodies::new(10, 1);
+        let asked = Cell::new(0);
+        let dialer = answering(move |_| {
+            asked.set(asked.get() + 1);
+            (asked.get() <= 3).then(|| (404, NO_SUCH_KEY.into()))
+        })
+        .await;
+        let all = [1, 2, 3].map(|number| kept(&dialer.target().object_path("k"), number));
+        let mut reading = Reading::new(&dialer, &bodies);
+        (reading.most, reading.rest) = (Duration::from_millis(300), Duration::ZERO);
+        let [misses, lost] = reading.read_back(&all).await;
+        assert_eq!((misses.checked, misses.violations), (3, 3));
+        assert_eq!(lost.checked - lost.uncertain, 0);
+        assert_eq!(lost.violations, 0);
+    });
+}
+
+/// What is read again of so many acknowledgements, one an instant, where the fault was made and heard of at these instants.
+fn around(acknowledged: usize, made: usize, heard: usize) -> Vec<u64> {
+    let witnessed = Rc::new(RefCell::new(Witnessed::default()));
+    for number in 0..acknowledged as u64 {
+        if number == heard as u64 {
+            witnessed.borrow_mut().hear();
+        }
+        let Ended::Well(sample) = well(number, number) else {
+            return Vec::new();
+        };
+        witnessed.acknowledged(String::new(), number, sample);
+    }
+    let around = witnessed.borrow_mut().around(made as u64);
+    around.into_iter().map(|kept| kept.number).collect()
+}
+
+#[test]
+fn what_was_acknowledged_around_the_fault_is_read_again() {
+    let (half, made) = (MOST_KEPT / 2, MOST_KEPT * 6 / 5);
+    let numbers = around(3 * MOST_KEPT, made, made + half);
+    assert_eq!(numbers.len(), MOST_KEPT);
+    let bounds = |numbers: &[u64]| {
+        (
+            *numbers.iter().min().unwrap(),
+            *numbers.iter().max().unwrap(),
+        )
+    };
+    let wanted = ((made - half) as u64, (made + half - 1) as u64);
+    assert_eq!(bounds(&numbers), wanted);
+    // The nearest to it first.
+    assert_eq!(
+        bounds(&numbers[..101]),
+        (made as u64 - 50, made as u64 + 50)
+    );
+    // Where one side has fewer, the other has more.
+    let numbers = around(3 * MOST_KEPT, 10, 20);
+    assert_eq!(bounds(&numbers), (0, MOST_KEPT as u64 - 1));
+    let numbers = around(3 * MOST_KEPT, 3 * MOST_KEPT - 10, 3 * MOST_KEPT - 5);
+    assert_eq!(numbers.len(), MOST_KEPT);
+    assert_eq!(around(10, 5, 7).len(), 10);
 }

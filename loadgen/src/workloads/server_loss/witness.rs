@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::instrument::record::{Operation, Sample};
 use crate::workloads::small_object_put::Witness;
 
-/// So many acknowledged objects are read again, the latest.
-const MOST_KEPT: usize = 100_000;
+/// So many acknowledged objects are read again: half of them the last before the fault, half the first after it.
+pub(super) const MOST_KEPT: usize = 100_000;
 
 /// An acknowledged object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct Kept {
     pub path: String,
     /// The number in its body.
     pub number: u64,
+    /// When it was acknowledged.
+    pub ended: u64,
 }
 
 /// How a PUT ended.
@@ -47,17 +49,52 @@ impl Ended {
 #[derive(Debug, Default)]
 pub(super) struct Witnessed {
     pub ended: Vec<Ended>,
-    pub kept: VecDeque<Kept>,
+    /// The last that were acknowledged when the fault was heard of, and the first from then on: when it was made is heard some
+    /// seconds later.
+    kept: VecDeque<Kept>,
+    /// How many more are kept, once the fault was heard of.
+    room: Option<usize>,
+}
+
+impl Witnessed {
+    /// Takes note that the fault was made: from now on nothing pushes out what was acknowledged around it.
+    pub fn hear(&mut self) {
+        self.room.get_or_insert(MOST_KEPT);
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        match &mut self.room {
+            Some(0) => return,
+            Some(room) => *room -= 1,
+            None if self.kept.len() == MOST_KEPT => drop(self.kept.pop_front()),
+            None => {}
+        }
+        self.kept.push_back(kept);
+    }
+
+    /// What was acknowledged around the fault, the nearest to it first: should the time to read it be short, what is most at
+    /// risk was read.
+    pub fn around(&mut self, made: u64) -> Vec<Kept> {
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        let (mut before, mut after): (Vec<_>, Vec<_>) = kept.partition(|one| one.ended < made);
+        // Where one side has fewer than its half, the other has more.
+        after.truncate(MOST_KEPT - before.len().min(MOST_KEPT / 2));
+        before.drain(..before.len().saturating_sub(MOST_KEPT - after.len()));
+        before.append(&mut after);
+        before.sort_by_key(|one| one.ended.abs_diff(made));
+        before
+    }
 }
 
 impl Witness for Rc<RefCell<Witnessed>> {
     fn acknowledged(&self, path: String, number: u64, sample: Sample) {
         let mut all = self.borrow_mut();
         all.ended.push(Ended::Well(sample));
-        if all.kept.len() == MOST_KEPT {
-            all.kept.pop_front();
-        }
-        all.kept.push_back(Kept { path, number });
+        all.keep(Kept {
+            path,
+            number,
+            ended: sample.ended,
+        });
     }
 
     fn failed(&self, planned: u64, ended: u64, failure: &Failure) {

@@ -27,7 +27,7 @@ pub enum Fault {
     SwapKeys,
     /// Answers an overwritten object with its first version.
     StaleGet,
-    /// Answers GET with 404.
+    /// Answers GET as a store does that has no such object.
     MissingGet,
     /// Answers a deleted object with what it was.
     Resurrect,
@@ -206,7 +206,7 @@ async fn pass(
         }
         (&Method::GET, Fault::MissingGet) if object => {
             head.status = StatusCode::NOT_FOUND;
-            answer = Bytes::new();
+            answer = Bytes::from_static(b"<Error><Code>NoSuchKey</Code></Error>");
         }
         (&Method::GET, Fault::TornGet) if object && answer.len() > 10 => answer.truncate(10),
         (&Method::GET, Fault::StaleGet) if object && head.status == StatusCode::OK => {
