@@ -11,7 +11,8 @@ use bakeoff_crds::schedule;
 use bakeoff_crds::spec::ExperimentSpec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::credentials::Credentials;
 use crate::drivers::access::Access;
@@ -63,6 +64,24 @@ pub fn anybody() -> Credentials {
 pub fn null_postgres(stall: Stall) -> Connector {
     let address = serving(move |listen, told| null_postgres::serve(listen, stall, told));
     let endpoint = format!("postgres://{address}");
+    Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
+
+/// A connector to a null Postgres that answers until it is told to freeze, and from then on keeps its one connection and says
+/// nothing.
+pub async fn freezing_postgres(freeze: Arc<Notify>) -> Connector {
+    let server = null_postgres(Stall::default()).address().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(&server).await.unwrap();
+        tokio::select! {
+            biased;
+            () = freeze.notified() => std::future::pending::<()>().await,
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+        }
+    });
     Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
 }
 
