@@ -1,22 +1,38 @@
-//! Whether a generator can hold the runs that it moves. (Pure.)
+//! Whether a generator can hold what it works with. (Pure.)
 
 use super::WorkloadError;
 
 /// What a generator needs besides: it takes some 20 MiB itself, and what a window measures comes on top.
-const BESIDES: u64 = 64 << 20;
+pub(super) const BESIDES: u64 = 64 << 20;
 
-/// Refuses so many runs of so many bytes each where the control group allows less, in bytes. A generator that the kernel
-/// ends in the midst of a trial would be started again, and ended again.
+/// Refuses so many runs of so many bytes each where the control group allows less, in bytes.
 pub(super) fn fits(runs: u64, each: u64, limit: Option<i64>) -> Result<(), WorkloadError> {
-    let needed = runs.saturating_mul(each).saturating_add(BESIDES);
+    let what = format!("the {runs} open runs that it moves");
+    within(
+        runs.saturating_mul(each),
+        limit,
+        &what,
+        "take fewer activeRuns",
+    )
+}
+
+/// Refuses so many bytes of `what` where the control group allows less with all else; `mend` says what takes fewer. A
+/// generator that the kernel ends in the midst of a trial would be started again, and ended again.
+pub(super) fn within(
+    bytes: u64,
+    limit: Option<i64>,
+    what: &str,
+    mend: &str,
+) -> Result<(), WorkloadError> {
+    let needed = bytes.saturating_add(BESIDES);
     let allowed = limit.map_or(u64::MAX, i64::unsigned_abs);
     if needed <= allowed {
         return Ok(());
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     Err(WorkloadError::Spec(format!(
-        "a generator holds the {runs} open runs that it moves, which takes {} MiB with all else, and has {} MiB: give \
-         generators.resources.memory at least {}Mi, or take fewer activeRuns",
+        "a generator holds {what}, which takes {} MiB with all else, and has {} MiB: give \
+         generators.resources.memory at least {}Mi, or {mend}",
         mib(needed),
         allowed >> 20,
         mib(needed)
