@@ -12,7 +12,8 @@ use bakeoff_crds::schedule;
 use bakeoff_crds::spec::ExperimentSpec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::credentials::Credentials;
 use crate::drivers::access::Access;
@@ -69,6 +70,24 @@ pub fn null_postgres(stall: Stall) -> Connector {
 
 /// What S3 says of an object that it does not have.
 pub const NO_SUCH_KEY: &str = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+
+/// A connector to a null Postgres that answers until it is told to freeze, and from then on keeps its one connection and says
+/// nothing.
+pub async fn freezing_postgres(freeze: Arc<Notify>) -> Connector {
+    let server = null_postgres(Stall::default()).address().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(&server).await.unwrap();
+        tokio::select! {
+            biased;
+            () = freeze.notified() => std::future::pending::<()>().await,
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+        }
+    });
+    Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
 
 /// Connections to a server that answers each request with 404 and this body.
 pub async fn missing(body: &'static str) -> Dialer {

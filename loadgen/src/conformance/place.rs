@@ -96,9 +96,10 @@ impl Store {
         told
     }
 
-    /// Sends a request, again only where the store put it off or could not be connected to: then it had no effect.
+    /// Sends a request, again only where the store put it off or could not be connected to.
     async fn ask(&self, who: Who, asked: &Asked<'_>, what: &str) -> Judged<Told> {
         let mut pause = FIRST_PAUSE;
+        let mut unsure = false;
         for attempt in 1.. {
             if self.requests.get() >= MOST_REQUESTS || Instant::now() >= self.until {
                 let text = "the checks took more requests or time than they may";
@@ -106,7 +107,15 @@ impl Store {
             }
             let again = attempt < ATTEMPTS;
             match self.send(who, asked).await {
-                Ok(told) if matches!(told.status, 429 | 503) && again => {}
+                // 429 comes before anything is done; 503 also from a proxy that lost the answer of a store which did it.
+                Ok(told) if matches!(told.status, 429 | 503) && again => {
+                    unsure |= told.status == 503;
+                }
+                Ok(told) if unsure && kept_out(asked, &told) => {
+                    let said =
+                        format!("{what} is answered with 503, and then with {}", told.status);
+                    return Err(Otherwise::Unknown(said));
+                }
                 Ok(told) => return Ok(told),
                 Err(failure) if failure.class == FailureClass::Connect && again => {}
                 Err(failure) => {
@@ -283,6 +292,14 @@ impl Place<'_> {
     }
 }
 
+/// Whether a write was refused for its condition, which its own first try may have broken.
+fn kept_out(asked: &Asked<'_>, told: &Told) -> bool {
+    let conditional = |(name, _): &(&str, &str)| matches!(*name, "if-none-match" | "if-match");
+    asked.method == Method::PUT
+        && asked.headers.iter().any(conditional)
+        && matches!(told.status, 409 | 412)
+}
+
 /// An answer that somebody can look at: neither that it is not offered, nor a fault of the server.
 fn answered(told: Told, what: &str) -> Judged<Told> {
     // A refusal of rights is what some checks look for.
@@ -292,5 +309,60 @@ fn answered(told: Told, what: &str) -> Judged<Told> {
     match refusal(what, &told) {
         Otherwise::Differs(_) => Ok(told),
         other => Err(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::writes;
+    use super::*;
+    use crate::drivers::s3::Target;
+    use crate::testing::{TIMEOUT, anybody, local};
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Takes a request that has the body `first`, and gives this answer.
+    async fn serve(mut socket: TcpStream, status: u16) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"first") {
+            if socket.read_buf(&mut request).await.unwrap() == 0 {
+                return;
+            }
+        }
+        let answer =
+            format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    /// What is judged of a store that creates an object and gives these answers to that.
+    async fn created(statuses: &'static [u16]) -> Judged {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for &status in statuses {
+                serve(listener.accept().await.unwrap().0, status).await;
+            }
+        });
+        let target = Target::new(&endpoint, "us-east-1", "b", true, anybody()).unwrap();
+        let dialer = Dialer::new(Arc::new(target), TIMEOUT, false).unwrap();
+        let store = Store::new(&dialer, "f/");
+        let place = store.place("p");
+        writes::if_none_match(&place).await
+    }
+
+    #[test]
+    fn a_write_that_its_own_first_try_kept_out_is_no_difference() {
+        local(async {
+            match created(&[503, 412]).await {
+                Err(Otherwise::Unknown(said)) => assert!(said.contains("412"), "{said}"),
+                other => panic!("{other:?}"),
+            }
+            // Nothing came before it, or nothing that was done.
+            for statuses in [&[412][..], &[429, 412]] {
+                let judged = created(statuses).await;
+                assert!(matches!(judged, Err(Otherwise::Differs(_))), "{judged:?}");
+            }
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use bakeoff_crds::conformance::ConformanceRecord;
 
-use super::{Run, RunError, stoppable};
+use super::{Run, RunError, STORE_PATIENCE, stoppable};
 use crate::conformance::examine;
 use crate::store::layout;
 

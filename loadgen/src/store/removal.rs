@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::abort_multipart_upload::AbortMultipartUploadError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::StreamExt;
 
@@ -21,7 +22,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Pages without an entry after which a listing is held to be without an end.
 const EMPTY_PAGES: u32 = 1_000;
 
-/// Removes every object below a prefix of a bucket, and its versions where the bucket keeps them; answers how many.
+/// Removes every object below a prefix of a bucket, its versions where the bucket keeps them, and uploads in parts that
+/// nobody ended; answers how many.
 ///
 /// # Errors
 /// When the store does not answer or refuses to delete.
@@ -33,14 +35,19 @@ pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u
         single: Cell::new(false),
         markers: Cell::new(0),
     };
-    let objects = removal.all(Of::Objects).await?;
-    Ok(objects + removal.all(Of::Versions).await?)
+    let mut removed = 0;
+    for of in [Of::Objects, Of::Versions, Of::Uploads] {
+        removed += removal.all(of).await?;
+    }
+    Ok(removed)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     Objects,
     Versions,
+    /// In parts, and neither completed nor aborted. No listing of objects shows them, and the store charges for them.
+    Uploads,
 }
 
 struct Removal<'a> {
@@ -56,6 +63,7 @@ struct Removal<'a> {
 /// What is removed at once.
 struct Item {
     key: String,
+    /// Which of its versions, or which upload.
     version: Option<String>,
 }
 
@@ -90,6 +98,11 @@ impl Removal<'_> {
                 // A store without versions need not know the question.
                 Err(unlisted) if of == Of::Versions && unlisted.answered => {
                     return self.unlistable(unlisted.error).await.map(|()| removed);
+                }
+                // Nor need it offer uploads, or let everybody list them: who may not is told nothing of any.
+                Err(unlisted) if of == Of::Uploads && unlisted.answered => {
+                    tracing::debug!(error = %unlisted.error, "uploads cannot be listed");
+                    return Ok(removed);
                 }
                 Err(unlisted) => return Err(unlisted.error),
             };
@@ -133,6 +146,10 @@ impl Removal<'_> {
                 "give the rights s3:ListBucketVersions and s3:DeleteObjectVersion, wait for the end of their retention, \
                  or let a lifecycle rule remove them",
             ),
+            Of::Uploads => (
+                "uploads in parts",
+                "give the right s3:AbortMultipartUpload there, or let a lifecycle rule abort them",
+            ),
         };
         StoreError::Left(Box::new(Left {
             // Of versions that cannot be listed it is known of those alone that were deleted just now.
@@ -157,10 +174,11 @@ impl Removal<'_> {
             let (items, following) = match of {
                 Of::Objects => self.objects(next).await?,
                 Of::Versions => self.versions(next).await?,
+                Of::Uploads => self.uploads(next).await?,
             };
             empty = if items.is_empty() { empty + 1 } else { 0 };
             if !items.is_empty() {
-                self.delete(items, &mut pass)
+                self.delete(of, items, &mut pass)
                     .await
                     .map_err(|error| Unlisted {
                         error,
@@ -241,10 +259,41 @@ impl Removal<'_> {
         Ok((items, next))
     }
 
-    /// In one request, or one by one where the store does not take it or refuses some.
-    async fn delete(&self, items: Vec<Item>, pass: &mut Pass) -> Result<(), StoreError> {
+    async fn uploads(&self, next: Option<Next>) -> Result<(Vec<Item>, Option<Next>), Unlisted> {
+        let (key, upload) = match next {
+            Some(Next::Markers(key, upload)) => (key, upload),
+            _ => (None, None),
+        };
+        let listed = self
+            .client
+            .list_multipart_uploads()
+            .bucket(self.bucket)
+            .prefix(self.prefix)
+            .set_key_marker(key)
+            .set_upload_id_marker(upload)
+            .send()
+            .await
+            .map_err(|error| self.unlisted(&error))?;
+        let items = listed.uploads().iter().filter_map(|upload| {
+            Some(Item {
+                key: key_of(upload.key()?, listed.encoding_type()),
+                version: Some(upload.upload_id()?.to_owned()),
+            })
+        });
+        // A store that does not read the prefix must not lose what is not ours.
+        let items = items.filter(|item| item.key.starts_with(self.prefix));
+        let items = items.collect();
+        let next =
+            (listed.is_truncated == Some(true) && listed.next_key_marker.is_some()).then_some(
+                Next::Markers(listed.next_key_marker, listed.next_upload_id_marker),
+            );
+        Ok((items, next))
+    }
+
+    /// In one request, or one by one where the store does not take it or refuses some; uploads always one by one.
+    async fn delete(&self, of: Of, items: Vec<Item>, pass: &mut Pass) -> Result<(), StoreError> {
         let mut items = items;
-        if !self.single.get() {
+        if of != Of::Uploads && !self.single.get() {
             let count = items.len();
             items = self.batch(items).await?;
             pass.gone += (count - items.len()) as u64;
@@ -256,7 +305,7 @@ impl Removal<'_> {
             }
         }
         let mut answers = futures::stream::iter(&items)
-            .map(|item| self.one(item))
+            .map(|item| self.one(of, item))
             .buffer_unordered(SINGLE);
         while let Some(answer) = answers.next().await {
             match answer {
@@ -313,7 +362,10 @@ impl Removal<'_> {
         Ok(items)
     }
 
-    async fn one(&self, item: &Item) -> Result<(), StoreError> {
+    async fn one(&self, of: Of, item: &Item) -> Result<(), StoreError> {
+        if of == Of::Uploads {
+            return self.abort(item).await;
+        }
         let asked = self
             .client
             .delete_object()
@@ -326,5 +378,25 @@ impl Removal<'_> {
             self.markers.set(self.markers.get() + 1);
         }
         Ok(())
+    }
+
+    async fn abort(&self, item: &Item) -> Result<(), StoreError> {
+        let asked = self
+            .client
+            .abort_multipart_upload()
+            .bucket(self.bucket)
+            .key(&item.key)
+            .set_upload_id(item.version.clone());
+        match asked.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(classify(&error, self.bucket)),
+        }
     }
 }

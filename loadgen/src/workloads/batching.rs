@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 
 use super::body::Bodies;
 use super::trial::{Ready, finished};
-use super::{Context, Gate, Part, Working, Workload, WorkloadError};
+use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::s3::Connection;
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::{Instants, Offsets};
+use crate::instrument::cgroup;
 use crate::instrument::clock;
 use crate::instrument::drive::{Counts, planned_in_window, wait_for};
 use crate::instrument::meter::Meter;
@@ -31,7 +32,7 @@ const APPEND: Operation = Operation::Append;
 const BUFFER: Operation = Operation::Buffer;
 const PUT: Operation = Operation::Put;
 
-/// Objects being written at the same time in one generator; full buffers beyond them wait.
+/// Objects being written at the same time in one generator, where its memory holds so many; full buffers beyond them wait.
 const WRITERS: usize = 64;
 
 /// A snapshot: when it was due, and when the generator came round to it.
@@ -39,6 +40,29 @@ const WRITERS: usize = 64;
 struct Arrival {
     planned: u64,
     taken: u64,
+}
+
+/// What a snapshot takes that waits, at most: alone in its buffer, with that and what an allocation takes.
+const EACH_WAITING: usize = size_of::<Arrival>() + size_of::<Vec<Arrival>>() + 16;
+
+/// How many objects of so many snapshots are written at once, below a limit of the memory in bytes. (Pure.)
+///
+/// Fewer than [`WRITERS`] are no reason to refuse a spec: a store that is quick has one or two under way, and at one that is
+/// not snapshots wait as they do beyond that number, which their times show. What cannot hold a single one is refused.
+fn writers(capacity: usize, size: usize, limit: Option<i64>) -> Result<usize, WorkloadError> {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    // The object, and the buffer that it is made of.
+    let each = count(size + size_of::<Arrival>()).saturating_mul(count(capacity));
+    let besides = count(pacer::MAX_WAITING * EACH_WAITING) + Bodies::held(size);
+    memory::within(
+        each.saturating_add(besides),
+        limit,
+        &format!("objects of {capacity} snapshots of {size} bytes as it writes them"),
+        "take fewer snapshotsPerObject or a smaller snapshotSize",
+    )?;
+    let allowed = limit.map_or(u64::MAX, i64::unsigned_abs);
+    let room = allowed.saturating_sub(memory::BESIDES + besides) / each.max(1);
+    Ok(usize::try_from(room).unwrap_or(WRITERS).clamp(1, WRITERS))
 }
 
 /// Full buffers on their way to the writers.
@@ -72,7 +96,7 @@ impl Outbox {
     }
 
     /// Takes a full buffer, unless there is no room: its snapshots are never begun then.
-    fn push(&self, full: Vec<Arrival>) {
+    fn push(&self, mut full: Vec<Arrival>) {
         let waiting = self.waiting.get() + full.len();
         if waiting > self.most {
             let counted = full
@@ -83,6 +107,8 @@ impl Outbox {
             return;
         }
         self.waiting.set(waiting);
+        // One that left by its age has room for many more, and a great number may wait.
+        full.shrink_to_fit();
         self.full.borrow_mut().push_back(full);
         self.ready.notify_one();
     }
@@ -259,7 +285,8 @@ impl Writer {
     }
 
     fn object(&self, number: u64, snapshots: usize) -> Bytes {
-        let mut object = BytesMut::new();
+        // At once: one that grows is held twice while it is copied.
+        let mut object = BytesMut::with_capacity(snapshots * self.bodies.size());
         for index in 0..snapshots {
             object.put(
                 self.bodies
@@ -295,6 +322,10 @@ async fn run(
         .max(1);
     let rate = context.level(factor::ARRIVALS_PER_SECOND)? as f64 / context.generators as f64;
     let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
+    let writers = writers(capacity, size, cgroup::limits().1)?;
+    if writers < WRITERS {
+        tracing::info!(writers, "the memory holds fewer objects at once");
+    }
     let bodies = Rc::new(Bodies::new(size, context.seed()));
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
     let max_age = u64::try_from(spec.max_buffer_milliseconds).unwrap_or(0) * 1_000_000;
@@ -321,7 +352,7 @@ async fn run(
         Collector::new(capacity, max_age),
         Rc::clone(&outbox),
     ));
-    for worker in 0..WRITERS {
+    for worker in 0..writers {
         let mut writer = Writer {
             connection: dialer.connection(),
             recorder: Rc::clone(&recorder),
@@ -375,6 +406,44 @@ async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_objects_are_written_at_once_than_the_memory_holds() {
+        let within = |mib: i64| Some(mib << 20);
+        // The defaults, and what is large.
+        assert_eq!(writers(50, 4_096, within(512)).unwrap(), WRITERS);
+        assert_eq!(writers(10_000, 4_096, None).unwrap(), WRITERS);
+        let large = writers(10_000, 4_096, within(512)).unwrap();
+        assert_eq!(large, 9);
+        let held = large as u64 * 10_000 * (4_096 + 16) + Bodies::held(4_096);
+        assert!(held < (512 - 64 - 56) << 20);
+        // As small as generators get.
+        assert_eq!(writers(1, 4_096, within(128)).unwrap(), WRITERS);
+        let refused = writers(10_000, 1 << 20, within(512)).unwrap_err();
+        assert_eq!(refused.reason(), "SpecInvalid");
+        let said = refused.to_string();
+        for part in [
+            "10000 snapshots of 1048576 bytes",
+            "generators.resources.memory at least 10123Mi",
+            "snapshotsPerObject",
+            "snapshotSize",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_waits_takes_no_more_than_its_snapshots() {
+        let mut collector = Collector::new(10_000, 100);
+        let outbox = Outbox::new(10, 0);
+        let arrival = Arrival {
+            planned: 1,
+            taken: 1,
+        };
+        assert_eq!(collector.add(arrival), None);
+        outbox.push(collector.expire(1_000).unwrap());
+        assert!(outbox.pop().unwrap().capacity() < 100);
+    }
 
     #[test]
     fn what_finds_no_room_is_never_begun_and_counts_where_it_is_of_the_window() {

@@ -28,6 +28,18 @@ impl Bodies {
         }
     }
 
+    /// The bytes of each.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The bytes that those of `size` bytes take, however many there are.
+    #[must_use]
+    pub fn held(size: usize) -> u64 {
+        (POOL + size) as u64
+    }
+
     /// The body of one operation. Its first bytes are the number, 20 decimal digits and a line
     /// feed, as far as the size has room.
     #[must_use]

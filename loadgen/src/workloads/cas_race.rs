@@ -23,7 +23,6 @@ use bakeoff_crds::figure::Counter;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{CasRace, GuardMode};
-use tokio_postgres::Client;
 
 use self::faults::Faults;
 use self::journal::{Journal, compressed};
@@ -31,7 +30,7 @@ use self::lease::Place;
 use self::writer::{Racer, Rules};
 use super::trial::{Load, Ready, measure};
 use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
-use crate::drivers::postgres::{failure, patiently};
+use crate::drivers::postgres::{Patient, patiently};
 use crate::failure::Failure;
 use crate::instrument::arrivals::Plan;
 use crate::instrument::clock;
@@ -56,7 +55,7 @@ struct Tally {
     processes: RefCell<BTreeSet<i32>>,
 }
 
-async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {
+async fn tables(client: Patient<'_>, rules: &Rules) -> Result<(), Failure> {
     let rows = &rules.rows;
     let sql = format!(
         "CREATE SCHEMA IF NOT EXISTS bakeoff; \
@@ -66,10 +65,7 @@ async fn tables(client: &Client, rules: &Rules) -> Result<(), Failure> {
          CREATE TABLE {rows} (run_id bigint PRIMARY KEY, incarnation bigint NOT NULL, seq bigint NOT NULL, \
          value bigint NOT NULL) WITH (fillfactor = 50)"
     );
-    client
-        .batch_execute(&sql)
-        .await
-        .map_err(|error| failure(&error))?;
+    client.at_length().batch_execute(&sql).await?;
     rules.leases.prepare(client).await
 }
 
@@ -157,7 +153,8 @@ async fn run(
     let writers = context.share(usize::try_from(spec.writers).unwrap_or(1));
     // The load begins for all of them only once this one is prepared.
     if context.generator == 0 {
-        tables(&connector.connect().await?, &rules).await?;
+        let client = connector.connect().await?;
+        tables(Patient::of(&client), &rules).await?;
     }
 
     let index = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

@@ -1,12 +1,11 @@
-//! Whether a generator can hold what it has to. (Pure.)
+//! Whether a generator can hold what it works with. (Pure.)
 
 use super::WorkloadError;
 
 /// What a generator needs besides: it takes some 20 MiB itself, and what a window measures comes on top.
-const BESIDES: u64 = 64 << 20;
+pub(super) const BESIDES: u64 = 64 << 20;
 
-/// Refuses so many runs of so many bytes each where the control group allows less, in bytes. A generator that the kernel
-/// ends in the midst of a trial would be started again, and ended again.
+/// Refuses so many runs of so many bytes each where the control group allows less, in bytes.
 pub(super) fn fits(runs: u64, each: u64, limit: Option<i64>) -> Result<(), WorkloadError> {
     let what = format!("the {runs} open runs that it moves");
     within(
@@ -17,7 +16,8 @@ pub(super) fn fits(runs: u64, each: u64, limit: Option<i64>) -> Result<(), Workl
     )
 }
 
-/// The same for so many bytes of anything: says what they are, and what else than more memory would mend it.
+/// Refuses so many bytes of `what` where the control group allows less with all else; `mend` says what takes fewer. A
+/// generator that the kernel ends in the midst of a trial would be started again, and ended again.
 pub(super) fn within(
     bytes: u64,
     limit: Option<i64>,

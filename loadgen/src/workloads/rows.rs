@@ -7,13 +7,12 @@ use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::rng::SplitMix64;
 use futures::{Stream, TryStreamExt, pin_mut};
-use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::checker::Check;
-use crate::drivers::postgres::failure;
+use crate::drivers::postgres::Patient;
 use crate::failure::Failure;
 use crate::instrument::record::Operation;
 
@@ -27,18 +26,15 @@ pub(super) struct Row {
 
 /// Fills `bakeoff.runs` by binary COPY, each row with fresh bytes of a state; answers how many there were.
 pub(super) async fn copy(
-    client: &Client,
+    client: Patient<'_>,
     seed: u64,
     state_bytes: usize,
     rows: impl Stream<Item = Result<Row, Failure>>,
 ) -> Result<u64, Failure> {
-    let fail = |error: tokio_postgres::Error| failure(&error);
-    let sink = client
-        .copy_in(
-            "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)",
-        )
-        .await
-        .map_err(fail)?;
+    // Of each row and of the end: the whole may take as long as it does, as long as it gets on.
+    let client = client.at_length();
+    let sql = "COPY bakeoff.runs (run_id, seq, state, created_at, updated_at, payload) FROM STDIN (FORMAT binary)";
+    let sink = client.wait(client.client().copy_in(sql)).await?;
     let types = [
         Type::INT8,
         Type::INT4,
@@ -66,24 +62,35 @@ pub(super) async fn copy(
             &row.created,
             &payload,
         ];
-        writer.as_mut().write(&values).await.map_err(fail)?;
+        client.wait(writer.as_mut().write(&values)).await?;
     }
-    writer.finish().await.map_err(fail)?;
+    client.wait(writer.finish()).await?;
     Ok(count)
 }
 
 /// Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the load left
 /// for the checkpointer to write in the window.
-pub(super) async fn settle(client: &Client) -> Result<(), Failure> {
-    client
+pub(super) async fn settle(client: Patient<'_>) -> Result<(), Failure> {
+    // It reads the rows, logs them and writes them.
+    let settling = client.reading(bytes(client).await?.saturating_mul(3));
+    settling
         .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
-        .await
-        .map_err(|error| failure(&error))?;
-    match client.batch_execute("CHECKPOINT").await {
+        .await?;
+    let refused = Some(SqlState::INSUFFICIENT_PRIVILEGE.code());
+    match settling.batch_execute("CHECKPOINT").await {
         // Said once, before the start: a caveat of the backend.
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
-        done => done.map_err(|error| failure(&error)),
+        Err(failure) if failure.code.as_deref() == refused => Ok(()),
+        done => done,
     }
+}
+
+/// Asks for the bytes of the table with its partitions and indexes, as files.
+pub(super) const BYTES: &str = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
+    WHERE relnamespace = 'bakeoff'::regnamespace AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'";
+
+/// How many they are.
+pub(super) async fn bytes(client: Patient<'_>) -> Result<i64, Failure> {
+    Ok(client.query_one(BYTES, &[]).await?.get(0))
 }
 
 /// Fresh bytes, so that no page compresses better than another.

@@ -19,7 +19,7 @@ use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
-use crate::drivers::postgres::{Connector, end_sessions, failure, literal};
+use crate::drivers::postgres::{Connector, Patient, end_sessions, literal};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
@@ -61,7 +61,7 @@ fn now_millis() -> i64 {
 /// The table of this cell, as the last segment left it or made anew; answers when it was loaded, and how fast if
 /// that was now.
 async fn table_of(
-    client: &Client,
+    client: Patient<'_>,
     cell: &str,
     population: &Population,
     fillfactor: u64,
@@ -69,14 +69,9 @@ async fn table_of(
     spec: &Soak,
     profile: &AutovacuumProfile,
 ) -> Result<(i64, Option<f64>), Failure> {
-    let fail = |error: tokio_postgres::Error| failure(&error);
-    let row = client
-        .query_one(
-            "SELECT coalesce(obj_description(to_regclass('bakeoff.runs')::oid, 'pg_class'), '')",
-            &[],
-        )
-        .await
-        .map_err(fail)?;
+    let comment =
+        "SELECT coalesce(obj_description(to_regclass('bakeoff.runs')::oid, 'pg_class'), '')";
+    let row = client.query_one(comment, &[]).await?;
     let known = Mark::parse(row.get(0)).filter(|mark| mark.cell == cell);
     if let Some(mark) = known {
         return Ok((mark.loaded_at, None));
@@ -90,7 +85,7 @@ async fn table_of(
             .map(|(name, value)| format!("{name} = {}", literal(&value.0)))
             .collect();
         let sql = format!("ALTER TABLE bakeoff.runs SET ({})", set.join(", "));
-        client.batch_execute(&sql).await.map_err(fail)?;
+        client.at_length().batch_execute(&sql).await?;
     }
     // Last: a table without its mark is not whole.
     let mark = Mark {
@@ -101,17 +96,16 @@ async fn table_of(
         "COMMENT ON TABLE bakeoff.runs IS {}",
         literal(&mark.to_string())
     );
-    client.batch_execute(&sql).await.map_err(fail)?;
+    client.at_length().batch_execute(&sql).await?;
     Ok((mark.loaded_at, Some(rate)))
 }
 
 /// Gives the server the settings of a profile and takes back those of all others.
 async fn set_server(
-    client: &Client,
+    client: Patient<'_>,
     spec: &Soak,
     profile: &AutovacuumProfile,
 ) -> Result<(), Failure> {
-    let fail = |error: tokio_postgres::Error| failure(&error);
     let all: BTreeSet<&String> = spec
         .autovacuum
         .iter()
@@ -126,12 +120,9 @@ async fn set_server(
             Some(value) => format!("ALTER SYSTEM SET {name} = {}", literal(&value.0)),
             None => format!("ALTER SYSTEM RESET {name}"),
         };
-        client.batch_execute(&sql).await.map_err(fail)?;
+        client.at_length().batch_execute(&sql).await?;
     }
-    client
-        .query_one("SELECT pg_reload_conf()", &[])
-        .await
-        .map_err(fail)?;
+    client.query_one("SELECT pg_reload_conf()", &[]).await?;
     if profile.server.is_empty() {
         return Ok(());
     }
@@ -143,7 +134,7 @@ async fn set_server(
     );
     let deadline = clock::now() + u64::try_from(RELOAD_PATIENCE.as_nanos()).unwrap_or(0);
     loop {
-        let others = client.query(&unheard, &[]).await.map_err(fail)?;
+        let others = client.query(&unheard, &[]).await?;
         let Some(first) = others.first() else {
             return Ok(());
         };
@@ -160,7 +151,7 @@ async fn set_server(
 
 /// Ends what earlier generators left behind on the server: a statement that commits later would move a run that this
 /// segment has read.
-async fn come_to_rest(client: &Client) -> Result<(), Failure> {
+async fn come_to_rest(client: Patient<'_>) -> Result<(), Failure> {
     match end_sessions(client, None, REST_PATIENCE).await? {
         0 => Ok(()),
         left => {
@@ -172,24 +163,24 @@ async fn come_to_rest(client: &Client) -> Result<(), Failure> {
 
 /// The open runs as they stand in the table, dealt to the workers, and the first number that is free.
 async fn open_runs(
-    client: &Client,
+    client: Patient<'_>,
     population: &Population,
     workers: usize,
     movers: usize,
 ) -> Result<(Vec<Runs>, i64), Failure> {
-    let fail = |error: tokio_postgres::Error| failure(&error);
+    let client = client.at_length();
     let none: [i32; 0] = [];
-    let rows = client
-        .query_raw("SELECT run_id, seq FROM bakeoff.runs", none)
-        .await
-        .map_err(fail)?;
+    let asked = client
+        .client()
+        .query_raw("SELECT run_id, seq FROM bakeoff.runs", none);
+    let rows = client.wait(asked).await?;
     pin_mut!(rows);
     let mut shares: Vec<Runs> = (0..workers)
         .map(|_| Runs::with_room(movers.div_ceil(workers)))
         .collect();
     let mut next = i64::try_from(population.active).unwrap_or(i64::MAX);
     let mut dealt = 0;
-    while let Some(row) = rows.try_next().await.map_err(fail)? {
+    while let Some(row) = client.wait(rows.try_next()).await? {
         let (id, seq): (i64, i32) = (row.get(0), row.get(1));
         next = next.max(id.saturating_add(1));
         if population.sleeps(id.unsigned_abs()) {
@@ -210,11 +201,25 @@ fn share_of(runs: usize, workers: usize, worker: i64) -> i64 {
 /// A transaction that does nothing and keeps what it saw; it ends with its connection.
 async fn hold(connector: &Connector) -> Result<Client, Failure> {
     let client = connector.connect().await?;
-    client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM bakeoff.runs LIMIT 1")
-        .await
-        .map_err(|error| failure(&error))?;
+    // The first row may be behind many that are dead.
+    let holding = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM bakeoff.runs LIMIT 1";
+    let asking = Patient::of(&client).at_length();
+    asking.batch_execute(holding).await?;
     Ok(client)
+}
+
+/// That a transaction was not ended meanwhile.
+async fn still_held(holder: Patient<'_>) -> Result<(), Failure> {
+    let asked = holder.query("SELECT count(*) FROM bakeoff.runs WHERE false", &[]);
+    match asked.await {
+        Ok(_) => Ok(()),
+        // Of one that does not answer it is not known.
+        Err(failure) if failure.class == FailureClass::Timeout => Err(failure),
+        Err(failure) => {
+            let said = format!("the transaction that held the snapshot was ended: {failure}");
+            Err(Failure::new(FailureClass::Server, said))
+        }
+    }
 }
 
 /// What a segment adds to the figures of a head row. (Pure.)
@@ -328,8 +333,9 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
     let (_, limit) = cgroup::limits();
     memory::fits(movers as u64, Runs::BYTES_EACH, limit)?;
     let client = connector.connect().await?;
+    let asking = Patient::of(&client);
     let (loaded_at, rate) = table_of(
-        &client,
+        asking,
         &cell,
         &population,
         fillfactor,
@@ -338,8 +344,8 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
         profile,
     )
     .await?;
-    come_to_rest(&client).await?;
-    let (shares, free) = open_runs(&client, &population, workers, movers).await?;
+    come_to_rest(asking).await?;
+    let (shares, free) = open_runs(asking, &population, workers, movers).await?;
     let observer = Observer::new(client).await?;
     let snapshot = if held {
         Some(hold(connector).await?)
@@ -372,13 +378,7 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
     let (mut part, watched) = head_row::measure(context, gate, load).await?;
     if let Some(holder) = snapshot {
         // One that the server ended meanwhile held nothing back.
-        holder
-            .query("SELECT count(*) FROM bakeoff.runs WHERE false", &[])
-            .await
-            .map_err(|error| {
-                let said = format!("the transaction that held the snapshot was ended: {error}");
-                Failure::new(FailureClass::Server, said)
-            })?;
+        still_held(Patient::of(&holder)).await?;
     }
     let ended = now_millis();
     let after = observer.inspect().await?;

@@ -14,6 +14,7 @@ use super::head_row::lives::{Population, Runs};
 use super::head_row::{self, Prepared, table};
 use super::replay::{self, Timing};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
+use crate::drivers::postgres::Patient;
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::instrument::arrivals::{Instants, Plan};
 use crate::instrument::cgroup;
@@ -111,7 +112,7 @@ async fn of_rows(
         max_in_flight: workers,
     };
     let client = connector.connect().await?;
-    let loaded = table::load(&client, &population, fillfactor, state_bytes).await?;
+    let loaded = table::load(Patient::of(&client), &population, fillfactor, state_bytes).await?;
     let observer = Observer::new(client).await?;
     let lives = head_row::lives_of(context, population, workers, workers);
     let load = Prepared {

@@ -10,7 +10,7 @@ use crate::support::runner::{Ran, backend, given_time, measured, plan};
 use crate::support::runtime;
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::{CheckRecord, TrialRecord, Verdict};
-use bakeoff_loadgen::drivers::postgres::{Connector, locks, partitions};
+use bakeoff_loadgen::drivers::postgres::{Connector, Patient, locks, partitions};
 use bakeoff_loadgen::instrument::record::decode;
 use locks::{Holder, LockLine};
 use serde_json::json;
@@ -381,8 +381,9 @@ fn what_is_held_and_waited_for_is_seen() {
                 .unwrap();
             done.set(true);
         };
-        let looks = locks::prepare(&watcher).await.unwrap();
-        let watch = locks::watch((&watcher, &looks), &pid, begun, &done);
+        let watcher = Patient::of(&watcher);
+        let looks = locks::prepare(watcher).await.unwrap();
+        let watch = locks::watch((watcher, &looks), &pid, begun, &done);
         let (locks, (), ()) = tokio::join!(watch, wait, release);
         locks
     })

@@ -226,6 +226,28 @@ fn versions_and_delete_markers_are_removed() {
     });
 }
 
+/// MinIO is not among them: it takes a prefix for the whole name of an upload, and removes those that nobody ends itself after a day.
+#[test]
+fn an_upload_that_nobody_ended_goes_with_the_objects_and_no_other_does() {
+    for server in [support::seaweedfs(), support::versitygw()] {
+        runtime().block_on(async {
+            support::backend("store", &server.endpoint, None).await;
+            let client = client(&server.endpoint);
+            for key in ["a", "b/c", "b/d"].map(|key| format!("{PREFIX}{key}")) {
+                let begun = client.create_multipart_upload().bucket("bakeoff").key(key);
+                begun.send().await.unwrap();
+            }
+            let other = client.create_multipart_upload().bucket("bakeoff");
+            other.key("other/a").send().await.unwrap();
+            external(&server.endpoint).remove(PREFIX).await.unwrap();
+            let listed = client.list_multipart_uploads().bucket("bakeoff");
+            let listed = listed.send().await.unwrap();
+            let keys: Vec<_> = listed.uploads().iter().map(|one| one.key()).collect();
+            assert_eq!(keys, [Some("other/a")]);
+        });
+    }
+}
+
 #[test]
 fn versions_that_stay_are_said_to_with_the_right_that_is_missing() {
     let minio = support::minio();

@@ -8,7 +8,7 @@ use bakeoff_crds::result::BackendUsage;
 use bakeoff_crds::run::ResolvedBackend;
 use bakeoff_crds::spec::Member;
 
-use super::{Connector, observe, pooler, prerequisites, probe, replication, schema};
+use super::{Connector, Patient, observe, pooler, prerequisites, probe, replication, schema};
 use crate::drivers::driver::{Driver, Needs, Waiting};
 use crate::drivers::error::{PrerequisiteError, SchemaError};
 use crate::drivers::observation::{Observation, Process};
@@ -36,13 +36,13 @@ impl Driver for Connector {
                 cpu_seconds: 0.0,
                 resident_bytes: 0.0,
             };
-            let mut seen = Observation::from(process(observe::started(&client).await.ok()?));
+            let asking = Patient::of(&client);
+            let started = observe::started(asking).await.ok()?;
+            let mut seen = Observation::from(process(started));
             let pods = at.pods.iter();
             let mut standbys = pods.filter(|pod| pod.member == Member::Standby).peekable();
             if standbys.peek().is_some() {
-                let followers = replication::followers(&client);
-                let followers = tokio::time::timeout(observe::PATIENCE, followers).await;
-                let followers = followers.ok()?.ok()?;
+                let followers = replication::followers(asking).await.ok()?;
                 for pod in standbys {
                     // All or none: one that is not seen may have been restarted.
                     let began = *followers.get(&pod.name)?;
@@ -108,7 +108,10 @@ impl Driver for Connector {
     }
 
     fn settings(&self) -> Waiting<'_, Result<BTreeMap<String, String>, Failure>> {
-        Box::pin(async { observe::identity(&self.connect().await?).await })
+        Box::pin(async {
+            let client = self.connect().await?;
+            observe::identity(Patient::of(&client)).await
+        })
     }
 
     fn durability(&self, settings: &BTreeMap<String, String>) -> Option<Durability> {

@@ -1,8 +1,6 @@
 //! The extension pgstattuple, which reads a table whole: where it is, and whether the user may call it.
 
-use tokio_postgres::Client;
-
-use super::{failure, identifier};
+use super::{Patient, failure, identifier};
 use crate::failure::Failure;
 
 /// The extension in a database.
@@ -51,7 +49,7 @@ impl Extension {
 ///
 /// # Errors
 /// When the server does not answer.
-pub async fn found(client: &Client) -> Result<Option<Extension>, Failure> {
+pub async fn found(client: Patient<'_>) -> Result<Option<Extension>, Failure> {
     let row = client
         .query_opt(
             "SELECT n.nspname::text, has_schema_privilege(n.oid, 'USAGE'), coalesce((SELECT bool_and(has_function_privilege(p.oid, 'EXECUTE')) \
@@ -60,8 +58,7 @@ pub async fn found(client: &Client) -> Result<Option<Extension>, Failure> {
              FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pgstattuple'",
             &[],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let read = || {
         Ok(Extension {
@@ -74,22 +71,20 @@ pub async fn found(client: &Client) -> Result<Option<Extension>, Failure> {
 }
 
 /// Whether its package is on the server.
-pub(super) async fn available(client: &Client) -> Result<bool, Failure> {
+pub(super) async fn available(client: Patient<'_>) -> Result<bool, Failure> {
     let row = client
         .query_opt(
             "SELECT 1 FROM pg_available_extensions WHERE name = 'pgstattuple'",
             &[],
         )
-        .await;
-    row.map(|row| row.is_some())
-        .map_err(|error| failure(&error))
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Makes it in the schema of the run, with which it goes again.
-pub(super) async fn create(client: &Client) -> Result<(), Failure> {
+pub(super) async fn create(client: Patient<'_>) -> Result<(), Failure> {
     let sql = "CREATE SCHEMA IF NOT EXISTS bakeoff; CREATE EXTENSION IF NOT EXISTS pgstattuple SCHEMA bakeoff";
-    let made = client.batch_execute(sql).await;
-    made.map_err(|error| failure(&error))
+    client.at_length().batch_execute(sql).await
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
+use tokio_postgres::types::Type;
 
-use super::failure;
+use super::Patient;
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 
@@ -182,14 +183,14 @@ const QUERY: &str = "SELECT l.pid = $1, a.usesysid IS NULL, \
 ///
 /// # Errors
 /// When the server refuses the query.
-pub async fn prepare(client: &Client) -> Result<Statement, Failure> {
-    client.prepare(QUERY).await.map_err(|error| failure(&error))
+pub async fn prepare(client: Patient<'_>) -> Result<Statement, Failure> {
+    client.prepare_typed(QUERY, &[Type::INT4]).await
 }
 
 /// Watches until `done`, and once at least, `pid` being the acting one's process, which may change. What cannot be read is left
-/// out: the number of looks shows it.
+/// out: the number of looks shows it. A look that a frozen server does not answer ends all the same.
 pub async fn watch(
-    (client, query): (&Client, &Statement),
+    (client, query): (Patient<'_>, &Statement),
     pid: &Cell<i32>,
     since: u64,
     done: &Cell<bool>,
@@ -217,7 +218,7 @@ pub async fn watch(
             }
             Err(error) => {
                 tracing::warn!(%error, "no look at the locks");
-                if client.is_closed() {
+                if client.client().is_closed() {
                     break;
                 }
             }
@@ -234,6 +235,25 @@ pub async fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{freezing_postgres, local};
+    use std::sync::Arc;
+    use tokio::sync::Notify;
+
+    #[test]
+    fn a_server_that_freezes_is_not_watched_for_ever() {
+        local(async {
+            let freeze = Arc::new(Notify::new());
+            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let client = connector.connect().await.unwrap();
+            let asking = Patient::new(&client, Duration::from_millis(200));
+            let looks = prepare(asking).await.unwrap();
+            freeze.notify_one();
+            let (pid, done) = (Cell::new(1), Cell::new(true));
+            let watched = watch((asking, &looks), &pid, clock::now(), &done);
+            let locks = tokio::time::timeout(Duration::from_secs(20), watched).await;
+            assert_eq!(locks.unwrap(), Locks::default());
+        });
+    }
 
     fn seen(holder: Holder, on: &str, mode: &str, granted: bool, waited_millis: f64) -> Seen {
         Seen {

@@ -9,6 +9,7 @@ pub mod log_file;
 pub mod null;
 pub mod observe;
 pub mod partitions;
+mod patient;
 pub mod pooler;
 pub mod prerequisites;
 pub mod probe;
@@ -43,6 +44,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 #[error("endpoint {0:?}: write postgres://host:port")]
 pub struct AddressError(String);
 
+pub use patient::Patient;
 pub use socket::{Tls, TlsError};
 
 /// Opens connections to one database as one user.
@@ -236,9 +238,19 @@ pub(crate) async fn patiently<T>(
     patience: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failure> {
+    within(patience, async {
+        answer.await.map_err(|error| failure(&error))
+    })
+    .await
+}
+
+/// The same for what tells its failures itself.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout(patience, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(failure(&error)),
+        Ok(answer) => answer,
         Err(_) => Err(Failure::new(FailureClass::Timeout, "timed out")),
     }
 }
@@ -268,7 +280,7 @@ fn opening(error: &tokio_postgres::Error) -> Failure {
 /// # Errors
 /// When the server cannot be asked.
 pub async fn end_sessions(
-    client: &Client,
+    client: Patient<'_>,
     processes: Option<&[i32]>,
     patience: Duration,
 ) -> Result<usize, Failure> {
@@ -282,13 +294,9 @@ pub async fn end_sessions(
              AND ($1::int4[] IS NULL OR pid = ANY($1))",
             &[Type::INT4_ARRAY],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     loop {
-        let left = client
-            .query(&ending, &[&processes])
-            .await
-            .map_err(|error| failure(&error))?;
+        let left = client.query(&ending, &[&processes]).await?;
         if left.is_empty() || tokio::time::Instant::now() >= end {
             return Ok(left.len());
         }
@@ -345,6 +353,24 @@ fn refused(code: &SqlState, message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{freezing_postgres, local};
+    use tokio::sync::Notify;
+
+    #[test]
+    fn a_server_that_freezes_ends_no_sessions_and_holds_nobody_up() {
+        local(async {
+            let freeze = Arc::new(Notify::new());
+            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let client = connector.connect().await.unwrap();
+            let asking = Patient::new(&client, Duration::from_millis(200));
+            let ended = end_sessions(asking, None, Duration::ZERO).await;
+            assert_eq!(ended.unwrap(), 0);
+            freeze.notify_one();
+            let ending = end_sessions(asking, None, Duration::ZERO);
+            let ended = tokio::time::timeout(Duration::from_secs(20), ending).await;
+            assert_eq!(ended.unwrap().unwrap_err().class, FailureClass::Timeout);
+        });
+    }
 
     #[test]
     fn a_quote_in_a_literal_is_doubled() {

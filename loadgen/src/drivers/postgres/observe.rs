@@ -14,20 +14,13 @@ use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::extension::{self, Extension};
 use super::horizon;
+use super::patient::PATIENCE;
 use super::sample::Holder;
 pub use super::sample::Sample;
 use super::sample_query::Askable;
-use super::{failure, patiently, session};
-use crate::failure::{Failure, FailureClass};
+use super::{Patient, failure, patiently, session, within};
+use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
-
-/// How long the server has for an answer: one that is frozen keeps its connections, and would hold the trial for ever.
-/// What locks the table may hold up a sample for some seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may read table and index whole, beside the time that a slow disk takes for their bytes.
-const INSPECTING: Duration = Duration::from_secs(600);
-/// Bytes a second that the slowest disk is expected to read.
-const SLOWEST_READ: u64 = 16 << 20;
 
 /// A close look at table and index, which reads them whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,11 +59,10 @@ impl Inspection {
 ///
 /// # Errors
 /// When the server does not answer.
-pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failure> {
+pub async fn identity(client: Patient<'_>) -> Result<BTreeMap<String, String>, Failure> {
     let version = client
         .query_one("SELECT current_setting('server_version')", &[])
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     let mut settings = BTreeMap::from([("server_version".to_owned(), version.get(0))]);
     let rows = client
         .query(
@@ -80,11 +72,9 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
              OR name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums', 'autovacuum')",
             &[],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     settings.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
-    let lifted = client.query(&session::lifted(), &[]).await;
-    let lifted = lifted.map_err(|error| failure(&error))?;
+    let lifted = client.query(&session::lifted(), &[]).await?;
     settings.extend(lifted.iter().map(|row| (row.get(0), row.get(1))));
     Ok(settings)
 }
@@ -93,12 +83,9 @@ pub async fn identity(client: &Client) -> Result<BTreeMap<String, String>, Failu
 ///
 /// # Errors
 /// When the server does not answer.
-pub async fn started(client: &Client) -> Result<f64, Failure> {
-    let asked = client.query_one(
-        "SELECT extract(epoch FROM pg_postmaster_start_time())::float8",
-        &[],
-    );
-    Ok(patiently(PATIENCE, asked).await?.get(0))
+pub async fn started(client: Patient<'_>) -> Result<f64, Failure> {
+    let sql = "SELECT extract(epoch FROM pg_postmaster_start_time())::float8";
+    Ok(client.query_one(sql, &[]).await?.get(0))
 }
 
 /// Whether a session may write.
@@ -156,20 +143,19 @@ impl Observer {
     /// # Errors
     /// When the server does not answer.
     pub async fn new(client: Client) -> Result<Self, Failure> {
-        let prepared = tokio::time::timeout(PATIENCE, Self::prepared(client)).await;
-        prepared.unwrap_or_else(|_| Err(Failure::new(FailureClass::Timeout, "timed out")))
+        within(PATIENCE, Self::prepared(client)).await
     }
 
     async fn prepared(client: Client) -> Result<Self, Failure> {
-        let fail = |error: tokio_postgres::Error| failure(&error);
-        let askable = Askable::of(&client).await?;
-        let query = client.prepare(&askable.query()).await.map_err(fail)?;
+        let asking = Patient::of(&client);
+        let askable = Askable::of(asking).await?;
+        let query = asking.prepare(&askable.query()).await?;
         let horizon = match askable.horizon() {
-            Some(sql) => Some(client.prepare(&sql).await.map_err(fail)?),
+            Some(sql) => Some(asking.prepare(&sql).await?),
             None => None,
         };
-        let found = extension::found(&client).await?;
-        let log = log_path(&client).await?;
+        let found = extension::found(asking).await?;
+        let log = log_path(asking).await?;
         Ok(Self {
             client,
             query,
@@ -229,11 +215,9 @@ impl Observer {
     /// When the server does not answer or has no pgstattuple.
     pub async fn inspect(&self) -> Result<Inspection, Failure> {
         // A server that is frozen is told from one that has much to read.
-        let awake = self.client.query_one(&self.query, &[]);
-        let awake = patiently(self.patience, awake).await?;
+        let asking = Patient::new(&self.client, self.patience);
+        let awake = asking.query_one(&self.query, &[]).await?;
         let (table, index): (i64, i64) = (awake.get(0), awake.get(1));
-        let bytes = u64::try_from(table.saturating_add(index)).unwrap_or(0);
-        let patience = INSPECTING + Duration::from_secs(bytes / SLOWEST_READ);
         let sql = format!(
             "SELECT t.table_len, t.tuple_len, t.dead_tuple_len, t.free_space, \
              i.index_size, i.avg_leaf_density, i.leaf_fragmentation \
@@ -241,7 +225,8 @@ impl Observer {
             self.extension.function("pgstattuple"),
             self.extension.function("pgstatindex")
         );
-        let row = patiently(patience, self.client.query_one(&sql, &[])).await?;
+        let reading = asking.reading(table.saturating_add(index));
+        let row = reading.query_one(&sql, &[]).await?;
         let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
         Ok(Inspection {
             table_bytes: row.get(0),
@@ -379,16 +364,13 @@ pub fn figures(
 ///
 /// # Errors
 /// When the server does not answer.
-async fn log_path(client: &Client) -> Result<Option<String>, Failure> {
+async fn log_path(client: Patient<'_>) -> Result<Option<String>, Failure> {
     // A setting that nobody made is null; one that was reset is empty.
     let sql = format!(
         "SELECT current_setting('{}', true)",
         names::SERVER_LOG_SETTING
     );
-    let row = client
-        .query_opt(&sql, &[])
-        .await
-        .map_err(|error| failure(&error))?;
+    let row = client.query_opt(&sql, &[]).await?;
     let path = row.and_then(|row| row.get::<_, Option<String>>(0));
     Ok(path.filter(|path| !path.is_empty()))
 }
@@ -396,35 +378,16 @@ async fn log_path(client: &Client) -> Result<Option<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::postgres::Connector;
-    use crate::drivers::stall::Stall;
-    use crate::testing::{TIMEOUT, anybody, local, null_postgres};
+    use crate::failure::FailureClass;
+    use crate::testing::{freezing_postgres, local};
     use std::sync::Arc;
-    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
-
-    /// A server that answers until it is told to freeze, and from then on keeps its connection and says nothing.
-    async fn freezing(freeze: Arc<Notify>) -> Connector {
-        let server = null_postgres(Stall::default()).address().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let mut far = TcpStream::connect(&server).await.unwrap();
-            tokio::select! {
-                biased;
-                () = freeze.notified() => std::future::pending::<()>().await,
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-            }
-        });
-        Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
-    }
 
     #[test]
     fn a_server_that_freezes_holds_nobody_up() {
         local(async {
             let freeze = Arc::new(Notify::new());
-            let connector = freezing(Arc::clone(&freeze)).await;
+            let connector = freezing_postgres(Arc::clone(&freeze)).await;
             let client = connector.connect().await.unwrap();
             let mut observer = Observer::new(client).await.unwrap();
             observer.log = Some("log".into());

@@ -13,7 +13,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{CONNECT_PATIENCE, Connector, end_sessions, failure, in_time};
+use super::{CONNECT_PATIENCE, Connector, Patient, end_sessions, failure, in_time};
 use crate::drivers::error::PrerequisiteError;
 use crate::failure::{Failure, FailureClass};
 
@@ -170,7 +170,7 @@ async fn asked(client: &Client, sql: &str) -> Result<i32, Failure> {
 async fn gone(first: &Client, held: Vec<(Client, i32)>) -> Result<(), Failure> {
     let (clients, processes): (Vec<_>, Vec<_>) = held.into_iter().unzip();
     drop(clients);
-    end_sessions(first, Some(&processes), GONE)
+    end_sessions(Patient::of(first), Some(&processes), GONE)
         .await
         .map(|_| ())
 }

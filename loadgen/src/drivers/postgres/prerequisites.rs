@@ -1,12 +1,12 @@
 //! What an experiment needs of a server, asked before anything is measured: what is missing is said with the statement that
 //! mends it, and what merely cannot be seen is a caveat.
 
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Row};
 
 use super::extension::{self, Extension};
 use super::sample_query::Askable;
-use super::{Connector, failure, identifier, pooler};
+use super::{Connector, Patient, failure, identifier, pooler};
 use crate::drivers::driver::Needs;
 use crate::drivers::error::PrerequisiteError;
 use crate::failure::Failure;
@@ -36,9 +36,9 @@ const RIGHTS: &str = "WITH me AS (SELECT * FROM pg_roles WHERE rolname = current
       every, of_role, of_database FROM me, used";
 
 impl Rights {
-    async fn of(client: &Client, database: &str) -> Result<Self, Failure> {
-        let row = client.query_one(RIGHTS, &[]).await;
-        Self::read(&row.map_err(|error| failure(&error))?, database)
+    async fn of(client: Patient<'_>, database: &str) -> Result<Self, Failure> {
+        let row = client.query_one(RIGHTS, &[]).await?;
+        Self::read(&row, database)
     }
 
     fn read(row: &Row, database: &str) -> Result<Self, Failure> {
@@ -133,20 +133,21 @@ pub async fn check(connector: &Connector, needs: Needs) -> Result<Vec<String>, P
         failure,
     };
     let client = connector.connect().await.map_err(unanswered)?;
+    let asking = Patient::of(&client);
     let database = connector.database();
-    let rights = Rights::of(&client, database).await.map_err(unanswered)?;
+    let rights = Rights::of(asking, database).await.map_err(unanswered)?;
     rights.connections(needs.connections)?;
     pooler::carries(connector, &client, needs.connections).await?;
     if !needs.tables {
         return Ok(Vec::new());
     }
-    let found = match extension::found(&client).await.map_err(unanswered)? {
+    let found = match extension::found(asking).await.map_err(unanswered)? {
         Some(found) => found,
         None => {
-            if !extension::available(&client).await.map_err(unanswered)? {
+            if !extension::available(asking).await.map_err(unanswered)? {
                 return Err(PrerequisiteError::PackageMissing { address: address() });
             }
-            match extension::create(&client).await {
+            match extension::create(asking).await {
                 Ok(()) => {}
                 Err(said)
                     if said.code.as_deref() == Some(SqlState::INSUFFICIENT_PRIVILEGE.code()) =>
@@ -159,7 +160,7 @@ pub async fn check(connector: &Connector, needs: Needs) -> Result<Vec<String>, P
                 }
                 Err(failure) => return Err(unanswered(failure)),
             }
-            let made = extension::found(&client).await.map_err(unanswered)?;
+            let made = extension::found(asking).await.map_err(unanswered)?;
             made.unwrap_or_else(Extension::own)
         }
     };
@@ -170,7 +171,7 @@ pub async fn check(connector: &Connector, needs: Needs) -> Result<Vec<String>, P
         });
     }
     let mut caveats = rights.caveats();
-    let askable = Askable::of(&client).await.map_err(unanswered)?;
+    let askable = Askable::of(asking).await.map_err(unanswered)?;
     caveats.extend(askable.caveat());
     Ok(caveats)
 }

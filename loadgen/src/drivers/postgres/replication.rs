@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::failure;
+use super::{Patient, failure};
 use crate::failure::Failure;
 
 /// The standbys that a commit of this session waits for, as `synchronous_standby_names` has them; none where it waits for nobody.
@@ -39,14 +39,13 @@ pub async fn commit(client: &Client) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When the server does not answer.
-pub async fn followers(client: &Client) -> Result<BTreeMap<String, f64>, Failure> {
+pub async fn followers(client: Patient<'_>) -> Result<BTreeMap<String, f64>, Failure> {
     let rows = client
         .query(
             "SELECT application_name, extract(epoch FROM max(backend_start))::float8 FROM pg_stat_replication \
              WHERE backend_start IS NOT NULL GROUP BY application_name",
             &[],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

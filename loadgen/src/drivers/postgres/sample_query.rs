@@ -3,9 +3,9 @@
 //! Versions and forks differ in their views, and a role may see less than another. Each part that some lack is asked once by
 //! itself before the window, and is NULL in the query where the server refuses it: the other figures stay.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
-use super::failure;
+use super::Patient;
 use crate::failure::Failure;
 
 /// A part of a sample that some servers lack.
@@ -147,7 +147,7 @@ impl Askable {
     ///
     /// # Errors
     /// When the server does not answer at all.
-    pub async fn of(client: &Client) -> Result<Self, Failure> {
+    pub async fn of(client: Patient<'_>) -> Result<Self, Failure> {
         let mut askable = Self {
             sees_others: sees_others(client).await?,
             ..Self::default()
@@ -166,7 +166,7 @@ impl Askable {
 
     async fn choose(
         &mut self,
-        client: &Client,
+        client: Patient<'_>,
         piece: &Piece,
     ) -> Result<Option<&'static str>, Failure> {
         if piece.of_others && !self.sees_others {
@@ -236,14 +236,14 @@ impl Askable {
 }
 
 /// Whether the role sees what other sessions do. A server without that right shows them to nobody but superusers.
-async fn sees_others(client: &Client) -> Result<bool, Failure> {
+async fn sees_others(client: Patient<'_>) -> Result<bool, Failure> {
     let sql = "SELECT rolsuper OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'pg_read_all_stats' \
                AND pg_has_role(current_user, oid, 'USAGE')) FROM pg_roles WHERE rolname = current_user";
     Ok(asked(client, sql).await?.is_some_and(|said| said == "t"))
 }
 
 /// The first field of the answer, empty without one; `None` where the server knows no such thing or does not let this role ask.
-async fn asked(client: &Client, sql: &str) -> Result<Option<String>, Failure> {
+async fn asked(client: Patient<'_>, sql: &str) -> Result<Option<String>, Failure> {
     match client.simple_query(sql).await {
         Ok(messages) => {
             let first = messages.iter().find_map(|message| match message {
@@ -252,16 +252,16 @@ async fn asked(client: &Client, sql: &str) -> Result<Option<String>, Failure> {
             });
             Ok(Some(first.unwrap_or("").to_owned()))
         }
-        Err(error) if lacks(&error) => Ok(None),
-        Err(error) => Err(failure(&error)),
+        Err(failure) if lacks(&failure) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 
 /// Whether an answer means that the server lacks what it was asked for: names that it does not know (42), what it does not
 /// support (0A), or not in this state (55). Whatever else it refuses says nothing of what it has.
-fn lacks(error: &tokio_postgres::Error) -> bool {
-    let code = error.code().map(|code| code.code().get(..2).unwrap_or(""));
-    matches!(code, Some("42" | "0A" | "55"))
+fn lacks(failure: &Failure) -> bool {
+    let class = failure.code.as_deref().and_then(|code| code.get(..2));
+    matches!(class, Some("42" | "0A" | "55"))
 }
 
 #[cfg(test)]

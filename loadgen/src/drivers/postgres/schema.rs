@@ -3,9 +3,7 @@
 //! A comment on the schema names its run. So a schema that was there before is never taken for ours, two experiments
 //! do not work in one database at a time, and what is removed afterwards is what the run itself made.
 
-use tokio_postgres::Client;
-
-use super::{Connector, failure, literal};
+use super::{Connector, Patient, failure, literal};
 use crate::drivers::error::SchemaError;
 use crate::failure::Failure;
 
@@ -15,14 +13,13 @@ fn mark(run: &str) -> String {
 }
 
 /// The comment on the schema; the outer `None` when there is no schema.
-async fn comment(client: &Client) -> Result<Option<Option<String>>, Failure> {
+async fn comment(client: Patient<'_>) -> Result<Option<Option<String>>, Failure> {
     let row = client
         .query_opt(
             "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'bakeoff'",
             &[],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     row.map(|row| row.try_get(0).map_err(|error| failure(&error)))
         .transpose()
 }
@@ -37,7 +34,8 @@ pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> 
         failure,
     };
     let client = connector.connect().await.map_err(refused)?;
-    match comment(&client).await.map_err(refused)? {
+    let asking = Patient::of(&client);
+    match comment(asking).await.map_err(refused)? {
         Some(said) if said.as_deref() == Some(mark(run).as_str()) => Ok(()),
         Some(said) => Err(SchemaError::Taken {
             database: connector.database().to_owned(),
@@ -49,8 +47,8 @@ pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> 
             let sql = format!(
                 "BEGIN; CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS {said}; COMMIT"
             );
-            let made = client.batch_execute(&sql).await;
-            made.map_err(|error| refused(failure(&error)))
+            let made = asking.at_length().batch_execute(&sql).await;
+            made.map_err(refused)
         }
     }
 }
@@ -65,11 +63,13 @@ pub async fn release(connector: &Connector, run: &str) -> Result<u64, SchemaErro
         failure,
     };
     let client = connector.connect().await.map_err(refused)?;
-    let said = comment(&client).await.map_err(refused)?;
+    let asking = Patient::of(&client);
+    let said = comment(asking).await.map_err(refused)?;
     if said.flatten().as_deref() != Some(mark(run).as_str()) {
         return Ok(0);
     }
-    let dropped = client.batch_execute("DROP SCHEMA bakeoff CASCADE").await;
-    dropped.map_err(|error| refused(failure(&error)))?;
+    let dropping = asking.at_length();
+    let dropped = dropping.batch_execute("DROP SCHEMA bakeoff CASCADE").await;
+    dropped.map_err(refused)?;
     Ok(1)
 }

@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::patiently;
-use crate::drivers::postgres::failure;
+use crate::drivers::postgres::Patient;
 use crate::drivers::redis::{LockServer, Locks};
 use crate::failure::Failure;
 
@@ -28,7 +28,7 @@ pub(super) enum Place {
 
 impl Place {
     /// Makes room for the leases.
-    pub async fn prepare(&self, client: &Client) -> Result<(), Failure> {
+    pub async fn prepare(&self, client: Patient<'_>) -> Result<(), Failure> {
         match self {
             Self::Table(table) => create(client, table).await,
             // Keys come by themselves; that the server answers is found out before the race begins.
@@ -194,13 +194,10 @@ impl Lease for RowLease {
 }
 
 /// The table of the leases.
-async fn create(client: &Client, table: &str) -> Result<(), Failure> {
+async fn create(client: Patient<'_>, table: &str) -> Result<(), Failure> {
     let sql = format!(
         "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} \
          (run_id bigint PRIMARY KEY, holder bigint NOT NULL, expires timestamptz NOT NULL) WITH (fillfactor = 50)"
     );
-    client
-        .batch_execute(&sql)
-        .await
-        .map_err(|error| failure(&error))
+    client.at_length().batch_execute(&sql).await
 }

@@ -16,7 +16,7 @@ use bakeoff_crds::spec::CasRace;
 use super::journal::{compressed, generator_of};
 use super::{Tally, patiently, writer};
 use crate::checker::cas_history::{self, Clocks, Event, Span};
-use crate::drivers::postgres::{Connector, end_sessions};
+use crate::drivers::postgres::{Connector, Patient, end_sessions};
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::store::layout;
@@ -37,7 +37,7 @@ pub(super) async fn come_to_rest(connector: &Connector, tally: &Tally) {
     let patience = clock::now() + PATIENCE;
     let at_rest = async || {
         let client = connector.connect().await?;
-        end_sessions(&client, Some(&processes), TO_REST).await
+        end_sessions(Patient::of(&client), Some(&processes), TO_REST).await
     };
     while let Err(failure) = at_rest().await {
         if clock::now() >= patience {

@@ -25,7 +25,7 @@ use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memo
 use crate::drivers::postgres::log::Logged;
 use crate::drivers::postgres::log_file::Stretch;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
-use crate::drivers::postgres::{Connector, horizon, series};
+use crate::drivers::postgres::{Connector, Patient, horizon, series};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::store::layout;
@@ -93,7 +93,7 @@ async fn run(
     let leads = context.generator == 0;
     let observer = if leads {
         let client = connector.connect().await?;
-        let rate = table::load(&client, &population, fillfactor, state_bytes).await?;
+        let rate = table::load(Patient::of(&client), &population, fillfactor, state_bytes).await?;
         Some((Observer::new(client).await?, rate))
     } else {
         None

@@ -4,8 +4,8 @@ use bakeoff_crds::rng::SplitMix64;
 use tokio_postgres::types::Type;
 
 use super::lives::{COMPLETE, CREATE, Lives, Move, TRANSITION};
-use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::wire::{Value, Wire};
+use crate::drivers::postgres::{Connector, within};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::record::Operation;
 use crate::workloads::mover::{self, RunMover};
@@ -41,13 +41,18 @@ impl Statements {
 /// A connection with the three statements prepared, each under the name of its kind.
 pub(in crate::workloads) async fn opened(connector: &Connector) -> Result<Wire, Failure> {
     let mut open = connector.wire().await?;
-    open.prepare(CREATE.as_str(), CREATE_SQL, &[Type::INT8, Type::BYTEA])
-        .await?;
-    let types = [Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
-    open.prepare(TRANSITION.as_str(), TRANSITION_SQL, &types)
-        .await?;
-    open.prepare(COMPLETE.as_str(), COMPLETE_SQL, &[Type::INT8, Type::INT4])
-        .await?;
+    let statements: [(Operation, &str, &[Type]); 3] = [
+        (CREATE, CREATE_SQL, &[Type::INT8, Type::BYTEA]),
+        (
+            TRANSITION,
+            TRANSITION_SQL,
+            &[Type::INT8, Type::INT4, Type::INT2, Type::BYTEA],
+        ),
+        (COMPLETE, COMPLETE_SQL, &[Type::INT8, Type::INT4]),
+    ];
+    for (kind, sql, types) in statements {
+        within(connector.timeout(), open.prepare(kind.as_str(), sql, types)).await?;
+    }
     Ok(open)
 }
 

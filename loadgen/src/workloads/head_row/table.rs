@@ -3,17 +3,16 @@
 use std::time::SystemTime;
 
 use futures::{Stream, stream};
-use tokio_postgres::Client;
 
 use super::lives::Population;
-use crate::drivers::postgres::failure;
+use crate::drivers::postgres::Patient;
 use crate::failure::Failure;
 use crate::instrument::clock::{self, SECOND};
 use crate::workloads::rows;
 
 /// Makes the table anew and loads the population by binary COPY; answers the rows a second of the COPY alone.
 pub(in crate::workloads) async fn load(
-    client: &Client,
+    client: Patient<'_>,
     population: &Population,
     fillfactor: u64,
     state_bytes: usize,
@@ -35,7 +34,7 @@ pub(in crate::workloads) async fn load(
 
 /// Makes the table anew and loads these rows; answers how many they are, and how many a second the COPY alone took in.
 pub(in crate::workloads) async fn filled(
-    client: &Client,
+    client: Patient<'_>,
     fillfactor: u64,
     seed: u64,
     state_bytes: usize,
@@ -49,10 +48,7 @@ pub(in crate::workloads) async fn filled(
          WITH (fillfactor = {fillfactor}); \
          ALTER TABLE bakeoff.runs ALTER COLUMN payload SET STORAGE PLAIN"
     );
-    client
-        .batch_execute(&sql)
-        .await
-        .map_err(|error| failure(&error))?;
+    client.at_length().batch_execute(&sql).await?;
     let begin = clock::now();
     let loaded = rows::copy(client, seed, state_bytes, rows).await?;
     let took = clock::now().saturating_sub(begin).max(1);

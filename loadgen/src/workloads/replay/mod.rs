@@ -30,6 +30,7 @@ use super::mover::OPERATION;
 use super::rows::{Missed, Row};
 use super::trial::{self, Ready};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
+use crate::drivers::postgres::Patient;
 use crate::drivers::postgres::observe::{Observer, Sample};
 use crate::failure::{Failure, FailureClass};
 use count::Counted;
@@ -107,7 +108,8 @@ pub(super) async fn play(
             })
         });
         let bytes = usize::from(share.bytes(None));
-        let filled = table::filled(&client, fillfactor, context.seed(), bytes, rows).await?;
+        let loading = Patient::of(&client);
+        let filled = table::filled(loading, fillfactor, context.seed(), bytes, rows).await?;
         loaded = Some((Observer::new(client).await?, filled));
         reader.join().map_err(|_| {
             let said = "the plan could not be read";

@@ -10,8 +10,8 @@ use tokio_postgres::types::Type;
 
 use super::desk::{Desk, Outcome, Task};
 use super::source::Arrivals;
-use crate::drivers::postgres::Connector;
 use crate::drivers::postgres::wire::{Value, Wire};
+use crate::drivers::postgres::{Connector, within};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
@@ -75,7 +75,8 @@ impl Player {
         self.open = None;
         let mut open = statements::opened(&self.connector).await?;
         let types = [Type::INT8, Type::INT4, Type::BYTEA];
-        open.prepare(PUT_IN, PUT_IN_SQL, &types).await?;
+        let prepared = open.prepare(PUT_IN, PUT_IN_SQL, &types);
+        within(self.connector.timeout(), prepared).await?;
         self.open = Some(open);
         Ok(())
     }

@@ -8,10 +8,11 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::lives::{ENDED, Population};
-use super::table::{TABLE, bytes, instant, partition};
-use crate::drivers::postgres::{Connector, failure, partitions};
+use super::table::{TABLE, instant, partition};
+use crate::drivers::postgres::{Connector, Patient, failure, partitions};
 use crate::failure::Failure;
 use crate::instrument::clock;
+use crate::workloads::rows;
 
 /// Between two looks whether autovacuum has been there.
 const POLL: Duration = Duration::from_millis(50);
@@ -51,13 +52,16 @@ pub(super) struct Done {
 }
 
 /// The process that acts, for whoever watches its locks.
-pub(super) async fn announce(client: &Client, pid: &Cell<i32>) -> Result<(), Failure> {
-    let row = client
-        .query_one("SELECT pg_backend_pid()", &[])
-        .await
-        .map_err(|error| failure(&error))?;
+pub(super) async fn announce(client: Patient<'_>, pid: &Cell<i32>) -> Result<(), Failure> {
+    let row = client.query_one("SELECT pg_backend_pid()", &[]).await?;
     pid.set(row.get(0));
     Ok(())
+}
+
+/// The bytes of the files. The whole action has a bound, and what it waits for has none of its own.
+async fn bytes(client: &Client) -> Result<i64, Failure> {
+    let row = client.query_one(rows::BYTES, &[]).await;
+    row.map(|row| row.get(0)).map_err(|error| failure(&error))
 }
 
 /// One retention of the oldest range.
@@ -132,7 +136,7 @@ impl Action<'_> {
         let oldest = partition(0);
         self.migrate(client, &oldest).await?;
         let begun = clock::now();
-        let announced = async |client: &Client| announce(client, self.pid).await;
+        let announced = async |client: &Client| announce(Patient::of(client), self.pid).await;
         let detached =
             partitions::detach(self.connector, client, TABLE, &oldest, announced).await?;
         {

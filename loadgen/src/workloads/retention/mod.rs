@@ -34,7 +34,7 @@ use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memo
 use crate::drivers::postgres::horizon;
 use crate::drivers::postgres::locks::{self, Locks};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
-use crate::drivers::postgres::{Connector, series};
+use crate::drivers::postgres::{Connector, Patient, series};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
@@ -74,8 +74,9 @@ async fn act(
 ) -> Result<Acted, Failure> {
     let (client, watcher) = (connector.connect().await?, connector.connect().await?);
     let pid = Cell::new(0);
-    action::announce(&client, &pid).await?;
-    let looks = locks::prepare(&watcher).await?;
+    action::announce(Patient::of(&client), &pid).await?;
+    let watcher = Patient::of(&watcher);
+    let looks = locks::prepare(watcher).await?;
     let (finished, done) = (Cell::new(false), RefCell::new(Done::default()));
     clock::sleep_until(phases.start).await;
     let acting = async {
@@ -93,7 +94,7 @@ async fn act(
     };
     let ((), locks) = tokio::join!(
         acting,
-        locks::watch((&watcher, &looks), &pid, phases.start, &finished)
+        locks::watch((watcher, &looks), &pid, phases.start, &finished)
     );
     Ok(Acted {
         done: done.into_inner(),
@@ -151,8 +152,9 @@ async fn run(
     )?;
     let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
     let client = connector.connect().await?;
-    table::load(&client, method, &population, state_bytes).await?;
-    let before = table::look(&client).await?;
+    let asking = Patient::of(&client);
+    table::load(asking, method, &population, state_bytes).await?;
+    let before = table::look(asking).await?;
     let observer = Observer::new(connector.connect().await?).await?;
 
     let slots = plan.workers() as u64;
@@ -199,8 +201,8 @@ async fn run(
     };
     let (mut part, (samples, acted)) = measure(context, gate, load, prepare).await?;
     let acted = acted?;
-    let after = table::look(&client).await?;
-    let kept = table::checks(&client, &population, acted.done.complete).await?;
+    let after = table::look(asking).await?;
+    let kept = table::checks(asking, &population, acted.done.complete).await?;
     let [_, during, _] = PHASES;
     let inserts = part
         .recorded

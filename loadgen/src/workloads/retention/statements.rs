@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::lives::{Lives, Move};
 use super::table::instant;
-use crate::drivers::postgres::{Connector, failure, patiently};
+use crate::drivers::postgres::{Connector, Patient, patiently};
 use crate::failure::{Failure, FailureClass};
 use crate::instrument::clock;
 use crate::instrument::record::Operation;
@@ -136,18 +136,15 @@ impl mover::Statements for Statements {
         }
         self.open = None;
         let client = self.connector.connect().await?;
-        let prepare = async |sql: &str, types: &[Type]| {
-            client
-                .prepare_typed(sql, types)
-                .await
-                .map_err(|error| failure(&error))
-        };
-        let insert = prepare(INSERT_SQL, &[Type::INT8, Type::TIMESTAMPTZ, Type::BYTEA]).await?;
+        let asking = Patient::new(&client, self.connector.timeout());
+        let types = [Type::INT8, Type::TIMESTAMPTZ, Type::BYTEA];
+        let insert = asking.prepare_typed(INSERT_SQL, &types).await?;
         let mut types = vec![Type::INT8, Type::INT4, Type::INT2, Type::BYTEA];
         if self.method == RetentionMethod::DropPartition {
             types.insert(0, Type::TIMESTAMPTZ);
         }
-        let transition = prepare(transition_sql(self.method), &types).await?;
+        let sql = transition_sql(self.method);
+        let transition = asking.prepare_typed(sql, &types).await?;
         self.open = Some(Open {
             client,
             insert,

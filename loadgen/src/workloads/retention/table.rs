@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bakeoff_crds::result::CheckRecord;
 use bakeoff_crds::spec::RetentionMethod;
-use tokio_postgres::Client;
 
 use super::lives::{ENDED, Expected, Population};
+use crate::drivers::postgres::Patient;
 use crate::drivers::postgres::extension::{self, Extension};
-use crate::drivers::postgres::failure;
 use crate::failure::Failure;
 use crate::workloads::rows;
 
@@ -71,15 +70,13 @@ fn definition(method: RetentionMethod, population: &Population) -> String {
 
 /// Makes the table anew and loads the population by binary COPY.
 pub(super) async fn load(
-    client: &Client,
+    client: Patient<'_>,
     method: RetentionMethod,
     population: &Population,
     state_bytes: usize,
 ) -> Result<(), Failure> {
-    client
-        .batch_execute(&definition(method, population))
-        .await
-        .map_err(|error| failure(&error))?;
+    let sql = definition(method, population);
+    client.at_length().batch_execute(&sql).await?;
     let rows = (0..population.active).map(|id| {
         let run = population.run(id);
         rows::Row {
@@ -92,19 +89,6 @@ pub(super) async fn load(
     let rows = futures::stream::iter(rows.map(Ok));
     rows::copy(client, population.seed, state_bytes, rows).await?;
     rows::settle(client).await
-}
-
-/// Bytes of the table with its partitions and indexes, as files.
-pub(super) async fn bytes(client: &Client) -> Result<i64, Failure> {
-    client
-        .query_one(
-            "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
-             WHERE relnamespace = 'bakeoff'::regnamespace AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'",
-            &[],
-        )
-        .await
-        .map(|row| row.get(0))
-        .map_err(|error| failure(&error))
 }
 
 /// A close look at the table with all its partitions.
@@ -130,11 +114,12 @@ impl Look {
 }
 
 /// Reads tables and indexes whole: outside the window only.
-pub(super) async fn look(client: &Client) -> Result<Look, Failure> {
+pub(super) async fn look(client: Patient<'_>) -> Result<Look, Failure> {
+    let reading = client.reading(rows::bytes(client).await?);
     let found = extension::found(client).await?;
     let found = found.unwrap_or_else(Extension::own);
     let (of_table, of_index) = (found.function("pgstattuple"), found.function("pgstatindex"));
-    let row = client
+    let row = reading
         .query_one(
             &format!("WITH tables AS MATERIALIZED (SELECT oid FROM pg_class WHERE relnamespace = 'bakeoff'::regnamespace \
                AND relkind = 'r' AND relname ~ '^runs(_p[0-9]+)?$'), \
@@ -150,8 +135,7 @@ pub(super) async fn look(client: &Client) -> Result<Look, Failure> {
              FROM heap"),
             &[],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     Ok(Look {
         table_bytes: row.get(0),
         dead_bytes: row.get(1),
@@ -168,7 +152,7 @@ struct Found {
     sums: Expected,
 }
 
-async fn found(client: &Client, from: u64, to: u64, open_only: bool) -> Result<Found, Failure> {
+async fn found(client: Patient<'_>, from: u64, to: u64, open_only: bool) -> Result<Found, Failure> {
     let number = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
     let row = client
         .query_one(
@@ -176,8 +160,7 @@ async fn found(client: &Client, from: u64, to: u64, open_only: bool) -> Result<F
              FROM bakeoff.runs WHERE run_id >= $1 AND run_id < $2 AND (state <> $3 OR NOT $4)",
             &[&number(from), &number(to), &ENDED, &open_only],
         )
-        .await
-        .map_err(|error| failure(&error))?;
+        .await?;
     let sum = |column: usize| row.get::<_, String>(column).parse().unwrap_or(i128::MIN);
     Ok(Found {
         rows: row.get(0),
@@ -204,10 +187,11 @@ fn astray(found: &Found, expected: &Expected) -> i64 {
 /// Whether retention kept what it must keep and, when it was `complete`, took what it should: each
 /// run that was open or of a younger range is there exactly once and unchanged, no other of the oldest is.
 pub(super) async fn checks(
-    client: &Client,
+    client: Patient<'_>,
     population: &Population,
     complete: bool,
 ) -> Result<[CheckRecord; 2], Failure> {
+    let client = client.reading(rows::bytes(client).await?);
     let border = population.first_of(1);
     let newest = population.first_of(population.ranges - 1);
     let mut kept = CheckRecord {
@@ -272,6 +256,25 @@ pub(super) async fn checks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::FailureClass;
+    use crate::testing::{freezing_postgres, local};
+    use std::sync::Arc;
+    use tokio::sync::Notify;
+
+    #[test]
+    fn a_server_that_freezes_is_not_looked_at_for_ever() {
+        local(async {
+            let freeze = Arc::new(Notify::new());
+            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let client = connector.connect().await.unwrap();
+            let asking = Patient::new(&client, Duration::from_millis(200));
+            assert!(rows::bytes(asking).await.is_ok());
+            freeze.notify_one();
+            let looking = tokio::time::timeout(Duration::from_secs(20), look(asking));
+            let failure = looking.await.unwrap().unwrap_err();
+            assert_eq!(failure.class, FailureClass::Timeout);
+        });
+    }
 
     #[test]
     fn what_is_lost_doubled_or_changed_is_astray() {

@@ -76,7 +76,7 @@ pub(super) enum Answer {
 
 /// The queries by which the instrument observes a server: a word that only that query has (the first that fits counts), and its
 /// columns. Tests run them all: a trial, and a run with all that is asked before and after it.
-const KNOWN: [(&str, Answer); 21] = [
+const KNOWN: [(&str, Answer); 22] = [
     ("set_config", rows(&[Text], 0)),
     ("pg_is_in_recovery", rows(&[Bool, Bool], 1)),
     // No commit waits for a standby.
@@ -92,6 +92,7 @@ const KNOWN: [(&str, Answer); 21] = [
     ("obj_description", rows(&[Text], 1)),
     ("pg_reload_conf", rows(&[Bool], 1)),
     ("SELECT run_id, seq FROM", rows(&[Int8, Int4], 0)),
+    ("pg_total_relation_size", rows(&[Int8], 1)),
     ("SELECT count(*) FROM bakeoff.runs", rows(&[Int8], 1)),
     ("SELECT 1 FROM bakeoff.runs", rows(&[Int4], 1)),
     ("'server_version_num'", rows(&[Int4], 1)),

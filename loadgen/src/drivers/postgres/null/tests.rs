@@ -1,6 +1,6 @@
 use super::*;
 use crate::drivers::access::Access;
-use crate::drivers::postgres::{Connector, observe};
+use crate::drivers::postgres::{Connector, Patient, observe};
 use crate::failure::FailureClass;
 use crate::store::layout;
 use crate::testing::{self, local};
@@ -17,13 +17,10 @@ fn what_the_instrument_asks_a_server_is_answered() {
     local(async {
         let connector = null();
         let client = connector.connect().await.unwrap();
-        assert_eq!(observe::started(&client).await.unwrap(), 0.0);
-        assert!(
-            observe::identity(&client)
-                .await
-                .unwrap()
-                .contains_key("server_version")
-        );
+        let asking = Patient::of(&client);
+        assert_eq!(observe::started(asking).await.unwrap(), 0.0);
+        let identity = observe::identity(asking).await.unwrap();
+        assert!(identity.contains_key("server_version"));
         let observer = observe::Observer::new(client).await.unwrap();
         assert_eq!(observer.sample(0).await.unwrap().updates, 0);
         assert_eq!(observer.inspect().await.unwrap().table_bytes, 0);
