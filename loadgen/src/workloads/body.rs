@@ -51,12 +51,6 @@ impl Bodies {
         Payload::new(stamp(number), room, rest)
     }
 
-    /// How long they are.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
     /// Whether the body of one operation begins with these bytes: a stamp alone does not tell that what follows it is its own.
     #[must_use]
     pub fn begins(&self, number: u64, head: &[u8]) -> bool {
