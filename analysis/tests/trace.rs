@@ -326,7 +326,8 @@ impl Raw<'_> {
                     ["response", "p50"] => Some(at(0.5)?.0),
                     ["response", "p90"] => Some(at(0.9)?.0),
                     ["response", "p99"] => Some(at(0.99)?.0),
-                    ["response", "p999"] => Some(at(0.999)?.0),
+                    // Of a bound is known that it is not below a lower percentile.
+                    ["response", "p999"] => Some(at(0.999)?.0.max(at(0.99)?.0)),
                     ["response", "max"] => Some(at(1.0)?.0),
                     ["response", "missing"] => Some(at(0.5)?.1),
                     _ => None,

@@ -35,7 +35,7 @@ pub struct NotifySecretRef {
     /// The name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
     /// The key with the URL, `http://` or `https://`. Default `url`.

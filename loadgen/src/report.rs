@@ -189,8 +189,9 @@ impl Raw {
         }
     }
 
-    /// How it differs from what the index of an earlier report lists. What was measured since then is no difference.
-    async fn altered(&self, store: &Store) -> Result<Vec<String>, ReportError> {
+    /// How it, and what is kept of an earlier report, differ from what the index of that lists. What was measured since then is no
+    /// difference.
+    async fn altered(&self, store: &Store, kept: &Concluded) -> Result<Vec<String>, ReportError> {
         let Some(bytes) = store.get(layout::INDEX).await? else {
             return Ok(Vec::new());
         };
@@ -200,12 +201,14 @@ impl Raw {
         let now: BTreeMap<&str, &str> = self
             .entries
             .iter()
+            .chain(&kept.entries)
             .map(|entry| (entry.name.as_str(), entry.sha256.as_str()))
             .collect();
         let raw = |entry: &&Entry| {
             [layout::TRIALS, layout::CAPACITY, layout::CONFORMANCE]
                 .iter()
-                .any(|folder| entry.name.starts_with(folder))
+                .chain(kept.names)
+                .any(|name| entry.name.starts_with(name))
         };
         let listed = before.files.iter().filter(raw);
         Ok(listed
@@ -219,14 +222,36 @@ impl Raw {
 }
 
 /// What an earlier report concluded of the history of the run, and the page that it drew: without the history nobody can do so anew.
-async fn concluded(
-    store: &Store,
-) -> Result<(Option<RegressionStatus>, Option<Vec<u8>>), ReportError> {
-    let verdict = match store.get(layout::REGRESSION).await? {
-        Some(bytes) => Some(read(layout::REGRESSION, &bytes)?),
-        None => None,
-    };
-    Ok((verdict, store.get(layout::TREND).await?))
+#[derive(Default)]
+struct Concluded {
+    verdict: Option<RegressionStatus>,
+    trend: Option<Vec<u8>>,
+    entries: Vec<Entry>,
+    /// What has to be as it was; nothing where the history is at hand.
+    names: &'static [&'static str],
+}
+
+impl Concluded {
+    async fn read(store: &Store) -> Result<Self, ReportError> {
+        let mut found = Self {
+            names: &[layout::REGRESSION, layout::TREND],
+            ..Self::default()
+        };
+        if let Some(bytes) = store.get(layout::REGRESSION).await? {
+            found.entries.push(index::entry(layout::REGRESSION, &bytes));
+            match serde_json::from_slice(&bytes) {
+                Ok(verdict) => found.verdict = Some(verdict),
+                Err(error) => {
+                    tracing::warn!(%error, "what was said of the runs before cannot be read; the report does without it")
+                }
+            }
+        }
+        if let Some(page) = store.get(layout::TREND).await? {
+            found.entries.push(index::entry(layout::TREND, &page));
+            found.trend = Some(page);
+        }
+        Ok(found)
+    }
 }
 
 /// Writes the report of the run in a store. `ending` says how it ended, where somebody knows. A
@@ -252,7 +277,11 @@ pub async fn report(
     }
     let scheduled = schedule::trials(&manifest.plan.spec);
     let raw = Raw::read(store, &scheduled).await?;
-    let altered = raw.altered(store).await?;
+    let kept = match catalogue {
+        Some(_) => Concluded::default(),
+        None => Concluded::read(store).await?,
+    };
+    let altered = raw.altered(store, &kept).await?;
     if !altered.is_empty() && !force {
         return Err(ReportError::Altered(altered));
     }
@@ -284,7 +313,7 @@ pub async fn report(
             history.record.verdict.clone(),
             history.trend().map(String::into_bytes),
         ),
-        None => concluded(store).await?,
+        None => (kept.verdict, kept.trend),
     };
     if let Some(trend) = trend {
         entries.push(index::entry(layout::TREND, &trend));

@@ -334,12 +334,13 @@ impl<'a> Judge<'a> {
         runs.push(self.run);
         let newest = runs.split_off(runs.len().saturating_sub(self.after));
         let before = values(metric, &baseline);
-        if before.is_empty() {
+        // By another expression it is another figure.
+        if !self.is_enough(before.len()) {
             let message = format!(
-                "the runs before {} do not have {}, of which it was said to be worse: regression.since begins anew",
-                alarm.trigger.experiment.name, metric.name
+                "{} is not what was worse in {}, whose runs before do not have it, and nothing else had got worse",
+                metric.name, alarm.trigger.experiment.name
             );
-            return self.status(RegressionState::NotComparable, message, baseline.len());
+            return self.status(RegressionState::Recovered, message, baseline.len());
         }
         let worst = before
             .iter()

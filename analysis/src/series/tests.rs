@@ -536,24 +536,32 @@ fn a_figure_that_the_runs_before_do_not_have_says_nothing() {
 }
 
 #[test]
-fn nothing_recovers_to_a_figure_that_was_never_measured() {
+fn an_alarm_ends_with_the_figure_that_it_is_about() {
     let mut nights = Nights::new(series(365, 3), || [150.0, 100.0, 100.0, 100.0]);
     nights.records = quiet(20);
     nights.number = 19;
     assert_eq!(nights.night().state, RegressionState::Regressed);
     // Another expression by the same name.
     nights.series.regression.as_mut().unwrap().metrics[0].expression = "a2".to_owned();
-    for number in 21..=26 {
+    let night = |number: i64| {
         let mut record = run(number, &[100.0; 4]);
         record.values.insert("a2".to_owned(), 1.0);
-        let verdict = nights.add(record);
-        assert_eq!(
-            verdict.state,
-            RegressionState::NotComparable,
-            "{}",
-            verdict.message
-        );
-    }
+        record
+    };
+    let verdict = nights.add(night(21));
+    assert_eq!(verdict.state, RegressionState::Recovered);
+    assert!(
+        verdict.message.contains("is not what was worse"),
+        "{}",
+        verdict.message
+    );
+    let verdict = nights.add(night(22));
+    assert_eq!(
+        verdict.state,
+        RegressionState::Baselining,
+        "{}",
+        verdict.message
+    );
 }
 
 #[test]

@@ -104,10 +104,11 @@ async fn refuse_another_run(
     to: &Store,
     listed: Option<&BTreeMap<&str, &str>>,
 ) -> Result<(), Failed> {
-    if let (Some(theirs), Some(there)) = (run_of(from).await?, run_of(to).await?)
-        && theirs != there
-    {
-        return Err(of_another_run(&format!("the run {there}")));
+    if let (Some(theirs), Some(there)) = (run_of(from).await?, run_of(to).await?) {
+        return match theirs == there {
+            true => Ok(()),
+            false => Err(of_another_run(&format!("the run {there}"))),
+        };
     }
     let Some(listed) = listed else { return Ok(()) };
     for folder in RAW {

@@ -65,7 +65,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
     if result.is_err() {
         for backend in &backends {
             eprintln!(
-                "loadgen: test objects stay under {} until the run is resumed or somebody removes them",
+                "loadgen: test objects may stay under {} until the run is resumed or somebody removes them",
                 backend.prefix()
             );
         }

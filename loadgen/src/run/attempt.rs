@@ -23,7 +23,9 @@ use crate::workloads::{self, Context, Part, WorkloadError};
 
 /// How long a backend may be away between two trials before the trial is called invalid.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a generator that is to stop tries to say so, or to bring in what was measured: whoever stopped it does not wait for long.
+/// How long a generator that is to stop still brings in what was measured: a pod has 30 s.
+const BRING_IN: Duration = Duration::from_secs(20);
+/// How long a generator that is to stop tries to say so: whoever stopped it does not wait for long.
 const LAST_WORD: Duration = Duration::from_secs(3);
 /// Removing the objects of a trial may take this long; what is left goes with the backend's volume
 /// or with the cleanup at the end.
@@ -87,7 +89,7 @@ impl Run {
             Some(part) => {
                 let context = self.context(trial, attempt, backend, None);
                 let collected = self.collect(&context, folder, part);
-                stoppable_after(collected, self.stop.clone(), LAST_WORD).await??
+                stoppable_after(collected, self.stop.clone(), BRING_IN).await??
             }
             None => Measured::default(),
         };
@@ -101,6 +103,9 @@ impl Run {
         };
         let failed = measured.whole.load.failed;
         doubts.credentials(backend, failed).await;
+        // At one that did not answer nothing was offered.
+        let unavailable = |reason: &InvalidReason| reason.code == InvalidCode::BackendUnavailable;
+        let offered = offered.filter(|_| !doubts.0.iter().any(unavailable));
         let judgement = self.judged(&measured, doubts)?;
         let around = Around {
             attempt,

@@ -40,7 +40,8 @@ impl Run {
         let mut found = Vec::new();
         for search in capacity::searches(&self.plan.spec) {
             let name = layout::search(&search);
-            if let Some(bytes) = self.store.get_durably(&name, STORE_PATIENCE).await? {
+            let before = self.store.get_durably(&name, STORE_PATIENCE);
+            if let Some(bytes) = stoppable(before, self.stop.clone()).await?? {
                 match serde_json::from_slice(&bytes) {
                     Ok(record) => {
                         found.push(record);
@@ -102,7 +103,8 @@ impl Run {
     /// The largest number of a step that a lost generator left: its parts must not be taken for new.
     async fn steps_before(&self, search: &Trial) -> Result<i32, RunError> {
         let folder = layout::steps(search);
-        let names = self.store.list_durably(&folder, STORE_PATIENCE).await?;
+        let names = self.store.list_durably(&folder, STORE_PATIENCE);
+        let names = stoppable(names, self.stop.clone()).await??;
         let number = |name: &String| name.strip_prefix(&folder)?.split('/').next()?.parse().ok();
         Ok(names.iter().filter_map(number).max().unwrap_or(0))
     }

@@ -51,7 +51,8 @@ impl Run {
     }
 
     async fn is_recorded(&self, name: &str) -> Result<bool, RunError> {
-        let Some(bytes) = self.store.get_durably(name, STORE_PATIENCE).await? else {
+        let before = self.store.get_durably(name, STORE_PATIENCE);
+        let Some(bytes) = stoppable(before, self.stop.clone()).await?? else {
             return Ok(false);
         };
         let read = serde_json::from_slice::<ConformanceRecord>(&bytes);

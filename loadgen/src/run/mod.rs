@@ -104,9 +104,9 @@ impl Run {
         }
         let trials = schedule::trials(&self.plan.spec);
         let caveats = stoppable(self.ready(&trials), self.stop.clone()).await??;
-        self.manifest(&caveats).await?;
+        stoppable(self.manifest(&caveats), self.stop.clone()).await??;
         let budget = usize::try_from(self.plan.spec.validity.repeat_budget).unwrap_or(0);
-        let (mut ledger, mut holds) = self.resume().await?;
+        let (mut ledger, mut holds) = stoppable(self.resume(), self.stop.clone()).await??;
         self.conformance(ledger.has_begun()).await?;
         self.control.update(|progress| {
             progress.stage = Stage::Measuring;

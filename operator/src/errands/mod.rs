@@ -50,17 +50,20 @@ impl Seen {
     /// How far the errand of this name is, which may take so many seconds.
     #[must_use]
     pub fn errand(&self, name: &str, now: Timestamp, seconds: i64) -> Errand {
-        let given_up = |refused: &&Refused| refused.for_good || refused.since >= PATIENCE;
-        if let Some(refused) = self.refused.values().find(given_up) {
-            return Errand::Failed(refused.message.clone());
-        }
         let job = self.children.job(name);
         match job_state(job) {
             JobState::Absent if self.made.contains(&(Kind::Job, name.to_owned())) => {
                 let soon = now.saturating_add(SignedDuration::from_secs(1));
                 Errand::Works(soon.unwrap_or(now))
             }
-            JobState::Absent => Errand::Absent,
+            // What was refused may have been done all the same, where the API server did not know: one that is there works.
+            JobState::Absent => {
+                let given_up = |refused: &&Refused| refused.for_good || refused.since >= PATIENCE;
+                let refused = self.refused.values().find(given_up);
+                refused.map_or(Errand::Absent, |refused| {
+                    Errand::Failed(refused.message.clone())
+                })
+            }
             JobState::Active | JobState::Failing { .. } => {
                 let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
                 let made = made.map_or(now, |time| time.0);

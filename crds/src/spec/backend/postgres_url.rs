@@ -61,7 +61,7 @@ pub struct CaSecretRef {
     /// The name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
     /// The key. Default `ca.crt`.
@@ -93,7 +93,7 @@ pub struct SecretKeyRef {
     /// The name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
     /// The key. Default `url`.

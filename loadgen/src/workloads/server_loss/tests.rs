@@ -208,7 +208,7 @@ fn of_what_the_second_look_did_not_come_to_nothing_is_known() {
         .await;
         let all = [1, 2, 3].map(|number| kept(&dialer.target().object_path("k"), number));
         let mut reading = Reading::new(&dialer, &bodies);
-        (reading.most, reading.rest) = (Duration::from_millis(300), Duration::ZERO);
+        (reading.most, reading.rest) = (Duration::from_secs(3), Duration::ZERO);
         let [misses, lost] = reading.read_back(&all).await;
         assert_eq!((misses.checked, misses.violations), (3, 3));
         assert_eq!(lost.checked - lost.uncertain, 0);

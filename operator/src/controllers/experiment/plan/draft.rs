@@ -18,6 +18,9 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// For how many seconds the API server has to refuse before that is the last word, however long there was time for it.
+const LEAST_REFUSED: i32 = 60;
+
 /// Whether anything is left in the namespace of an experiment.
 pub enum Cleared {
     /// Nothing.
@@ -209,12 +212,13 @@ impl<'a> Draft<'a> {
         Some(format!("{message}{}", trouble::mend_refusal(message)))
     }
 
-    /// The same, once this instant has come or where there is nothing to wait for; asks to be woken then.
+    /// The same, once this instant has come and it has refused for a while, or where there is nothing to wait for; asks to be woken
+    /// then. The instant may be long past when it is asked for the first time, as after an upgrade of the cluster.
     pub fn refusal_after(&mut self, deadline: Timestamp) -> Option<String> {
         self.wake_at(deadline);
         let for_good = self.refused.is_some_and(|refused| refused.for_good);
-        self.refusal()
-            .filter(|_| for_good || self.now() >= deadline)
+        let lasting = self.now() >= deadline && self.is_refused_for(LEAST_REFUSED);
+        self.refusal().filter(|_| for_good || lasting)
     }
 
     /// Whether it has refused for so many seconds.

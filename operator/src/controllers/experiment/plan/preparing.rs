@@ -67,7 +67,9 @@ pub(super) fn prepare(draft: &mut Draft<'_>, valid: &Validated) -> Preparation {
                 equality::names(&draft.observed.nodes)
             ),
         );
-        return troubled(draft).unwrap_or(Preparation::Waiting);
+        return troubled(draft)
+            .or_else(|| calibration_troubled(draft))
+            .unwrap_or(Preparation::Waiting);
     }
     let ground = Ground {
         settings: draft.settings,
@@ -180,32 +182,29 @@ fn troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
     Some(Preparation::Waiting)
 }
 
-/// Calibration only informs: one that finds no place on a busy node is no reason to end.
-pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
+/// What keeps a look at a node from being taken, if anything does. It only informs, and is no reason to end: one that finds no place on a
+/// busy node is not even told.
+fn calibration_troubled(draft: &mut Draft<'_>) -> Option<Preparation> {
+    let trouble = troubles(draft, true).find(|trouble| trouble.cause != Cause::Unschedulable)?;
+    draft.trouble(&trouble);
+    draft.wake_after(5);
+    Some(Preparation::Waiting)
+}
+
+/// What keeps the pods from running that look at nodes, or all others.
+fn troubles<'a>(draft: &'a Draft<'_>, calibrations: bool) -> impl Iterator<Item = Trouble> + 'a {
     let patience = i64::from(draft.remains.spec.limits.provision_seconds);
-    let informs = |pod: &Pod| is_calibration(pod.labels());
     let pods = draft.observed.children.pods.iter();
-    let failing = |pod: &Pod| draft.observed.failing.get(&pod.name_any()).copied();
-    pods.filter_map(|pod| {
-        Some((
-            pod,
-            trouble::of_pod(pod, draft.now(), patience, failing(pod))?,
-        ))
+    let asked = pods.filter(move |pod| is_calibration(pod.labels()) == calibrations);
+    asked.filter_map(move |pod| {
+        let failing = draft.observed.failing.get(&pod.name_any()).copied();
+        trouble::of_pod(pod, draft.now(), patience, failing)
     })
-    .filter(|(pod, trouble)| !informs(pod) || trouble.cause != Cause::Unschedulable)
-    .map(|(pod, trouble)| Trouble {
-        fatal: trouble.fatal && !informs(pod),
-        ..trouble
-    })
-    // What ends the experiment is said before what may pass.
-    .reduce(|first, next| {
-        if next.fatal && !first.fatal {
-            next
-        } else {
-            first
-        }
-    })
-    .or_else(|| {
+}
+
+/// The first thing that keeps a pod of servers or generators from running.
+pub(super) fn first_trouble(draft: &Draft<'_>) -> Option<Trouble> {
+    troubles(draft, false).next().or_else(|| {
         let told = draft.observed.told.iter();
         told.filter(|told| !is_about_calibration(draft, &told.about))
             .find_map(trouble::of_told)
