@@ -7,6 +7,7 @@ use bakeoff_crds::ExperimentStatus;
 use bakeoff_crds::conditions::{self, EQUALISED, OBJECTIVES_MET, RECONCILING, STALLED, SUCCEEDED};
 use bakeoff_crds::status::MAX_STATUS_BYTES;
 use bakeoff_e2e::{Fixture, Lab, Needs, scenario, truth};
+use kube::api::DeleteParams;
 use serde_json::json;
 use std::path::Path;
 
@@ -139,6 +140,14 @@ async fn an_external_bucket_is_measured_and_left_clean() -> anyhow::Result<()> {
 
         let begun = |status: &ExperimentStatus| status.progress.as_ref().is_some_and(|progress| progress.trials.done > 0);
         let longer = |name: &str| outside(name).set("/spec/trials/blocks", json!(60));
+        // Deleted in the middle as Argo CD prunes: what is its own goes first, and what cleans up is nobody's.
+        lab.apply(longer("pruned").manifest()).await?;
+        lab.reaches("pruned", "measuring", 120, begun).await?;
+        lab.delete_as("pruned", &DeleteParams::foreground()).await?;
+        lab.nothing_left(&["secret/external"]).await?;
+        let left = store::count(bucket).await?;
+        ensure!(left == 0, "{left} test objects are left after a deletion in the foreground");
+
         // Suspended and then cancelled: what was measured is reported, and what was written is removed.
         lab.apply(longer("given-up").manifest()).await?;
         lab.reaches("given-up", "measuring", 120, begun).await?;

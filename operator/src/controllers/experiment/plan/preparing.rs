@@ -17,7 +17,6 @@ use bakeoff_crds::run::{Environment, NodeCalibration, NodeFacts, Termination};
 use bakeoff_rules::equality;
 use bakeoff_rules::validate::{Server, Validated};
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 
