@@ -34,6 +34,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Batching)],
     withheld_if_wrong: true,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: false,
     answer,
 };

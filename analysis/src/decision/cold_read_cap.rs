@@ -30,6 +30,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::ColdRead)],
     withheld_if_wrong: true,
     rests_on_listing: true,
+    judges_one: true,
     reads_bloat: false,
     answer,
 };

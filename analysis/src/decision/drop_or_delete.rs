@@ -106,6 +106,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Retention)],
     withheld_if_wrong: true,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };

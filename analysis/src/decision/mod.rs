@@ -19,6 +19,7 @@ mod cold_read_cap;
 mod conformance;
 mod drop_or_delete;
 mod footing;
+mod restarts;
 mod rule;
 mod shard_threshold;
 mod simple_schema;
@@ -207,6 +208,9 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
             " The run ended early ({}), so blocks are missing.",
             measured.ending.as_str()
         ));
+    }
+    if rule.judges_one {
+        restarts::name(&mut record.reason, measured, &asked.subject());
     }
     if rule.reads_bloat {
         qualify(&mut record, measured);

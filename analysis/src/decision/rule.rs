@@ -59,6 +59,8 @@ pub(super) struct Rule {
     pub withheld_if_wrong: bool,
     /// Whether it judges one backend by what it lists, which counts for nothing where a listing is not what S3 lists.
     pub rests_on_listing: bool,
+    /// Whether it judges one backend, which is named where it restarted by itself.
+    pub judges_one: bool,
     /// Whether it reads bloat, which whatever holds back the removal of dead rows causes as well.
     pub reads_bloat: bool,
     /// The rule itself.

@@ -43,6 +43,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::HeadRow)],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };
