@@ -396,6 +396,15 @@ fn at_most(low: f64, high: f64, threshold: f64) -> Standing {
     }
 }
 
+/// What a figure that is to be at most a threshold would show with more blocks, if it stays at this distance from it.
+fn side(distance: f64) -> Standing {
+    if distance <= 0.0 {
+        Standing::Met
+    } else {
+        Standing::NotMet
+    }
+}
+
 /// A standing that rests on figures of which some are only bounds. `Met` speaks for the subject and
 /// `NotMet` against it: neither may rest on a figure that could be worse than it looks.
 fn with_censoring(standing: Standing, censored: Option<Censored>) -> Standing {

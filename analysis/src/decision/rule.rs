@@ -156,10 +156,15 @@ pub(super) enum Lacks {
 
 impl Lacks {
     /// What a standing lacks that the figures alone would have left at `alone`. Where one is open only because a figure
-    /// is but a bound, blocks are no answer; else `blocks` says how many are.
-    pub fn of(standing: Standing, alone: Standing, blocks: impl FnOnce() -> Option<i32>) -> Self {
+    /// is but a bound, blocks are no answer, nor where what they would show (`toward`) were open for that; else `blocks` says how
+    /// many are.
+    pub fn of(
+        (standing, alone): (Standing, Standing),
+        toward: Standing,
+        blocks: impl FnOnce() -> Option<i32>,
+    ) -> Self {
         match (standing, alone) {
-            (Standing::Open, Standing::Open) => {
+            (Standing::Open, Standing::Open) if toward != Standing::Open => {
                 blocks().map_or(Self::OtherThanBlocks, Self::Blocks)
             }
             (Standing::Open, _) => Self::OtherThanBlocks,

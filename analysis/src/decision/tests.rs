@@ -478,3 +478,33 @@ fn whoever_restarted_is_named_beside_a_verdict_that_stays() {
         assert_eq!(reason.contains("restarted by itself"), named, "{reason}");
     }
 }
+
+/// What more blocks would show were open as well: the p99 of one that fails is only a bound.
+#[test]
+fn no_blocks_are_promised_where_they_could_not_settle_it() {
+    let put = WorkloadKind::SmallObjectPut;
+    let decision = |share: f64| {
+        let summary = planted(&sample::spec(6), |records| {
+            for record in records.iter_mut().filter(|r| r.trial.kind == put) {
+                let p99 = match (record.trial.backend.as_str(), record.trial.block % 2) {
+                    ("minio", _) => 10_000,
+                    (_, 0) => 11_500,
+                    _ => 8_696,
+                };
+                let part = record.operations.get_mut("put").unwrap();
+                part.response = sample::histogram(vec![p99; 500]);
+            }
+            if share > 0.0 {
+                fail(records, "seaweedfs", put, share, true);
+            }
+        });
+        summary.decision.unwrap()
+    };
+    let known = decision(0.0);
+    assert_eq!(known.outcome, Inconclusive, "{known:#?}");
+    assert!(known.more_blocks.is_some());
+    let failing = decision(0.02);
+    assert_eq!(failing.outcome, Inconclusive);
+    assert_eq!(failing.more_blocks, None, "{}", failing.reason);
+    assert!(failing.reason.contains("a lower load might"));
+}
