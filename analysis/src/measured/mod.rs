@@ -24,7 +24,7 @@ pub use beside::{
 };
 pub use build::measure;
 pub use compared::{Censored, Comparison, Estimate, Finding};
-pub(crate) use compared::{estimate, finding, pairs};
+pub(crate) use compared::{estimate, judge, pairs};
 pub use conformance::ConformanceSummary;
 pub use ending::RunEnding;
 pub use error::SummaryError;
