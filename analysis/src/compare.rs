@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::format;
 use crate::measured::{
     CellBackend, CellSummary, Censored, Comparison, Finding, Measured, SUMMARY_SCHEMA, estimate,
-    finding, pairs,
+    judge, pairs,
 };
 use crate::metric::Metric;
-use crate::stats::{ALPHA, multiple, paired, power, round};
+use crate::stats::{ALPHA, paired, power, round};
 
 /// The margin of equivalence between runs, as a log-ratio: ten per cent.
 const MARGIN: f64 = 0.095_310_179_804_324_86;
@@ -257,16 +257,10 @@ fn rows_of(
     rows
 }
 
-/// Holm over everything that is compared: a person scans all of it for differences.
+/// Holm over everything that is compared: a person scans all of it for differences, and for what stayed the same.
 fn adjust(rows: &mut [RunRow]) {
-    let plain: Vec<f64> = rows
-        .iter()
-        .map(|row| row.comparison.estimate.p_value)
-        .collect();
-    for (row, adjusted) in rows.iter_mut().zip(multiple::holm(&plain)) {
-        row.comparison.adjusted_p = round(adjusted);
-        row.comparison.finding = finding(&row.comparison, ALPHA);
-    }
+    let mut family: Vec<_> = rows.iter_mut().map(|row| &mut row.comparison).collect();
+    judge(&mut family, ALPHA);
 }
 
 fn workloads(measured: &Measured) -> String {

@@ -16,12 +16,12 @@ use bakeoff_crds::spec::{Batching, WorkloadKind};
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
-    more_blocks, with_censoring,
+    more_blocks, side, with_censoring,
 };
 use crate::format::confidence;
 use crate::measured::{BlockFigure, CellSummary, Censored};
 use crate::metric::Metric;
-use crate::stats::{bootstrap, mean, round, standard_deviation};
+use crate::stats::{bootstrap, interval, mean, round, standard_deviation};
 
 /// One batch factor at one arrival rate.
 struct Level {
@@ -34,6 +34,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Batching)],
     withheld_if_wrong: true,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: false,
     answer,
 };
@@ -42,6 +43,16 @@ fn answer(asked: &Asked<'_>) -> Answer {
     let Asked { spec, measured, .. } = *asked;
     let bound = asked.bound();
     let subject = asked.subject();
+    let all: Vec<&CellSummary> = measured
+        .of_kind(WorkloadKind::Batching)
+        .flat_map(|workload| &workload.cells)
+        .collect();
+    // A factor fails at one arrival rate, so each rate is judged at its share.
+    let share = |cell: &CellSummary| {
+        let of = |cell: &CellSummary| number(cell, factor::SNAPSHOTS_PER_OBJECT);
+        let rates = all.iter().filter(|other| of(other) == of(cell)).count();
+        measured.level / rates.max(1) as f64
+    };
     let mut levels = Vec::new();
     let mut costs = BTreeMap::new();
     let mut currency = String::new();
@@ -57,7 +68,7 @@ fn answer(asked: &Asked<'_>) -> Answer {
                 &workload.cells,
                 &subject,
                 bound,
-                measured.level,
+                (measured.level, share(cell)),
             ));
             if let Some(parameters) = parameters {
                 currency.clone_from(&parameters.price_list.currency);
@@ -188,7 +199,7 @@ fn level(
     cells: &[CellSummary],
     subject: &str,
     bound: f64,
-    alpha: f64,
+    (alpha, share): (f64, f64),
 ) -> Option<Level> {
     let snapshots = number(cell, factor::SNAPSHOTS_PER_OBJECT)?;
     if snapshots <= 1 {
@@ -235,21 +246,32 @@ fn level(
     let lacking = lacking(added.len(), alpha);
     let judged = match at_most(low, high, bound) {
         _ if lacking.is_some() => Standing::Open,
+        Standing::NotMet if !is_beyond(&added, bound, share) => Standing::Open,
         standing => standing,
     };
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
     input.standing = with_censoring(judged, input.censored);
-    let lacks = Lacks::of(input.standing, judged, || {
-        lacking.or_else(|| {
-            let deviation = standard_deviation(&added);
-            more_blocks(centre - bound, deviation, added.len(), alpha)
-        })
+    let distance = centre - bound;
+    let toward = with_censoring(side(distance), input.censored);
+    let lacks = Lacks::of((input.standing, judged), toward, || {
+        let deviation = standard_deviation(&added);
+        let level = if toward == Standing::NotMet {
+            share
+        } else {
+            alpha
+        };
+        lacking.or_else(|| more_blocks(distance, deviation, added.len(), level))
     });
     Some(Level {
         snapshots,
         input,
         lacks,
     })
+}
+
+/// Whether a figure is shown to lie beyond its bound, by Student's t.
+fn is_beyond(values: &[f64], bound: f64, alpha: f64) -> bool {
+    interval::student(values, alpha).is_some_and(|(_, low, _)| low > bound)
 }
 
 /// Monthly cost of PUT requests, from the PUTs that a snapshot took.

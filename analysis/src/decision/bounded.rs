@@ -39,6 +39,21 @@ impl Bound {
     }
 }
 
+/// Leaves an input open that stands so at the level of one test but not at its share of it (Student's t over `values`). Where any of
+/// several is enough for a verdict, each is judged at its share (Bonferroni).
+pub(super) fn at_share(
+    input: &mut DecisionInput,
+    standing: Standing,
+    values: &[f64],
+    bound: Bound,
+    share: f64,
+) {
+    let shown = interval::student(values, share).map(|(_, low, high)| bound.judge(low, high));
+    if input.standing == standing && shown != Some(standing) {
+        input.standing = Standing::Open;
+    }
+}
+
 /// The values of a figure, one for each block in which it was measured.
 pub(super) fn values(on: &CellBackend, figure: Figure) -> Vec<f64> {
     on.figures

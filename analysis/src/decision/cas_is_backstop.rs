@@ -26,6 +26,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::CasRace)],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: false,
     answer,
 };

@@ -13,7 +13,7 @@ use bakeoff_crds::spec::WorkloadKind;
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
-    more_blocks, with_censoring,
+    more_blocks, side, with_censoring,
 };
 use crate::measured::{CellSummary, Censored};
 use crate::metric::Metric;
@@ -30,6 +30,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::ColdRead)],
     withheld_if_wrong: true,
     rests_on_listing: true,
+    judges_one: true,
     reads_bloat: false,
     answer,
 };
@@ -193,7 +194,8 @@ fn level(
     };
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
-    let lacks = Lacks::of(input.standing, judged, || {
+    let toward = with_censoring(side(paired.centre), input.censored);
+    let lacks = Lacks::of((input.standing, judged), toward, || {
         lacking.or_else(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha))
     });
     Some(Level {

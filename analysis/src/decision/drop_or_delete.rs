@@ -3,17 +3,21 @@
 //! The plan: "Pass: drop is sub-second and lock-light; insert p99 stays flat during retention; no vacuum
 //! storm." Partitions are the bigger design, and a bigger design is earned: `Go` (partition and drop)
 //! means that dropping keeps all of this and that bulk delete is shown to break its own demands. `NoGo` (stay with
-//! bulk delete) means that bulk delete keeps them, or that dropping is shown to break one.
+//! bulk delete) means that bulk delete keeps them, or that dropping is shown to break one. Deletes in batches of other sizes, or
+//! with another cleanup, are ways of one method: the one that keeps the demands is the one to take.
+
+use std::collections::BTreeSet;
+use std::fmt;
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{RetentionMethod, WorkloadKind};
+use bakeoff_crds::spec::{ExperimentSpec, RetentionCleanup, RetentionMethod, WorkloadKind};
 
-use super::bounded::{Bound, Named, bounded, in_every_window, values};
+use super::bounded::{Bound, Named, at_share, bounded, in_every_window, values};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, lacking, missing, more_blocks,
-    ratio_input, with_censoring,
+    ratio_input, side, with_censoring,
 };
 use crate::measured::Measured;
 use crate::measured::{BlockFigure, CellBackend, CellSummary, Censored};
@@ -73,10 +77,45 @@ impl From<DecisionInput> for Judged {
     }
 }
 
-/// What one method shows over all its cells.
+/// How a bulk delete is done, which no factor tells; a drop is always done alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    /// Rows that one statement removes; 0: all of them.
+    rows: i32,
+    /// Whether a `VACUUM` follows.
+    vacuum: bool,
+}
+
+impl Way {
+    fn of(spec: &ExperimentSpec, workload: &str, method: RetentionMethod) -> Self {
+        let stated = spec.workloads.iter().find(|one| one.name == workload);
+        match (stated.and_then(|one| one.retention.as_ref()), method) {
+            (Some(retention), RetentionMethod::BulkDelete) => Self {
+                rows: retention.delete_batch_rows,
+                vacuum: retention.cleanup == RetentionCleanup::Vacuum,
+            },
+            _ => Self {
+                rows: 0,
+                vacuum: false,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rows {
+            0 => f.write_str("all at once")?,
+            rows => write!(f, "{rows} rows at a time")?,
+        }
+        f.write_str(if self.vacuum { " with VACUUM" } else { "" })
+    }
+}
+
+/// What one way of a method shows over all its cells.
+#[derive(Default)]
 struct Shown {
     inputs: Vec<Judged>,
-    cells: usize,
 }
 
 impl Shown {
@@ -94,7 +133,7 @@ impl Shown {
     fn standing(&self) -> Standing {
         if self.first(Standing::NotMet).is_some() {
             Standing::NotMet
-        } else if self.cells == 0 || self.first(Standing::Open).is_some() {
+        } else if self.first(Standing::Open).is_some() {
             Standing::Open
         } else {
             Standing::Met
@@ -102,10 +141,57 @@ impl Shown {
     }
 }
 
+/// What a method shows: one way that keeps every demand is enough, and all have to break one before the method does.
+struct Method {
+    ways: Vec<Shown>,
+}
+
+impl Method {
+    fn standing(&self) -> Standing {
+        if self.holding().is_some() {
+            Standing::Met
+        } else if self.ways.is_empty() || self.standing_at(Standing::Open).next().is_some() {
+            Standing::Open
+        } else {
+            Standing::NotMet
+        }
+    }
+
+    fn standing_at(&self, standing: Standing) -> impl Iterator<Item = &Shown> {
+        let ways = self.ways.iter();
+        ways.filter(move |way| way.standing() == standing)
+    }
+
+    fn holding(&self) -> Option<&Shown> {
+        self.standing_at(Standing::Met).next()
+    }
+
+    /// What is not settled first.
+    fn open(&self) -> Option<&Judged> {
+        let mut open = self.standing_at(Standing::Open);
+        open.find_map(|way| way.first(Standing::Open))
+    }
+
+    /// Which demand each way breaks first, in words.
+    fn failures(&self) -> String {
+        let ways = self.ways.iter();
+        let each: Vec<String> = ways
+            .filter_map(|way| way.first(Standing::NotMet).map(describe))
+            .collect();
+        each.join("; ")
+    }
+
+    fn into_inputs(self) -> impl Iterator<Item = DecisionInput> {
+        let judged = self.ways.into_iter().flat_map(|way| way.inputs);
+        judged.map(|judged| judged.input)
+    }
+}
+
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Retention)],
     withheld_if_wrong: true,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };
@@ -117,27 +203,26 @@ fn answer(asked: &Asked<'_>) -> Answer {
         subject: &subject,
         margin,
         bound,
+        spec: asked.spec,
         measured: asked.measured,
     };
-    let drop = question.shown(RetentionMethod::DropPartition);
-    let delete = question.shown(RetentionMethod::BulkDelete);
+    let drop = question.method(RetentionMethod::DropPartition);
+    let delete = question.method(RetentionMethod::BulkDelete);
     let ruling = conclude(&question, &drop, &delete);
-    let mut inputs: Vec<DecisionInput> = Vec::new();
-    inputs.extend(drop.inputs.into_iter().map(|judged| judged.input));
-    inputs.extend(delete.inputs.into_iter().map(|judged| judged.input));
+    let inputs = drop.into_inputs().chain(delete.into_inputs()).collect();
     Answer {
         question: format!(
             "Do old runs on {subject} leave by dropping a partition, or does a bulk delete do?"
         ),
         criterion: format!(
-            "Dropping keeps its demands if detaching and dropping take at most {bound} ms, it holds no lock on the table in use beyond SHARE UPDATE EXCLUSIVE and nobody waits longer than {WAIT_MILLIS} ms for a lock, the p99 of inserts while it goes on is at most {margin:.2}x that before, and autovacuum is at work at most {VACUUM_RISE} percentage points more of the time than before. Bulk delete has to keep the same of inserts, waits and autovacuum. Both have to have the space back within each window. Go (partition and drop) if dropping keeps its demands and bulk delete is shown to break one; NoGo (bulk delete) if bulk delete keeps them or dropping is shown to break one."
+            "Dropping keeps its demands if detaching and dropping take at most {bound} ms, it holds no lock on the table in use beyond SHARE UPDATE EXCLUSIVE and nobody waits longer than {WAIT_MILLIS} ms for a lock, the p99 of inserts while it goes on is at most {margin:.2}x that before, and autovacuum is at work at most {VACUUM_RISE} percentage points more of the time than before. Bulk delete has to keep the same of inserts, waits and autovacuum. Both have to have the space back within each window. One way of deleting that keeps them all is enough. Go (partition and drop) if dropping keeps its demands and bulk delete is shown to break one; NoGo (bulk delete) if bulk delete keeps them or dropping is shown to break one."
         ),
         ruling,
         inputs,
     }
 }
 
-fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
+fn conclude(question: &Question<'_>, drop: &Method, delete: &Method) -> Ruling {
     let stay =
         "Keep the plain table with its primary key on run_id and reclaim by bulk delete in batches";
     match (drop.standing(), delete.standing()) {
@@ -157,7 +242,7 @@ fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
             format!(
                 "Dropping keeps its demands: {}. Bulk delete does not: {}.",
                 question.ratios(drop),
-                describe(delete.first(Standing::NotMet))
+                delete.failures()
             ),
             format!(
                 "Partition the table by created_at and reclaim by DETACH PARTITION CONCURRENTLY and DROP. It changes the key: the primary key becomes (created_at, run_id), so run_id alone is no longer unique and the compare-and-swap has to carry created_at. Runs that are still open are migrated forward, which gives them a new address{}.",
@@ -165,23 +250,18 @@ fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
             ),
         ),
         (Standing::NotMet, other) => Ruling::no_go(
-            format!(
-                "Dropping does not keep its demands: {}.",
-                describe(drop.first(Standing::NotMet))
-            ),
+            format!("Dropping does not keep its demands: {}.", drop.failures()),
             if other == Standing::NotMet {
                 format!(
                     "{stay}; that breaks a demand as well ({}), so take smaller batches or more frequent ones before either is built.",
-                    describe(delete.first(Standing::NotMet))
+                    delete.failures()
                 )
             } else {
                 format!("{stay}: dropping as measured is no gain.")
             },
         ),
         (_, _) => {
-            let open = drop
-                .first(Standing::Open)
-                .or_else(|| delete.first(Standing::Open));
+            let open = drop.open().or_else(|| delete.open());
             let (text, more) = match open {
                 Some(judged) => {
                     let blocks = if judged.input.p_value.is_some() {
@@ -193,7 +273,7 @@ fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
                         String::new()
                     };
                     (
-                        format!("Not settled: {}.{blocks}", describe(Some(judged))),
+                        format!("Not settled: {}.{blocks}", describe(judged)),
                         judged.more,
                     )
                 }
@@ -212,10 +292,7 @@ fn conclude(question: &Question<'_>, drop: &Shown, delete: &Shown) -> Ruling {
     }
 }
 
-fn describe(judged: Option<&Judged>) -> String {
-    let Some(Judged { input, .. }) = judged else {
-        return "nothing was measured".to_owned();
-    };
+fn describe(Judged { input, .. }: &Judged) -> String {
     let unit = match input.unit {
         Unit::Percent => " points",
         Unit::Milliseconds => " ms",
@@ -242,61 +319,177 @@ struct Question<'a> {
     subject: &'a str,
     margin: f64,
     bound: f64,
+    spec: &'a ExperimentSpec,
     measured: &'a Measured,
 }
 
-impl Question<'_> {
-    fn cells(&self, method: RetentionMethod) -> impl Iterator<Item = (&CellSummary, &CellBackend)> {
-        self.measured
-            .of_kind(WorkloadKind::Retention)
-            .flat_map(|workload| &workload.cells)
-            .filter(move |cell| {
-                cell.levels.get(factor::METHOD).map(String::as_str) == Some(method.as_str())
-            })
-            .filter_map(|cell| Some((cell, cell.on(self.subject)?)))
+/// The error rates at which a demand is judged.
+#[derive(Clone, Copy)]
+struct Levels {
+    /// Of the interval that is printed.
+    alone: f64,
+    /// To be kept: one way that keeps all is enough.
+    met: f64,
+    /// To be broken: one demand that is broken in one cell is enough.
+    not_met: f64,
+}
+
+impl Levels {
+    /// Judges an input by the figures behind it, which were judged at the level of one test.
+    fn judge(self, judged: &mut Judged, values: &[f64], bound: Bound) {
+        // Where there is one way, its share is the whole and nothing is judged twice.
+        if self.met < self.alone {
+            at_share(&mut judged.input, Standing::Met, values, bound, self.met);
+        }
+        self.broken(judged, values, bound);
     }
 
-    fn shown(&self, method: RetentionMethod) -> Shown {
-        let mut shown = Shown {
-            inputs: Vec::new(),
-            cells: 0,
+    /// The same of an extreme that is kept in every window: that is seen and not tested.
+    fn broken(self, judged: &mut Judged, values: &[f64], bound: Bound) {
+        let share = self.not_met;
+        at_share(&mut judged.input, Standing::NotMet, values, bound, share);
+    }
+
+    /// The level at which more blocks would show what the figure says now.
+    fn of(self, standing: Standing) -> f64 {
+        match standing {
+            Standing::NotMet => self.not_met,
+            _ => self.met,
+        }
+    }
+}
+
+/// A cell that a method was measured in, and how it was done there.
+struct Measurement<'a> {
+    way: Way,
+    cell: &'a CellSummary,
+    on: &'a CellBackend,
+}
+
+impl Measurement<'_> {
+    fn load(&self) -> (&str, &str) {
+        let level = |name: &str| self.cell.levels.get(name).map_or("?", String::as_str);
+        (level(factor::ACTIVE_RUNS), level(factor::RATE_PER_SECOND))
+    }
+}
+
+impl Question<'_> {
+    fn measurements(&self, method: RetentionMethod) -> Vec<Measurement<'_>> {
+        let of_method = move |cell: &&CellSummary| {
+            cell.levels.get(factor::METHOD).map(String::as_str) == Some(method.as_str())
         };
-        let alpha = self.measured.level;
-        for (cell, on) in self.cells(method) {
-            shown.cells += 1;
-            let level = |name: &str| cell.levels.get(name).map_or("?", String::as_str);
-            let scope = format!(
-                "{}, {} runs, {}/s",
-                method.as_str(),
-                level(factor::ACTIVE_RUNS),
-                level(factor::RATE_PER_SECOND)
-            );
-            let every = |named, bound| in_every_window(on, named, &scope, bound, alpha).into();
-            let mut few: Judged = every(INSERTS, Bound::AtLeast(FEW_INSERTS));
-            let mut flat = self.flat(on, &scope);
-            // A p99 of a handful of inserts is their maximum: too few speak neither for nor against.
-            if few.input.standing != Standing::Met {
-                few.input.standing = Standing::Open;
-                flat.input.standing = Standing::Open;
+        let workloads = self.measured.of_kind(WorkloadKind::Retention);
+        workloads
+            .flat_map(|workload| {
+                let way = Way::of(self.spec, &workload.name, method);
+                let cells = workload.cells.iter().filter(of_method);
+                cells.filter_map(move |cell| {
+                    let on = cell.on(self.subject)?;
+                    Some(Measurement { way, cell, on })
+                })
+            })
+            .collect()
+    }
+
+    fn method(&self, method: RetentionMethod) -> Method {
+        let all = self.measurements(method);
+        let loads: BTreeSet<(&str, &str)> = all.iter().map(Measurement::load).collect();
+        let ways: BTreeSet<Way> = all.iter().map(|one| one.way).collect();
+        let count = ways.len();
+        let shown = ways.into_iter().map(|way| {
+            let own: Vec<&Measurement<'_>> = all.iter().filter(|one| one.way == way).collect();
+            let name = match count {
+                1 => method.as_str().to_owned(),
+                _ => format!("{}, {way}", method.as_str()),
+            };
+            let mut shown = self.shown(method, &name, &own, count);
+            // What keeps its demands where less was asked of it is not the better way.
+            for (runs, rate) in &loads {
+                if !own.iter().any(|one| one.load() == (*runs, *rate)) {
+                    let scope = format!("{name}, {runs} runs, {rate}/s");
+                    let demand = "measured wherever another way of it is".to_owned();
+                    let unseen = missing("Inserts", scope, Role::Guard, Unit::Count, demand);
+                    shown.inputs.push(unseen.into());
+                }
             }
-            shown.inputs.push(few);
-            shown.inputs.push(flat);
-            shown.inputs.push(every(WAIT, Bound::AtMost(WAIT_MILLIS)));
+            shown
+        });
+        Method {
+            ways: shown.collect(),
+        }
+    }
+
+    /// One way of a method, of which there are so many.
+    fn shown(
+        &self,
+        method: RetentionMethod,
+        name: &str,
+        cells: &[&Measurement<'_>],
+        ways: usize,
+    ) -> Shown {
+        let alone = self.measured.level;
+        let demands = match method {
+            RetentionMethod::DropPartition => 6,
+            RetentionMethod::BulkDelete => 4,
+        };
+        let levels = Levels {
+            alone,
+            met: alone / ways.max(1) as f64,
+            not_met: alone / (demands * cells.len().max(1)) as f64,
+        };
+        let mut shown = Shown::default();
+        for one in cells {
+            let (runs, rate) = one.load();
+            let scope = format!("{name}, {runs} runs, {rate}/s");
             shown
                 .inputs
-                .push(bounded(on, STORM, &scope, Bound::AtMost(VACUUM_RISE), alpha).into());
-            shown.inputs.push(every(COMPLETE, Bound::AtLeast(1.0)));
-            if method == RetentionMethod::DropPartition {
-                let drop = bounded(on, DROP, &scope, Bound::AtMost(self.bound), alpha);
-                shown.inputs.push(drop.into());
-                shown.inputs.push(strongest(on, &scope, alpha).into());
-            }
+                .extend(self.demands(method, one.on, &scope, levels));
         }
         shown
     }
 
+    /// What a method has to keep in a cell.
+    fn demands(
+        &self,
+        method: RetentionMethod,
+        on: &CellBackend,
+        scope: &str,
+        levels: Levels,
+    ) -> Vec<Judged> {
+        let alpha = levels.alone;
+        let every = |named: Named, bound| {
+            let mut judged = in_every_window(on, named, scope, bound, alpha).into();
+            levels.broken(&mut judged, &values(on, named.figure), bound);
+            judged
+        };
+        let mean = |named: Named, bound| {
+            let mut judged = bounded(on, named, scope, bound, alpha).into();
+            levels.judge(&mut judged, &values(on, named.figure), bound);
+            judged
+        };
+        let mut few = every(INSERTS, Bound::AtLeast(FEW_INSERTS));
+        let mut flat = self.flat(on, scope, levels);
+        // A p99 of a handful of inserts is their maximum: too few speak neither for nor against.
+        if few.input.standing != Standing::Met {
+            few.input.standing = Standing::Open;
+            flat.input.standing = Standing::Open;
+        }
+        let mut all = vec![
+            few,
+            flat,
+            every(WAIT, Bound::AtMost(WAIT_MILLIS)),
+            mean(STORM, Bound::AtMost(VACUUM_RISE)),
+            every(COMPLETE, Bound::AtLeast(1.0)),
+        ];
+        if method == RetentionMethod::DropPartition {
+            all.push(mean(DROP, Bound::AtMost(self.bound)));
+            all.push(strongest(on, every(STRONGEST, Bound::AtMost(LOCK))));
+        }
+        all
+    }
+
     /// The p99 of inserts that were due while retention went on, against those before, in each block.
-    fn flat(&self, on: &CellBackend, scope: &str) -> Judged {
+    fn flat(&self, on: &CellBackend, scope: &str, levels: Levels) -> Judged {
         let name = "p99 of inserts, during against before";
         let demand = format!("shown to be at most {:.2}x", self.margin);
         let none: &[BlockFigure] = &[];
@@ -329,8 +522,7 @@ impl Question<'_> {
             (false, true) => Some(Censored::Base),
             (false, false) => None,
         };
-        let standing = with_censoring(standing, censored);
-        let mut input = ratio_input(
+        let input = ratio_input(
             name,
             scope.to_owned(),
             Role::Primary,
@@ -338,20 +530,27 @@ impl Question<'_> {
             demand,
             standing,
         );
-        input.censored = censored;
-        let more = (standing == Standing::Open)
-            .then(|| {
-                let distance = paired.centre - threshold;
-                lacking.or_else(|| more_blocks(distance, paired.deviation, paired.blocks(), alpha))
-            })
-            .flatten();
-        Judged { input, more }
+        let mut judged = Judged::from(input);
+        levels.judge(&mut judged, &paired.log_ratios, Bound::AtMost(threshold));
+        judged.input.censored = censored;
+        judged.input.standing = with_censoring(judged.input.standing, censored);
+        let distance = paired.centre - threshold;
+        let side = side(distance);
+        if judged.input.standing == Standing::Open
+            && with_censoring(side, censored) != Standing::Open
+        {
+            let level = levels.of(side);
+            let more = || more_blocks(distance, paired.deviation, paired.blocks(), level);
+            judged.more = lacking.or_else(more);
+        }
+        judged
     }
 
     /// The ratios of a method in words.
-    fn ratios(&self, shown: &Shown) -> String {
+    fn ratios(&self, method: &Method) -> String {
+        let shown = method.holding().into_iter();
         let all: Vec<String> = shown
-            .deciding()
+            .flat_map(Shown::deciding)
             .filter(|judged| judged.input.unit == Unit::Ratio)
             .filter_map(|judged| {
                 Some(format!(
@@ -369,9 +568,9 @@ impl Question<'_> {
     /// What migrating cost, in words.
     fn migration(&self) -> String {
         let all = |figure: Figure| -> Vec<f64> {
-            self.cells(RetentionMethod::DropPartition)
-                .flat_map(|(_, on)| values(on, figure))
-                .collect()
+            let drops = self.measurements(RetentionMethod::DropPartition);
+            let each = drops.iter().map(|one| values(one.on, figure));
+            each.flatten().collect()
         };
         let (rows, each) = (all(Figure::RowsMoved), all(Figure::MicrosecondsPerRowMoved));
         if rows.is_empty() || each.is_empty() {
@@ -387,8 +586,8 @@ impl Question<'_> {
 
 /// The strongest lock that was seen. None at all, where somebody looked in every window, was held for less
 /// than the time between two looks; where nobody looked nothing is shown.
-fn strongest(on: &CellBackend, scope: &str, alpha: f64) -> DecisionInput {
-    let mut input = in_every_window(on, STRONGEST, scope, Bound::AtMost(LOCK), alpha);
+fn strongest(on: &CellBackend, mut judged: Judged) -> Judged {
+    let input = &mut judged.input;
     let looks = values(on, Figure::LockLooks);
     if looks.len() < values(on, STRONGEST.figure).len() || looks.iter().any(|looks| *looks < 1.0) {
         input.standing = Standing::Open;
@@ -396,7 +595,7 @@ fn strongest(on: &CellBackend, scope: &str, alpha: f64) -> DecisionInput {
             .demand
             .push_str(", with at least one look at the locks");
     }
-    input
+    judged
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod cold_read_cap;
 mod conformance;
 mod drop_or_delete;
 mod footing;
+mod restarts;
 mod rule;
 mod shard_threshold;
 mod simple_schema;
@@ -179,6 +180,16 @@ pub fn needs(rule: DecisionRule) -> &'static [Need] {
     of(rule).needs
 }
 
+/// Among how many questions the decision of a spec divides the level at which it is taken; 1 without one.
+pub(crate) fn questions(spec: &ExperimentSpec) -> usize {
+    match &spec.decision {
+        Some(decision) if decision.rule == DecisionRule::SmallObjectBackend => {
+            small_object_backend::planned_challengers(decision, spec).max(1)
+        }
+        _ => 1,
+    }
+}
+
 /// Applies a rule to what was measured. `spec` is the one that it was measured with.
 #[must_use]
 pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -> DecisionRecord {
@@ -207,6 +218,9 @@ pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -
             " The run ended early ({}), so blocks are missing.",
             measured.ending.as_str()
         ));
+    }
+    if rule.judges_one {
+        restarts::name(&mut record.reason, measured, &asked.subject());
     }
     if rule.reads_bloat {
         qualify(&mut record, measured);
@@ -389,6 +403,15 @@ fn at_most(low: f64, high: f64, threshold: f64) -> Standing {
         Standing::NotMet
     } else {
         Standing::Open
+    }
+}
+
+/// What a figure that is to be at most a threshold would show with more blocks, if it stays at this distance from it.
+fn side(distance: f64) -> Standing {
+    if distance <= 0.0 {
+        Standing::Met
+    } else {
+        Standing::NotMet
     }
 }
 

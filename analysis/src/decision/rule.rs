@@ -59,6 +59,8 @@ pub(super) struct Rule {
     pub withheld_if_wrong: bool,
     /// Whether it judges one backend by what it lists, which counts for nothing where a listing is not what S3 lists.
     pub rests_on_listing: bool,
+    /// Whether it judges one backend, which is named where it restarted by itself.
+    pub judges_one: bool,
     /// Whether it reads bloat, which whatever holds back the removal of dead rows causes as well.
     pub reads_bloat: bool,
     /// The rule itself.
@@ -154,10 +156,15 @@ pub(super) enum Lacks {
 
 impl Lacks {
     /// What a standing lacks that the figures alone would have left at `alone`. Where one is open only because a figure
-    /// is but a bound, blocks are no answer; else `blocks` says how many are.
-    pub fn of(standing: Standing, alone: Standing, blocks: impl FnOnce() -> Option<i32>) -> Self {
+    /// is but a bound, blocks are no answer, nor where what they would show (`toward`) were open for that; else `blocks` says how
+    /// many are.
+    pub fn of(
+        (standing, alone): (Standing, Standing),
+        toward: Standing,
+        blocks: impl FnOnce() -> Option<i32>,
+    ) -> Self {
         match (standing, alone) {
-            (Standing::Open, Standing::Open) => {
+            (Standing::Open, Standing::Open) if toward != Standing::Open => {
                 blocks().map_or(Self::OtherThanBlocks, Self::Blocks)
             }
             (Standing::Open, _) => Self::OtherThanBlocks,

@@ -27,6 +27,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Sustain), Need::Target],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };

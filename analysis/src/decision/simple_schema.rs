@@ -12,7 +12,7 @@ use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
-use super::bounded::{Bound, Named, bounded, values};
+use super::bounded::{Bound, Named, at_share, bounded, values};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::variants::{Variant, all_fail, failures, holding, rows_missed, unsettled};
 use super::{DecisionInput, Role, Standing, Unit, at_most, count, missing};
@@ -39,10 +39,39 @@ const COVERED: [(Figure, &str); 2] = [
     ),
 ];
 
+/// What every window has to keep.
+const FIGURES: [(Named, Bound); 3] = [
+    (
+        Named {
+            figure: Figure::HotPercent,
+            name: "HOT updates",
+            unit: Unit::Percent,
+        },
+        Bound::AtLeast(HOT_PERCENT),
+    ),
+    (
+        Named {
+            figure: Figure::LateGrowthPercent,
+            name: "Growth over the second half of the window",
+            unit: Unit::Percent,
+        },
+        Bound::AtMost(LATE_GROWTH_PERCENT),
+    ),
+    (
+        Named {
+            figure: Figure::DeadPeakPercent,
+            name: "Most dead rows, of the active runs",
+            unit: Unit::Percent,
+        },
+        Bound::AtMost(DEAD_PERCENT),
+    ),
+];
+
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::HeadRow)],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };
@@ -59,12 +88,17 @@ fn answer(asked: &Asked<'_>) -> Answer {
         .filter_map(|cell| level(cell, factor::FILLFACTOR))
         .collect();
     // One that holds is enough, so each is judged at its share of the error rate.
-    let alpha = measured.level / fillfactors.len().max(1) as f64;
+    let met = measured.level / fillfactors.len().max(1) as f64;
+    // One demand that is broken at one number of active runs is enough against it, so each of them has its share as well.
+    let not_met = |fillfactor: i64| {
+        let of = |cell: &&&CellSummary| level(cell, factor::FILLFACTOR) == Some(fillfactor);
+        measured.level / (FIGURES.len() * cells.iter().filter(of).count() + 1) as f64
+    };
     // Highest first: the less that has to be tuned, the better.
     let variants: Vec<Variant> = fillfactors
         .into_iter()
         .rev()
-        .map(|fillfactor| variant(fillfactor, &cells, &subject, alpha))
+        .map(|fillfactor| variant(fillfactor, &cells, &subject, (met, not_met(fillfactor))))
         .collect();
     let missed = rows_missed(measured, WorkloadKind::HeadRow, &subject);
     let ruling = if missed.standing == Standing::NotMet {
@@ -114,10 +148,17 @@ fn level(cell: &CellSummary, factor: &str) -> Option<i64> {
     cell.levels.get(factor)?.parse().ok()
 }
 
-fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -> Variant {
-    let unit = Unit::Percent;
-    let bounded = |on: &_, figure, name, scope: &str, bound| {
-        bounded(on, Named { figure, name, unit }, scope, bound, alpha)
+fn variant(
+    fillfactor: i64,
+    cells: &[&CellSummary],
+    subject: &str,
+    (alpha, not_met): (f64, f64),
+) -> Variant {
+    let bounded = |on: &_, named: Named, scope: &str, bound| {
+        let mut input = bounded(on, named, scope, bound, alpha);
+        let values = values(on, named.figure);
+        at_share(&mut input, Standing::NotMet, &values, bound, not_met);
+        input
     };
     let mut mine: Vec<(i64, &CellBackend)> = cells
         .iter()
@@ -133,24 +174,8 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
         let whole = coverage.iter().all(|input| input.standing == Standing::Met);
         inputs.extend(coverage);
         whole_everywhere &= whole;
-        for (figure, name, bound) in [
-            (
-                Figure::HotPercent,
-                "HOT updates",
-                Bound::AtLeast(HOT_PERCENT),
-            ),
-            (
-                Figure::LateGrowthPercent,
-                "Growth over the second half of the window",
-                Bound::AtMost(LATE_GROWTH_PERCENT),
-            ),
-            (
-                Figure::DeadPeakPercent,
-                "Most dead rows, of the active runs",
-                Bound::AtMost(DEAD_PERCENT),
-            ),
-        ] {
-            let mut input = bounded(on, figure, name, &scope, bound);
+        for (named, bound) in FIGURES {
+            let mut input = bounded(on, named, &scope, bound);
             // A table that is still as it was loaded says nothing for or against what becomes of it: its pages are
             // full, so that updates cannot be HOT, until the first round of deletes and vacuums makes room.
             if !whole {
@@ -159,7 +184,7 @@ fn variant(fillfactor: i64, cells: &[&CellSummary], subject: &str, alpha: f64) -
             inputs.push(input);
         }
     }
-    let mut tracking = tracking(fillfactor, &mine, alpha);
+    let mut tracking = tracking(fillfactor, &mine, (alpha, not_met));
     // Where nothing was deleted yet there is no history that the size could keep.
     if !whole_everywhere {
         tracking.standing = Standing::Open;
@@ -200,7 +225,11 @@ fn covered(on: &CellBackend, figure: Figure, name: &str, scope: &str) -> Decisio
 
 /// Bytes per active run must not depend on how much history there was: a table that keeps what was
 /// deleted has more of them where more runs lived.
-fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)], alpha: f64) -> DecisionInput {
+fn tracking(
+    fillfactor: i64,
+    levels: &[(i64, &CellBackend)],
+    (alpha, not_met): (f64, f64),
+) -> DecisionInput {
     let mut input = missing(
         "Bytes per active run, largest level against smallest",
         format!("fillfactor {fillfactor}"),
@@ -224,6 +253,8 @@ fn tracking(fillfactor: i64, levels: &[(i64, &CellBackend)], alpha: f64) -> Deci
         input.low = Some(round(low.exp()));
         input.high = Some(round(high.exp()));
         input.standing = at_most(low, high, SIZE_RATIO.ln());
+        let bound = Bound::AtMost(SIZE_RATIO.ln());
+        at_share(&mut input, Standing::NotMet, &ratios, bound, not_met);
     }
     input
 }
@@ -331,6 +362,20 @@ mod tests {
         says(&history, DecisionOutcome::NoGo, "Bytes per active run");
         let wrong = decide_with(|_, _| HeadRowFigures { missed: 1, ..FINE });
         assert_eq!(wrong.outcome, DecisionOutcome::NoGo);
+    }
+
+    /// Three figures at two numbers of active runs and the size: any of the seven is enough, so each has a seventh of 5 %.
+    #[test]
+    fn one_figure_of_many_fails_at_its_share() {
+        let growing = |growth| {
+            decide_with(|active, _| HeadRowFigures {
+                growth: if active > 1_000 { growth } else { 0.3 },
+                ..FINE
+            })
+        };
+        // Scattered by a per cent: beyond 2 % at the half for two fillfactors, and not at a seventh.
+        says(&growing(2.007), DecisionOutcome::Inconclusive, "Growth");
+        says(&growing(2.05), DecisionOutcome::NoGo, "Growth");
     }
 
     #[test]

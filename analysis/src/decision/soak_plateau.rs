@@ -71,6 +71,7 @@ pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Soak)],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: true,
     reads_bloat: true,
     answer,
 };

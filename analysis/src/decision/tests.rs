@@ -414,3 +414,97 @@ fn a_block_in_which_nothing_ended_well_speaks_against_the_backend() {
     });
     assert_eq!(summary.decision.unwrap().outcome, Inconclusive);
 }
+
+/// A first attempt at each PUT of a backend in which it was killed, before a quiet second one.
+fn killed(records: &mut Vec<TrialRecord>, backend: &str) {
+    let put = WorkloadKind::SmallObjectPut;
+    let of_it = |r: &&mut TrialRecord| r.trial.backend == backend && r.trial.kind == put;
+    let mut lost = Vec::new();
+    for record in records.iter_mut().filter(of_it) {
+        let mut first = record.clone();
+        record.attempt = 2;
+        first.verdict = Verdict::Invalid(vec![InvalidReason {
+            code: InvalidCode::BackendRestarted,
+            detail: "planted".to_owned(),
+        }]);
+        lost.push(first);
+    }
+    records.extend(lost);
+}
+
+#[test]
+fn a_backend_that_restarts_under_load_does_not_win() {
+    let decision = planted(&sample::spec(8), |records| killed(records, "seaweedfs"))
+        .decision
+        .unwrap();
+    assert_eq!(decision.outcome, Inconclusive, "{decision:#?}");
+    let first = "seaweedfs restarted by itself or went away in 96 attempts at 96 trials";
+    assert!(decision.reason.starts_with(first), "{}", decision.reason);
+    assert!(decision.reason.contains("Without that: seaweedfs clearly"));
+    assert_eq!(decision.more_blocks, None);
+    let restarts = decision.inputs.last().unwrap();
+    assert_eq!(
+        (restarts.role, restarts.standing),
+        (Role::Guard, Standing::Open)
+    );
+}
+
+#[test]
+fn whoever_restarted_is_named_beside_a_verdict_that_stays() {
+    let kept = planted(&sample::spec(8), |records| killed(records, "minio"));
+    let kept = kept.decision.unwrap();
+    assert_eq!(kept.outcome, Go);
+    assert!(kept.reason.contains("minio restarted by itself"));
+
+    let spec = sample::spec(8);
+    let manifest = sample::manifest(&spec);
+    for backend in ["minio", "seaweedfs"] {
+        let mut records = sample::records(&spec, |_| PLAIN);
+        killed(&mut records, backend);
+        let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
+        let decision = summary.decision.unwrap();
+        assert_eq!(decision.outcome, NoGo, "{}", decision.reason);
+        let words = format!("{backend} restarted by itself");
+        assert_eq!(decision.reason.matches(&words).count(), 1);
+    }
+    let mut one = sample::spec(8);
+    one.decision = serde_json::from_value(serde_json::json!(
+        {"rule": "ColdReadCap", "boundMilliseconds": 60_000, "incumbent": "seaweedfs"}
+    ))
+    .unwrap();
+    for (backend, named) in [("seaweedfs", true), ("minio", false)] {
+        let decision = planted(&one, |records| killed(records, backend)).decision;
+        let reason = decision.unwrap().reason;
+        assert_eq!(reason.contains("restarted by itself"), named, "{reason}");
+    }
+}
+
+/// What more blocks would show were open as well: the p99 of one that fails is only a bound.
+#[test]
+fn no_blocks_are_promised_where_they_could_not_settle_it() {
+    let put = WorkloadKind::SmallObjectPut;
+    let decision = |share: f64| {
+        let summary = planted(&sample::spec(6), |records| {
+            for record in records.iter_mut().filter(|r| r.trial.kind == put) {
+                let p99 = match (record.trial.backend.as_str(), record.trial.block % 2) {
+                    ("minio", _) => 10_000,
+                    (_, 0) => 11_500,
+                    _ => 8_696,
+                };
+                let part = record.operations.get_mut("put").unwrap();
+                part.response = sample::histogram(vec![p99; 500]);
+            }
+            if share > 0.0 {
+                fail(records, "seaweedfs", put, share, true);
+            }
+        });
+        summary.decision.unwrap()
+    };
+    let known = decision(0.0);
+    assert_eq!(known.outcome, Inconclusive, "{known:#?}");
+    assert!(known.more_blocks.is_some());
+    let failing = decision(0.02);
+    assert_eq!(failing.outcome, Inconclusive);
+    assert_eq!(failing.more_blocks, None, "{}", failing.reason);
+    assert!(failing.reason.contains("a lower load might"));
+}

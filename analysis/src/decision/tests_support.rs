@@ -110,17 +110,27 @@ pub(super) fn retention_summary(
     blocks: i32,
     of: impl Fn(RetentionMethod) -> RetentionFigures,
 ) -> Summary {
+    let workloads = json!([{"name": "old", "retention": {
+        "activeRuns": [60_000], "load": {"open": {"ratePerSecond": [300]}}}}]);
+    retention_summary_of(blocks, &workloads, |_, method| of(method))
+}
+
+/// The same of other workloads, with figures by trial as well.
+pub(super) fn retention_summary_of(
+    blocks: i32,
+    workloads: &serde_json::Value,
+    of: impl Fn(&Trial, RetentionMethod) -> RetentionFigures,
+) -> Summary {
     let spec: ExperimentSpec = serde_json::from_value(json!({
         "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
-        "workloads": [{"name": "old", "retention": {
-            "activeRuns": [60_000], "load": {"open": {"ratePerSecond": [300]}}}}],
+        "workloads": workloads,
         "trials": {"blocks": blocks},
         "decision": {"rule": "DropOrDelete", "marginPercent": 50}
     }))
     .unwrap();
     summary(&spec, |trial| {
         let method = RetentionMethod::parse(&trial.cell["method"]).unwrap();
-        let figures = of(method);
+        let figures = of(trial, method);
         let jitter = 1.0 + 0.01 * f64::from(trial.block % 3);
         let mut record = sample::record(trial, PLAIN, 7);
         for (name, p99) in [

@@ -169,7 +169,7 @@ impl Attempts<'_> {
             let trials = only(valid, |record| {
                 of_it(record) && record.trial.backend == *backend
             });
-            let mut on = cell_on_backend(backend, &trials, self.seed)?;
+            let mut on = cell_on_backend(backend, &trials, (self.seed, self.level))?;
             if kinds::of(kind).checks_by_cell {
                 on.checks = checks(&all, &trials, &[backend]);
             }

@@ -24,7 +24,7 @@ const SPECTRUM: [f64; 22] = [
 pub(super) fn cell_on_backend(
     backend: &str,
     trials: &[&TrialRecord],
-    seed: u64,
+    (seed, level): (u64, f64),
 ) -> Result<CellBackend, SummaryError> {
     let window_seconds: f64 = trials.iter().map(|record| seconds(record)).sum();
     let rate = |count: f64| {
@@ -73,7 +73,7 @@ pub(super) fn cell_on_backend(
         operations,
         counters,
         checks: Vec::new(),
-        figures: figures(trials),
+        figures: figures(trials, level),
         state: state(trials),
         drift: drift(&completed_by_second, seed),
         completed_by_second,
@@ -141,7 +141,7 @@ fn state(trials: &[&TrialRecord]) -> Option<StateOfBlock> {
 }
 
 /// The figures that trials state of their windows. The block is the unit, as everywhere.
-fn figures(trials: &[&TrialRecord]) -> BTreeMap<Figure, FigureSummary> {
+fn figures(trials: &[&TrialRecord], level: f64) -> BTreeMap<Figure, FigureSummary> {
     let in_segments = trials
         .iter()
         .any(|record| record.trial.kind.traits().in_segments);
@@ -161,7 +161,7 @@ fn figures(trials: &[&TrialRecord]) -> BTreeMap<Figure, FigureSummary> {
             let values: Vec<f64> = blocks.iter().map(|point| point.value).collect();
             // Segments are no independent repeats, so they have no such interval.
             let interval = (!in_segments)
-                .then(|| stats::interval::student(&values, stats::ALPHA))
+                .then(|| stats::interval::student(&values, level))
                 .flatten();
             let summary = FigureSummary {
                 value: stats::round(stats::mean(&values)),
@@ -360,15 +360,26 @@ fn at_planned(completed: &Histogram<u64>, quantile: f64, missing: f64) -> i64 {
     micros(completed.value_at_quantile(quantile))
 }
 
+/// The rank interval of p99. The ranks are those of the planned operations, of which the completed are the quickest; one that
+/// lies beyond them is at least the largest that was seen.
+fn p99_interval(completed: &Histogram<u64>, missing: f64) -> (i64, i64) {
+    let count = completed.len();
+    let planned = if missing > 0.0 && missing < 1.0 {
+        (count as f64 / (1.0 - missing)).round() as u64
+    } else {
+        count
+    };
+    let at = |rank: u64| micros(completed.value_at_quantile(rank as f64 / count as f64));
+    match tail::rank_interval(planned, 0.99) {
+        Some((low, high)) if count > 0 => (at(low.min(count)), at(high.min(count))),
+        _ => (0, 0),
+    }
+}
+
 fn percentiles(histogram: &Histogram<u64>, missing: f64) -> Percentiles {
     let count = histogram.len();
     let at = |quantile: f64| at_planned(histogram, quantile, missing);
-    let (p99_low, p99_high) = tail::rank_interval(count, 0.99).map_or((0, 0), |(low, high)| {
-        (
-            at(low as f64 / count as f64),
-            at(high as f64 / count as f64),
-        )
-    });
+    let (p99_low, p99_high) = p99_interval(histogram, missing);
     // A known percentile is read further up in the histogram than one that is only a bound, and a bound is never below what is
     // known of a lower one.
     let p50 = at(0.5);
@@ -381,7 +392,7 @@ fn percentiles(histogram: &Histogram<u64>, missing: f64) -> Percentiles {
         p999: (count >= tail::LEAST_FOR_P999).then(|| at(0.999).max(p99)),
         max: micros(histogram.max()),
         p99_low: p99_low.min(p99),
-        p99_high: if p99_high == 0 { 0 } else { p99_high.max(p99) },
+        p99_high: p99_high.max(p99),
         missing: stats::round(missing),
     }
 }
@@ -452,6 +463,10 @@ mod tests {
                 assert!(tail <= found.max, "{missing}: {found:?}");
                 let interval = found.p99_low..=found.p99_high;
                 assert!(interval.contains(&found.p99), "{missing}: {found:?}");
+                // Of what lies above a p99 that is known the largest is seen at least.
+                if missing <= 0.008 {
+                    assert!(found.p99_high > found.p99, "{missing}: {found:?}");
+                }
             }
         }
     }

@@ -145,18 +145,12 @@ pub(super) fn flagged(valid: &[&TrialRecord]) -> Vec<FlaggedTrial> {
         .collect()
 }
 
-/// Codes of attempts in which the backend was lost: what was wrong then may be due to that.
-const BACKEND_LOST: [InvalidCode; 2] = [
-    InvalidCode::BackendRestarted,
-    InvalidCode::BackendUnavailable,
-];
-
 fn backend_lost(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Valid => false,
         Verdict::Invalid(reasons) => reasons
             .iter()
-            .any(|reason| BACKEND_LOST.contains(&reason.code)),
+            .any(|reason| InvalidCode::BACKEND_LOST.contains(&reason.code)),
     }
 }
 

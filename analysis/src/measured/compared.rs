@@ -16,7 +16,7 @@ pub enum Finding {
     SubjectBetter,
     /// The base is better.
     BaseBetter,
-    /// Shown to be the same within the margin (TOST).
+    /// Shown to be the same within the margin (TOST, Holm-adjusted p at most the level).
     Equivalent,
     /// No difference was shown; one smaller than the detectable effect may exist.
     NotShown,
@@ -122,7 +122,7 @@ pub struct Estimate {
     pub high: Option<f64>,
     /// Two-sided p-value of the exact sign-flip test.
     pub p_value: f64,
-    /// P-value of equivalence within the margin (TOST).
+    /// P-value of equivalence within the margin (TOST), before Holm: what is called equivalent is so after it, over the same comparisons.
     pub equivalence_p: f64,
     /// Blocks that entered.
     pub blocks: i32,
@@ -221,19 +221,26 @@ pub(super) fn adjust(cells: &mut [CellSummary], level: f64) {
         );
         families.entry(key).or_default().push(comparison);
     }
-    for family in families.values_mut() {
-        let plain: Vec<f64> = family
-            .iter()
-            .map(|comparison| comparison.estimate.p_value)
-            .collect();
-        for (comparison, adjusted) in family.iter_mut().zip(multiple::holm(&plain)) {
-            comparison.adjusted_p = stats::round(adjusted);
-            comparison.finding = finding(comparison, level);
-        }
+    for mut family in families.into_values() {
+        judge(&mut family, level);
     }
 }
 
-pub(crate) fn finding(comparison: &Comparison, level: f64) -> Finding {
+/// Holm over comparisons that are read together, once for the differences and once for what is claimed to be equal, and the findings.
+pub(crate) fn judge(family: &mut [&mut Comparison], level: f64) {
+    let holm = |of: fn(&Estimate) -> f64| {
+        let plain: Vec<f64> = family.iter().map(|one| of(&one.estimate)).collect();
+        multiple::holm(&plain)
+    };
+    let different = holm(|estimate| estimate.p_value);
+    let equivalent = holm(|estimate| estimate.equivalence_p);
+    for ((comparison, different), equivalent) in family.iter_mut().zip(different).zip(equivalent) {
+        comparison.adjusted_p = stats::round(different);
+        comparison.finding = finding(comparison, equivalent, level);
+    }
+}
+
+fn finding(comparison: &Comparison, equivalent: f64, level: f64) -> Finding {
     let censored = comparison.censored;
     if comparison.adjusted_p <= level {
         let subject_better =
@@ -244,9 +251,49 @@ pub(crate) fn finding(comparison: &Comparison, level: f64) -> Finding {
             _ => Finding::NotShown,
         };
     }
-    if comparison.estimate.equivalence_p <= level && censored.is_none() {
+    if equivalent <= level && censored.is_none() {
         Finding::Equivalent
     } else {
         Finding::NotShown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(equivalence: &[f64]) -> Vec<Finding> {
+        let mut all: Vec<Comparison> = equivalence
+            .iter()
+            .map(|&equivalence_p| Comparison {
+                operation: "put".to_owned(),
+                metric: Metric::P99,
+                subject: "new".to_owned(),
+                base: "old".to_owned(),
+                estimate: Estimate {
+                    equivalence_p,
+                    ..estimate(
+                        &paired::from_log_ratios(vec![0.0; 6], 1, 0.05).unwrap(),
+                        0.1,
+                    )
+                },
+                adjusted_p: 1.0,
+                censored: None,
+                finding: Finding::NotShown,
+            })
+            .collect();
+        judge(&mut all.iter_mut().collect::<Vec<_>>(), 0.05);
+        all.iter().map(|one| one.finding).collect()
+    }
+
+    /// The one that looks equal of many would by chance.
+    #[test]
+    fn what_is_equal_in_one_cell_of_several_is_shown_after_holm() {
+        assert_eq!(findings(&[0.04]), [Finding::Equivalent]);
+        assert_eq!(findings(&[0.04, 0.9, 0.9, 0.9]), [Finding::NotShown; 4]);
+        assert_eq!(
+            findings(&[0.01, 0.9, 0.9, 0.9])[..2],
+            [Finding::Equivalent, Finding::NotShown]
+        );
     }
 }

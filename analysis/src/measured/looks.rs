@@ -7,13 +7,17 @@ use bakeoff_crds::schedule::Trial;
 use bakeoff_crds::spec::ExperimentSpec;
 
 use super::LookSummary;
+use crate::decision;
 use crate::stats::{self, sequential};
 
 /// The looks that a spec plans: one at the end, unless it may stop early.
 pub(crate) fn looks(spec: &ExperimentSpec) -> sequential::Plan {
     let blocks = spec.trials.blocks;
     match &spec.trials.early_stop {
-        Some(early) => sequential::Plan::new(early.min_blocks, blocks, early.looks),
+        Some(early) => {
+            let share = decision::questions(spec);
+            sequential::Plan::new(early.min_blocks, blocks, early.looks, share)
+        }
         None => sequential::Plan::at_end(blocks),
     }
 }
@@ -47,5 +51,35 @@ pub(super) fn look_summaries(plan: &sequential::Plan, complete: i32) -> Vec<Look
                 ended_here: look.blocks == complete,
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// The blocks of the looks of a run with four challengers, of which the decision has these.
+    fn planned(decision: serde_json::Value) -> Vec<i32> {
+        let mut spec = sample::field_spec();
+        spec.trials.blocks = 12;
+        spec.trials.early_stop =
+            serde_json::from_value(serde_json::json!({"minBlocks": 8})).unwrap();
+        spec.decision = serde_json::from_value(decision).unwrap();
+        looks(&spec)
+            .looks()
+            .iter()
+            .map(|look| look.blocks)
+            .collect()
+    }
+
+    #[test]
+    fn a_look_that_no_challenger_can_use_spends_nothing() {
+        let rule = "SmallObjectBackend";
+        assert_eq!(planned(serde_json::json!({"rule": rule})), [10, 12]);
+        let named = serde_json::json!({"rule": rule, "challenger": "garage"});
+        assert_eq!(planned(named), [8, 10, 12]);
+        let other = serde_json::json!({"rule": "ColdReadCap"});
+        assert_eq!(planned(other), [8, 10, 12]);
     }
 }

@@ -24,7 +24,7 @@ pub use beside::{
 };
 pub use build::measure;
 pub use compared::{Censored, Comparison, Estimate, Finding};
-pub(crate) use compared::{estimate, finding, pairs};
+pub(crate) use compared::{estimate, judge, pairs};
 pub use conformance::ConformanceSummary;
 pub use ending::RunEnding;
 pub use error::SummaryError;
@@ -282,7 +282,7 @@ pub struct StateOfBlock {
 pub struct FigureSummary {
     /// The mean over the blocks.
     pub value: f64,
-    /// Lower end of its 95 % interval (Student's t over the blocks); absent below two blocks, and of a soak.
+    /// Lower end of its interval (Student's t over the blocks, 95 % at the usual level); absent below two blocks, and of a soak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
     /// Upper end of it.
@@ -386,9 +386,9 @@ pub struct Percentiles {
     pub p999: Option<i64>,
     /// Largest.
     pub max: i64,
-    /// Lower end of the 95 % rank interval of p99.
+    /// Lower end of the 95 % rank interval of p99, over the planned operations.
     pub p99_low: i64,
-    /// Upper end of the 95 % rank interval of p99.
+    /// Upper end of it; where it lies among operations without an answer the largest that was seen, which it is not below.
     pub p99_high: i64,
     /// Share of the planned operations that failed, did not finish or were never started, 0 to 1.
     /// They count as slower than all others: a percentile above `1 - missing` is unknown, and what

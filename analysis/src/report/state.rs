@@ -83,7 +83,10 @@ pub(super) fn section(summary: &Summary) -> Section {
     }
     let repeats = |(workload, _): &(&WorkloadSummary, _)| !workload.kind.traits().in_segments;
     if tables.iter().any(repeats) {
-        intro.push("Half widths of 95 % intervals over the blocks follow the figures.".to_owned());
+        let confidence = format::confidence(summary.measured.level);
+        intro.push(format!(
+            "Half widths of {confidence} intervals over the blocks follow the figures."
+        ));
     }
     Section {
         heading: "State of the server".to_owned(),

@@ -1,8 +1,12 @@
 //! Summaries of synthetic runs.
 
 use super::*;
+use crate::report::{ReportInput, report_markdown};
 use crate::sample::{self, PLAIN, QUICK};
+use crate::stats::{interval::student, round, sequential};
+use bakeoff_crds::figure::Figure;
 use bakeoff_crds::result::TrialRecord;
+use bakeoff_crds::spec::ExperimentSpec;
 
 #[test]
 fn the_order_of_records_does_not_matter_and_the_invalid_attempt_is_shown_not_used() {
@@ -126,4 +130,43 @@ fn a_run_without_any_record_is_summarised_and_decides_nothing() {
 fn the_schema_is_publishable() {
     let schema = json_schema();
     assert_eq!(schema["title"], "Summary");
+}
+
+/// A run that ended at an early look has all its intervals at the level of that look, also those of states.
+#[test]
+fn states_have_intervals_at_the_level_of_the_look() {
+    let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
+        "backends": [{"name": "pg", "postgres": {"version": "18.4"}}],
+        "workloads": [{"name": "head", "headRow": {"load": {"closed": {"concurrency": [8]}}}}],
+        "trials": {"blocks": 12, "earlyStop": {"minBlocks": 8}},
+    }))
+    .unwrap();
+    let manifest = sample::manifest(&spec);
+    let mut records = sample::records(&spec, |_| PLAIN);
+    records.retain(|record| record.trial.block < 8);
+    let mut values = Vec::new();
+    for record in &mut records {
+        let value = 60.0 + f64::from(record.trial.block);
+        record.figures.insert(Figure::HotPercent, value);
+        if record.trial.cell_index == 0 {
+            values.push(value);
+        }
+    }
+    let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
+    let level = sequential::Plan::new(8, 12, 3, 1).level(8);
+    let (_, _, high) = student(&values, level).unwrap();
+    let on = &summary.measured.workloads[0].cells[0].backends[0];
+    assert_eq!(on.figures[&Figure::HotPercent].high, Some(round(high)));
+    let input = ReportInput {
+        summary: &summary,
+        manifest: &manifest,
+        files: &[],
+        history: None,
+        altered: &[],
+    };
+    let report = report_markdown(&input);
+    assert!(
+        report.contains("Half widths of 98.4 % intervals"),
+        "{report}"
+    );
 }

@@ -58,6 +58,9 @@ pub enum InvalidCode {
 }
 
 impl InvalidCode {
+    /// The backend was lost in the attempt: what was seen then may be due to that.
+    pub const BACKEND_LOST: [Self; 2] = [Self::BackendRestarted, Self::BackendUnavailable];
+
     /// The code as it stands in the raw data.
     #[must_use]
     pub fn as_str(self) -> &'static str {

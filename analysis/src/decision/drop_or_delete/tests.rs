@@ -1,8 +1,11 @@
 use super::super::DecisionRecord;
-use super::super::tests_support::{RetentionFigures, retention_summary};
+use super::super::tests_support::{
+    RetentionFigures, retention_summary, retention_summary_of, says,
+};
 use super::*;
 use bakeoff_crds::status::DecisionOutcome;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 /// A drop that keeps every demand.
 const DROPS: RetentionFigures = RetentionFigures {
@@ -233,6 +236,87 @@ fn the_margin_and_the_bound_are_those_of_the_spec() {
         "{}",
         decision.criterion
     );
+}
+
+fn workload(name: &str, runs: &[i32], rates: &[i32], batch: i32) -> Value {
+    json!({"name": name, "retention": {
+        "activeRuns": runs, "deleteBatchRows": batch, "load": {"open": {"ratePerSecond": rates}}}})
+}
+
+/// One demand in one of four cells is enough against a delete, so each is tried at its share.
+#[test]
+fn one_demand_of_many_is_broken_at_its_share() {
+    let workloads = json!([workload("old", &[60_000, 120_000], &[300, 600], 0)]);
+    // Six blocks: 28 to 42 with 95 %, and 25 lies in the interval at a twelfth of 5 %.
+    let decision = |rises: [f64; 2]| {
+        let summary = retention_summary_of(6, &workloads, |trial, method| {
+            let here = trial.cell["activeRuns"] == "60000" && trial.cell["ratePerSecond"] == "300";
+            match method {
+                RetentionMethod::DropPartition => DROPS,
+                RetentionMethod::BulkDelete if here => RetentionFigures {
+                    rise: rises[trial.block as usize % 2],
+                    ..DELETES
+                },
+                RetentionMethod::BulkDelete => DELETES,
+            }
+        });
+        summary.decision.unwrap()
+    };
+    let open = decision([29.0, 41.0]);
+    says(&open, DecisionOutcome::Inconclusive, "Autovacuum at work");
+    says(
+        &decision([64.0, 76.0]),
+        DecisionOutcome::Go,
+        "Autovacuum at work",
+    );
+}
+
+/// Deletes in two workloads, whole and in batches, of which these stall; the batches at these rates.
+fn batched(rates: &[i32], stalls: impl Fn(&str) -> bool) -> DecisionRecord {
+    let workloads = json!([
+        workload("whole", &[60_000], &[300, 600], 0),
+        workload("batches", &[60_000], rates, 10_000),
+    ]);
+    let summary = retention_summary_of(6, &workloads, |trial, method| match method {
+        RetentionMethod::DropPartition => DROPS,
+        RetentionMethod::BulkDelete if stalls(&trial.workload) => stalling(DELETES),
+        RetentionMethod::BulkDelete => DELETES,
+    });
+    summary.decision.unwrap()
+}
+
+#[test]
+fn a_batch_size_that_keeps_every_demand_is_enough() {
+    let kept = batched(&[300, 600], |name| name == "whole");
+    says(
+        &kept,
+        DecisionOutcome::NoGo,
+        "Bulk delete keeps its demands",
+    );
+    says(
+        &kept,
+        DecisionOutcome::NoGo,
+        "BulkDelete, 10000 rows at a time",
+    );
+    assert!(!kept.reason.contains("all at once"), "{}", kept.reason);
+}
+
+#[test]
+fn every_batch_size_has_to_fail() {
+    let failed = batched(&[300, 600], |_| true);
+    for words in [
+        "BulkDelete, all at once",
+        "BulkDelete, 10000 rows at a time",
+    ] {
+        says(&failed, DecisionOutcome::Go, words);
+    }
+}
+
+#[test]
+fn a_batch_size_of_which_less_was_asked_settles_nothing() {
+    let less = batched(&[300], |name| name == "whole");
+    let words = "BulkDelete, 10000 rows at a time, 60000 runs, 600/s is not measured";
+    says(&less, DecisionOutcome::Inconclusive, words);
 }
 
 fn standing(outcome: DecisionOutcome) -> i32 {

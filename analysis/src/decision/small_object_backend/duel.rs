@@ -2,6 +2,7 @@
 
 use super::super::conformance;
 use super::super::footing::{self, Footing};
+use super::super::restarts;
 use super::super::rule::{Asked, Lacks, Ruling};
 use super::super::{DecisionInput, Role, Standing, Unit, blocks_text, ratio_text};
 use super::inputs::{Judged, Question, inputs};
@@ -54,16 +55,7 @@ pub(super) fn duel<'a>(
         new: &new.name,
         old: &old.name,
     };
-    let external: Vec<&str> = [new, old]
-        .into_iter()
-        .filter(|b| !b.provisioned)
-        .map(|b| b.name.as_str())
-        .collect();
-    if !external.is_empty() {
-        let reason = format!(
-            "{} is external: it does not run on the equipment of the others, so it is a baseline for behaviour and not a party to this decision.",
-            external.join(" and ")
-        );
+    if let Some(reason) = external(new, old) {
         return Duel {
             new,
             ruling: parties.open(reason, None),
@@ -88,14 +80,37 @@ pub(super) fn duel<'a>(
     if ruling.outcome == DecisionOutcome::Go {
         conformance::name(&mut ruling.reason, asked.measured, &new.name);
     }
+    let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|judged| judged.input).collect();
+    inputs.push(restarts::input(asked.measured, &new.name));
+    if let Some(lost) = restarts::sentence(asked.measured, &new.name) {
+        return Duel {
+            new,
+            ruling: restarts::withhold(ruling, &lost, parties.stays()),
+            unequal: None,
+            inputs,
+        };
+    }
     let settles_nothing = ruling.outcome == DecisionOutcome::Inconclusive
-        && judged.iter().any(|judged| judged.input.unequal_promises);
+        && inputs.iter().any(|input| input.unequal_promises);
     Duel {
         new,
         unequal: settles_nothing.then_some(question.footing),
         ruling,
-        inputs: judged.into_iter().map(|judged| judged.input).collect(),
+        inputs,
     }
+}
+
+/// Why two backends are no parties, if one of them is external.
+fn external(new: &BackendSummary, old: &BackendSummary) -> Option<String> {
+    let external: Vec<&str> = [new, old]
+        .into_iter()
+        .filter(|b| !b.provisioned)
+        .map(|b| b.name.as_str())
+        .collect();
+    (!external.is_empty()).then(|| format!(
+        "{} is external: it does not run on the equipment of the others, so it is a baseline for behaviour and not a party to this decision.",
+        external.join(" and ")
+    ))
 }
 
 /// Who may replace whom, and what each outcome means for them.
@@ -126,15 +141,16 @@ impl Parties<'_> {
         )
     }
 
-    pub(super) fn open(self, reason: String, more: Option<i32>) -> Ruling {
-        Ruling::open(
-            reason,
-            format!(
-                "Nothing changes yet: {} stays until the question is settled.",
-                self.old
-            ),
-            more,
+    /// What it changes that nothing is settled.
+    fn stays(self) -> String {
+        format!(
+            "Nothing changes yet: {} stays until the question is settled.",
+            self.old
         )
+    }
+
+    pub(super) fn open(self, reason: String, more: Option<i32>) -> Ruling {
+        Ruling::open(reason, self.stays(), more)
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::footing::Footing;
 use super::super::rule::Lacks;
 use super::super::{
     DecisionInput, Role, Standing, Unit, Wrong, at_most, count, lacking, missing, more_blocks,
-    ratio_input, with_censoring,
+    ratio_input, side, with_censoring,
 };
 use crate::format;
 use crate::kinds;
@@ -35,20 +35,24 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// From what the figures say by themselves. Where a figure is only a bound that does not carry
-    /// it, or one of writes in favour of the backend that promises less, it stays open, and blocks are no answer; else `more`
-    /// says how many are.
+    /// From what the figures say by themselves, and what they would with more blocks (`toward`). Where a figure is only a bound
+    /// that does not carry it, or one of writes in favour of the backend that promises less, it stays open, and blocks are no answer;
+    /// else `more` says how many are.
     fn new(
         mut input: DecisionInput,
-        alone: Standing,
+        (alone, toward): (Standing, Standing),
         (censored, footing): (Option<Censored>, Footing),
         more: impl FnOnce() -> Option<i32>,
     ) -> Self {
         let carried = with_censoring(alone, censored);
-        input.standing = footing.judge(carried);
-        input.unequal_promises = input.standing != carried;
+        let toward = with_censoring(toward, censored);
+        let (standing, settled) = (footing.judge(carried), footing.judge(toward));
+        input.standing = standing;
+        // Also of what is open by itself, where more blocks could only speak for the one that promises less.
+        input.unequal_promises =
+            standing != carried || (carried == Standing::Open && settled != toward);
         input.censored = censored;
-        let lacks = Lacks::of(input.standing, alone, more);
+        let lacks = Lacks::of((standing, alone), settled, more);
         Self { input, lacks }
     }
 }
@@ -319,11 +323,12 @@ fn primary(
         more_is_better: metric.more_is_better(),
         ..ratio_input(name, scope, Role::Primary, &paired, demand, alone)
     };
-    Judged::new(input, alone, (combined.censored, footing), || {
+    let distance = sign * paired.centre - threshold;
+    let toward = side(-distance);
+    Judged::new(input, (alone, toward), (combined.censored, footing), || {
         if low >= threshold && !enough {
             return Some(count(least - paired.blocks()));
         }
-        let distance = sign * paired.centre - threshold;
         more_blocks(distance, paired.deviation, paired.blocks(), level)
     })
 }
@@ -345,8 +350,9 @@ fn guard(name: &str, combined: Combined, question: &Question<'_>, footing: Footi
         _ => Standing::Open,
     };
     let input = ratio_input(name, scope, Role::Guard, &paired, demand, alone);
-    Judged::new(input, alone, (combined.censored, footing), || {
-        let distance = paired.centre - threshold;
+    let distance = paired.centre - threshold;
+    let standings = (alone, side(distance));
+    Judged::new(input, standings, (combined.censored, footing), || {
         lacking.or_else(|| more_blocks(distance, paired.deviation, paired.blocks(), question.level))
     })
 }

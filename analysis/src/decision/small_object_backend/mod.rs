@@ -4,7 +4,7 @@
 //! default over MinIO". Read here as: PUT throughput better by more than the margin (in an open
 //! load, where the rate is given: PUT p99 lower by more than the margin); PUT p99 and the LIST
 //! latency of the longest runs not worse by more than the margin; not one correctness violation on
-//! the challenger. External endpoints are a baseline for behaviour and never a party.
+//! the challenger, and no restart of its own in any attempt. External endpoints are a baseline for behaviour and never a party.
 //!
 //! A figure of writes says nothing in favour of a backend that promises less when it acknowledges them: [`Footing`].
 //!
@@ -15,10 +15,11 @@
 mod duel;
 mod inputs;
 
-use bakeoff_crds::spec::{BackendKind, WorkloadKind};
+use bakeoff_crds::spec::{BackendKind, Decision, ExperimentSpec, Origin, WorkloadKind};
 
 use super::conformance;
 use super::footing::Footing;
+use super::restarts;
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{DecisionInput, Role, Standing};
 use crate::format;
@@ -34,6 +35,7 @@ pub(super) const RULE: Rule = Rule {
     ],
     withheld_if_wrong: false,
     rests_on_listing: false,
+    judges_one: false,
     reads_bloat: false,
     answer,
 };
@@ -98,6 +100,8 @@ fn answer(asked: &Asked<'_>) -> Answer {
     if ruling.outcome == DecisionOutcome::NoGo {
         conformance::name(&mut ruling.reason, measured, &incumbent.name);
     }
+    // What it was compared with are its better moments: whoever reads the verdict has to know.
+    restarts::name(&mut ruling.reason, measured, &incumbent.name);
     Answer {
         question,
         criterion,
@@ -112,7 +116,7 @@ fn question(new: &str, old: &str) -> String {
 
 fn criterion(new: &str, margin: f64, unequal: bool) -> String {
     let mut criterion = format!(
-        "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail."
+        "Go if {new} is shown to be better by {margin:.2}x or more at putting small objects, not worse by more than {margin:.2}x in PUT p99 and in LIST latency of the longest runs, and without a correctness violation. NoGo if one of these is shown to fail. One that restarted by itself is not recommended."
     );
     if unequal {
         criterion.push_str(
@@ -148,6 +152,21 @@ fn challengers<'a>(
         None => b.provisioned && b.name != incumbent.name,
     })
     .collect()
+}
+
+/// How many challengers will be judged, as far as the spec tells: as [`challengers`] has it.
+pub(super) fn planned_challengers(decision: &Decision, spec: &ExperimentSpec) -> usize {
+    if decision.challenger.is_some() {
+        return 1;
+    }
+    let provisioned = spec
+        .backends
+        .iter()
+        .filter(|backend| matches!(backend.origin(), Some(Origin::Provisioned(_))));
+    match &decision.incumbent {
+        Some(incumbent) => provisioned.filter(|one| one.name != *incumbent).count(),
+        None => provisioned.count().saturating_sub(1),
+    }
 }
 
 /// Several challengers and what came of each.

@@ -101,6 +101,22 @@ fn the_reason_names_both_promises_and_what_to_do() {
     says(&nothing, Inconclusive, "it states nothing");
 }
 
+/// More blocks could only speak for the one that promises less, and then they settle nothing.
+#[test]
+fn no_blocks_are_promised_for_the_one_that_promises_less() {
+    let close = Behaviour {
+        put_speed: 1.1,
+        tail: 1.15,
+        ..QUICK
+    };
+    let equal = pair(Some(Flushed), (close, Some(Flushed)), false);
+    says(&equal, Inconclusive, "would settle it");
+    assert!(equal.more_blocks.is_some(), "{}", equal.reason);
+    let weaker = pair(Some(Flushed), (close, Some(PageCache)), false);
+    says(&weaker, Inconclusive, "decision.acceptWeakerDurability");
+    assert_eq!(weaker.more_blocks, None);
+}
+
 #[test]
 fn what_is_accepted_is_said_first() {
     let decision = pair(Some(Flushed), (QUICK, Some(PageCache)), true);
