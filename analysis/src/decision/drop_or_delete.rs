@@ -6,18 +6,20 @@
 //! bulk delete) means that bulk delete keeps them, or that dropping is shown to break one. Deletes in batches of other sizes, or
 //! with another cleanup, are ways of one method: the one that keeps the demands is the one to take.
 
+mod methods;
+
 use std::collections::BTreeSet;
-use std::fmt;
 
 use bakeoff_crds::figure::Figure;
 use bakeoff_crds::schedule::factor;
-use bakeoff_crds::spec::{ExperimentSpec, RetentionCleanup, RetentionMethod, WorkloadKind};
+use bakeoff_crds::spec::{ExperimentSpec, RetentionMethod, WorkloadKind};
 
+use self::methods::{Judged, Method, Shown, Way, describe};
 use super::bounded::{Bound, Named, at_share, bounded, in_every_window, values};
 use super::rule::{Answer, Asked, Need, Rule, Ruling};
 use super::{
-    DecisionInput, Role, Standing, Unit, at_most, blocks_text, lacking, missing, more_blocks,
-    ratio_input, side, with_censoring,
+    Role, Standing, Unit, at_most, blocks_text, lacking, missing, more_blocks, ratio_input, side,
+    with_censoring,
 };
 use crate::measured::Measured;
 use crate::measured::{BlockFigure, CellBackend, CellSummary, Censored};
@@ -64,128 +66,6 @@ const COMPLETE: Named = Named {
     name: "Space back within the window (1: yes)",
     unit: Unit::Count,
 };
-
-/// An input, and the blocks that would settle it where that can be said.
-struct Judged {
-    input: DecisionInput,
-    more: Option<i32>,
-}
-
-impl From<DecisionInput> for Judged {
-    fn from(input: DecisionInput) -> Self {
-        Self { input, more: None }
-    }
-}
-
-/// How a bulk delete is done, which no factor tells; a drop is always done alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Way {
-    /// Rows that one statement removes; 0: all of them.
-    rows: i32,
-    /// Whether a `VACUUM` follows.
-    vacuum: bool,
-}
-
-impl Way {
-    fn of(spec: &ExperimentSpec, workload: &str, method: RetentionMethod) -> Self {
-        let stated = spec.workloads.iter().find(|one| one.name == workload);
-        match (stated.and_then(|one| one.retention.as_ref()), method) {
-            (Some(retention), RetentionMethod::BulkDelete) => Self {
-                rows: retention.delete_batch_rows,
-                vacuum: retention.cleanup == RetentionCleanup::Vacuum,
-            },
-            _ => Self {
-                rows: 0,
-                vacuum: false,
-            },
-        }
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.rows {
-            0 => f.write_str("all at once")?,
-            rows => write!(f, "{rows} rows at a time")?,
-        }
-        f.write_str(if self.vacuum { " with VACUUM" } else { "" })
-    }
-}
-
-/// What one way of a method shows over all its cells.
-#[derive(Default)]
-struct Shown {
-    inputs: Vec<Judged>,
-}
-
-impl Shown {
-    fn deciding(&self) -> impl Iterator<Item = &Judged> {
-        self.inputs
-            .iter()
-            .filter(|judged| judged.input.role != Role::Context)
-    }
-
-    fn first(&self, standing: Standing) -> Option<&Judged> {
-        self.deciding()
-            .find(|judged| judged.input.standing == standing)
-    }
-
-    fn standing(&self) -> Standing {
-        if self.first(Standing::NotMet).is_some() {
-            Standing::NotMet
-        } else if self.first(Standing::Open).is_some() {
-            Standing::Open
-        } else {
-            Standing::Met
-        }
-    }
-}
-
-/// What a method shows: one way that keeps every demand is enough, and all have to break one before the method does.
-struct Method {
-    ways: Vec<Shown>,
-}
-
-impl Method {
-    fn standing(&self) -> Standing {
-        if self.holding().is_some() {
-            Standing::Met
-        } else if self.ways.is_empty() || self.standing_at(Standing::Open).next().is_some() {
-            Standing::Open
-        } else {
-            Standing::NotMet
-        }
-    }
-
-    fn standing_at(&self, standing: Standing) -> impl Iterator<Item = &Shown> {
-        let ways = self.ways.iter();
-        ways.filter(move |way| way.standing() == standing)
-    }
-
-    fn holding(&self) -> Option<&Shown> {
-        self.standing_at(Standing::Met).next()
-    }
-
-    /// What is not settled first.
-    fn open(&self) -> Option<&Judged> {
-        let mut open = self.standing_at(Standing::Open);
-        open.find_map(|way| way.first(Standing::Open))
-    }
-
-    /// Which demand each way breaks first, in words.
-    fn failures(&self) -> String {
-        let ways = self.ways.iter();
-        let each: Vec<String> = ways
-            .filter_map(|way| way.first(Standing::NotMet).map(describe))
-            .collect();
-        each.join("; ")
-    }
-
-    fn into_inputs(self) -> impl Iterator<Item = DecisionInput> {
-        let judged = self.ways.into_iter().flat_map(|way| way.inputs);
-        judged.map(|judged| judged.input)
-    }
-}
 
 pub(super) const RULE: Rule = Rule {
     needs: &[Need::Workload(WorkloadKind::Retention)],
@@ -290,28 +170,6 @@ fn conclude(question: &Question<'_>, drop: &Method, delete: &Method) -> Ruling {
             )
         }
     }
-}
-
-fn describe(Judged { input, .. }: &Judged) -> String {
-    let unit = match input.unit {
-        Unit::Percent => " points",
-        Unit::Milliseconds => " ms",
-        Unit::Ratio => "x",
-        _ => "",
-    };
-    let value = input.value.map_or_else(
-        || "not measured".to_owned(),
-        |value| match (input.low, input.high) {
-            (Some(low), Some(high)) if input.role == Role::Primary => {
-                format!("{value:.2}{unit} ({low:.2} to {high:.2})")
-            }
-            _ => format!("{value:.1}{unit}"),
-        },
-    );
-    format!(
-        "{} with {} is {value}, and the rule demands: {}",
-        input.name, input.scope, input.demand
-    )
 }
 
 /// What is looked for, and where.
