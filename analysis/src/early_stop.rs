@@ -12,7 +12,7 @@ use crate::summary::summarise;
 ///
 /// `Some` when `blocks` is a planned early look and the decision is settled at the share of the
 /// error rate that was set aside for it: the run may end here, and its report, made of the same
-/// blocks, says the same. Trials of later blocks are left out, should there be any. `None`: go on.
+/// blocks, says the same, unless Kubernetes alone saw that a backend restarted. Trials of later blocks are left out, should there be any. `None`: go on.
 ///
 /// # Errors
 /// As [`summarise`].

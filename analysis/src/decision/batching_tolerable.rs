@@ -13,6 +13,7 @@ use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Batching, WorkloadKind};
 
+use super::bounded::say_share;
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
@@ -246,7 +247,10 @@ fn level(
     let lacking = lacking(added.len(), alpha);
     let judged = match at_most(low, high, bound) {
         _ if lacking.is_some() => Standing::Open,
-        Standing::NotMet if !is_beyond(&added, bound, share) => Standing::Open,
+        Standing::NotMet if !is_beyond(&added, bound, share) => {
+            say_share(&mut input, share);
+            Standing::Open
+        }
         standing => standing,
     };
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);

@@ -1,6 +1,7 @@
 //! Figures of a window against a bound, as several rules read them.
 
 use super::{DecisionInput, Role, Standing, Unit, count, missing};
+use crate::format::p_value;
 use crate::measured::CellBackend;
 use crate::stats::{interval, mean, round};
 use bakeoff_crds::figure::Figure;
@@ -51,7 +52,16 @@ pub(super) fn at_share(
     let shown = interval::student(values, share).map(|(_, low, high)| bound.judge(low, high));
     if input.standing == standing && shown != Some(standing) {
         input.standing = Standing::Open;
+        say_share(input, share);
     }
+}
+
+/// Says beside a demand why it is open although its interval lies on one side: it is one of several of which any is enough.
+pub(super) fn say_share(input: &mut DecisionInput, share: f64) {
+    input.demand.push_str(&format!(
+        "; one of several, so that it is broken has to be shown with p at most {}",
+        p_value(share)
+    ));
 }
 
 /// The values of a figure, one for each block in which it was measured.

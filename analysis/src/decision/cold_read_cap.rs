@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
+use super::bounded::say_share;
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
@@ -189,14 +190,22 @@ fn level(
     let judged = match at_most(paired.low, paired.high, 0.0) {
         _ if lacking.is_some() => Standing::Open,
         // One mode that is beyond is enough for a cap, so each is judged at its share.
-        Standing::NotMet if !is_beyond(&paired.log_ratios, share) => Standing::Open,
+        Standing::NotMet if !is_beyond(&paired.log_ratios, share) => {
+            say_share(&mut input, share);
+            Standing::Open
+        }
         standing => standing,
     };
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
     let toward = with_censoring(side(paired.centre), input.censored);
     let lacks = Lacks::of((input.standing, judged), toward, || {
-        lacking.or_else(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), alpha))
+        let level = if toward == Standing::NotMet {
+            share
+        } else {
+            alpha
+        };
+        lacking.or_else(|| more_blocks(paired.centre, paired.deviation, paired.blocks(), level))
     });
     Some(Level {
         objects,

@@ -148,9 +148,11 @@ pub(super) fn flagged(valid: &[&TrialRecord]) -> Vec<FlaggedTrial> {
 fn backend_lost(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Valid => false,
-        Verdict::Invalid(reasons) => reasons
-            .iter()
-            .any(|reason| InvalidCode::BACKEND_LOST.contains(&reason.code)),
+        // Of one that was not seen nobody knows that it was there throughout.
+        Verdict::Invalid(reasons) => reasons.iter().any(|reason| {
+            InvalidCode::BACKEND_LOST.contains(&reason.code)
+                || reason.code == InvalidCode::BackendUnobserved
+        }),
     }
 }
 

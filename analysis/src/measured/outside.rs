@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bakeoff_crds::result::{InvalidCode, InvalidReason, TrialRecord, Verdict};
 use bakeoff_crds::run::{Ending, Manifest, ResolvedBackend};
-use bakeoff_crds::spec::{Ground, WorkloadKind};
+use bakeoff_crds::spec::Ground;
 use std::time::Duration;
 
 /// By how much the clock of a node and that of a generator are taken to differ at most.
@@ -16,7 +16,7 @@ const CLOCKS: Duration = Duration::from_secs(2);
 /// The record, void where its backend was restarted in it and nobody but Kubernetes saw that.
 pub(super) fn judged<'a>(record: &'a TrialRecord, manifest: &Manifest) -> Cow<'a, TrialRecord> {
     // Of a server that is killed on purpose the restart is no news.
-    if record.trial.kind == WorkloadKind::ServerLoss {
+    if record.trial.kind.traits().kills_servers {
         return Cow::Borrowed(record);
     }
     let backends = manifest.plan.backends.iter();

@@ -70,8 +70,9 @@ impl Plan {
             };
             let useless = planned.iter().position(|look| !reachable(look));
             match useless {
-                Some(index) if at.len() > 1 && index + 1 < at.len() => {
-                    at.remove(index);
+                // The last one stays: what keeps it from its level is the one before it.
+                Some(index) if at.len() > 1 => {
+                    at.remove(index.min(at.len() - 2));
                 }
                 _ => return Self { looks: planned },
             }
@@ -166,6 +167,10 @@ mod tests {
         // A third of the level at eight blocks is 0.0055, and the least p-value is 0.0078.
         assert_eq!(blocks(3), [10, 12]);
         assert_eq!(Plan::new(8, 12, 3, 0), Plan::new(8, 12, 3, 1));
+        // The last look is for all of them: what keeps it from its level goes.
+        for (first, last, looks, share) in [(8, 9, 3, 4), (6, 8, 3, 2)] {
+            assert_eq!(Plan::new(first, last, looks, share), Plan::at_end(last));
+        }
     }
 
     proptest! {

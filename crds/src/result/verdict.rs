@@ -37,6 +37,8 @@ pub enum InvalidCode {
     BackendRestarted,
     /// The backend stopped answering, so that nothing was measured.
     BackendUnavailable,
+    /// The backend's process could not be seen before the trial, so that a restart in it would not be.
+    BackendUnobserved,
     /// The backend refuses the credentials that it took when the trial began.
     CredentialsRefused,
     /// The generator was throttled by its CPU limit.
@@ -67,6 +69,7 @@ impl InvalidCode {
         match self {
             Self::BackendRestarted => "BackendRestarted",
             Self::BackendUnavailable => "BackendUnavailable",
+            Self::BackendUnobserved => "BackendUnobserved",
             Self::CredentialsRefused => "CredentialsRefused",
             Self::GeneratorThrottled => "GeneratorThrottled",
             Self::SendLag => "SendLag",

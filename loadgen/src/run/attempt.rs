@@ -94,8 +94,8 @@ impl Run {
             None => Measured::default(),
         };
         let after = backend.access.driver().observe(&backend.resolved).await;
-        let usage = if measured.disturbed {
-            // Another process answers, as it was to.
+        let usage = if measured.disturbed || trial.kind.traits().kills_servers {
+            // Another process answers, as it was to, also where it was killed too late to be measured.
             let usage = |(before, after)| backend.access.driver().usage(&before, &after);
             before.zip(after).and_then(usage)
         } else {

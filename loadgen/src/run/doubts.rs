@@ -51,7 +51,7 @@ impl Doubts {
             }
             (None, _) if access.observable(&backend.resolved) => {
                 let detail = "the backend could not be observed before the trial, so a restart would not be seen";
-                self.add(InvalidCode::BackendUnavailable, detail.to_owned());
+                self.add(InvalidCode::BackendUnobserved, detail.to_owned());
             }
             (None, _) => {}
         }

@@ -80,6 +80,8 @@ pub struct WorkloadTraits {
     /// Whether the blocks of a cell follow from those before them, as the segments of a soak and the holds of a search do:
     /// they follow each other, and no test may treat them as repeats.
     pub in_segments: bool,
+    /// Whether servers are killed in it on purpose: that one restarted says nothing against the backend then.
+    pub kills_servers: bool,
     /// Whether a cell is a negative control: the violations that it finds show that the checks can find them, and say
     /// nothing against the backend.
     pub is_control: fn(&Cell) -> bool,
@@ -93,6 +95,7 @@ impl WorkloadTraits {
             ground,
             levels,
             in_segments: false,
+            kills_servers: false,
             is_control: |_| false,
         }
     }

@@ -32,11 +32,14 @@ pub struct ServerLoss {
     pub faults: Vec<Fault>,
 }
 
-pub(super) const TRAITS: WorkloadTraits = WorkloadTraits::new(
-    "serverLoss",
-    Ground::S3,
-    &[Levels::List("objectSize"), Levels::Load],
-);
+pub(super) const TRAITS: WorkloadTraits = WorkloadTraits {
+    kills_servers: true,
+    ..WorkloadTraits::new(
+        "serverLoss",
+        Ground::S3,
+        &[Levels::List("objectSize"), Levels::Load],
+    )
+};
 
 impl Measured for ServerLoss {
     fn factors(&self) -> Vec<Factor> {
