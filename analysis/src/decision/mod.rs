@@ -180,16 +180,6 @@ pub fn needs(rule: DecisionRule) -> &'static [Need] {
     of(rule).needs
 }
 
-/// Among how many questions the decision of a spec divides the level at which it is taken; 1 without one.
-pub(crate) fn questions(spec: &ExperimentSpec) -> usize {
-    match &spec.decision {
-        Some(decision) if decision.rule == DecisionRule::SmallObjectBackend => {
-            small_object_backend::planned_challengers(decision, spec).max(1)
-        }
-        _ => 1,
-    }
-}
-
 /// Applies a rule to what was measured. `spec` is the one that it was measured with.
 #[must_use]
 pub fn decide(decision: &Decision, spec: &ExperimentSpec, measured: &Measured) -> DecisionRecord {

@@ -7,7 +7,6 @@ use bakeoff_crds::schedule::Trial;
 use bakeoff_crds::spec::ExperimentSpec;
 
 use super::LookSummary;
-use crate::decision;
 use crate::stats::{self, sequential};
 
 /// The looks that a spec plans: one at the end, unless it may stop early.
@@ -15,7 +14,7 @@ pub(crate) fn looks(spec: &ExperimentSpec) -> sequential::Plan {
     let blocks = spec.trials.blocks;
     match &spec.trials.early_stop {
         Some(early) => {
-            let share = decision::questions(spec);
+            let share = spec.questions();
             sequential::Plan::new(early.min_blocks, blocks, early.looks, share)
         }
         None => sequential::Plan::at_end(blocks),

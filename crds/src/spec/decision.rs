@@ -1,5 +1,7 @@
 //! Objectives and the rule that decides.
 
+use super::ExperimentSpec;
+use super::backend::{Backend, Origin};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,35 @@ impl DecisionRule {
             Self::DropOrDelete => "DropOrDelete",
             Self::SoakPlateau => "SoakPlateau",
             Self::ShardThreshold => "ShardThreshold",
+        }
+    }
+}
+
+impl ExperimentSpec {
+    /// Among how many questions the decision divides the level at which it is taken: one for each challenger; 1 without a decision.
+    #[must_use]
+    pub fn questions(&self) -> usize {
+        match &self.decision {
+            Some(decision) if decision.rule == DecisionRule::SmallObjectBackend => {
+                decision.challengers(&self.backends).max(1)
+            }
+            _ => 1,
+        }
+    }
+}
+
+impl Decision {
+    /// How many of the backends are judged against another: those that are provisioned, but for the one that is there already.
+    fn challengers(&self, backends: &[Backend]) -> usize {
+        if self.challenger.is_some() {
+            return 1;
+        }
+        let provisioned = backends
+            .iter()
+            .filter(|backend| matches!(backend.origin(), Some(Origin::Provisioned(_))));
+        match &self.incumbent {
+            Some(incumbent) => provisioned.filter(|one| one.name != *incumbent).count(),
+            None => provisioned.count().saturating_sub(1),
         }
     }
 }

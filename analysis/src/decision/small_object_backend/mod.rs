@@ -15,7 +15,7 @@
 mod duel;
 mod inputs;
 
-use bakeoff_crds::spec::{BackendKind, Decision, ExperimentSpec, Origin, WorkloadKind};
+use bakeoff_crds::spec::{BackendKind, WorkloadKind};
 
 use super::conformance;
 use super::footing::Footing;
@@ -152,21 +152,6 @@ fn challengers<'a>(
         None => b.provisioned && b.name != incumbent.name,
     })
     .collect()
-}
-
-/// How many challengers will be judged, as far as the spec tells: as [`challengers`] has it.
-pub(super) fn planned_challengers(decision: &Decision, spec: &ExperimentSpec) -> usize {
-    if decision.challenger.is_some() {
-        return 1;
-    }
-    let provisioned = spec
-        .backends
-        .iter()
-        .filter(|backend| matches!(backend.origin(), Some(Origin::Provisioned(_))));
-    match &decision.incumbent {
-        Some(incumbent) => provisioned.filter(|one| one.name != *incumbent).count(),
-        None => provisioned.count().saturating_sub(1),
-    }
 }
 
 /// Several challengers and what came of each.
