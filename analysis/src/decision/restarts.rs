@@ -10,7 +10,7 @@ use bakeoff_crds::result::InvalidCode;
 use bakeoff_crds::status::DecisionOutcome;
 
 use super::rule::Ruling;
-use super::{DecisionInput, Role, Standing, Unit, missing};
+use super::{DecisionInput, Role, Unit, missing};
 use crate::measured::{ExcludedTrial, Measured};
 
 /// The attempts in which a backend was lost.
@@ -25,9 +25,13 @@ fn lost<'a>(measured: &'a Measured, backend: &str) -> Vec<&'a ExcludedTrial> {
         .collect()
 }
 
-/// Whether a backend was there throughout: it need not be tested, for one loss is one too many to be called the better one.
-pub(super) fn input(measured: &Measured, backend: &str) -> DecisionInput {
+/// That a backend was lost, if it was: it need not be tested, for one loss is one too many to be called the better one. How it would have
+/// done without is not known, so nothing is shown against it either.
+pub(super) fn input(measured: &Measured, backend: &str) -> Option<DecisionInput> {
     let lost = lost(measured, backend).len();
+    if lost == 0 {
+        return None;
+    }
     let mut input = missing(
         &format!("Restarts of {backend} by itself"),
         "attempts in which it restarted or went away".to_owned(),
@@ -36,11 +40,7 @@ pub(super) fn input(measured: &Measured, backend: &str) -> DecisionInput {
         "none".to_owned(),
     );
     input.value = Some(lost as f64);
-    // How it would have done without is not known, so nothing is shown against it either.
-    if lost == 0 {
-        input.standing = Standing::Met;
-    }
-    input
+    Some(input)
 }
 
 /// "a restarted by itself or went away in 3 attempts at 2 trials …", without a full stop; none of one that was there throughout.

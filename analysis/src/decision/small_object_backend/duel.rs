@@ -81,7 +81,7 @@ pub(super) fn duel<'a>(
         conformance::name(&mut ruling.reason, asked.measured, &new.name);
     }
     let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|judged| judged.input).collect();
-    inputs.push(restarts::input(asked.measured, &new.name));
+    inputs.extend(restarts::input(asked.measured, &new.name));
     if let Some(lost) = restarts::sentence(asked.measured, &new.name) {
         return Duel {
             new,
