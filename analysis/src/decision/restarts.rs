@@ -68,17 +68,11 @@ pub(super) fn withhold(ruling: Ruling, lost: &str, consequence: String) -> Rulin
             reason: format!("{} {lost}.", ruling.reason),
             ..ruling
         },
-        DecisionOutcome::Go => {
+        DecisionOutcome::Go | DecisionOutcome::Inconclusive => {
             let reason = format!(
                 "{lost}, and they recommend nothing. Without that: {}",
                 ruling.reason
             );
-            Ruling::open(reason, consequence, None)
-        }
-        // What it says of blocks that would settle it is no more so.
-        DecisionOutcome::Inconclusive => {
-            let reason =
-                format!("{lost}, and they recommend nothing, whatever more blocks would show.");
             Ruling::open(reason, consequence, None)
         }
     }

@@ -73,7 +73,13 @@ pub(super) fn duel<'a>(
     };
     let judged = inputs(asked.measured, &question);
     let unequal = footing::sentence(new, old);
-    let mut ruling = rule(&judged, parties, &question, unequal.as_deref());
+    let lost = restarts::sentence(asked.measured, &new.name);
+    let mut ruling = rule(
+        &judged,
+        parties,
+        &question,
+        (unequal.as_deref(), lost.is_some()),
+    );
     if accepted && let Some(unequal) = unequal {
         ruling.reason = format!("{unequal}, which the experiment accepts. {}", ruling.reason);
     }
@@ -82,7 +88,7 @@ pub(super) fn duel<'a>(
     }
     let mut inputs: Vec<DecisionInput> = judged.into_iter().map(|judged| judged.input).collect();
     inputs.extend(restarts::input(asked.measured, &new.name));
-    if let Some(lost) = restarts::sentence(asked.measured, &new.name) {
+    if let Some(lost) = lost {
         return Duel {
             new,
             ruling: restarts::withhold(ruling, &lost, parties.stays()),
@@ -179,7 +185,7 @@ fn rule(
     judged: &[Judged],
     parties: Parties<'_>,
     question: &Question<'_>,
-    unequal: Option<&str>,
+    (unequal, lost): (Option<&str>, bool),
 ) -> Ruling {
     let Parties { new, old } = parties;
     let Question { margin, level, .. } = *question;
@@ -252,15 +258,17 @@ fn rule(
         );
         return parties.open(reason, None);
     }
-    let more = Lacks::blocks_for_all(open.iter().map(|judged| judged.lacks));
-    let reason = format!(
-        "{}, where {} was demanded: the data show neither this nor its opposite. {}",
+    let mut reason = format!(
+        "{}, where {} was demanded: the data show neither this nor its opposite.",
         say(&first.input),
         first.input.demand,
-        blocks_text(
-            more,
-            open.iter().any(|judged| judged.input.censored.is_some())
-        )
     );
+    // One that was lost no block recommends.
+    if lost {
+        return parties.open(reason, None);
+    }
+    let more = Lacks::blocks_for_all(open.iter().map(|judged| judged.lacks));
+    let censored = open.iter().any(|judged| judged.input.censored.is_some());
+    reason.push_str(&format!(" {}", blocks_text(more, censored)));
     parties.open(reason, more)
 }
