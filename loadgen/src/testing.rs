@@ -89,6 +89,59 @@ pub async fn freezing_postgres(freeze: Arc<Notify>) -> Connector {
     Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
 }
 
+/// What a planted server does instead of answering.
+#[derive(Clone, Copy)]
+pub enum Planted {
+    /// It keeps the connection and says nothing any more.
+    Silence,
+    /// It says that a lock is not to be had.
+    Locked,
+}
+
+impl Planted {
+    async fn answer(self, to: &mut TcpStream) {
+        let fields = "SERROR\0VERROR\0C55P03\0Mlocked\0\0";
+        let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+        match self {
+            Self::Silence => std::future::pending().await,
+            Self::Locked => {
+                let answer = [b"E", &length[..], fields.as_bytes(), b"Z\0\0\0\x05I"].concat();
+                to.write_all(&answer).await.unwrap();
+            }
+        }
+    }
+}
+
+/// A connector to a null Postgres that does these things, one after the other, where a question has the words, and answers then.
+pub async fn planted_postgres(words: &'static str, planted: &'static [Planted]) -> Connector {
+    let server = null_postgres(Stall::default()).address().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(&server).await.unwrap();
+        let mut planted = planted.iter().peekable();
+        let (mut asked, mut answered) = (Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                Ok(1..) = near.read_buf(&mut asked) => {
+                    let asked = std::mem::take(&mut asked);
+                    let meant = asked.windows(words.len()).any(|part| part == words.as_bytes());
+                    match planted.next_if(|_| meant) {
+                        Some(instead) => instead.answer(&mut near).await,
+                        None => far.write_all(&asked).await.unwrap(),
+                    }
+                }
+                Ok(1..) = far.read_buf(&mut answered) => {
+                    near.write_all(&std::mem::take(&mut answered)).await.unwrap();
+                }
+                else => return,
+            }
+        }
+    });
+    Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
+
 /// Connections to a server that answers each request with 404 and this body.
 pub async fn missing(body: &'static str) -> Dialer {
     answering(move |_| Some((404, body.into()))).await

@@ -67,6 +67,14 @@ pub(super) fn refusal(what: &str, told: &Told) -> Otherwise {
     }
 }
 
+/// The same of what the first try may have done itself, where the store put that off.
+pub(super) fn put_off(what: &str, told: &Told) -> Otherwise {
+    Otherwise::Unknown(format!(
+        "{what} is answered with 503, and then with {}",
+        told.status
+    ))
+}
+
 /// A name as people read it.
 pub(super) fn shown(key: &str) -> String {
     let key = cut(key, SHOWN);
@@ -145,6 +153,7 @@ mod tests {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from(format!("<Error><Code>{code}</Code></Error>")),
+            put_off: false,
         }
     }
 

@@ -10,7 +10,7 @@ use http::Method;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::judging::{Judged, Otherwise, refusal, shown};
+use super::judging::{Judged, Otherwise, put_off, refusal, shown};
 use super::listing::{Listing, parse};
 use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::request::{Asked, Caller, Told, Who, query};
@@ -99,7 +99,7 @@ impl Store {
     /// Sends a request, again only where the store put it off or could not be connected to.
     async fn ask(&self, who: Who, asked: &Asked<'_>, what: &str) -> Judged<Told> {
         let mut pause = FIRST_PAUSE;
-        let mut unsure = false;
+        let mut put_off = false;
         for attempt in 1.. {
             if self.requests.get() >= MOST_REQUESTS || Instant::now() >= self.until {
                 let text = "the checks took more requests or time than they may";
@@ -109,14 +109,9 @@ impl Store {
             match self.send(who, asked).await {
                 // 429 comes before anything is done; 503 also from a proxy that lost the answer of a store which did it.
                 Ok(told) if matches!(told.status, 429 | 503) && again => {
-                    unsure |= told.status == 503;
+                    put_off |= told.status == 503;
                 }
-                Ok(told) if unsure && kept_out(asked, &told) => {
-                    let said =
-                        format!("{what} is answered with 503, and then with {}", told.status);
-                    return Err(Otherwise::Unknown(said));
-                }
-                Ok(told) => return Ok(told),
+                Ok(told) => return Ok(Told { put_off, ..told }),
                 Err(failure) if failure.class == FailureClass::Connect && again => {}
                 Err(failure) => {
                     return Err(Otherwise::Unknown(format!("{what}: {failure}")));
@@ -203,9 +198,12 @@ impl Place<'_> {
     /// The same as ourselves, and done.
     pub(super) async fn done(&self, method: Method, key: &str, with: With<'_>) -> Judged<Told> {
         let what = format!("{method} of {}", shown(key));
+        let writes = method == Method::PUT;
         let told = self.ask(Who::Ourselves, method, key, with).await?;
         if told.is_done() {
             Ok(told)
+        } else if writes && kept_out(with, &told) {
+            Err(put_off(&what, &told))
         } else {
             Err(refusal(&what, &told))
         }
@@ -293,11 +291,9 @@ impl Place<'_> {
 }
 
 /// Whether a write was refused for its condition, which its own first try may have broken.
-fn kept_out(asked: &Asked<'_>, told: &Told) -> bool {
+fn kept_out(with: With<'_>, told: &Told) -> bool {
     let conditional = |(name, _): &(&str, &str)| matches!(*name, "if-none-match" | "if-match");
-    asked.method == Method::PUT
-        && asked.headers.iter().any(conditional)
-        && matches!(told.status, 409 | 412)
+    told.put_off && with.headers.iter().any(conditional) && matches!(told.status, 409 | 412)
 }
 
 /// An answer that somebody can look at: neither that it is not offered, nor a fault of the server.
@@ -314,7 +310,7 @@ fn answered(told: Told, what: &str) -> Judged<Told> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::writes;
+    use super::super::{reads, writes};
     use super::*;
     use crate::drivers::s3::Target;
     use crate::testing::{TIMEOUT, anybody, local};
@@ -322,31 +318,49 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// Takes a request that has the body `first`, and gives this answer.
-    async fn serve(mut socket: TcpStream, status: u16) {
+    /// Takes a request and gives this answer.
+    async fn serve(mut socket: TcpStream, status: u16, body: &str) {
         let mut request = Vec::new();
-        while !request.ends_with(b"first") {
+        while !whole(&request) {
             if socket.read_buf(&mut request).await.unwrap() == 0 {
                 return;
             }
         }
-        let answer =
-            format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let answer = format!(
+            "HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
         socket.write_all(answer.as_bytes()).await.unwrap();
     }
 
-    /// What is judged of a store that creates an object and gives these answers to that.
-    async fn created(statuses: &'static [u16]) -> Judged {
+    /// Whether a request is there with as much of a body as it says.
+    fn whole(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request).to_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            return false;
+        };
+        let length = head.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
+        body.len() >= length.unwrap_or(0)
+    }
+
+    /// A store that gives these answers one after the other.
+    async fn answering(answers: &'static [(u16, &str)]) -> Store {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
-            for &status in statuses {
-                serve(listener.accept().await.unwrap().0, status).await;
+            for (status, body) in answers {
+                serve(listener.accept().await.unwrap().0, *status, body).await;
             }
         });
         let target = Target::new(&endpoint, "us-east-1", "b", true, anybody()).unwrap();
         let dialer = Dialer::new(Arc::new(target), TIMEOUT, false).unwrap();
-        let store = Store::new(&dialer, "f/");
+        Store::new(&dialer, "f/")
+    }
+
+    /// What is judged of a store that creates an object and gives these answers to that.
+    async fn created(answers: &'static [(u16, &str)]) -> Judged {
+        let store = answering(answers).await;
         let place = store.place("p");
         writes::if_none_match(&place).await
     }
@@ -354,15 +368,48 @@ mod tests {
     #[test]
     fn a_write_that_its_own_first_try_kept_out_is_no_difference() {
         local(async {
-            match created(&[503, 412]).await {
+            match created(&[(503, ""), (412, "")]).await {
                 Err(Otherwise::Unknown(said)) => assert!(said.contains("412"), "{said}"),
                 other => panic!("{other:?}"),
             }
             // Nothing came before it, or nothing that was done.
-            for statuses in [&[412][..], &[429, 412]] {
-                let judged = created(statuses).await;
+            for answers in [&[(412, "")][..], &[(429, ""), (412, "")]] {
+                let judged = created(answers).await;
                 assert!(matches!(judged, Err(Otherwise::Differs(_))), "{judged:?}");
             }
+        });
+    }
+
+    #[test]
+    fn a_write_that_has_to_be_refused_was_not_kept_out_by_itself() {
+        local(async {
+            let refused = &[(200, ""), (503, ""), (412, ""), (200, "first")];
+            assert_eq!(created(refused).await, Ok(()));
+        });
+    }
+
+    #[test]
+    fn an_upload_that_its_own_first_try_completed_is_no_difference() {
+        const BEGUN: &str =
+            "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+        local(async {
+            // Begun, two parts, completed, and then ended for whatever it is.
+            let first = &[
+                (200, BEGUN),
+                (200, ""),
+                (200, ""),
+                (503, ""),
+                (404, ""),
+                (204, ""),
+            ];
+            let judged = reads::parts_in_order(&answering(first).await.place("p")).await;
+            match judged {
+                Err(Otherwise::Unknown(said)) => assert!(said.contains("404"), "{said}"),
+                other => panic!("{other:?}"),
+            }
+            let second = &[(200, BEGUN), (200, ""), (200, ""), (404, ""), (204, "")];
+            let judged = reads::parts_in_order(&answering(second).await.place("p")).await;
+            assert!(matches!(judged, Err(Otherwise::Differs(_))), "{judged:?}");
         });
     }
 }

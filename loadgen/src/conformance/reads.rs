@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 
-use super::judging::{Judged, Otherwise, are, differs, refusal, shown};
+use super::judging::{Judged, Otherwise, are, differs, put_off, refusal, shown};
 use super::place::{Place, With};
 use crate::drivers::s3::request::{Told, Who};
 use crate::s3::xml::walk;
@@ -148,7 +148,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Makes an object of the first parts of it.
+    /// Makes an object of the first parts of it. That there is no such upload may come of the first try.
     async fn complete(&self, most: usize) -> Judged<Told> {
         let parts: String = self
             .parts
@@ -168,7 +168,10 @@ impl<'a> Upload<'a> {
             body: body.as_bytes(),
         };
         let asked = self.place.ask(Who::Ourselves, Method::POST, self.key, with);
-        asked.await
+        match asked.await? {
+            told if told.put_off && told.status == 404 => Err(put_off("to complete it", &told)),
+            told => Ok(told),
+        }
     }
 
     async fn abort(&self) -> Judged {

@@ -62,6 +62,8 @@ pub(super) async fn race_of_creators(place: &Place<'_>) -> Judged {
     let mut statuses = Vec::new();
     for answer in &answers {
         match answer {
+            // Which may be its own first try.
+            Ok(told) if told.put_off && matches!(told.status, 409 | 412) => statuses.push(0),
             Ok(told) => statuses.push(told.status),
             Err(Otherwise::NotOffered(said)) => return Err(Otherwise::NotOffered(said.clone())),
             // Whether it created the key is not known.

@@ -85,11 +85,16 @@ pub trait Driver {
         Box::pin(async { Ok(()) })
     }
 
-    /// Removes what the run claimed, with all that is in it; answers how much that was.
+    /// Removes what the run claimed, with all that is in it; answers how much that was. Whoever still uses it may hold that up for
+    /// as long as `patience`.
     ///
     /// # Errors
     /// When the server cannot be reached or does not let it.
-    fn release<'a>(&'a self, _run: &'a str) -> Waiting<'a, Result<u64, SchemaError>> {
+    fn release<'a>(
+        &'a self,
+        _run: &'a str,
+        _patience: Duration,
+    ) -> Waiting<'a, Result<u64, SchemaError>> {
         Box::pin(async { Ok(0) })
     }
 

@@ -1,5 +1,7 @@
 //! Why a server cannot be measured on, or a run may not use it, in words that say what to do.
 
+use tokio_postgres::error::SqlState;
+
 use crate::failure::{Failure, FailureClass};
 
 /// Why a server cannot carry an experiment.
@@ -113,7 +115,8 @@ pub enum SchemaError {
     },
     /// The server did not do it.
     #[error(
-        "the schema bakeoff cannot be {verb} ({failure}): the user needs CREATE on the database"
+        "the schema bakeoff cannot be {verb} ({failure}){}",
+        remedy(verb, failure)
     )]
     Refused {
         /// `made` or `dropped`.
@@ -121,6 +124,16 @@ pub enum SchemaError {
         /// What the server said.
         failure: Failure,
     },
+}
+
+/// What helps where the user may not make it.
+fn remedy(verb: &str, failure: &Failure) -> &'static str {
+    let right = Some(SqlState::INSUFFICIENT_PRIVILEGE.code());
+    if verb == "made" && failure.code.as_deref() == right {
+        ": the user needs CREATE on the database"
+    } else {
+        ""
+    }
 }
 
 impl SchemaError {
@@ -139,6 +152,28 @@ impl SchemaError {
         match self {
             Self::Taken { .. } => false,
             Self::Refused { failure, .. } => failure.class != FailureClass::Client,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_is_asked_for_only_where_it_is_missing() {
+        let refused = |verb, class, code: Option<&SqlState>| {
+            let mut failure = Failure::new(class, "no");
+            failure.code = code.map(|code| code.code().to_owned());
+            SchemaError::Refused { verb, failure }.to_string()
+        };
+        let right = Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        assert!(refused("made", FailureClass::Client, right).contains("needs CREATE"));
+        for other in [
+            refused("dropped", FailureClass::Client, right),
+            refused("made", FailureClass::Timeout, None),
+        ] {
+            assert!(!other.contains("CREATE"), "{other}");
         }
     }
 }

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::parts::{self, CONTROL, Entry};
 use super::{Standby, StandbyError, at};
-use crate::drivers::postgres::failure;
+use crate::drivers::postgres::Patient;
 
 /// Bytes of a file that are asked for at once. The server holds them twice, and so do we.
 const PIECE: i64 = 4 << 20;
@@ -28,7 +28,7 @@ pub struct Copied {
 
 struct Backup<'a> {
     standby: &'a Standby,
-    client: &'a Client,
+    client: Patient<'a>,
     list: Statement,
     read: Statement,
     /// The folder that it goes to, which exists.
@@ -39,12 +39,12 @@ struct Backup<'a> {
 /// Copies the primary's data into a folder that does not exist.
 pub(super) async fn take(
     standby: &Standby,
-    client: &Client,
+    client: Patient<'_>,
     into: &Path,
 ) -> Result<Copied, StandbyError> {
     let prepared = async |sql: &str, types: &[Type]| {
         let statement = client.prepare_typed(sql, types).await;
-        statement.map_err(|error| standby.refused("preparing")(failure(&error)))
+        statement.map_err(standby.refused("preparing"))
     };
     // A relation may be dropped meanwhile: what is not there any more is null, and its end is in the WAL.
     let list = prepared(
@@ -101,8 +101,10 @@ impl Backup<'_> {
     /// The entries of a folder that is still there, and which of them are folders.
     async fn listed(&self, within: &str) -> Result<Vec<(String, bool)>, StandbyError> {
         let asked = if within.is_empty() { "." } else { within };
-        let rows = self.client.query(&self.list, &[&asked]).await;
-        let rows = rows.map_err(|error| self.standby.refused(asked)(failure(&error)))?;
+        let values: [&(dyn ToSql + Sync); 1] = [&asked];
+        let rows = self.client.client().query(&self.list, &values);
+        let rows = self.client.wait(rows).await;
+        let rows = rows.map_err(self.standby.refused(asked))?;
         let there = rows
             .iter()
             .filter_map(|row| Some((row.get(0), row.get::<_, Option<bool>>(1)?)));
@@ -111,11 +113,10 @@ impl Backup<'_> {
 
     /// What is at this place of a file; none where there is no such file any more.
     async fn piece(&self, path: &str, from: i64) -> Result<Option<Vec<u8>>, StandbyError> {
-        let row = self
-            .client
-            .query_one(&self.read, &[&path, &from, &PIECE])
-            .await;
-        let row = row.map_err(|error| self.standby.refused(path)(failure(&error)))?;
+        let values: [&(dyn ToSql + Sync); 3] = [&path, &from, &PIECE];
+        let row = self.client.client().query_one(&self.read, &values);
+        let row = self.client.wait(row).await;
+        let row = row.map_err(self.standby.refused(path))?;
         Ok(row.get(0))
     }
 
@@ -165,9 +166,7 @@ impl Backup<'_> {
             "SELECT labelfile, spcmapfile FROM pg_backup_stop(wait_for_archive => false)",
             &[],
         );
-        let row = row
-            .await
-            .map_err(|error| self.standby.refused(doing)(failure(&error)))?;
+        let row = row.await.map_err(self.standby.refused(doing))?;
         let (label, tablespaces): (String, Option<String>) = (row.get(0), row.get(1));
         if tablespaces.is_some_and(|map| !map.trim().is_empty()) {
             return Err(StandbyError::Tablespaces);

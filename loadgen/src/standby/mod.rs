@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::drivers::driver::Driver as _;
-use crate::drivers::postgres::{Connector, failure};
+use crate::drivers::postgres::{Connector, Patient};
 use crate::failure::{Failure, FailureClass};
 
 pub use backup::Copied;
@@ -93,7 +93,8 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> StandbyError {
 impl Standby {
     /// Makes the data, unless they are there; answers how much was copied.
     ///
-    /// It waits for the primary as long as it takes: whoever asked for the standby bounds that.
+    /// It waits until the primary answers for as long as it takes: whoever asked for the standby bounds that. One that was
+    /// reached and then answers nothing is given up.
     ///
     /// # Errors
     /// When the primary refuses, the connection is lost in the middle, or the folder cannot be written.
@@ -106,11 +107,12 @@ impl Standby {
             std::fs::remove_dir_all(&beside).map_err(at(&beside))?;
         }
         let client = self.reached().await?;
+        let client = Patient::of(&client).at_length();
         // Sessions that bear the generator's name are ended by it.
-        self.run(&client, "SET application_name = 'bakeoff_standby'")
+        self.run(client, "SET application_name = 'bakeoff_standby'")
             .await?;
-        self.reserve(&client).await?;
-        let copied = backup::take(self, &client, &beside).await?;
+        self.reserve(client).await?;
+        let copied = backup::take(self, client, &beside).await?;
         let (host, port) = self.primary.place();
         let follow = parts::follow(host, port, &self.name);
         backup::finish(&beside, &self.into, &follow)?;
@@ -134,22 +136,24 @@ impl Standby {
     }
 
     /// The slot keeps WAL from now on. One that an earlier attempt left keeps more, unless the server has given it up.
-    async fn reserve(&self, client: &Client) -> Result<(), StandbyError> {
+    async fn reserve(&self, client: Patient<'_>) -> Result<(), StandbyError> {
         let slot = parts::slot(&self.name);
         let given_up = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
                         WHERE slot_name = $1 AND wal_status = 'lost'";
         let made = "SELECT pg_create_physical_replication_slot($1::text::name, true) \
                     WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = $1::text::name)";
         for sql in [given_up, made] {
-            let done = client.query_typed(sql, &[(&slot, Type::TEXT)]).await;
-            done.map_err(|error| self.refused("making the replication slot")(failure(&error)))?;
+            let values: [(&(dyn ToSql + Sync), Type); 1] = [(&slot, Type::TEXT)];
+            let done = client.client().query_typed(sql, &values);
+            let done = client.wait(done).await;
+            done.map_err(self.refused("making the replication slot"))?;
         }
         Ok(())
     }
 
-    async fn run(&self, client: &Client, sql: &str) -> Result<(), StandbyError> {
+    async fn run(&self, client: Patient<'_>, sql: &str) -> Result<(), StandbyError> {
         let ran = client.batch_execute(sql).await;
-        ran.map_err(|error| self.refused(sql)(failure(&error)))
+        ran.map_err(self.refused(sql))
     }
 
     fn refused<'a>(&'a self, doing: &'a str) -> impl Fn(Failure) -> StandbyError + 'a {

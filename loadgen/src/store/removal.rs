@@ -23,10 +23,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const EMPTY_PAGES: u32 = 1_000;
 
 /// Removes every object below a prefix of a bucket, its versions where the bucket keeps them, and uploads in parts that
-/// nobody ended; answers how many.
+/// nobody ended, as far as the store lets them be listed and aborted; answers how many. What is refused holds up nothing else.
 ///
 /// # Errors
-/// When the store does not answer or refuses to delete.
+/// When the store does not answer or refuses to delete objects or versions.
 pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u64, StoreError> {
     let removal = Removal {
         client,
@@ -36,10 +36,18 @@ pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u
         markers: Cell::new(0),
     };
     let mut removed = 0;
+    let mut failed = None;
     for of in [Of::Objects, Of::Versions, Of::Uploads] {
-        removed += removal.all(of).await?;
+        match removal.all(of).await {
+            Ok(some) => removed += some,
+            // A role need not have the right to them.
+            Err(error) if of == Of::Uploads => {
+                tracing::warn!(%error, bucket, prefix, "uploads in parts may be left");
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(removed)
+    failed.map_or(Ok(removed), Err)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -309,7 +317,8 @@ impl Removal<'_> {
             .buffer_unordered(SINGLE);
         while let Some(answer) = answers.next().await {
             match answer {
-                Ok(()) => pass.gone += 1,
+                Ok(true) => pass.gone += 1,
+                Ok(false) => {}
                 Err(error) if error.retryable() => return Err(error),
                 Err(error) => {
                     pass.refused += 1;
@@ -362,7 +371,8 @@ impl Removal<'_> {
         Ok(items)
     }
 
-    async fn one(&self, of: Of, item: &Item) -> Result<(), StoreError> {
+    /// Whether it was there, as far as the store says.
+    async fn one(&self, of: Of, item: &Item) -> Result<bool, StoreError> {
         if of == Of::Uploads {
             return self.abort(item).await;
         }
@@ -377,10 +387,10 @@ impl Removal<'_> {
         if item.version.is_none() && answer.delete_marker() == Some(true) {
             self.markers.set(self.markers.get() + 1);
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn abort(&self, item: &Item) -> Result<(), StoreError> {
+    async fn abort(&self, item: &Item) -> Result<bool, StoreError> {
         let asked = self
             .client
             .abort_multipart_upload()
@@ -388,13 +398,14 @@ impl Removal<'_> {
             .key(&item.key)
             .set_upload_id(item.version.clone());
         match asked.send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
+            // Some stores list an upload for a while that is gone.
             Err(error)
                 if error
                     .as_service_error()
                     .is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
             {
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(classify(&error, self.bucket)),
         }

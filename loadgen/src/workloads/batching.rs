@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bakeoff_crds::figure::Counter;
+use bakeoff_crds::result::{InvalidCode, InvalidReason};
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Batching};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -47,8 +48,8 @@ const EACH_WAITING: usize = size_of::<Arrival>() + size_of::<Vec<Arrival>>() + 1
 
 /// How many objects of so many snapshots are written at once, below a limit of the memory in bytes. (Pure.)
 ///
-/// Fewer than [`WRITERS`] are no reason to refuse a spec: a store that is quick has one or two under way, and at one that is
-/// not snapshots wait as they do beyond that number, which their times show. What cannot hold a single one is refused.
+/// Fewer than [`WRITERS`] are no reason to refuse a spec: a store that is quick has one or two under way. Where snapshots wait
+/// for them the trial says nothing of the store, see [`doubt`]. What cannot hold a single one is refused.
 fn writers(capacity: usize, size: usize, limit: Option<i64>) -> Result<usize, WorkloadError> {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     // The object, and the buffer that it is made of.
@@ -65,9 +66,27 @@ fn writers(capacity: usize, size: usize, limit: Option<i64>) -> Result<usize, Wo
     Ok(usize::try_from(room).unwrap_or(WRITERS).clamp(1, WRITERS))
 }
 
+/// Why a trial is the generator's result and not the store's: full buffers of the window waited for writers, of which its memory
+/// allowed fewer. (Pure.)
+fn doubt(generator: usize, writers: usize, waited: u64) -> Option<InvalidReason> {
+    (writers < WRITERS && waited > 0).then(|| InvalidReason {
+        code: InvalidCode::GeneratorSaturated,
+        detail: format!(
+            "{waited} full buffers waited for the {writers} objects that the memory of generator {generator} lets it write at \
+             once, {WRITERS} where it is enough: raise generators.resources.memory, or take fewer snapshotsPerObject or a \
+             smaller snapshotSize"
+        ),
+    })
+}
+
 /// Full buffers on their way to the writers.
 #[derive(Debug)]
 struct Outbox {
+    writers: usize,
+    /// Writers that have a buffer.
+    busy: Cell<usize>,
+    /// Buffers of the window that found all of them busy.
+    waited: Cell<u64>,
     full: RefCell<VecDeque<Vec<Arrival>>>,
     /// Snapshots in them.
     waiting: Cell<usize>,
@@ -82,9 +101,13 @@ struct Outbox {
 }
 
 impl Outbox {
-    /// An empty one with room for `most` snapshots; of those that find none, what arrived from `counted_from` on counts.
-    fn new(most: usize, counted_from: u64) -> Self {
+    /// An empty one with room for `most` snapshots, for so many writers; of what finds no room, or no writer, that counts which
+    /// arrived from `counted_from` on.
+    fn new(writers: usize, most: usize, counted_from: u64) -> Self {
         Self {
+            writers,
+            busy: Cell::new(0),
+            waited: Cell::new(0),
             full: RefCell::default(),
             waiting: Cell::new(0),
             most,
@@ -107,17 +130,29 @@ impl Outbox {
             return;
         }
         self.waiting.set(waiting);
+        let of_window = full
+            .last()
+            .is_some_and(|last| last.planned >= self.counted_from);
+        if of_window && self.busy.get() + self.full.borrow().len() >= self.writers {
+            self.waited.set(self.waited.get() + 1);
+        }
         // One that left by its age has room for many more, and a great number may wait.
         full.shrink_to_fit();
         self.full.borrow_mut().push_back(full);
         self.ready.notify_one();
     }
 
+    /// The next one, for a writer that says so when it has written it.
     fn pop(&self) -> Option<Vec<Arrival>> {
         let full = self.full.borrow_mut().pop_front()?;
+        self.busy.set(self.busy.get() + 1);
         self.waiting
             .set(self.waiting.get().saturating_sub(full.len()));
         Some(full)
+    }
+
+    fn written(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
     }
 
     fn close(&self) {
@@ -214,7 +249,10 @@ impl Writer {
         loop {
             let _ = self.connection.ready().await;
             match outbox.pop() {
-                Some(snapshots) => self.put(&snapshots).await,
+                Some(snapshots) => {
+                    self.put(&snapshots).await;
+                    outbox.written();
+                }
                 None if outbox.closed.get() => return,
                 None => outbox.ready.notified().await,
             }
@@ -324,7 +362,11 @@ async fn run(
     let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
     let writers = writers(capacity, size, cgroup::limits().1)?;
     if writers < WRITERS {
-        tracing::info!(writers, "the memory holds fewer objects at once");
+        tracing::warn!(
+            writers,
+            most = WRITERS,
+            "the memory holds fewer objects at once"
+        );
     }
     let bodies = Rc::new(Bodies::new(size, context.seed()));
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
@@ -345,7 +387,8 @@ async fn run(
     pacer::start(handoff.clone(), offsets, timing.start, timing.window_end)?;
     let start_skew = ready.late();
 
-    let outbox = Rc::new(Outbox::new(pacer::MAX_WAITING, timing.window_start));
+    let outbox = Outbox::new(writers, pacer::MAX_WAITING, timing.window_start);
+    let outbox = Rc::new(outbox);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(collect(
         handoff.clone(),
@@ -396,6 +439,7 @@ async fn run(
         // An append is sent when its object is, which buffering delays by design: the lag of the
         // generator itself is that with which it took the snapshot.
         planned_kind: BUFFER.as_str(),
+        doubts: Vec::from_iter(doubt(context.generator, writers, outbox.waited.get())),
         open_loop: true,
         start_skew,
         usage,
@@ -435,7 +479,7 @@ mod tests {
     #[test]
     fn a_buffer_that_waits_takes_no_more_than_its_snapshots() {
         let mut collector = Collector::new(10_000, 100);
-        let outbox = Outbox::new(10, 0);
+        let outbox = Outbox::new(1, 10, 0);
         let arrival = Arrival {
             planned: 1,
             taken: 1,
@@ -451,7 +495,7 @@ mod tests {
             planned,
             taken: planned,
         };
-        let outbox = Outbox::new(3, 100);
+        let outbox = Outbox::new(1, 3, 100);
         outbox.push(vec![at(98), at(99)]);
         outbox.push(vec![at(99), at(100)]);
         assert_eq!((outbox.dropped.get(), outbox.waiting.get()), (1, 2));
@@ -462,6 +506,36 @@ mod tests {
         assert_eq!(outbox.pop(), Some(vec![at(101)]));
         assert_eq!(outbox.pop(), Some(vec![at(102), at(103)]));
         assert_eq!((outbox.pop(), outbox.waiting.get()), (None, 0));
+    }
+
+    #[test]
+    fn what_waits_for_a_writer_that_the_memory_does_not_allow_is_the_generators_result() {
+        let at = |planned| Arrival {
+            planned,
+            taken: planned,
+        };
+        let outbox = Outbox::new(2, 100, 100);
+        // Before the window; then one for each writer, and one too many, also when it is taken at once.
+        for planned in [98, 99] {
+            outbox.push(vec![at(planned)]);
+            assert!(outbox.pop().is_some());
+        }
+        outbox.push(vec![at(99)]);
+        assert_eq!(outbox.waited.get(), 0);
+        outbox.push(vec![at(99), at(100)]);
+        assert_eq!(outbox.waited.get(), 1);
+        while outbox.pop().is_some() {}
+        for _ in 0..4 {
+            outbox.written();
+        }
+        outbox.push(vec![at(101)]);
+        outbox.push(vec![at(102)]);
+        assert_eq!(outbox.waited.get(), 1);
+        let said = doubt(3, 2, outbox.waited.get()).unwrap();
+        assert_eq!(said.code, InvalidCode::GeneratorSaturated);
+        assert!(said.detail.contains("generators.resources.memory"));
+        assert_eq!(doubt(3, 2, 0), None);
+        assert_eq!(doubt(3, WRITERS, 9), None);
     }
 
     #[test]

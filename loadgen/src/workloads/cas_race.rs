@@ -28,6 +28,7 @@ use self::faults::Faults;
 use self::journal::{Journal, compressed};
 use self::lease::Place;
 use self::writer::{Racer, Rules};
+use super::rows::make_way;
 use super::trial::{Load, Ready, measure};
 use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
 use crate::drivers::postgres::{Patient, patiently};
@@ -65,6 +66,7 @@ async fn tables(client: Patient<'_>, rules: &Rules) -> Result<(), Failure> {
          CREATE TABLE {rows} (run_id bigint PRIMARY KEY, incarnation bigint NOT NULL, seq bigint NOT NULL, \
          value bigint NOT NULL) WITH (fillfactor = 50)"
     );
+    make_way(client).await?;
     client.at_length().batch_execute(&sql).await?;
     rules.leases.prepare(client).await
 }

@@ -1,7 +1,7 @@
 //! What the workloads over a table of runs have in common: its loading, and the check that each statement touched
 //! the one row that its client owned.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bakeoff_analysis::vocabulary;
 use bakeoff_crds::result::CheckRecord;
@@ -12,9 +12,14 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::checker::Check;
-use crate::drivers::postgres::Patient;
+use crate::drivers::postgres::{Patient, end_sessions};
 use crate::failure::Failure;
 use crate::instrument::record::Operation;
+
+/// How long connections that were left may take to end.
+pub(super) const REST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a checkpoint may take. It writes out what the whole server has changed, for others as well.
+const FLUSHING: Duration = Duration::from_secs(3_600);
 
 /// A run as it is loaded.
 pub(super) struct Row {
@@ -22,6 +27,17 @@ pub(super) struct Row {
     pub seq: i32,
     pub state: i16,
     pub created: SystemTime,
+}
+
+/// Ends what earlier generators left behind on the server, before a table is made: they may hold the one that is dropped, or wait
+/// to drop the one that is made. No other generator of the trial is connected by then; captures and standbys have other names, and
+/// another user's sessions are left alone. What does not end is waited for as any lock.
+pub(super) async fn make_way(client: Patient<'_>) -> Result<(), Failure> {
+    let left = end_sessions(client, None, REST_PATIENCE).await?;
+    if left > 0 {
+        tracing::warn!(left, "connections of earlier generators do not end");
+    }
+    Ok(())
 }
 
 /// Fills `bakeoff.runs` by binary COPY, each row with fresh bytes of a state; answers how many there were.
@@ -45,7 +61,7 @@ pub(super) async fn copy(
     ];
     let writer = BinaryCopyInWriter::new(sink, &types);
     pin_mut!(writer, rows);
-    let mut count = 0;
+    let mut count = 0_i64;
     let mut payload = vec![0_u8; state_bytes];
     let mut rng = SplitMix64::new(seed);
     while let Some(row) = rows.try_next().await? {
@@ -64,8 +80,11 @@ pub(super) async fn copy(
         ];
         client.wait(writer.as_mut().write(&values)).await?;
     }
-    client.wait(writer.finish()).await?;
-    Ok(count)
+    // What was sent may wait in buffers on the way.
+    let bytes = i64::try_from(state_bytes).unwrap_or(i64::MAX);
+    let loading = client.reading(bytes.saturating_mul(count));
+    loading.wait(writer.finish()).await?;
+    Ok(count.unsigned_abs())
 }
 
 /// Hint bits, visibility map and statistics as they are in a table that has lived, and nothing of the load left
@@ -77,7 +96,8 @@ pub(super) async fn settle(client: Patient<'_>) -> Result<(), Failure> {
         .batch_execute("VACUUM (ANALYZE, FREEZE) bakeoff.runs")
         .await?;
     let refused = Some(SqlState::INSUFFICIENT_PRIVILEGE.code());
-    match settling.batch_execute("CHECKPOINT").await {
+    let flushing = client.at_most(FLUSHING);
+    match flushing.batch_execute("CHECKPOINT").await {
         // Said once, before the start: a caveat of the backend.
         Err(failure) if failure.code.as_deref() == refused => Ok(()),
         done => done,

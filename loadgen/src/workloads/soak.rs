@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
+use super::rows::REST_PATIENCE;
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
 use crate::drivers::postgres::{Connector, Patient, end_sessions, literal};
@@ -25,8 +26,6 @@ use crate::instrument::arrivals::Plan;
 use crate::instrument::cgroup;
 use crate::instrument::clock;
 
-/// How long connections that were left may take to end.
-const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the server may take to follow its changed settings.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -150,7 +149,7 @@ async fn set_server(
 }
 
 /// Ends what earlier generators left behind on the server: a statement that commits later would move a run that this
-/// segment has read.
+/// segment has read, and one that holds the table would keep it from being made anew.
 async fn come_to_rest(client: Patient<'_>) -> Result<(), Failure> {
     match end_sessions(client, None, REST_PATIENCE).await? {
         0 => Ok(()),
@@ -334,6 +333,7 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
     memory::fits(movers as u64, Runs::BYTES_EACH, limit)?;
     let client = connector.connect().await?;
     let asking = Patient::of(&client);
+    come_to_rest(asking).await?;
     let (loaded_at, rate) = table_of(
         asking,
         &cell,
@@ -344,7 +344,6 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
         profile,
     )
     .await?;
-    come_to_rest(asking).await?;
     let (shares, free) = open_runs(asking, &population, workers, movers).await?;
     let observer = Observer::new(client).await?;
     let snapshot = if held {

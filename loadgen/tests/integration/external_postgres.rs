@@ -203,6 +203,36 @@ fn its_schema_is_made_measured_in_and_dropped_and_a_foreign_one_is_left_alone() 
 }
 
 #[test]
+fn a_schema_that_is_held_is_left_at_the_end_of_the_patience_and_the_server_gives_it_up() {
+    let server = Postgres::start(&[]);
+    asked(&server, "SELECT 1");
+    let backend = Backend::new(server.resolved("own"), support::credentials()).unwrap();
+    let connector = backend.access.postgres().unwrap();
+    let driver = backend.access.driver();
+    runtime().block_on(async {
+        driver.claim("one").await.unwrap();
+        let holder = connector.connect().await.unwrap();
+        let held = "CREATE TABLE bakeoff.held (a int); BEGIN; SELECT FROM bakeoff.held";
+        holder.batch_execute(held).await.unwrap();
+        let release = |seconds| driver.release("one", Duration::from_secs(seconds));
+        let begun = std::time::Instant::now();
+        let left = release(2).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(60), "{left}");
+        assert!(left.retryable(), "{left}");
+        let said = left.to_string();
+        assert!(
+            said.contains("pg_locks") && !said.contains("CREATE"),
+            "{said}"
+        );
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let waiting: i64 = holder.query_one(waiting, &[]).await.unwrap().get(0);
+        assert_eq!(waiting, 0);
+        holder.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(release(60).await.unwrap(), 1);
+    });
+}
+
+#[test]
 fn what_keeps_it_from_being_used_has_a_name() {
     let server = Postgres::start(&[]);
     let good = url(&server, "127.0.0.1", "disable");

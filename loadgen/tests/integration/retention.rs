@@ -233,10 +233,12 @@ fn connector(server: &Postgres) -> Connector {
     .unwrap()
 }
 
-/// Connects as soon as the server answers.
+/// Connects as soon as the server answers, under a name of its own: a run ends the sessions of earlier generators.
 async fn connect(connector: &Connector) -> Client {
     for _ in 0..600 {
         if let Ok(client) = connector.connect().await {
+            let named = client.batch_execute("SET application_name = 'beside'");
+            named.await.unwrap();
             return client;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

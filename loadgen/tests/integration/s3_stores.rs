@@ -249,6 +249,45 @@ fn an_upload_that_nobody_ended_goes_with_the_objects_and_no_other_does() {
 }
 
 #[test]
+fn uploads_go_whatever_else_stays_and_hold_nothing_up() {
+    let server = support::seaweedfs();
+    runtime().block_on(async {
+        support::backend("store", &server.endpoint, None).await;
+        let client = client(&server.endpoint);
+        write(&client, 3).await;
+        let begun = client.create_multipart_upload().bucket("bakeoff");
+        begun.key(format!("{PREFIX}a")).send().await.unwrap();
+        let refusing = |deletes: bool, status, code| {
+            planted(&server.endpoint, move |head| {
+                let query = head.uri.query().unwrap_or_default();
+                let of_upload = query.contains("uploadId=");
+                let deletes_it = head.method == http::Method::DELETE && of_upload != deletes;
+                if deletes_it || deletes && is_batch(head) {
+                    return error(status, code);
+                }
+                Planted::Pass
+            })
+        };
+        let uploads = async || {
+            let listed = client.list_multipart_uploads().bucket("bakeoff");
+            listed.send().await.unwrap().uploads().len()
+        };
+        // Who may not abort them is told so in the log, and one that is gone meanwhile is not counted.
+        let unaborted = refusing(false, 403, "AccessDenied").await;
+        assert_eq!(external(&unaborted).remove(PREFIX).await.unwrap(), 3);
+        let gone = refusing(false, 404, "NoSuchUpload").await;
+        assert_eq!(external(&gone).remove(PREFIX).await.unwrap(), 0);
+        assert_eq!(uploads().await, 1);
+        write(&client, 3).await;
+        let undeleted = refusing(true, 403, "AccessDenied").await;
+        let left = external(&undeleted).remove(PREFIX).await.unwrap_err();
+        assert_eq!(left.reason(), "ObjectsLeft", "{left}");
+        assert!(left.to_string().contains("s3:DeleteObject there"), "{left}");
+        assert_eq!(uploads().await, 0);
+    });
+}
+
+#[test]
 fn versions_that_stay_are_said_to_with_the_right_that_is_missing() {
     let minio = support::minio();
     runtime().block_on(async {

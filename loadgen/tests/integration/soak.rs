@@ -127,6 +127,38 @@ fn a_table_lives_on_from_segment_to_segment_and_a_cell_has_its_own_settings() {
     assert!(vacuums(&ran) >= 1.0, "its settings took no effect");
 }
 
+/// What an earlier generator left would keep the table from being made anew; whoever else is connected stays.
+#[test]
+fn a_session_that_an_earlier_generator_left_is_ended_before_the_table_is_made() {
+    let server = Postgres::start(&["synchronous_commit=off"]);
+    let on = backend(&server);
+    let connector = on.access.postgres().unwrap().clone();
+    let served = runtime();
+    let (left, other) = served.block_on(async {
+        let patience = std::time::Duration::from_secs(60);
+        let driver = on.access.driver();
+        driver.probe(&on.resolved, patience).await.unwrap();
+        let left = connector.connect().await.unwrap();
+        for sql in [
+            "CREATE SCHEMA bakeoff; CREATE TABLE bakeoff.runs (a int)",
+            "BEGIN; SELECT FROM bakeoff.runs",
+        ] {
+            left.batch_execute(sql).await.unwrap();
+        }
+        let other = connector.connect().await.unwrap();
+        let named = other.batch_execute("SET application_name = 'theirs'");
+        named.await.unwrap();
+        (left, other)
+    });
+    let ran = measured(plan(soak(json!({})), trials(1, 3), &on), on, &|_| {});
+    assert_eq!(ran.records.len(), 1);
+    assert_eq!(ran.records[0].verdict, Verdict::Valid);
+    served.block_on(async {
+        assert!(left.simple_query("SELECT 1").await.is_err());
+        assert!(other.simple_query("SELECT 1").await.is_ok());
+    });
+}
+
 #[test]
 fn a_generator_that_was_lost_goes_on_with_the_same_table() {
     let server = Postgres::start(&["synchronous_commit=off"]);

@@ -103,8 +103,12 @@ impl Driver for Connector {
         Box::pin(schema::claim(self, run))
     }
 
-    fn release<'a>(&'a self, run: &'a str) -> Waiting<'a, Result<u64, SchemaError>> {
-        Box::pin(schema::release(self, run))
+    fn release<'a>(
+        &'a self,
+        run: &'a str,
+        patience: Duration,
+    ) -> Waiting<'a, Result<u64, SchemaError>> {
+        Box::pin(schema::release(self, run, patience))
     }
 
     fn settings(&self) -> Waiting<'_, Result<BTreeMap<String, String>, Failure>> {

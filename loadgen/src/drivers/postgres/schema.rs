@@ -3,6 +3,9 @@
 //! A comment on the schema names its run. So a schema that was there before is never taken for ours, two experiments
 //! do not work in one database at a time, and what is removed afterwards is what the run itself made.
 
+use std::time::Duration;
+
+use super::patient::PATIENCE;
 use super::{Connector, Patient, failure, literal};
 use crate::drivers::error::SchemaError;
 use crate::failure::Failure;
@@ -43,32 +46,36 @@ pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> 
         }),
         None => {
             let said = literal(&mark(run));
-            // One transaction: of two that come at once the second fails, and nobody's schema is without its mark.
-            let sql = format!(
-                "BEGIN; CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS {said}; COMMIT"
-            );
+            // One message is one transaction: of two that come at once the second fails, and nobody's schema is without its
+            // mark. Without BEGIN, so that it can be asked again.
+            let sql = format!("CREATE SCHEMA bakeoff; COMMENT ON SCHEMA bakeoff IS {said}");
             let made = asking.at_length().batch_execute(&sql).await;
             made.map_err(refused)
         }
     }
 }
 
-/// Drops the schema with all that is in it, if it is this run's; answers how many were dropped, 0 or 1.
+/// Drops the schema with all that is in it, if it is this run's; answers how many were dropped, 0 or 1. Whoever works in it may
+/// hold that up for as long as `patience`; afterwards the server gives it up.
 ///
 /// # Errors
 /// When the server cannot be reached or does not let it.
-pub async fn release(connector: &Connector, run: &str) -> Result<u64, SchemaError> {
+pub async fn release(
+    connector: &Connector,
+    run: &str,
+    patience: Duration,
+) -> Result<u64, SchemaError> {
     let refused = |failure| SchemaError::Refused {
         verb: "dropped",
         failure,
     };
     let client = connector.connect().await.map_err(refused)?;
-    let asking = Patient::of(&client);
+    let asking = Patient::new(&client, patience.min(PATIENCE));
     let said = comment(asking).await.map_err(refused)?;
     if said.flatten().as_deref() != Some(mark(run).as_str()) {
         return Ok(0);
     }
-    let dropping = asking.at_length();
+    let dropping = asking.at_most(patience);
     let dropped = dropping.batch_execute("DROP SCHEMA bakeoff CASCADE").await;
     dropped.map_err(refused)?;
     Ok(1)

@@ -37,6 +37,8 @@ pub struct Told {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Whether the store put an earlier try off with 503, which it may have carried out all the same.
+    pub put_off: bool,
 }
 
 impl Told {
@@ -133,6 +135,7 @@ impl Caller {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
+            put_off: false,
         })
     }
 
@@ -229,6 +232,7 @@ mod tests {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
+            put_off: false,
         };
         assert!(told(204, "").is_done());
         assert!(!told(412, "").is_done());

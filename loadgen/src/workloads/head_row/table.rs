@@ -48,6 +48,7 @@ pub(in crate::workloads) async fn filled(
          WITH (fillfactor = {fillfactor}); \
          ALTER TABLE bakeoff.runs ALTER COLUMN payload SET STORAGE PLAIN"
     );
+    rows::make_way(client).await?;
     client.at_length().batch_execute(&sql).await?;
     let begin = clock::now();
     let loaded = rows::copy(client, seed, state_bytes, rows).await?;

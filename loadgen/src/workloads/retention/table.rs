@@ -76,6 +76,7 @@ pub(super) async fn load(
     state_bytes: usize,
 ) -> Result<(), Failure> {
     let sql = definition(method, population);
+    rows::make_way(client).await?;
     client.at_length().batch_execute(&sql).await?;
     let rows = (0..population.active).map(|id| {
         let run = population.run(id);
@@ -115,7 +116,8 @@ impl Look {
 
 /// Reads tables and indexes whole: outside the window only.
 pub(super) async fn look(client: Patient<'_>) -> Result<Look, Failure> {
-    let reading = client.reading(rows::bytes(client).await?);
+    // An action that was given up may still be dropping.
+    let reading = client.reading(rows::bytes(client.at_length()).await?);
     let found = extension::found(client).await?;
     let found = found.unwrap_or_else(Extension::own);
     let (of_table, of_index) = (found.function("pgstattuple"), found.function("pgstatindex"));
@@ -191,7 +193,7 @@ pub(super) async fn checks(
     population: &Population,
     complete: bool,
 ) -> Result<[CheckRecord; 2], Failure> {
-    let client = client.reading(rows::bytes(client).await?);
+    let client = client.reading(rows::bytes(client.at_length()).await?);
     let border = population.first_of(1);
     let newest = population.first_of(population.ranges - 1);
     let mut kept = CheckRecord {
@@ -257,7 +259,7 @@ pub(super) async fn checks(
 mod tests {
     use super::*;
     use crate::failure::FailureClass;
-    use crate::testing::{freezing_postgres, local};
+    use crate::testing::{Planted, freezing_postgres, local, planted_postgres};
     use std::sync::Arc;
     use tokio::sync::Notify;
 
@@ -267,12 +269,25 @@ mod tests {
             let freeze = Arc::new(Notify::new());
             let connector = freezing_postgres(Arc::clone(&freeze)).await;
             let client = connector.connect().await.unwrap();
-            let asking = Patient::new(&client, Duration::from_millis(200));
+            let asking = Patient::hurried(&client, Duration::from_millis(200));
             assert!(rows::bytes(asking).await.is_ok());
             freeze.notify_one();
             let looking = tokio::time::timeout(Duration::from_secs(20), look(asking));
             let failure = looking.await.unwrap().unwrap_err();
             assert_eq!(failure.class, FailureClass::Timeout);
+        });
+    }
+
+    #[test]
+    fn a_server_that_freezes_while_it_reads_the_table_is_not_waited_for_for_ever() {
+        local(async {
+            let connector = planted_postgres("pgstattuple(", &[Planted::Silence]).await;
+            let client = connector.connect().await.unwrap();
+            let asking = Patient::hurried(&client, Duration::from_millis(200));
+            let looking = tokio::time::timeout(Duration::from_secs(20), look(asking));
+            let failure = looking.await.unwrap().unwrap_err();
+            assert_eq!(failure.class, FailureClass::Timeout);
+            assert!(failure.detail.contains("frozen"), "{failure}");
         });
     }
 
