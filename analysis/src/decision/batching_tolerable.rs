@@ -248,7 +248,7 @@ fn level(
     let judged = match at_most(low, high, bound) {
         _ if lacking.is_some() => Standing::Open,
         Standing::NotMet if !is_beyond(&added, bound, share) => {
-            say_share(&mut input, share);
+            say_share(&mut input, Standing::NotMet, share);
             Standing::Open
         }
         standing => standing,

@@ -1,7 +1,6 @@
 //! Figures of a window against a bound, as several rules read them.
 
 use super::{DecisionInput, Role, Standing, Unit, count, missing};
-use crate::format::p_value;
 use crate::measured::CellBackend;
 use crate::stats::{interval, mean, round};
 use bakeoff_crds::figure::Figure;
@@ -52,15 +51,18 @@ pub(super) fn at_share(
     let shown = interval::student(values, share).map(|(_, low, high)| bound.judge(low, high));
     if input.standing == standing && shown != Some(standing) {
         input.standing = Standing::Open;
-        say_share(input, share);
+        say_share(input, standing, share);
     }
 }
 
 /// Says beside a demand why it is open although its interval lies on one side: it is one of several of which any is enough.
-pub(super) fn say_share(input: &mut DecisionInput, share: f64) {
+pub(super) fn say_share(input: &mut DecisionInput, standing: Standing, share: f64) {
+    let what = match standing {
+        Standing::Met => "kept",
+        Standing::NotMet | Standing::Open => "broken",
+    };
     input.demand.push_str(&format!(
-        "; one of several, so that it is broken has to be shown with p at most {}",
-        p_value(share)
+        "; one of several, so that it is {what} has to be shown with p at most {share:.4}"
     ));
 }
 

@@ -191,7 +191,7 @@ fn level(
         _ if lacking.is_some() => Standing::Open,
         // One mode that is beyond is enough for a cap, so each is judged at its share.
         Standing::NotMet if !is_beyond(&paired.log_ratios, share) => {
-            say_share(&mut input, share);
+            say_share(&mut input, Standing::NotMet, share);
             Standing::Open
         }
         standing => standing,

@@ -45,7 +45,7 @@ pub enum InvalidCode {
     GeneratorThrottled,
     /// The generator sent too late.
     SendLag,
-    /// The generator used a whole core, so that it was the bottleneck.
+    /// The generator was the bottleneck: it used a whole core, or its memory held too few requests at once.
     GeneratorSaturated,
     /// The generator sent operations before they were due.
     SentEarly,

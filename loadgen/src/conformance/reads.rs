@@ -148,7 +148,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Makes an object of the first parts of it. That there is no such upload may come of the first try.
+    /// Makes an object of the first parts of it.
     async fn complete(&self, most: usize) -> Judged<Told> {
         let parts: String = self
             .parts
@@ -167,11 +167,9 @@ impl<'a> Upload<'a> {
             headers: &[],
             body: body.as_bytes(),
         };
-        let asked = self.place.ask(Who::Ourselves, Method::POST, self.key, with);
-        match asked.await? {
-            told if told.put_off && told.status == 404 => Err(put_off("to complete it", &told)),
-            told => Ok(told),
-        }
+        self.place
+            .ask(Who::Ourselves, Method::POST, self.key, with)
+            .await
     }
 
     async fn abort(&self) -> Judged {
@@ -191,13 +189,21 @@ impl<'a> Upload<'a> {
     }
 }
 
+/// Whether an upload that is there was completed. That there is none may come of a first try that the store answered by putting it off.
+fn is_completed(told: &Told) -> Judged<bool> {
+    if told.put_off && told.status == 404 {
+        return Err(put_off("to complete it", told));
+    }
+    Ok(told.is_done())
+}
+
 pub(super) async fn parts_in_order(place: &Place<'_>) -> Judged {
     let upload = Upload::begin(place, "a").await?;
     let judged = async {
         upload.part(2, b"last").await?;
         upload.part(1, &vec![b'f'; LEAST_PART]).await?;
         let told = upload.complete(2).await?;
-        if told.is_done() {
+        if is_completed(&told)? {
             Ok(())
         } else {
             Err(refusal("to complete it", &told))
@@ -223,7 +229,7 @@ pub(super) async fn small_part(place: &Place<'_>) -> Judged {
         upload.part(1, b"first").await?;
         upload.part(2, b"last").await?;
         let told = upload.complete(2).await?;
-        if told.is_done() {
+        if is_completed(&told)? {
             return differs("a first part of 5 bytes is taken");
         }
         match refusal("to complete it", &told) {
@@ -249,7 +255,8 @@ pub(super) async fn aborted_upload(place: &Place<'_>) -> Judged {
     let told = upload.complete(1).await?;
     match refusal("to complete it", &told) {
         _ if told.is_done() => differs("it is completed all the same"),
-        Otherwise::Differs(_) => Ok(()),
+        // Nor by a first try that it put off.
+        Otherwise::Differs(_) => place.is_missing("a").await,
         other => Err(other),
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::figure::Counter;
-use bakeoff_crds::result::{
-    CheckRecord, GeneratorUsage, InvalidReason, LoadCounts, OperationRecord, SecondPoint,
-};
+use bakeoff_crds::result::{CheckRecord, GeneratorUsage, LoadCounts, OperationRecord, SecondPoint};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +28,6 @@ pub struct PartRecord {
     pub series: Vec<SecondPoint>,
     /// What the generator used.
     pub usage: GeneratorUsage,
-    /// Why it could not do what the load asks for, where it knows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub doubts: Vec<InvalidReason>,
     /// The length of its window, microseconds.
     pub window_micros: i64,
     /// The kind of operation whose lag judges the generator; empty in a closed load.
@@ -87,7 +82,6 @@ impl PartRecord {
                 resident_bytes: count(part.usage.resident),
                 pacer_lateness_p99_micros: count(counts.pacer_lateness),
             },
-            doubts: part.doubts.clone(),
             expected: count(counts.expected),
             window_micros: micros,
             judged_kind: if part.open_loop {
@@ -133,7 +127,6 @@ pub fn merge(parts: &[PartRecord], logs: &[Vec<u8>]) -> Result<PartRecord, Recor
         a.offered_per_second += b.offered_per_second;
         a.achieved_per_second += b.achieved_per_second;
         whole.expected += part.expected;
-        whole.doubts.extend_from_slice(&part.doubts);
         whole.window_micros = whole.window_micros.max(part.window_micros);
         for (kind, operation) in &part.operations {
             match whole.operations.get_mut(kind) {

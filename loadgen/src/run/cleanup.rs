@@ -20,36 +20,33 @@ const LEAST: Duration = Duration::from_secs(10);
 /// may hold what is not ours.
 pub async fn cleanup(backends: &[Backend], patience: Duration) -> Result<u64, RunError> {
     let deadline = Instant::now() + patience;
-    let mut pause = Duration::from_millis(500);
-    let mut removed = 0;
-    let mut refused = None;
-    let mut left: Vec<&Backend> = backends
+    let left = backends
         .iter()
-        .filter(|backend| !backend.resolved.provisioned)
-        .collect();
+        .filter(|backend| !backend.resolved.provisioned);
+    let mut removed = 0;
+    let (mut refused, mut silent) = (None, None);
+    for cleaned in join_all(left.map(|backend| clean_by(backend, deadline))).await {
+        match cleaned {
+            Ok(some) => removed += some,
+            Err(error) if error.retryable() => silent = silent.or(Some(error)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    // What only the user can mend is said first.
+    refused.or(silent).map_or(Ok(removed), Err)
+}
+
+/// Cleans one backend, which is asked again while it is away.
+async fn clean_by(backend: &Backend, deadline: Instant) -> Result<u64, RunError> {
+    let mut pause = Duration::from_millis(500);
     loop {
-        let mut away = Vec::new();
-        let mut silent = None;
-        let time = deadline
-            .saturating_duration_since(Instant::now())
-            .max(LEAST);
-        let cleaned = join_all(left.iter().map(|&backend| clean(backend, time))).await;
-        for (backend, cleaned) in left.into_iter().zip(cleaned) {
-            match cleaned {
-                Ok(some) => removed += some,
-                Err(error) if error.retryable() => {
-                    tracing::warn!(%error, backend = backend.resolved.name, "not cleaned yet");
-                    away.push(backend);
-                    silent = silent.or(Some(error));
-                }
-                Err(error) => refused = refused.or(Some(error)),
+        let time = deadline.saturating_duration_since(Instant::now());
+        match clean(backend, time.max(LEAST)).await {
+            Err(error) if error.retryable() && Instant::now() + pause < deadline => {
+                tracing::warn!(%error, backend = backend.resolved.name, "not cleaned yet");
             }
+            ended => return ended,
         }
-        if away.is_empty() || Instant::now() + pause >= deadline {
-            // What only the user can mend is said first.
-            return refused.or(silent).map_or(Ok(removed), Err);
-        }
-        left = away;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -55,7 +55,6 @@ pub fn judge(
     bounds: &Validity,
 ) -> Result<Judgement, RecordError> {
     let mut reasons = circumstances.reasons;
-    reasons.extend_from_slice(&whole.doubts);
     reasons.extend(instrument(whole, bounds)?);
     for one in &circumstances.generators {
         reasons.extend(generator(one, whole.window_micros, bounds));
@@ -239,18 +238,6 @@ mod tests {
             judged_kind: "put".into(),
             ..Default::default()
         }
-    }
-
-    #[test]
-    fn what_a_generator_says_of_itself_voids_the_trial() {
-        let mut part = sound();
-        part.doubts.push(InvalidReason {
-            code: InvalidCode::GeneratorSaturated,
-            detail: String::new(),
-        });
-        let (void, found) = judged(&part, Circumstances::default());
-        assert_eq!(void, [InvalidCode::GeneratorSaturated]);
-        assert!(found.is_empty());
     }
 
     fn judged(

@@ -41,7 +41,7 @@ pub async fn remove_all(client: &Client, bucket: &str, prefix: &str) -> Result<u
         match removal.all(of).await {
             Ok(some) => removed += some,
             // A role need not have the right to them.
-            Err(error) if of == Of::Uploads => {
+            Err(error) if of == Of::Uploads && !error.retryable() => {
                 tracing::warn!(%error, bucket, prefix, "uploads in parts may be left");
             }
             Err(error) => failed = failed.or(Some(error)),

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bakeoff_crds::figure::Counter;
-use bakeoff_crds::result::{InvalidCode, InvalidReason};
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, Batching};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -33,7 +32,7 @@ const APPEND: Operation = Operation::Append;
 const BUFFER: Operation = Operation::Buffer;
 const PUT: Operation = Operation::Put;
 
-/// Objects being written at the same time in one generator, where its memory holds so many; full buffers beyond them wait.
+/// Objects being written at the same time in one generator; full buffers beyond them wait.
 const WRITERS: usize = 64;
 
 /// A snapshot: when it was due, and when the generator came round to it.
@@ -46,47 +45,24 @@ struct Arrival {
 /// What a snapshot takes that waits, at most: alone in its buffer, with that and what an allocation takes.
 const EACH_WAITING: usize = size_of::<Arrival>() + size_of::<Vec<Arrival>>() + 16;
 
-/// How many objects of so many snapshots are written at once, below a limit of the memory in bytes. (Pure.)
-///
-/// Fewer than [`WRITERS`] are no reason to refuse a spec: a store that is quick has one or two under way. Where snapshots wait
-/// for them the trial says nothing of the store, see [`doubt`]. What cannot hold a single one is refused.
-fn writers(capacity: usize, size: usize, limit: Option<i64>) -> Result<usize, WorkloadError> {
+/// Refuses objects of so many snapshots where the memory does not hold as many of them as are written at once when the store is slow:
+/// with fewer writers the generator would be measured and not the store. (Pure.)
+fn fits(capacity: usize, size: usize, limit: Option<i64>) -> Result<(), WorkloadError> {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    // The object, and the buffer that it is made of.
-    let each = count(size + size_of::<Arrival>()).saturating_mul(count(capacity));
+    // The objects, and the buffers that they are made of.
+    let objects = count(size + size_of::<Arrival>()).saturating_mul(count(capacity * WRITERS));
     let besides = count(pacer::MAX_WAITING * EACH_WAITING) + Bodies::held(size);
     memory::within(
-        each.saturating_add(besides),
+        objects.saturating_add(besides),
         limit,
-        &format!("objects of {capacity} snapshots of {size} bytes as it writes them"),
+        &format!("{WRITERS} objects of {capacity} snapshots of {size} bytes while it writes them"),
         "take fewer snapshotsPerObject or a smaller snapshotSize",
-    )?;
-    let allowed = limit.map_or(u64::MAX, i64::unsigned_abs);
-    let room = allowed.saturating_sub(memory::BESIDES + besides) / each.max(1);
-    Ok(usize::try_from(room).unwrap_or(WRITERS).clamp(1, WRITERS))
-}
-
-/// Why a trial is the generator's result and not the store's: full buffers of the window waited for writers, of which its memory
-/// allowed fewer. (Pure.)
-fn doubt(generator: usize, writers: usize, waited: u64) -> Option<InvalidReason> {
-    (writers < WRITERS && waited > 0).then(|| InvalidReason {
-        code: InvalidCode::GeneratorSaturated,
-        detail: format!(
-            "{waited} full buffers waited for the {writers} objects that the memory of generator {generator} lets it write at \
-             once, {WRITERS} where it is enough: raise generators.resources.memory, or take fewer snapshotsPerObject or a \
-             smaller snapshotSize"
-        ),
-    })
+    )
 }
 
 /// Full buffers on their way to the writers.
 #[derive(Debug)]
 struct Outbox {
-    writers: usize,
-    /// Writers that have a buffer.
-    busy: Cell<usize>,
-    /// Buffers of the window that found all of them busy.
-    waited: Cell<u64>,
     full: RefCell<VecDeque<Vec<Arrival>>>,
     /// Snapshots in them.
     waiting: Cell<usize>,
@@ -101,13 +77,9 @@ struct Outbox {
 }
 
 impl Outbox {
-    /// An empty one with room for `most` snapshots, for so many writers; of what finds no room, or no writer, that counts which
-    /// arrived from `counted_from` on.
-    fn new(writers: usize, most: usize, counted_from: u64) -> Self {
+    /// An empty one with room for `most` snapshots; of those that find none, what arrived from `counted_from` on counts.
+    fn new(most: usize, counted_from: u64) -> Self {
         Self {
-            writers,
-            busy: Cell::new(0),
-            waited: Cell::new(0),
             full: RefCell::default(),
             waiting: Cell::new(0),
             most,
@@ -130,29 +102,17 @@ impl Outbox {
             return;
         }
         self.waiting.set(waiting);
-        let of_window = full
-            .last()
-            .is_some_and(|last| last.planned >= self.counted_from);
-        if of_window && self.busy.get() + self.full.borrow().len() >= self.writers {
-            self.waited.set(self.waited.get() + 1);
-        }
         // One that left by its age has room for many more, and a great number may wait.
         full.shrink_to_fit();
         self.full.borrow_mut().push_back(full);
         self.ready.notify_one();
     }
 
-    /// The next one, for a writer that says so when it has written it.
     fn pop(&self) -> Option<Vec<Arrival>> {
         let full = self.full.borrow_mut().pop_front()?;
-        self.busy.set(self.busy.get() + 1);
         self.waiting
             .set(self.waiting.get().saturating_sub(full.len()));
         Some(full)
-    }
-
-    fn written(&self) {
-        self.busy.set(self.busy.get().saturating_sub(1));
     }
 
     fn close(&self) {
@@ -249,10 +209,7 @@ impl Writer {
         loop {
             let _ = self.connection.ready().await;
             match outbox.pop() {
-                Some(snapshots) => {
-                    self.put(&snapshots).await;
-                    outbox.written();
-                }
+                Some(snapshots) => self.put(&snapshots).await,
                 None if outbox.closed.get() => return,
                 None => outbox.ready.notified().await,
             }
@@ -360,14 +317,7 @@ async fn run(
         .max(1);
     let rate = context.level(factor::ARRIVALS_PER_SECOND)? as f64 / context.generators as f64;
     let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
-    let writers = writers(capacity, size, cgroup::limits().1)?;
-    if writers < WRITERS {
-        tracing::warn!(
-            writers,
-            most = WRITERS,
-            "the memory holds fewer objects at once"
-        );
-    }
+    fits(capacity, size, cgroup::limits().1)?;
     let bodies = Rc::new(Bodies::new(size, context.seed()));
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
     let max_age = u64::try_from(spec.max_buffer_milliseconds).unwrap_or(0) * 1_000_000;
@@ -387,15 +337,14 @@ async fn run(
     pacer::start(handoff.clone(), offsets, timing.start, timing.window_end)?;
     let start_skew = ready.late();
 
-    let outbox = Outbox::new(writers, pacer::MAX_WAITING, timing.window_start);
-    let outbox = Rc::new(outbox);
+    let outbox = Rc::new(Outbox::new(pacer::MAX_WAITING, timing.window_start));
     let mut tasks = JoinSet::new();
     tasks.spawn_local(collect(
         handoff.clone(),
         Collector::new(capacity, max_age),
         Rc::clone(&outbox),
     ));
-    for worker in 0..writers {
+    for worker in 0..WRITERS {
         let mut writer = Writer {
             connection: dialer.connection(),
             recorder: Rc::clone(&recorder),
@@ -439,7 +388,6 @@ async fn run(
         // An append is sent when its object is, which buffering delays by design: the lag of the
         // generator itself is that with which it took the snapshot.
         planned_kind: BUFFER.as_str(),
-        doubts: Vec::from_iter(doubt(context.generator, writers, outbox.waited.get())),
         open_loop: true,
         start_skew,
         usage,
@@ -452,34 +400,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_objects_are_written_at_once_than_the_memory_holds() {
+    fn objects_that_the_memory_does_not_hold_are_refused() {
         let within = |mib: i64| Some(mib << 20);
-        // The defaults, and what is large.
-        assert_eq!(writers(50, 4_096, within(512)).unwrap(), WRITERS);
-        assert_eq!(writers(10_000, 4_096, None).unwrap(), WRITERS);
-        let large = writers(10_000, 4_096, within(512)).unwrap();
-        assert_eq!(large, 9);
-        let held = large as u64 * 10_000 * (4_096 + 16) + Bodies::held(4_096);
-        assert!(held < (512 - 64 - 56) << 20);
-        // As small as generators get.
-        assert_eq!(writers(1, 4_096, within(128)).unwrap(), WRITERS);
-        let refused = writers(10_000, 1 << 20, within(512)).unwrap_err();
+        assert!(fits(50, 4_096, within(512)).is_ok(), "the defaults");
+        assert!(fits(10_000, 4_096, None).is_ok());
+        assert!(
+            fits(1, 4_096, within(128)).is_ok(),
+            "as small as generators get"
+        );
+        let refused = fits(10_000, 4_096, within(512)).unwrap_err();
         assert_eq!(refused.reason(), "SpecInvalid");
         let said = refused.to_string();
         for part in [
-            "10000 snapshots of 1048576 bytes",
-            "generators.resources.memory at least 10123Mi",
+            "64 objects of 10000 snapshots of 4096 bytes",
+            "generators.resources.memory at least",
             "snapshotsPerObject",
             "snapshotSize",
         ] {
             assert!(said.contains(part), "{said}");
         }
+        // What is asked for does.
+        let asked = said.split("at least ").nth(1).unwrap();
+        let asked: i64 = asked.split("Mi").next().unwrap().parse().unwrap();
+        assert!(fits(10_000, 4_096, within(asked)).is_ok());
+        assert!(fits(10_000, 4_096, within(asked - 1)).is_err());
     }
 
     #[test]
     fn a_buffer_that_waits_takes_no_more_than_its_snapshots() {
         let mut collector = Collector::new(10_000, 100);
-        let outbox = Outbox::new(1, 10, 0);
+        let outbox = Outbox::new(10, 0);
         let arrival = Arrival {
             planned: 1,
             taken: 1,
@@ -495,7 +445,7 @@ mod tests {
             planned,
             taken: planned,
         };
-        let outbox = Outbox::new(1, 3, 100);
+        let outbox = Outbox::new(3, 100);
         outbox.push(vec![at(98), at(99)]);
         outbox.push(vec![at(99), at(100)]);
         assert_eq!((outbox.dropped.get(), outbox.waiting.get()), (1, 2));
@@ -506,36 +456,6 @@ mod tests {
         assert_eq!(outbox.pop(), Some(vec![at(101)]));
         assert_eq!(outbox.pop(), Some(vec![at(102), at(103)]));
         assert_eq!((outbox.pop(), outbox.waiting.get()), (None, 0));
-    }
-
-    #[test]
-    fn what_waits_for_a_writer_that_the_memory_does_not_allow_is_the_generators_result() {
-        let at = |planned| Arrival {
-            planned,
-            taken: planned,
-        };
-        let outbox = Outbox::new(2, 100, 100);
-        // Before the window; then one for each writer, and one too many, also when it is taken at once.
-        for planned in [98, 99] {
-            outbox.push(vec![at(planned)]);
-            assert!(outbox.pop().is_some());
-        }
-        outbox.push(vec![at(99)]);
-        assert_eq!(outbox.waited.get(), 0);
-        outbox.push(vec![at(99), at(100)]);
-        assert_eq!(outbox.waited.get(), 1);
-        while outbox.pop().is_some() {}
-        for _ in 0..4 {
-            outbox.written();
-        }
-        outbox.push(vec![at(101)]);
-        outbox.push(vec![at(102)]);
-        assert_eq!(outbox.waited.get(), 1);
-        let said = doubt(3, 2, outbox.waited.get()).unwrap();
-        assert_eq!(said.code, InvalidCode::GeneratorSaturated);
-        assert!(said.detail.contains("generators.resources.memory"));
-        assert_eq!(doubt(3, 2, 0), None);
-        assert_eq!(doubt(3, WRITERS, 9), None);
     }
 
     #[test]

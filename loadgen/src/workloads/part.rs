@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bakeoff_crds::figure::{Counter, Figure};
-use bakeoff_crds::result::{CheckRecord, InvalidReason};
+use bakeoff_crds::result::CheckRecord;
 
 use crate::checker::cas_history::Event;
 use crate::instrument::clock_offset::ClockOffset;
@@ -33,8 +33,6 @@ pub struct Part {
     pub planned_kind: &'static str,
     /// Whether the load was open.
     pub open_loop: bool,
-    /// Why the generator itself could not do what the load asks for, where it knows.
-    pub doubts: Vec<InvalidReason>,
     /// How far after the agreed instant the load began, nanoseconds.
     pub start_skew: u64,
     /// CPU, throttling and memory.
