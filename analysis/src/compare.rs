@@ -372,10 +372,6 @@ fn without_a_trial(base: &Measured, subject: &Measured) -> Vec<String> {
 /// The comparison as a Markdown table, for a terminal and for a pull request.
 #[must_use]
 pub fn markdown(comparison: &RunComparison) -> String {
-    let sides = (
-        format!("the subject ({})", comparison.subject),
-        format!("the base ({})", comparison.base),
-    );
     let mut text = format!("# {} against {}\n\n", comparison.subject, comparison.base);
     if !comparison.unlike.is_empty() {
         let _ = writeln!(
@@ -389,12 +385,12 @@ pub fn markdown(comparison: &RunComparison) -> String {
     if !comparison.rows.is_empty() {
         let _ = writeln!(
             text,
-            "{} of {} figures differ after Holm over all of them; they come first. A ratio is the figure of {} over that of \
-         {}.\n",
+            "{} of {} figures differ after Holm over all of them; they come first. A ratio is the figure of the subject ({}) over that of \
+         the base ({}).\n",
             shown.len(),
             comparison.rows.len(),
-            sides.0,
-            sides.1
+            comparison.subject,
+            comparison.base
         );
     }
     if let Some(reach) = reach(&comparison.rows) {

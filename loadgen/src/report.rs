@@ -205,7 +205,7 @@ impl Raw {
             .map(|entry| (entry.name.as_str(), entry.sha256.as_str()))
             .collect();
         let raw = |entry: &&Entry| {
-            [layout::TRIALS, layout::CAPACITY, layout::CONFORMANCE]
+            layout::RAW
                 .iter()
                 .chain(kept.names)
                 .any(|name| entry.name.starts_with(name))

@@ -71,22 +71,37 @@ pub fn null_postgres(stall: Stall) -> Connector {
 /// What S3 says of an object that it does not have.
 pub const NO_SUCH_KEY: &str = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
 
-/// A connector to a null Postgres that answers until it is told to freeze, and from then on keeps its one connection and says
-/// nothing.
-pub async fn freezing_postgres(freeze: Arc<Notify>) -> Connector {
+/// A connector to a null Postgres, whose one connection goes through this: it has both ends.
+async fn relayed_postgres<F>(
+    relay: impl FnOnce(TcpStream, TcpStream) -> F + Send + 'static,
+) -> Connector
+where
+    F: Future<Output = ()> + Send,
+{
     let server = null_postgres(Stall::default()).address().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
-        let (mut near, _) = listener.accept().await.unwrap();
-        let mut far = TcpStream::connect(&server).await.unwrap();
-        tokio::select! {
-            biased;
-            () = freeze.notified() => std::future::pending::<()>().await,
-            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        }
+        let (near, _) = listener.accept().await.unwrap();
+        let far = TcpStream::connect(&server).await.unwrap();
+        relay(near, far).await;
     });
     Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+}
+
+/// A connector to a null Postgres that answers until it is told to freeze, and from then on keeps its one connection and says
+/// nothing; and what tells it.
+pub async fn freezing_postgres() -> (Connector, Arc<Notify>) {
+    let freeze = Arc::new(Notify::new());
+    let told = Arc::clone(&freeze);
+    let relay = move |mut near, mut far| async move {
+        tokio::select! {
+            biased;
+            () = told.notified() => std::future::pending::<()>().await,
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+        }
+    };
+    (relayed_postgres(relay).await, freeze)
 }
 
 /// What a planted server does instead of answering.
@@ -114,12 +129,7 @@ impl Planted {
 
 /// A connector to a null Postgres that does these things, one after the other, where a question has the words, and answers then.
 pub async fn planted_postgres(words: &'static str, planted: &'static [Planted]) -> Connector {
-    let server = null_postgres(Stall::default()).address().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("postgres://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        let (mut near, _) = listener.accept().await.unwrap();
-        let mut far = TcpStream::connect(&server).await.unwrap();
+    relayed_postgres(move |mut near, mut far| async move {
         let mut planted = planted.iter().peekable();
         let (mut asked, mut answered) = (Vec::new(), Vec::new());
         loop {
@@ -138,8 +148,8 @@ pub async fn planted_postgres(words: &'static str, planted: &'static [Planted]) 
                 else => return,
             }
         }
-    });
-    Connector::new(&endpoint, "null", &anybody(), TIMEOUT).unwrap()
+    })
+    .await
 }
 
 /// Connections to a server that answers each request with 404 and this body.

@@ -13,7 +13,7 @@ use bakeoff_crds::figure::Counter;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Batching, WorkloadKind};
 
-use super::bounded::say_share;
+use super::bounded::{Bound, at_share};
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
@@ -22,7 +22,7 @@ use super::{
 use crate::format::confidence;
 use crate::measured::{BlockFigure, CellSummary, Censored};
 use crate::metric::Metric;
-use crate::stats::{bootstrap, interval, mean, round, standard_deviation};
+use crate::stats::{bootstrap, mean, round, standard_deviation};
 
 /// One batch factor at one arrival rate.
 struct Level {
@@ -245,14 +245,12 @@ fn level(
     input.high = high.is_finite().then(|| round(high));
     input.blocks = count(added.len());
     let lacking = lacking(added.len(), alpha);
-    let judged = match at_most(low, high, bound) {
-        _ if lacking.is_some() => Standing::Open,
-        Standing::NotMet if !is_beyond(&added, bound, share) => {
-            say_share(&mut input, Standing::NotMet, share);
-            Standing::Open
-        }
-        standing => standing,
-    };
+    if lacking.is_none() {
+        input.standing = at_most(low, high, bound);
+        let bound = Bound::AtMost(bound);
+        at_share(&mut input, Standing::NotMet, &added, bound, share);
+    }
+    let judged = input.standing;
     input.censored = Censored::of(Metric::P99, figures(cell, subject, "append"), base);
     input.standing = with_censoring(judged, input.censored);
     let distance = centre - bound;
@@ -271,11 +269,6 @@ fn level(
         input,
         lacks,
     })
-}
-
-/// Whether a figure is shown to lie beyond its bound, by Student's t.
-fn is_beyond(values: &[f64], bound: f64, alpha: f64) -> bool {
-    interval::student(values, alpha).is_some_and(|(_, low, _)| low > bound)
 }
 
 /// Monthly cost of PUT requests, from the PUTs that a snapshot took.

@@ -56,7 +56,7 @@ pub(super) fn at_share(
 }
 
 /// Says beside a demand why it is open although its interval lies on one side: it is one of several of which any is enough.
-pub(super) fn say_share(input: &mut DecisionInput, standing: Standing, share: f64) {
+fn say_share(input: &mut DecisionInput, standing: Standing, share: f64) {
     let what = match standing {
         Standing::Met => "kept",
         Standing::NotMet | Standing::Open => "broken",

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::WorkloadKind;
 
-use super::bounded::say_share;
+use super::bounded::{Bound, at_share};
 use super::rule::{Answer, Asked, Lacks, Need, Rule, Ruling};
 use super::{
     DecisionInput, Role, Standing, Unit, at_most, blocks_text, count, lacking, missing,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::measured::{CellSummary, Censored};
 use crate::metric::Metric;
-use crate::stats::{interval, paired, round};
+use crate::stats::{paired, round};
 
 struct Level {
     objects: i64,
@@ -145,11 +145,6 @@ fn in_sequence(levels: &mut [Level]) {
     }
 }
 
-/// Whether a figure is shown to lie beyond its bound, by Student's t on the logarithms of their ratios.
-fn is_beyond(log_ratios: &[f64], alpha: f64) -> bool {
-    interval::student(log_ratios, alpha).is_some_and(|(_, low, _)| low > 0.0)
-}
-
 fn level(
     cell: &CellSummary,
     subject: &str,
@@ -187,15 +182,13 @@ fn level(
     input.high = high.is_finite().then(|| round(high * bound));
     input.blocks = count(paired.blocks());
     let lacking = lacking(paired.blocks(), alpha);
-    let judged = match at_most(paired.low, paired.high, 0.0) {
-        _ if lacking.is_some() => Standing::Open,
+    if lacking.is_none() {
+        input.standing = at_most(paired.low, paired.high, 0.0);
         // One mode that is beyond is enough for a cap, so each is judged at its share.
-        Standing::NotMet if !is_beyond(&paired.log_ratios, share) => {
-            say_share(&mut input, Standing::NotMet, share);
-            Standing::Open
-        }
-        standing => standing,
-    };
+        let (ratios, bound) = (&paired.log_ratios, Bound::AtMost(0.0));
+        at_share(&mut input, Standing::NotMet, ratios, bound, share);
+    }
+    let judged = input.standing;
     input.censored = Censored::of(Metric::P99, blocks, &[]);
     input.standing = with_censoring(judged, input.censored);
     let toward = with_censoring(side(paired.centre), input.censored);

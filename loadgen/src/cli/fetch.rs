@@ -81,9 +81,6 @@ impl Fetched {
     }
 }
 
-/// What a report is made of: files of two runs among them would be taken for one.
-const RAW: [&str; 3] = [layout::TRIALS, layout::CAPACITY, layout::CONFORMANCE];
-
 /// Which run the results in a store are of, as far as its manifest can be read.
 async fn run_of(store: &Store) -> Result<Option<Uid>, StoreError> {
     let bytes = store.get(layout::MANIFEST).await?;
@@ -111,7 +108,7 @@ async fn refuse_another_run(
         };
     }
     let Some(listed) = listed else { return Ok(()) };
-    for folder in RAW {
+    for folder in layout::RAW {
         let names = to.list(folder).await?;
         if let Some(name) = names
             .iter()

@@ -79,6 +79,8 @@ pub const STEP: &str = "step.json";
 
 /// Where it stands what of S3 each backend keeps.
 pub const CONFORMANCE: &str = "conformance/";
+/// The folders of what was measured: a report is made of nothing else.
+pub const RAW: [&str; 3] = [TRIALS, CAPACITY, CONFORMANCE];
 
 /// What of S3 a backend keeps.
 #[must_use]

@@ -81,6 +81,17 @@ enum Next {
     Markers(Option<String>, Option<String>),
 }
 
+impl Next {
+    /// What follows a page that ends at these markers.
+    fn after(
+        is_truncated: Option<bool>,
+        (key, id): (Option<String>, Option<String>),
+    ) -> Option<Self> {
+        let more = is_truncated == Some(true) && key.is_some();
+        more.then_some(Self::Markers(key, id))
+    }
+}
+
 /// What one look at everything did.
 #[derive(Default)]
 struct Pass {
@@ -260,11 +271,8 @@ impl Removal<'_> {
             })
         });
         let items = items.collect();
-        let next =
-            (listed.is_truncated == Some(true) && listed.next_key_marker.is_some()).then_some(
-                Next::Markers(listed.next_key_marker, listed.next_version_id_marker),
-            );
-        Ok((items, next))
+        let markers = (listed.next_key_marker, listed.next_version_id_marker);
+        Ok((items, Next::after(listed.is_truncated, markers)))
     }
 
     async fn uploads(&self, next: Option<Next>) -> Result<(Vec<Item>, Option<Next>), Unlisted> {
@@ -291,11 +299,8 @@ impl Removal<'_> {
         // A store that does not read the prefix must not lose what is not ours.
         let items = items.filter(|item| item.key.starts_with(self.prefix));
         let items = items.collect();
-        let next =
-            (listed.is_truncated == Some(true) && listed.next_key_marker.is_some()).then_some(
-                Next::Markers(listed.next_key_marker, listed.next_upload_id_marker),
-            );
-        Ok((items, next))
+        let markers = (listed.next_key_marker, listed.next_upload_id_marker);
+        Ok((items, Next::after(listed.is_truncated, markers)))
     }
 
     /// In one request, or one by one where the store does not take it or refuses some; uploads always one by one.

@@ -236,14 +236,11 @@ pub async fn watch(
 mod tests {
     use super::*;
     use crate::testing::{freezing_postgres, local};
-    use std::sync::Arc;
-    use tokio::sync::Notify;
 
     #[test]
     fn a_server_that_freezes_is_not_watched_for_ever() {
         local(async {
-            let freeze = Arc::new(Notify::new());
-            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let (connector, freeze) = freezing_postgres().await;
             let client = connector.connect().await.unwrap();
             let asking = Patient::new(&client, Duration::from_millis(200));
             let looks = prepare(asking).await.unwrap();

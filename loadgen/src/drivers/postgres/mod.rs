@@ -354,13 +354,11 @@ fn refused(code: &SqlState, message: &str) -> Failure {
 mod tests {
     use super::*;
     use crate::testing::{freezing_postgres, local};
-    use tokio::sync::Notify;
 
     #[test]
     fn a_server_that_freezes_ends_no_sessions_and_holds_nobody_up() {
         local(async {
-            let freeze = Arc::new(Notify::new());
-            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let (connector, freeze) = freezing_postgres().await;
             let client = connector.connect().await.unwrap();
             let asking = Patient::new(&client, Duration::from_millis(200));
             let ended = end_sessions(asking, None, Duration::ZERO).await;

@@ -380,14 +380,11 @@ mod tests {
     use super::*;
     use crate::failure::FailureClass;
     use crate::testing::{freezing_postgres, local};
-    use std::sync::Arc;
-    use tokio::sync::Notify;
 
     #[test]
     fn a_server_that_freezes_holds_nobody_up() {
         local(async {
-            let freeze = Arc::new(Notify::new());
-            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let (connector, freeze) = freezing_postgres().await;
             let client = connector.connect().await.unwrap();
             let mut observer = Observer::new(client).await.unwrap();
             observer.log = Some("log".into());

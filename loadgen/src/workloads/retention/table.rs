@@ -260,14 +260,11 @@ mod tests {
     use super::*;
     use crate::failure::FailureClass;
     use crate::testing::{Planted, freezing_postgres, local, planted_postgres};
-    use std::sync::Arc;
-    use tokio::sync::Notify;
 
     #[test]
     fn a_server_that_freezes_is_not_looked_at_for_ever() {
         local(async {
-            let freeze = Arc::new(Notify::new());
-            let connector = freezing_postgres(Arc::clone(&freeze)).await;
+            let (connector, freeze) = freezing_postgres().await;
             let client = connector.connect().await.unwrap();
             let asking = Patient::hurried(&client, Duration::from_millis(200));
             assert!(rows::bytes(asking).await.is_ok());
