@@ -378,13 +378,22 @@ impl Lab {
     /// There is none.
     pub async fn kill(&self, namespace: &str, labels: &str) -> anyhow::Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let found = pods.list(&ListParams::default().labels(labels)).await?;
-        ensure!(!found.items.is_empty(), "no pod has the labels {labels}");
-        for pod in found {
-            pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
-                .await?;
-        }
-        Ok(())
+        // Another test may have taken it away just now.
+        eventually("a pod to kill", 60, async || {
+            let found = pods.list(&ListParams::default().labels(labels)).await?;
+            let mut killed = 0;
+            for pod in found {
+                let at_once = DeleteParams::default().grace_period(0);
+                match pods.delete(&pod.name_any(), &at_once).await {
+                    Ok(_) => killed += 1,
+                    Err(kube::Error::Api(said)) if said.code == 404 => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ensure!(killed > 0, "no pod has the labels {labels}");
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until the namespace holds nothing that was not there before, but for objects that the test

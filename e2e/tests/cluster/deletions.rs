@@ -4,7 +4,7 @@ use anyhow::ensure;
 use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::{ExperimentPlan, ExperimentSchedule};
 use bakeoff_e2e::{Fixture, Lab, Needs, scenario};
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -45,6 +45,10 @@ async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
             })
             .await?;
             lab.nothing_left(&["secret/hook"]).await?;
+            lab.until("the end of their runs", 120, async || {
+                Ok(lab.experiments().list(&ListParams::default()).await?.items.is_empty())
+            })
+            .await?;
         }
         // They were not all the same moment.
         ensure!(states.len() > 1, "{states:?}");

@@ -51,6 +51,22 @@ async fn a_quota_that_lets_the_backend_in_and_not_the_generator_is_named() -> an
     .await
 }
 
+/// Waits until a policy over Jobs is in force, a moment after it was taken.
+async fn in_force(lab: &Lab, role: &str) -> anyhow::Result<()> {
+    let container = json!({"name": "asks", "image": "asks"});
+    let pod = json!({"spec": {"restartPolicy": "Never", "containers": [container]}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pod},
+        "metadata": {"name": "asks", "labels": {"bakeoff.dev/role": role}}});
+    let create = "create --dry-run=server -f -";
+    let mut arguments = vec!["-n", lab.namespace.as_str()];
+    arguments.extend(create.split(' '));
+    lab.until("the policy", 60, async || {
+        let answer = kubectl_with(&arguments, &job.to_string()).await;
+        Ok(answer.is_err_and(|why| format!("{why:#}").contains("no Job without a team")))
+    })
+    .await
+}
+
 /// Has the API server refuse Jobs of this role in the namespace of the lab while `body` runs.
 async fn without_jobs<F>(lab: &Lab, role: &str, body: F) -> anyhow::Result<()>
 where
@@ -69,7 +85,10 @@ where
     for object in [&policy, &binding] {
         kubectl_with(&["apply", "-f", "-"], &object.to_string()).await?;
     }
-    let result = body().await;
+    let result = match in_force(lab, role).await {
+        Ok(()) => body().await,
+        Err(never) => Err(never),
+    };
     for kind in [
         "validatingadmissionpolicybinding",
         "validatingadmissionpolicy",

@@ -28,6 +28,11 @@ fn manifest(store: &OwnStore<'_>) -> anyhow::Result<Value> {
     spec["validity"] = json!({"minStartedPerMille": 0, "maxSendLagP99Microseconds": 10_000_000,
         "maxThrottledPerMille": 1000, "maxGeneratorCpuPerMille": 1000});
     spec["trials"]["blocks"] = json!(SEGMENTS);
+    // What stalls at the end of a segment is not to be taken for what failed.
+    spec["trials"]["drainSeconds"] = json!(30);
+    // Else only rows older than fifty million transactions are frozen before they move by themselves.
+    spec["workloads"][0]["soak"]["autovacuum"][0]["table"]["autovacuum_freeze_min_age"] =
+        json!("0");
     spec["equipment"]["resources"] = json!({"cpu": "800m", "memory": "1Gi"});
     spec["generators"]["resources"] = json!({"cpu": "500m", "memory": "256Mi"});
     spec["results"] = store.results();

@@ -1,5 +1,7 @@
 //! One MinIO server with several drives.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use bakeoff_loadgen::drivers::s3::conn::Keep;
@@ -39,11 +41,17 @@ fn an_object_is_over_all_drives_of_a_server_and_outlives_two_of_four() {
             read(&mut connection, &path).await == (200, body.clone()),
             "two of four shards are enough"
         );
-        // It heals itself behind that, so the others are lost in one.
-        for drive in 1..=4 {
-            let _ = std::fs::remove_dir_all(of(drive));
+        // It heals itself behind that, also while the others are lost.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            for drive in 1..=4 {
+                let _ = std::fs::remove_dir_all(of(drive));
+            }
+            let (status, _) = read(&mut connection, &path).await;
+            if status == 404 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "all are lost: {status}");
         }
-        let (status, _) = read(&mut connection, &path).await;
-        assert_eq!(status, 404, "all are lost");
     });
 }

@@ -5,7 +5,9 @@ use crate::error::{Error, api, exists_already, is_missing};
 use crate::owner;
 use bakeoff_crds::identity::Identity;
 use bakeoff_crds::{Experiment, names};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -43,10 +45,8 @@ impl Writer {
             let there = experiments.get_metadata_opt(&name).await;
             let there = there.map_err(api(format!("read Experiment {name}")))?;
             return Ok(match there {
-                Some(there) if is_of::<K>(&there.metadata, id) => Answer::Made,
-                Some(_) => Answer::Taken,
-                // It is gone again: a later pass makes it.
-                None => Answer::Refused(format!("Experiment {name} was being removed")),
+                Some(there) => namesake::<K>(&there.metadata, &name, id),
+                None => being_removed(&name),
             });
         }
         let error = api(format!("create Experiment {name}"))(error);
@@ -127,9 +127,54 @@ fn or_gone<T>(result: Result<T, kube::Error>, what: impl Fn() -> String) -> Resu
     }
 }
 
-fn is_of<K>(there: &kube::core::ObjectMeta, id: &Identity) -> bool
+/// What it means that an Experiment of the name of a run is there already. One that is on its way out, as that of an owner who was
+/// deleted and applied again, is no other's: it only has to be waited for. (Pure.)
+fn namesake<K>(there: &ObjectMeta, name: &str, id: &Identity) -> Answer
 where
     K: Resource<DynamicType = ()>,
 {
-    owner::controller::<K>(there).is_some_and(|(_, uid)| uid == id.uid.as_str())
+    if owner::controller::<K>(there).is_some_and(|(_, uid)| uid == id.uid.as_str()) {
+        Answer::Made
+    } else if there.deletion_timestamp.is_some() {
+        being_removed(name)
+    } else {
+        Answer::Taken
+    }
+}
+
+/// A later pass makes it.
+fn being_removed(name: &str) -> Answer {
+    Answer::Refused(format!("Experiment {name} is being removed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bakeoff_crds::ExperimentSchedule;
+
+    /// What stands in the way of a run of the owner `b`.
+    fn there(owner: &str, kind: &str, going: bool) -> Answer {
+        let there: ObjectMeta = serde_json::from_value(json!({
+            "deletionTimestamp": going.then_some("2026-01-01T00:00:00Z"),
+            "ownerReferences": [{"apiVersion": "bakeoff.dev/v1alpha1", "kind": kind,
+                "name": "nightly", "uid": owner, "controller": true}],
+        }))
+        .unwrap();
+        let id = Identity {
+            namespace: "ns".into(),
+            name: "nightly".to_owned(),
+            uid: "b".into(),
+        };
+        namesake::<ExperimentSchedule>(&there, "nightly-g1", &id)
+    }
+
+    #[test]
+    fn what_goes_is_waited_for_and_what_stays_has_taken_the_name() {
+        assert_eq!(there("b", "ExperimentSchedule", false), Answer::Made);
+        assert_eq!(there("a", "ExperimentSchedule", false), Answer::Taken);
+        assert_eq!(there("b", "ExperimentPlan", false), Answer::Taken);
+        // The owner was deleted and applied again while its run goes.
+        let waits = there("a", "ExperimentSchedule", true);
+        assert!(matches!(waits, Answer::Refused(why) if why.contains("is being removed")));
+    }
 }

@@ -7,7 +7,8 @@
 //!
 //! A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread is late
 //! by no more than what it is doing. What is due while all workers are busy waits in line with its planned
-//! instant, so that the wait is part of its response time; nothing is skipped.
+//! instant, so that the wait is part of its response time; nothing is skipped. Of several that are free the one that has
+//! waited longest is next, so that all of them are used, and what belongs to each (ADR 25).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -64,7 +65,7 @@ impl Schedule {
 struct Line {
     schedule: Option<Schedule>,
     due: VecDeque<Due>,
-    idle: Vec<Waker>,
+    idle: VecDeque<Waker>,
     /// Nothing more will be offered; what waits is still served.
     ended: bool,
     /// Nothing is served any more.
@@ -203,7 +204,7 @@ impl Line {
             queued,
             index,
         });
-        if wake { self.idle.pop() } else { None }
+        if wake { self.idle.pop_front() } else { None }
     }
 
     fn take_next(&mut self, planned: u64, now: u64, wake: bool) -> Option<Waker> {
@@ -239,7 +240,7 @@ impl Future for Next<'_> {
             return Poll::Ready(None);
         }
         if !line.idle.iter().any(|waker| waker.will_wake(cx.waker())) {
-            line.idle.push(cx.waker().clone());
+            line.idle.push_back(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -282,6 +283,7 @@ mod tests {
     use crate::instrument::clock::SECOND;
     use crate::testing::local;
     use bakeoff_crds::spec::Arrivals;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
     fn every_instant_is_handed_over_in_order_and_not_early() {
@@ -326,6 +328,41 @@ mod tests {
             }
             assert!(handoff.lateness_p99() >= 19_000);
         });
+    }
+
+    /// Each worker moves rows of its own: one that is never woken leaves them as they are for the whole window.
+    #[test]
+    fn the_worker_that_has_waited_longest_is_woken() {
+        #[derive(Default)]
+        struct Told(AtomicU64);
+        impl std::task::Wake for Told {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let handoff = Handoff::new(0);
+        let workers: Vec<Arc<Told>> = (0..4).map(|_| Arc::default()).collect();
+        let ask = |worker: &Arc<Told>| {
+            let waker = Waker::from(Arc::clone(worker));
+            let mut next = std::pin::pin!(handoff.next());
+            next.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        let told = || -> Vec<u64> {
+            let each = workers.iter();
+            each.map(|worker| worker.0.load(Ordering::Relaxed))
+                .collect()
+        };
+        assert!(workers.iter().all(|worker| ask(worker).is_pending()));
+        for planned in 0..12_u64 {
+            let mut expected = told();
+            handoff.offer(planned, planned);
+            let turn = usize::try_from(planned).unwrap() % workers.len();
+            expected[turn] += 1;
+            assert_eq!(told(), expected, "instant {planned}");
+            assert!(ask(&workers[turn]).is_ready());
+            // It is done at once, and waits behind the others.
+            assert!(ask(&workers[turn]).is_pending());
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn slowed(server: &Postgres, from_seconds: f64, wait_seconds: f64) {
 #[test]
 fn a_search_ends_with_an_interval_around_what_the_server_can() {
     let server = Postgres::start(&["synchronous_commit=off"]);
-    // One connection and 10 ms for each move: a hundred a second at the very most.
+    // One connection and 10 ms for each move, a creation costs nothing: 125 operations a second at the very most.
     slowed(&server, 0.0, 0.01);
     let on = backend(&server);
     let more = json!({});
@@ -126,7 +126,7 @@ fn a_search_ends_with_an_interval_around_what_the_server_can() {
     let found = frontier(&seen(&holds));
     let (low, high) = (found.held.unwrap(), found.not_held.unwrap());
     assert!(
-        (20..110).contains(&low) && high > low && high < 200,
+        (20..150).contains(&low) && high > low && high < 250,
         "{found:?} {holds:?}"
     );
     for hold in &holds {
