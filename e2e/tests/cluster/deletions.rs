@@ -22,11 +22,11 @@ async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
         let hook = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"url": "http://127.0.0.1:9/"}});
         lab.apply(&hook).await?;
         let team = |on: [&str; 2]| json!([{"name": "team", "secretRef": {"name": "hook"}, "on": on}]);
+        let schedule = Fixture::schedule("whenever")
+            .set("/spec/template/spec/objectives", json!([{"name": "x", "expression": "put.count < 0"}]))
+            .set("/spec/notify", team(["Failed", "Missed"]));
         let mut states = BTreeSet::new();
         for seconds in MOMENTS {
-            let schedule = Fixture::schedule("whenever")
-                .set("/spec/template/spec/objectives", json!([{"name": "x", "expression": "put.count < 0"}]))
-                .set("/spec/notify", team(["Failed", "Missed"]));
             lab.apply(schedule.manifest()).await?;
             lab.apply(Fixture::plan("whenever").set("/spec/notify", team(["PhaseDecided", "ApprovalNeeded"])).manifest())
                 .await?;
@@ -52,6 +52,19 @@ async fn what_is_deleted_at_any_moment_leaves_nothing() -> anyhow::Result<()> {
         }
         // They were not all the same moment.
         ensure!(states.len() > 1, "{states:?}");
+
+        // Applied again at once, as `kubectl replace --force` does: the run of the one that went is waited for.
+        let run_of_it = async || {
+            let uid = schedules.get("whenever").await?.metadata.uid;
+            let run = lab.experiments().get_opt("whenever-g1").await?;
+            let owners = run.and_then(|run| run.metadata.owner_references).unwrap_or_default();
+            Ok(owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref()))
+        };
+        for _ in 0..2 {
+            lab.apply(schedule.manifest()).await?;
+            lab.until("a run of its own", 120, async || run_of_it().await).await?;
+            schedules.delete("whenever", &DeleteParams::default()).await?;
+        }
         Ok(())
     })
     .await

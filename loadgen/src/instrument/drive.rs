@@ -76,6 +76,10 @@ impl Counts {
 
 /// A client with its connection. It records its own operations.
 pub trait Worker: 'static {
+    /// Whether each has something of its own that the load is to reach as often as that of the others: they take turns then. Else
+    /// as few are used as keep up, as in a pool of connections.
+    const IN_TURN: bool = false;
+
     /// Builds the next key and body, which is no part of what is measured. Off the clock.
     fn prepare(&mut self);
 
@@ -152,7 +156,10 @@ async fn drive_paced<W: Worker>(
     let handoff = match offsets {
         None => None,
         Some(offsets) => {
-            let handoff = Handoff::new(timing.window_start);
+            let mut handoff = Handoff::new(timing.window_start);
+            if W::IN_TURN {
+                handoff = handoff.in_turn();
+            }
             pacer(handoff.clone(), offsets, timing.start, timing.window_end)?;
             Some(handoff)
         }

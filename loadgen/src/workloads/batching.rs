@@ -318,7 +318,7 @@ async fn run(
     let rate = context.level(factor::ARRIVALS_PER_SECOND)? as f64 / context.generators as f64;
     let size = usize::try_from(spec.snapshot_size.units()?).unwrap_or(1);
     fits(capacity, size, cgroup::limits().1)?;
-    let bodies = Rc::new(Bodies::new(size, context.seed()));
+    let bodies = Rc::new(context.bodies(size));
     let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
     let max_age = u64::try_from(spec.max_buffer_milliseconds).unwrap_or(0) * 1_000_000;
 

@@ -17,11 +17,11 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// Bodies of `size` bytes.
+    /// Bodies of `size` bytes, others for every `label`.
     #[must_use]
-    pub fn new(size: usize, seed: u64) -> Self {
+    pub fn new(size: usize, seed: u64, label: &str) -> Self {
         let mut pool = vec![0; POOL + size];
-        SplitMix64::stream(seed, "bodies").fill(&mut pool);
+        SplitMix64::stream(seed, label).fill(&mut pool);
         Self {
             pool: Bytes::from(pool),
             size,
@@ -44,8 +44,8 @@ impl Bodies {
     /// feed, as far as the size has room.
     #[must_use]
     pub fn body(&self, number: u64) -> Payload {
-        // An odd stride visits every offset of the pool before one comes back.
-        let offset = usize::try_from(number.wrapping_mul(7_919)).unwrap_or(0) % POOL;
+        // Drawn from the whole number: some stores keep a block of a megabyte once however often it is written.
+        let offset = SplitMix64::new(number).index(POOL);
         let room = STAMP.min(self.size);
         let rest = self.pool.slice(offset + room..offset + self.size);
         Payload::new(stamp(number), room, rest)
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn bodies_have_their_size_and_number_and_differ() {
-        let bodies = Bodies::new(4_096, 1);
+        let bodies = Bodies::new(4_096, 1, "t");
         let [one, two] = [7, u64::MAX].map(|number| bodies.body(number).parts().concat());
         assert_eq!((one.len(), stamped(&one)), (4_096, Some(7)));
         assert_eq!(stamped(&two), Some(u64::MAX));
@@ -100,14 +100,32 @@ mod tests {
 
     #[test]
     fn a_tiny_body_keeps_the_low_digits() {
-        let bodies = Bodies::new(3, 1);
+        let bodies = Bodies::new(3, 1, "t");
         assert_eq!(bodies.body(42).parts().concat(), b"42\n");
         assert!(bodies.begins(42, b"42\n") && !bodies.begins(42, b"43\n"));
     }
 
+    /// The numbers of a worker's objects begin anew with each worker.
+    #[test]
+    fn no_two_workers_write_the_same_block() {
+        let bodies = Bodies::new(1 << 16, 1, "t");
+        let mut rests = std::collections::BTreeSet::new();
+        for worker in 0..16_u64 {
+            for sequence in 0..16 {
+                let body = bodies.body(worker << 40 | sequence);
+                assert!(
+                    rests.insert(body.parts()[1][..64].to_vec()),
+                    "{worker} {sequence}"
+                );
+            }
+        }
+        let others = Bodies::new(1 << 16, 1, "u");
+        assert_ne!(bodies.body(1).parts()[1], others.body(1).parts()[1]);
+    }
+
     #[test]
     fn what_is_torn_is_no_body() {
-        let bodies = Bodies::new(256, 1);
+        let bodies = Bodies::new(256, 1, "t");
         let [one, two] = [7, 8].map(|number| bodies.body(number).parts().concat());
         for length in [0, 10, STAMP, 64, 256] {
             assert!(bodies.begins(7, &one[..length]), "{length}");

@@ -363,6 +363,7 @@ async fn run(
         },
     };
     let prepare = |ready: &Ready| {
+        dialer.begin_at(context.generator * clients * (1 + fan_out));
         let workers = (0..clients).map(|worker| Reader {
             list: dialer.connection(),
             gets: (0..fan_out).map(|_| dialer.connection()).collect(),

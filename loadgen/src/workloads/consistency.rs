@@ -399,7 +399,7 @@ impl<'a> Clients<'a> {
             pages: pages
                 .map(|&size| u16::try_from(size).unwrap_or(1_000))
                 .collect(),
-            bodies: Rc::new(Bodies::new(BODY_BYTES, context.seed())),
+            bodies: Rc::new(Bodies::new(BODY_BYTES, context.seed(), "bodies")),
             base: format!("{}g{}/", context.attempt_prefix(), context.generator),
         })
     }
@@ -508,7 +508,7 @@ mod tests {
             writers_left: Cell::new(0),
             next_id: Rc::new(Cell::new(1)),
             counts: Rc::default(),
-            bodies: Rc::new(Bodies::new(BODY_BYTES, 1)),
+            bodies: Rc::new(Bodies::new(BODY_BYTES, 1, "t")),
             deadline: u64::MAX,
         }
     }

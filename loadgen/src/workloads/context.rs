@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bakeoff_crds::schedule::{Trial, factor};
 use bakeoff_crds::spec::{ExperimentSpec, Load};
 
+use super::body::Bodies;
 use super::{FaultDesk, WorkloadError};
 use crate::drivers::access::Access;
 use crate::drivers::redis::LockServer;
@@ -59,6 +60,12 @@ impl Context<'_> {
             "{own}/{}/{}/{}/{}",
             self.trial.block, self.trial.workload, self.trial.cell_index, self.generator
         )
+    }
+
+    /// What is written to a store: no two generators, trials or attempts write the same, which some stores would keep once.
+    pub(super) fn bodies(&self, size: usize) -> Bodies {
+        let label = format!("{}/{}", self.label("bodies"), self.attempt);
+        Bodies::new(size, self.seed(), &label)
     }
 
     /// The prefix of the objects of this attempt.
@@ -133,4 +140,30 @@ impl Context<'_> {
 /// One generator's share of clients: as even as whole numbers allow. (Pure.)
 pub(super) fn share(clients: usize, generator: usize, generators: usize) -> usize {
     clients / generators + usize::from(generator < clients % generators)
+}
+
+/// The places of one generator's workers among those of all generators, where each has its [`share`]: every place is somebody's, and
+/// nobody else's. (Pure.)
+pub(super) fn places(
+    workers: usize,
+    generator: usize,
+    generators: usize,
+) -> impl Iterator<Item = u64> {
+    (0..workers).map(move |worker| (worker * generators + generator) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_one_workers() {
+        for (clients, generators) in (0..40).flat_map(|n| (1..9).map(move |g| (n, g))) {
+            let mut all: Vec<u64> = (0..generators)
+                .flat_map(|one| places(share(clients, one, generators), one, generators))
+                .collect();
+            all.sort_unstable();
+            assert_eq!(all, Vec::from_iter(0..clients as u64), "{generators}");
+        }
+    }
 }

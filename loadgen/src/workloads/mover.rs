@@ -82,6 +82,9 @@ impl<S: Statements> RunMover<S> {
 }
 
 impl<S: Statements> Worker for RunMover<S> {
+    /// Its runs are moved by nobody else.
+    const IN_TURN: bool = true;
+
     fn prepare(&mut self) {
         if self.next.is_none() {
             self.next = Some(self.statements.next());

@@ -20,7 +20,6 @@ use bakeoff_crds::spec::{Fault, ServerLoss};
 
 use self::reading::Reading;
 use self::witness::{Ended, Phases, Witnessed};
-use super::body::Bodies;
 use super::small_object_put::Putters;
 use super::trial::{Load, Ready, measure};
 use super::{Context, FaultDesk, Gate, Part, Working, Workload, WorkloadError};
@@ -124,7 +123,7 @@ async fn run(
         kinds: &[PUT],
     };
     let witnessed = Rc::new(RefCell::new(Witnessed::default()));
-    let bodies = Rc::new(Bodies::new(size, context.seed()));
+    let bodies = Rc::new(context.bodies(size));
     let id = format!("{}/{}", context.trial.id, context.attempt);
     let prepare = |ready: &Ready| {
         let putters = Putters {

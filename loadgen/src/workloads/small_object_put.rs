@@ -146,6 +146,7 @@ impl Putters<'_> {
     ) -> Vec<Putter<T>> {
         let context = self.context;
         let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
+        self.dialer.begin_at(context.generator * count);
         let workers = (0..count).map(|worker| Putter {
             connection: self.dialer.connection(),
             recorder: Rc::clone(&ready.recorder),
@@ -187,7 +188,7 @@ async fn run(
         let putters = Putters {
             context,
             dialer,
-            bodies: Rc::new(Bodies::new(size, context.seed())),
+            bodies: Rc::new(context.bodies(size)),
             prefixes: spec.prefixes,
         };
         let workers = putters.workers(plan.workers(), ready, &Nobody);
@@ -241,7 +242,7 @@ mod tests {
                 .map(|worker| Putter {
                     connection: dialer.connection(),
                     recorder: Rc::clone(&recorder),
-                    bodies: Rc::new(Bodies::new(10, 1)),
+                    bodies: Rc::new(Bodies::new(10, 1, "t")),
                     rng: SplitMix64::new(1),
                     base: "".into(),
                     prefixes: 1,

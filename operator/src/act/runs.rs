@@ -127,18 +127,19 @@ fn or_gone<T>(result: Result<T, kube::Error>, what: impl Fn() -> String) -> Resu
     }
 }
 
-/// What it means that an Experiment of the name of a run is there already. One that is on its way out, as that of an owner who was
-/// deleted and applied again, is no other's: it only has to be waited for. (Pure.)
+/// What it means that an Experiment of the name of a run is there already. That of an owner of the same name, who was deleted and
+/// applied again, goes with that owner, whether it is marked for it yet or not, so it only has to be waited for; and so does whatever
+/// else is on its way out. One that was orphaned has no owner any more, and stays. (Pure.)
 fn namesake<K>(there: &ObjectMeta, name: &str, id: &Identity) -> Answer
 where
     K: Resource<DynamicType = ()>,
 {
-    if owner::controller::<K>(there).is_some_and(|(_, uid)| uid == id.uid.as_str()) {
-        Answer::Made
-    } else if there.deletion_timestamp.is_some() {
-        being_removed(name)
-    } else {
-        Answer::Taken
+    let going = there.deletion_timestamp.is_some();
+    match owner::controller::<K>(there) {
+        Some((_, uid)) if uid == id.uid.as_str() => Answer::Made,
+        Some((owner, _)) if owner == id.name => being_removed(name),
+        _ if going => being_removed(name),
+        _ => Answer::Taken,
     }
 }
 
@@ -152,12 +153,12 @@ mod tests {
     use super::*;
     use bakeoff_crds::ExperimentSchedule;
 
-    /// What stands in the way of a run of the owner `b`.
-    fn there(owner: &str, kind: &str, going: bool) -> Answer {
+    /// What is said where that of another owner stands in the way of a run of the schedule `nightly` with the uid `b`.
+    fn there(kind: &str, owner: &str, uid: &str, going: bool) -> Answer {
         let there: ObjectMeta = serde_json::from_value(json!({
             "deletionTimestamp": going.then_some("2026-01-01T00:00:00Z"),
             "ownerReferences": [{"apiVersion": "bakeoff.dev/v1alpha1", "kind": kind,
-                "name": "nightly", "uid": owner, "controller": true}],
+                "name": owner, "uid": uid, "controller": true}],
         }))
         .unwrap();
         let id = Identity {
@@ -170,11 +171,18 @@ mod tests {
 
     #[test]
     fn what_goes_is_waited_for_and_what_stays_has_taken_the_name() {
-        assert_eq!(there("b", "ExperimentSchedule", false), Answer::Made);
-        assert_eq!(there("a", "ExperimentSchedule", false), Answer::Taken);
-        assert_eq!(there("b", "ExperimentPlan", false), Answer::Taken);
-        // The owner was deleted and applied again while its run goes.
-        let waits = there("a", "ExperimentSchedule", true);
-        assert!(matches!(waits, Answer::Refused(why) if why.contains("is being removed")));
+        let schedule = "ExperimentSchedule";
+        assert_eq!(there(schedule, "nightly", "b", false), Answer::Made);
+        assert_eq!(there(schedule, "other", "a", false), Answer::Taken);
+        assert_eq!(
+            there("ExperimentPlan", "nightly", "b", false),
+            Answer::Taken
+        );
+        // The owner was deleted and applied again: its run goes, or is about to.
+        for going in [true, false] {
+            let waits = there(schedule, "nightly", "a", going);
+            assert!(matches!(waits, Answer::Refused(why) if why.contains("is being removed")));
+        }
+        assert_ne!(there(schedule, "other", "a", true), Answer::Taken);
     }
 }

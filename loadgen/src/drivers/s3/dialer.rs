@@ -28,7 +28,7 @@ pub struct Dialer {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
     sign_payload: bool,
-    /// How many connections were opened, by all workers.
+    /// How many connections were opened, by all workers, and where the first began.
     opened: Arc<AtomicUsize>,
 }
 
@@ -101,6 +101,12 @@ impl Dialer {
             timeout,
             ..self.clone()
         }
+    }
+
+    /// The next connection goes to this place among the addresses behind the name. Generators that all began with the first would
+    /// leave the last ones to fewer.
+    pub fn begin_at(&self, place: usize) {
+        self.opened.store(place, Ordering::Relaxed);
     }
 
     /// Connects to the next of the addresses behind the name, so that connections are spread over all of them; where one

@@ -7,8 +7,9 @@
 //!
 //! A worker that becomes free looks at the clock itself and takes what has become due, so a busy thread is late
 //! by no more than what it is doing. What is due while all workers are busy waits in line with its planned
-//! instant, so that the wait is part of its response time; nothing is skipped. Of several that are free the one that has
-//! waited longest is next, so that all of them are used, and what belongs to each (ADR 25).
+//! instant, so that the wait is part of its response time; nothing is skipped. Of several that are free the one that became
+//! so last is woken, whose connection is the warmest; or, where each has something of its own, the one that has waited longest
+//! (ADR 25).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -65,7 +66,10 @@ impl Schedule {
 struct Line {
     schedule: Option<Schedule>,
     due: VecDeque<Due>,
+    /// In the order in which they became so.
     idle: VecDeque<Waker>,
+    /// Whether they take turns.
+    in_turn: bool,
     /// Nothing more will be offered; what waits is still served.
     ended: bool,
     /// Nothing is served any more.
@@ -96,6 +100,13 @@ impl Handoff {
                 ..Line::default()
             })),
         }
+    }
+
+    /// The same, but of the workers that are free the one that has waited longest is woken, so that all have as much to do.
+    #[must_use]
+    pub fn in_turn(self) -> Self {
+        self.lock().in_turn = true;
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -204,7 +215,11 @@ impl Line {
             queued,
             index,
         });
-        if wake { self.idle.pop_front() } else { None }
+        match wake {
+            true if self.in_turn => self.idle.pop_front(),
+            true => self.idle.pop_back(),
+            false => None,
+        }
     }
 
     fn take_next(&mut self, planned: u64, now: u64, wake: bool) -> Option<Waker> {
@@ -330,9 +345,8 @@ mod tests {
         });
     }
 
-    /// Each worker moves rows of its own: one that is never woken leaves them as they are for the whole window.
-    #[test]
-    fn the_worker_that_has_waited_longest_is_woken() {
+    /// Which of four workers is woken, twelve times, where each is done at once.
+    fn woken(handoff: &Handoff) -> Vec<usize> {
         #[derive(Default)]
         struct Told(AtomicU64);
         impl std::task::Wake for Told {
@@ -340,7 +354,6 @@ mod tests {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let handoff = Handoff::new(0);
         let workers: Vec<Arc<Told>> = (0..4).map(|_| Arc::default()).collect();
         let ask = |worker: &Arc<Told>| {
             let waker = Waker::from(Arc::clone(worker));
@@ -353,16 +366,29 @@ mod tests {
                 .collect()
         };
         assert!(workers.iter().all(|worker| ask(worker).is_pending()));
-        for planned in 0..12_u64 {
-            let mut expected = told();
+        let instants = 0..12;
+        let turns = instants.map(|planned| {
+            let before = told();
             handoff.offer(planned, planned);
-            let turn = usize::try_from(planned).unwrap() % workers.len();
-            expected[turn] += 1;
-            assert_eq!(told(), expected, "instant {planned}");
+            let after = told();
+            let news: Vec<usize> = (0..4).filter(|&n| after[n] != before[n]).collect();
+            let [turn] = news[..] else {
+                panic!("instant {planned} wakes {news:?}")
+            };
             assert!(ask(&workers[turn]).is_ready());
-            // It is done at once, and waits behind the others.
             assert!(ask(&workers[turn]).is_pending());
-        }
+            turn
+        });
+        turns.collect()
+    }
+
+    /// Where each worker has rows of its own, those of one that is never woken stay as they are for the whole window; where they
+    /// have none, the warmest connection is used.
+    #[test]
+    fn workers_take_turns_where_they_have_something_of_their_own() {
+        let turns = [0, 1, 2, 3];
+        assert_eq!(woken(&Handoff::new(0).in_turn()), turns.repeat(3));
+        assert_eq!(woken(&Handoff::new(0)), [3; 12]);
     }
 
     #[test]

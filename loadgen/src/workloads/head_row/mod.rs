@@ -18,6 +18,7 @@ use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
+use super::context::places;
 use super::mover::OPERATION;
 use super::rows::Missed;
 use super::trial::{self, Load, Ready};
@@ -32,18 +33,17 @@ use crate::store::layout;
 use lives::{COMPLETE, CREATE, Lives, Population, Runs, TRANSITION};
 use statements::{Mover, Statements};
 
-/// The load of this generator, and the most workers that any generator has.
+/// The load of this generator, and how many workers all of them have.
 fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {
     if let Some(load) = &spec.load {
         let plan = context.plan(load)?;
-        let most = match plan {
+        let all = match plan {
             Plan::Closed { .. } => {
-                let clients = usize::try_from(context.level(factor::CONCURRENCY)?);
-                clients.unwrap_or(usize::MAX).div_ceil(context.generators)
+                usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX)
             }
-            Plan::Open { max_in_flight, .. } => max_in_flight,
+            Plan::Open { max_in_flight, .. } => max_in_flight * context.generators,
         };
-        return Ok((plan, most));
+        return Ok((plan, all));
     }
     let rate = spec.rate(context.level(factor::RUNS_PER_MONTH)?) / context.generators as f64;
     let connections = usize::try_from(spec.connections).unwrap_or(1);
@@ -52,7 +52,7 @@ fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), Work
         arrivals: Arrivals::Poisson,
         max_in_flight: context.share(connections).max(1),
     };
-    Ok((plan, connections.div_ceil(context.generators)))
+    Ok((plan, connections.max(context.generators)))
 }
 
 impl Workload for HeadRow {
@@ -78,7 +78,7 @@ async fn run(
     spec: &HeadRow,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let (plan, most) = arrivals(context, spec)?;
+    let (plan, all) = arrivals(context, spec)?;
     let connector = context.access.postgres()?;
     let fillfactor = context.level(factor::FILLFACTOR)?;
     let population = Population {
@@ -99,7 +99,7 @@ async fn run(
         None
     };
 
-    let lives = lives_of(context, population, plan.workers(), most);
+    let lives = lives_of(context, population, plan.workers(), all);
 
     let load = Prepared {
         connector,
@@ -117,28 +117,26 @@ async fn run(
     Ok(part)
 }
 
-/// The runs of each worker of this generator, where no generator has more workers than `most`.
+/// The runs of each worker of this generator, where all generators have `all` workers between them, as evenly as can be
+/// ([`Context::share`]): every run has one owner.
 pub(super) fn lives_of(
     context: &Context<'_>,
     population: Population,
     workers: usize,
-    most: usize,
+    all: usize,
 ) -> Vec<Lives> {
-    // The same number on every generator, so that no run has two owners.
-    let slots = (most.max(1) * context.generators) as u64;
-    let lives = (0..workers as u64).map(|worker| {
-        let slot = worker * context.generators as u64 + context.generator as u64;
-        Lives {
-            population,
-            rng: SplitMix64::stream(
-                context.seed(),
-                &format!("{}/{worker}", context.label("lives")),
-            ),
-            runs: population.share(slot, slots),
-            owed: 0,
-            next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
-            stride: i64::try_from(slots).unwrap_or(1),
-        }
+    let slots = all.max(1) as u64;
+    let own = places(workers, context.generator, context.generators);
+    let lives = own.enumerate().map(|(worker, slot)| Lives {
+        population,
+        rng: SplitMix64::stream(
+            context.seed(),
+            &format!("{}/{worker}", context.label("lives")),
+        ),
+        runs: population.share(slot, slots),
+        owed: 0,
+        next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
+        stride: i64::try_from(slots).unwrap_or(1),
     });
     lives.collect()
 }

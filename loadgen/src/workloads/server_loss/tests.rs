@@ -3,6 +3,7 @@ use super::witness::{Kept, MOST_KEPT};
 use super::*;
 use crate::instrument::record::Sample;
 use crate::testing::{NO_SUCH_KEY, answering, local, missing};
+use crate::workloads::body::Bodies;
 use crate::workloads::small_object_put::Witness as _;
 use std::cell::Cell;
 
@@ -159,7 +160,7 @@ fn kept(path: &str, number: u64) -> Kept {
 #[test]
 fn an_object_is_missed_only_where_the_store_says_so() {
     local(async {
-        let bodies = Bodies::new(10, 1);
+        let bodies = Bodies::new(10, 1, "t");
         let bucket = "<Error><Code>NoSuchBucket</Code><Message>gone</Message></Error>";
         for (body, is_missed) in [
             ("404 page not found", false),
@@ -180,7 +181,7 @@ fn an_object_is_missed_only_where_the_store_says_so() {
 fn an_object_is_whole_only_where_it_is_what_was_written() {
     local(async {
         for size in [3, 4_096] {
-            let bodies = Bodies::new(size, 1);
+            let bodies = Bodies::new(size, 1, "t");
             let [one, two] = [1, 2].map(|number| bodies.body(number).parts().concat());
             let zeros = vec![0; size];
             let short = one[1..].to_vec();
@@ -199,7 +200,7 @@ fn an_object_is_whole_only_where_it_is_what_was_written() {
 #[test]
 fn of_what_the_second_look_did_not_come_to_nothing_is_known() {
     local(async {
-        let bodies = Bodies::new(10, 1);
+        let bodies = Bodies::new(10, 1, "t");
         let asked = Cell::new(0);
         let dialer = answering(move |_| {
             asked.set(asked.get() + 1);
