@@ -12,7 +12,7 @@ use bakeoff_analysis::summary::summarise;
 use bakeoff_crds::result::TrialRecord;
 use bakeoff_crds::run::Manifest;
 
-fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Figure> {
+fn figures(manifest: &Manifest, records: &[TrialRecord]) -> Vec<model::Drawing> {
     let summary = summarise(&RunData::new(manifest, records)).unwrap();
     let report = page::build(&ReportInput {
         summary: &summary,

@@ -282,7 +282,7 @@ pub enum Termination {
     Calibrated(NodeCalibration),
     /// `loadgen run`: every trial has an outcome in the store.
     Ran(TrialCounts),
-    /// `loadgen report`: an encoded [`Outcome`], see the analysis crate.
+    /// `loadgen report`: an encoded [`Handover`], see the analysis crate.
     Reported(String),
     /// `loadgen cleanup`: how many objects were removed.
     CleanedUp(i64),
@@ -308,7 +308,7 @@ pub struct Failure {
 /// What a finished run hands to the operator for the status: bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Outcome {
+pub struct Handover {
     /// Trials, by outcome.
     pub trials: TrialCounts,
     /// Trials that count. Absent from a report of an earlier version.

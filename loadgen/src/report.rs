@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bakeoff_analysis::handover;
 use bakeoff_analysis::index::{self, Entry, Index};
 use bakeoff_analysis::measured::{Cause, Interrupted, RunData, SummaryError};
-use bakeoff_analysis::outcome;
 use bakeoff_analysis::report::{ReportInput, report_html, report_markdown};
 use bakeoff_analysis::summary::{Summary, summarise};
 use bakeoff_crds::capacity::CapacityRecord;
 use bakeoff_crds::conformance::ConformanceRecord;
 use bakeoff_crds::history::RegressionStatus;
 use bakeoff_crds::result::TrialRecord;
-use bakeoff_crds::run::{Ending, Manifest, Outcome};
+use bakeoff_crds::run::{Ending, Handover, Manifest};
 use bakeoff_crds::schedule::{self, Trial};
 
 use crate::history::History;
@@ -68,7 +68,7 @@ impl ReportError {
 #[derive(Debug)]
 pub struct Reported {
     /// For the status.
-    pub outcome: Outcome,
+    pub handover: Handover,
     /// The summary.
     pub summary: Summary,
     /// The report as Markdown.
@@ -342,8 +342,8 @@ pub async fn report(
     let index = index::encode(&index::index(entries));
     let checksum = index::sha256(index.as_bytes());
     store.put(layout::INDEX, index.into_bytes()).await?;
-    let mut outcome = outcome::outcome(&summary, &checksum);
-    outcome.regression = verdict;
+    let mut handover = handover::handover(&summary, &checksum);
+    handover.regression = verdict;
     if let (Some(catalogue), Some(history)) = (catalogue, &history) {
         match history.write(catalogue).await {
             // The keys of a bucket may reach the folder of the run alone; only a history rests on the record.
@@ -354,7 +354,7 @@ pub async fn report(
         }
     }
     Ok(Reported {
-        outcome,
+        handover,
         summary,
         markdown,
         damaged: raw.damaged,

@@ -49,7 +49,7 @@ async fn run(
     let reported = report(&store, None, false, Some(&catalogue)).await.unwrap();
     let record = newest(root).await;
     assert_eq!(record.experiment.uid, manifest.plan.experiment.uid);
-    assert_eq!(record.verdict, reported.outcome.regression);
+    assert_eq!(record.verdict, reported.handover.regression);
     // The same data, the same record.
     report(&store, None, false, Some(&catalogue)).await.unwrap();
     assert_eq!(newest(root).await, record);
@@ -78,7 +78,7 @@ async fn run(
         before.push(store.get(name).await.unwrap().unwrap());
     }
     let alone = report(&store, None, false, None).await.unwrap();
-    assert_eq!(record.verdict, alone.outcome.regression);
+    assert_eq!(record.verdict, alone.handover.regression);
     for (name, before) in files.iter().zip(before) {
         let after = store.get(name).await.unwrap().unwrap();
         assert!(before == after, "{name} differs without the history");

@@ -24,7 +24,7 @@ pub struct Plan<S, A = Action> {
     /// What people are to be told.
     pub events: Vec<Note>,
     /// When to look again even if nothing changes.
-    pub look_again_at: Option<Timestamp>,
+    pub wake_at: Option<Timestamp>,
 }
 
 impl<S, A> Plan<S, A> {
@@ -37,7 +37,7 @@ impl<S, A> Plan<S, A> {
     /// How long to wait until the next look, if nothing changes.
     #[must_use]
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
-        let left = self.look_again_at?.duration_since(now);
+        let left = self.wake_at?.duration_since(now);
         Some(Duration::try_from(left).unwrap_or_default().max(SHORTEST))
     }
 }

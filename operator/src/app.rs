@@ -47,7 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shown = Shown {
         metrics: Arc::new(Metrics::new()),
         ready: Arc::new(AtomicBool::new(false)),
-        look: Arc::new(OnceLock::new()),
+        look_up: Arc::new(OnceLock::new()),
     };
     let listener = http::listen(config.http_address).await?;
     let server = tokio::spawn(http::serve(listener, shown.clone(), stop.clone()));
@@ -183,8 +183,8 @@ impl Leader {
         let of_schedules = self.controller::<schedule::Watched>(bells.schedules.woken);
         let of_plans = self.controller::<phases::Watched>(bells.plans.woken);
         let seen = (experiments.clone(), of_schedules.store(), of_plans.store());
-        let _ = self.shown.look.set(Box::new(move |metrics| {
-            experiment::look(&seen.0, metrics);
+        let _ = self.shown.look_up.set(Box::new(move |metrics| {
+            experiment::look_up(&seen.0, metrics);
             let (schedules, plans) = (seen.1.state(), seen.2.state());
             metrics.schedules(schedules.iter().filter_map(|stored| stored.read()));
             metrics.plans(plans.iter().filter_map(|stored| stored.read()));

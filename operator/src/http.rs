@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Sets the metrics that are looked up when they are asked for.
-pub type Look = Box<dyn Fn(&Metrics) + Send + Sync>;
+pub type LookUp = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct Shown {
     /// Whether the caches are filled.
     pub ready: Arc<AtomicBool>,
     /// Sets what is looked up and not counted, once this replica leads.
-    pub look: Arc<OnceLock<Look>>,
+    pub look_up: Arc<OnceLock<LookUp>>,
 }
 
 /// Listens there. Where that is every address of both families and this machine has no IPv6, every one of IPv4.
@@ -70,8 +70,8 @@ async fn readyz(Shared(shown): Shared<Shown>) -> impl IntoResponse {
 }
 
 async fn metrics(Shared(shown): Shared<Shown>) -> impl IntoResponse {
-    if let Some(look) = shown.look.get() {
-        look(&shown.metrics);
+    if let Some(look_up) = shown.look_up.get() {
+        look_up(&shown.metrics);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shown.metrics.encode())

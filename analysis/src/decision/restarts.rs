@@ -16,8 +16,7 @@ use crate::measured::{ExcludedTrial, Measured};
 /// The attempts in which a backend was lost.
 fn lost<'a>(measured: &'a Measured, backend: &str) -> Vec<&'a ExcludedTrial> {
     let is_loss = |code: &String| {
-        let mut codes = InvalidCode::BACKEND_LOST.iter();
-        codes.any(|lost| lost.as_str() == code)
+        InvalidCode::named(code).is_some_and(|code| InvalidCode::BACKEND_LOST.contains(&code))
     };
     let excluded = measured.excluded.iter();
     excluded

@@ -10,14 +10,14 @@ use super::LookSummary;
 use crate::stats::{self, sequential};
 
 /// The looks that a spec plans: one at the end, unless it may stop early.
-pub(crate) fn looks(spec: &ExperimentSpec) -> sequential::Plan {
+pub(crate) fn looks(spec: &ExperimentSpec) -> sequential::Looks {
     let blocks = spec.trials.blocks;
     match &spec.trials.early_stop {
         Some(early) => {
             let share = spec.questions();
-            sequential::Plan::new(early.min_blocks, blocks, early.looks, share)
+            sequential::Looks::new(early.min_blocks, blocks, early.looks, share)
         }
-        None => sequential::Plan::at_end(blocks),
+        None => sequential::Looks::at_end(blocks),
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn complete_blocks(scheduled: &[Trial], records: &[&TrialRecord]) -> 
 }
 
 /// The looks as the summary carries them; none for a run that could only end at its end.
-pub(super) fn look_summaries(plan: &sequential::Plan, complete: i32) -> Vec<LookSummary> {
+pub(super) fn look_summaries(plan: &sequential::Looks, complete: i32) -> Vec<LookSummary> {
     match plan.looks() {
         [_only] => Vec::new(),
         planned => planned

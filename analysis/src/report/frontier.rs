@@ -6,7 +6,7 @@ use bakeoff_crds::spec::{ExperimentSpec, Sustain};
 
 use super::charts;
 use super::datum::Datum;
-use super::model::{Figure, Section, Table};
+use super::model::{Drawing, Section, Table};
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use crate::format::{three, whole};
 use crate::measured::{CellBackend, WorkloadSummary};
@@ -206,7 +206,7 @@ fn drawn(
     workload: &WorkloadSummary,
     levels: &[Level<'_>],
     spec: &Sustain,
-) -> Figure {
+) -> Drawing {
     let line = |style: usize, points: Vec<(f64, f64)>| Series {
         name: LEGEND.get(style).map_or("", |(name, _)| name).to_owned(),
         style,
@@ -254,7 +254,7 @@ fn drawn(
         label: label.to_owned(),
         scale: Scale::Log,
     };
-    Figure {
+    Drawing {
         text: format!(
             "{} {}: {}.",
             charts::class(summary),

@@ -4,7 +4,7 @@ use bakeoff_crds::status::DecisionOutcome;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::datum::Datum;
-use super::model::{Figure, Report, Section, Table, Verdict, class_text};
+use super::model::{Drawing, Report, Section, Table, Verdict, class_text};
 use super::svg;
 
 const STYLE: &str = include_str!("style.css");
@@ -101,7 +101,7 @@ fn section(section: &Section, number: usize, class: &str) -> Markup {
     }
 }
 
-fn draw(figure: &Figure, section: usize, index: usize, class: &str) -> Markup {
+fn draw(figure: &Drawing, section: usize, index: usize, class: &str) -> Markup {
     let id = format!("c{section}-{index}");
     html! {
         figure {

@@ -52,7 +52,7 @@ pub struct Section {
     /// A sentence that says how to read what follows.
     pub intro: Vec<String>,
     /// Charts, side by side.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<Drawing>,
     /// The styles that the charts use: name and style.
     pub legend: Vec<(String, usize)>,
     /// Tables.
@@ -67,7 +67,7 @@ pub struct Section {
 
 /// A chart with a text for those who do not see it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct Drawing {
     /// The chart.
     pub chart: Chart,
     /// What it shows, in words.

@@ -2,7 +2,7 @@
 
 use super::datum::Datum;
 use super::html;
-use super::model::{Figure, Report, Section, Table};
+use super::model::{Drawing, Report, Section, Table};
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use crate::format;
 
@@ -58,7 +58,7 @@ pub fn recording_html(recording: &Recording) -> String {
             .copied()
             .reduce(|most, point| if point.1 > most.1 { point } else { most });
         let (at, most) = most.unwrap_or_default();
-        Figure {
+        Drawing {
             text: format!(
                 "{title}: at most {} {label}, after {} {name}.",
                 format::three(most),

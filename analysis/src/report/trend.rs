@@ -6,7 +6,7 @@ use bakeoff_crds::spec::{Regression, RegressionMetric};
 
 use super::datum::Datum;
 use super::html;
-use super::model::{Figure, Report, Section, Table};
+use super::model::{Drawing, Report, Section, Table};
 use super::svg::{Axis, Chart, Events, Lines, Scale, Series};
 use crate::format;
 use crate::series::held_against;
@@ -151,7 +151,7 @@ fn course(
     metric: &RegressionMetric,
     runs: &[&RunRecord],
     records: &[RunRecord],
-) -> Figure {
+) -> Drawing {
     let place = |at: usize| (at + 1) as f64;
     let points: Vec<(f64, f64)> = runs
         .iter()
@@ -199,7 +199,7 @@ fn course(
         ),
         _ => format!("{} over {} runs.", metric.name, points.len()),
     };
-    Figure {
+    Drawing {
         chart: Chart::Lines(Lines {
             title: format!("{} ({better})", metric.name),
             x: Axis {

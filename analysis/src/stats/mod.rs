@@ -14,7 +14,7 @@
 //! | many cells at once | [`multiple::holm`] | Holm 1979 |
 //! | what would have been seen | [`power::minimum_detectable_effect`] | paired t, 80 % power |
 //! | are they the same | [`equivalence::tost`] | Schuirmann 1987 |
-//! | may it be stopped early | [`sequential::Plan`] | Bonferroni over looks, spending of Lan and DeMets 1983 |
+//! | may it be stopped early | [`sequential::Looks`] | Bonferroni over looks, spending of Lan and DeMets 1983 |
 //! | does it drift | [`trend::theil_sen`] | Theil 1950, Sen 1968 |
 //! | was the window steady | [`steady::steadiness`] | halves of the window and its trend |
 //! | how sure is a figure of whole windows | [`interval::student`] | Student's t, Gosset 1908 |

@@ -30,11 +30,11 @@ pub struct Look {
 
 /// The looks of a run, planned before it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct Looks {
     looks: Vec<Look>,
 }
 
-impl Plan {
+impl Looks {
     /// A run without early looks: one look at the end, at 5 %.
     #[must_use]
     pub fn at_end(blocks: i32) -> Self {
@@ -48,7 +48,7 @@ impl Plan {
     ///
     /// A look at which the sign-flip test could not reach its level even if all blocks agreed
     /// (`2 / 2^n` is the smallest p-value) would spend for nothing and is left out; so are looks
-    /// that coincide. With one look left it is [`Plan::at_end`]. Where the level of a look is divided among several
+    /// that coincide. With one look left it is [`Looks::at_end`]. Where the level of a look is divided among several
     /// questions (`share`, at least 1), the test has to reach its share.
     #[must_use]
     pub fn new(first: i32, last: i32, looks: i32, share: usize) -> Self {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn spends_as_the_published_function() {
         // Lan and DeMets' alpha(t) at 0.05 two-sided, t = 1/2: 2 - 2 Phi(2.7718) = 0.00557.
-        let plan = Plan::new(10, 20, 3, 1);
+        let plan = Looks::new(10, 20, 3, 1);
         let looks = plan.looks();
         assert_eq!(
             looks.iter().map(|l| l.blocks).collect::<Vec<_>>(),
@@ -152,31 +152,31 @@ mod tests {
     #[test]
     fn looks_that_could_not_show_anything_spend_nothing() {
         // Five of ten blocks cannot reach 0.0056: the least p-value is 0.0625.
-        let plan = Plan::new(5, 10, 2, 1);
-        assert_eq!(plan, Plan::at_end(10));
-        assert_eq!(Plan::new(1, 1, 5, 1), Plan::at_end(1));
+        let plan = Looks::new(5, 10, 2, 1);
+        assert_eq!(plan, Looks::at_end(10));
+        assert_eq!(Looks::new(1, 1, 5, 1), Looks::at_end(1));
     }
 
     #[test]
     fn looks_at_which_no_share_could_show_anything_spend_nothing() {
         let blocks = |share: usize| -> Vec<i32> {
-            let plan = Plan::new(8, 12, 3, share);
+            let plan = Looks::new(8, 12, 3, share);
             plan.looks().iter().map(|look| look.blocks).collect()
         };
         assert_eq!(blocks(1), [8, 10, 12]);
         // A third of the level at eight blocks is 0.0055, and the least p-value is 0.0078.
         assert_eq!(blocks(3), [10, 12]);
-        assert_eq!(Plan::new(8, 12, 3, 0), Plan::new(8, 12, 3, 1));
+        assert_eq!(Looks::new(8, 12, 3, 0), Looks::new(8, 12, 3, 1));
         // The last look is for all of them: what keeps it from its level goes.
         for (first, last, looks, share) in [(8, 9, 3, 4), (6, 8, 3, 2)] {
-            assert_eq!(Plan::new(first, last, looks, share), Plan::at_end(last));
+            assert_eq!(Looks::new(first, last, looks, share), Looks::at_end(last));
         }
     }
 
     proptest! {
         #[test]
         fn never_spends_more_than_there_is(first in 0_i32..120, last in 1_i32..=100, looks in 0_i32..12) {
-            let plan = Plan::new(first, last, looks, 1);
+            let plan = Looks::new(first, last, looks, 1);
             let spent: f64 = plan.looks().iter().map(|look| look.level).sum();
             prop_assert!(spent <= ALPHA + 1e-12);
             prop_assert_eq!(plan.looks().last().map(|look| look.blocks), Some(last));
@@ -206,7 +206,7 @@ mod tests {
             .collect()
     }
 
-    fn false_verdicts(plan: &Plan, experiments: u64, level: impl Fn(&Look) -> f64) -> f64 {
+    fn false_verdicts(plan: &Looks, experiments: u64, level: impl Fn(&Look) -> f64) -> f64 {
         let most = plan.looks().last().map_or(0, |look| look.blocks);
         let wrong = (0..experiments)
             .filter(|seed| {
@@ -224,22 +224,22 @@ mod tests {
     #[test]
     fn stopping_early_keeps_false_verdicts_at_five_percent() {
         for plan in [
-            Plan::new(8, 12, 3, 1),
-            Plan::new(7, 14, 8, 1),
-            Plan::new(8, 10, 2, 1),
+            Looks::new(8, 12, 3, 1),
+            Looks::new(7, 14, 8, 1),
+            Looks::new(8, 10, 2, 1),
         ] {
             assert!(plan.looks().len() >= 2, "{plan:?}");
             let share = false_verdicts(&plan, 3_000, |look| look.level);
             assert!(share <= 0.05, "{plan:?}: {share}");
         }
         // The planted fault: the same looks, each at 5 %, as whoever peeks at p-values does.
-        let peeking = false_verdicts(&Plan::new(7, 14, 8, 1), 3_000, |_| ALPHA);
+        let peeking = false_verdicts(&Looks::new(7, 14, 8, 1), 3_000, |_| ALPHA);
         assert!(peeking > 0.08, "{peeking}");
     }
 
     #[test]
     fn a_clear_difference_stops_early() {
-        let plan = Plan::new(8, 16, 3, 1);
+        let plan = Looks::new(8, 16, 3, 1);
         let first = plan.looks()[0];
         let clear: Vec<f64> = (0..first.blocks)
             .map(|i| 0.3 + 0.01 * f64::from(i))

@@ -153,7 +153,7 @@ fn states_have_intervals_at_the_level_of_the_look() {
         }
     }
     let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
-    let level = sequential::Plan::new(8, 12, 3, 1).level(8);
+    let level = sequential::Looks::new(8, 12, 3, 1).level(8);
     let (_, _, high) = student(&values, level).unwrap();
     let on = &summary.measured.workloads[0].cells[0].backends[0];
     assert_eq!(on.figures[&Figure::HotPercent].high, Some(round(high)));

@@ -63,6 +63,28 @@ impl InvalidCode {
     /// The backend was lost in the attempt: what was seen then may be due to that.
     pub const BACKEND_LOST: [Self; 2] = [Self::BackendRestarted, Self::BackendUnavailable];
 
+    /// All of them.
+    const ALL: [Self; 12] = [
+        Self::BackendRestarted,
+        Self::BackendUnavailable,
+        Self::BackendUnobserved,
+        Self::CredentialsRefused,
+        Self::GeneratorThrottled,
+        Self::SendLag,
+        Self::GeneratorSaturated,
+        Self::SentEarly,
+        Self::PlanNotKept,
+        Self::GeneratorMissing,
+        Self::NoOperations,
+        Self::PreparationFailed,
+    ];
+
+    /// The one that stands so in the raw data; none of a later version.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// The code as it stands in the raw data.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -118,5 +140,19 @@ impl FindingCode {
             Self::Overloaded => "Overloaded",
             Self::TimingDistorted => "TimingDistorted",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_stands_in_the_raw_data_by_its_name_and_is_known_again() {
+        for code in InvalidCode::ALL {
+            assert_eq!(serde_json::json!(code), code.as_str());
+            assert_eq!(InvalidCode::named(code.as_str()), Some(code));
+        }
+        assert_eq!(InvalidCode::named("Interrupted"), None);
     }
 }

@@ -20,10 +20,9 @@ const BYTES_OF_SESSION: i64 = 2 << 20;
 impl Load {
     /// The most connections that the workers of all generators have open at once.
     pub(super) fn sessions(&self, generators: usize) -> usize {
-        // Shares are rounded up.
         let closed = self.closed.as_ref().map(|closed| {
             let most = closed.concurrency.iter().copied().max().unwrap_or(1);
-            number(most).div_ceil(generators.max(1)) * generators
+            number(most)
         });
         let open = self.open.as_ref().map(|open| open.max_in_flight);
         let capacity = self.capacity.as_ref().map(|load| load.max_in_flight);
@@ -90,8 +89,8 @@ mod tests {
         assert_eq!(spec(json!([head]), 2).connections(), 2 * 256 + BESIDE);
         let closed = json!({"closed": {"concurrency": [8, 33]}});
         let few = json!({"name": "few", "headRow": {"load": closed}});
-        // Shares are rounded up: 17 of each of two.
-        assert_eq!(spec(json!([few]), 2).connections(), 34 + BESIDE);
+        // 17 of the one generator and 16 of the other.
+        assert_eq!(spec(json!([few]), 2).connections(), 33 + BESIDE);
         let old = json!({"name": "old", "retention": {"load": open}});
         assert_eq!(spec(json!([few, old]), 1).connections(), 256 + 3 + BESIDE);
         let race = json!({"name": "race", "casRace": {"writers": 12}});

@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::store::layout;
 use crate::traces::Traces;
 use bakeoff_analysis::summary::Summary;
-use bakeoff_analysis::{compare as comparison, outcome};
+use bakeoff_analysis::{compare as comparison, handover};
 use bakeoff_crds::run::{Ending, Manifest, RunPlan, StoreTarget, Termination};
 use bakeoff_crds::status::TrialCounts;
 use bakeoff_trace::time::{self, Unit};
@@ -274,9 +274,9 @@ pub async fn report(
             "a record cannot be read; the report is made of the others"
         );
     }
-    let termination = outcome::termination(&reported.outcome)
+    let termination = handover::termination(&reported.handover)
         .map_err(|error| Failed::new(error.reason(), error.to_string(), false))?;
-    // The operator reads the outcome, and the page says what is damaged.
+    // The operator reads the handover, and the page says what is damaged.
     let whole = reported.damaged.is_empty() || plan.is_some();
     Ok((Some(termination), if whole { 0 } else { UNVERIFIED }))
 }

@@ -109,7 +109,7 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
             ));
         }
     }
-    if let Some(decision) = &reported.outcome.decision {
+    if let Some(decision) = &reported.handover.decision {
         super::print(&format!(
             "{} is {}: {}",
             decision.rule,
@@ -122,12 +122,16 @@ pub async fn run(args: &StandaloneArgs) -> Ended {
         args.out.display()
     ));
     let unmet = reported
-        .outcome
+        .handover
         .objectives
         .iter()
         .any(|objective| !objective.met);
-    let violated = reported.outcome.violations.values().any(|&count| count > 0);
-    let invalid = reported.outcome.trials.invalid > reported.outcome.trials.repeated;
+    let violated = reported
+        .handover
+        .violations
+        .values()
+        .any(|&count| count > 0);
+    let invalid = reported.handover.trials.invalid > reported.handover.trials.repeated;
     Ok((None, if unmet || violated || invalid { 5 } else { 0 }))
 }
 

@@ -115,21 +115,39 @@ pub enum SchemaError {
     },
     /// The server did not do it.
     #[error(
-        "the schema bakeoff cannot be {verb} ({failure}){}",
-        remedy(verb, failure)
+        "the schema bakeoff cannot be {change} ({failure}){}",
+        remedy(*change, failure)
     )]
     Refused {
-        /// `made` or `dropped`.
-        verb: &'static str,
+        /// What was asked for.
+        change: SchemaChange,
         /// What the server said.
         failure: Failure,
     },
 }
 
+/// What is done to a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaChange {
+    /// It is made.
+    Made,
+    /// It is dropped.
+    Dropped,
+}
+
+impl std::fmt::Display for SchemaChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Made => "made",
+            Self::Dropped => "dropped",
+        })
+    }
+}
+
 /// What helps where the user may not make it.
-fn remedy(verb: &str, failure: &Failure) -> &'static str {
+fn remedy(change: SchemaChange, failure: &Failure) -> &'static str {
     let right = Some(SqlState::INSUFFICIENT_PRIVILEGE.code());
-    if verb == "made" && failure.code.as_deref() == right {
+    if change == SchemaChange::Made && failure.code.as_deref() == right {
         ": the user needs CREATE on the database"
     } else {
         ""
@@ -162,16 +180,16 @@ mod tests {
 
     #[test]
     fn a_right_is_asked_for_only_where_it_is_missing() {
-        let refused = |verb, class, code: Option<&SqlState>| {
+        let refused = |change, class, code: Option<&SqlState>| {
             let mut failure = Failure::new(class, "no");
             failure.code = code.map(|code| code.code().to_owned());
-            SchemaError::Refused { verb, failure }.to_string()
+            SchemaError::Refused { change, failure }.to_string()
         };
         let right = Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-        assert!(refused("made", FailureClass::Client, right).contains("needs CREATE"));
+        assert!(refused(SchemaChange::Made, FailureClass::Client, right).contains("needs CREATE"));
         for other in [
-            refused("dropped", FailureClass::Client, right),
-            refused("made", FailureClass::Timeout, None),
+            refused(SchemaChange::Dropped, FailureClass::Client, right),
+            refused(SchemaChange::Made, FailureClass::Timeout, None),
         ] {
             assert!(!other.contains("CREATE"), "{other}");
         }

@@ -8,7 +8,7 @@ use crate::instrument::clock::SECOND;
 
 /// The load that one generator offers in one trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Plan {
+pub enum Pace {
     /// A fixed number of clients; each sends when its last operation has ended.
     Closed {
         /// Clients of this generator.
@@ -25,7 +25,7 @@ pub enum Plan {
     },
 }
 
-impl Plan {
+impl Pace {
     /// How many workers, each with its own connection, the load needs.
     #[must_use]
     pub fn workers(&self) -> usize {

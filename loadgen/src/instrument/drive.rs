@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::{Instants, Offsets, Plan};
+use crate::instrument::arrivals::{Instants, Offsets, Pace};
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::pacer::{self, Due, Handoff, RealTime};
 use crate::instrument::record::{Operation, Recorder};
@@ -76,9 +76,11 @@ impl Counts {
 
 /// A client with its connection. It records its own operations.
 pub trait Worker: 'static {
-    /// Whether each has something of its own that the load is to reach as often as that of the others: they take turns then. Else
-    /// as few are used as keep up, as in a pool of connections.
-    const IN_TURN: bool = false;
+    /// Whether each has something of its own that the load is to reach as often as that of the others, as rows or a server: they
+    /// take turns then. Else as few are used as keep up, as in a pool of connections.
+    fn takes_turns(&self) -> bool {
+        false
+    }
 
     /// Builds the next key and body, which is no part of what is measured. Off the clock.
     fn prepare(&mut self);
@@ -106,7 +108,7 @@ type Pacer = fn(Handoff, Offsets, u64, u64) -> std::io::Result<()>;
 /// # Errors
 /// When the pacer cannot be started.
 pub async fn drive<W: Worker>(
-    plan: Plan,
+    pace: Pace,
     timing: Timing,
     seed: u64,
     label: &str,
@@ -114,9 +116,9 @@ pub async fn drive<W: Worker>(
     recorder: &Rc<RefCell<Recorder>>,
     kind: Operation,
 ) -> std::io::Result<Counts> {
-    let instants = match plan {
-        Plan::Closed { .. } => None,
-        Plan::Open { rate, arrivals, .. } => Some(Instants::new(rate, arrivals, seed, label)),
+    let instants = match pace {
+        Pace::Closed { .. } => None,
+        Pace::Open { rate, arrivals, .. } => Some(Instants::new(rate, arrivals, seed, label)),
     };
     let offsets = instants.clone().map(Offsets::Drawn);
     let mut counts = drive_paced(offsets, pacer::start, timing, workers, recorder, kind).await?;
@@ -157,7 +159,7 @@ async fn drive_paced<W: Worker>(
         None => None,
         Some(offsets) => {
             let mut handoff = Handoff::new(timing.window_start);
-            if W::IN_TURN {
+            if workers.iter().any(W::takes_turns) {
                 handoff = handoff.in_turn();
             }
             pacer(handoff.clone(), offsets, timing.start, timing.window_end)?;

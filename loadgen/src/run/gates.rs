@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::instrument::clock;
 use crate::instrument::clock_offset::ClockOffset;
-use crate::run::control::{Control, FollowError, Follower, Step};
+use crate::run::control::{Control, FollowError, Follower, Turn};
 use crate::workloads::{self, Gate, Opening, WorkloadError};
 
 /// How long generators wait for each other; they prepare data meanwhile.
@@ -44,7 +44,7 @@ pub(super) struct FollowerGate<'a> {
     pub(super) clock: Cell<ClockOffset>,
     /// How the monotonic clocks do; set when the gate opens.
     pub(super) monotonic: Cell<ClockOffset>,
-    pub(super) step: &'a Step,
+    pub(super) turn: &'a Turn,
 }
 
 impl Gate for FollowerGate<'_> {
@@ -53,7 +53,7 @@ impl Gate for FollowerGate<'_> {
             let gate = |error: FollowError| WorkloadError::Gate(error.to_string());
             let monotonic = self.follower.monotonic_ahead().await.map_err(gate)?;
             self.monotonic.set(monotonic);
-            let (start, clock) = self.follower.ready(self.step.number).await.map_err(gate)?;
+            let (start, clock) = self.follower.ready(self.turn.number).await.map_err(gate)?;
             self.clock.set(clock);
             Ok(start)
         })

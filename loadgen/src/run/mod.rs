@@ -404,15 +404,15 @@ impl Run {
         let searches = searches(&self.plan.spec);
         let mut after = 0;
         loop {
-            let step = stoppable(follower.next(after), self.stop.clone()).await??;
+            let turn = stoppable(follower.next(after), self.stop.clone()).await??;
             self.renew();
-            after = step.number;
-            if step.trial.is_empty() {
-                follower.farewell(step.number).await;
+            after = turn.number;
+            if turn.trial.is_empty() {
+                follower.farewell(turn.number).await;
                 return Ok(());
             }
             let mut planned = trials.iter().chain(&searches);
-            let Some(trial) = planned.find(|trial| trial.id == step.trial) else {
+            let Some(trial) = planned.find(|trial| trial.id == turn.trial) else {
                 continue;
             };
             let Ok(backend) = self.backend(trial) else {
@@ -422,17 +422,17 @@ impl Run {
             let load = capacity::load_of(&self.plan.spec, trial).filter(|_| search);
             let spec = load.map(|load| capacity::step_spec(&self.plan.spec, &load));
             let folder = if search {
-                layout::step_folder(trial, step.attempt)
+                layout::step_folder(trial, turn.attempt)
             } else {
-                layout::attempt_folder(trial, step.attempt)
+                layout::attempt_folder(trial, turn.attempt)
             };
             let gate = FollowerGate {
                 follower,
-                step: &step,
+                turn: &turn,
                 clock: Default::default(),
                 monotonic: Default::default(),
             };
-            let mut context = self.context(trial, step.attempt, backend, step.rate);
+            let mut context = self.context(trial, turn.attempt, backend, turn.rate);
             context.spec = spec.as_ref().unwrap_or(&self.plan.spec);
             match stoppable(workloads::run(&context, &gate), self.stop.clone()).await? {
                 Ok(part) => {
@@ -447,7 +447,7 @@ impl Run {
                         .await?;
                 }
                 // Generator 0 sees that the part is missing and says so in the trial.
-                Err(error) => tracing::warn!(%error, trial = step.trial, "no part delivered"),
+                Err(error) => tracing::warn!(%error, trial = turn.trial, "no part delivered"),
             }
         }
     }

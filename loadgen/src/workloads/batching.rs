@@ -15,7 +15,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::body::Bodies;
+use super::body::{self, Bodies};
 use super::trial::{Ready, finished};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::s3::Connection;
@@ -34,6 +34,9 @@ const PUT: Operation = Operation::Put;
 
 /// Objects being written at the same time in one generator; full buffers beyond them wait.
 const WRITERS: usize = 64;
+
+/// More snapshots than an object has: each snapshot of each object has a number of its own.
+const MOST_SNAPSHOTS: u64 = 1 << 14;
 
 /// A snapshot: when it was due, and when the generator came round to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +220,7 @@ impl Writer {
     }
 
     async fn put(&mut self, snapshots: &[Arrival]) {
-        let number = ((self.worker as u64) << 40) | self.sequence;
+        let number = body::number(self.worker, self.sequence);
         self.sequence += 1;
         let key = format!("{}{:04}-{:010}", self.base, self.worker, self.sequence);
         let path = self.connection.target().object_path(&key);
@@ -285,7 +288,7 @@ impl Writer {
         for index in 0..snapshots {
             object.put(
                 self.bodies
-                    .body(number.wrapping_mul(131).wrapping_add(index as u64)),
+                    .body(number.wrapping_mul(MOST_SNAPSHOTS) + index as u64),
             );
         }
         object.freeze()

@@ -8,6 +8,15 @@ use crate::drivers::s3::payload::{self, Payload};
 
 const POOL: usize = 1 << 20;
 
+/// The bits of a number in which a worker counts; above them is the worker.
+const WORKER: u32 = 40;
+
+/// The number of the `sequence`-th body of a worker. (Pure.)
+#[must_use]
+pub fn number(worker: usize, sequence: u64) -> u64 {
+    ((worker as u64) << WORKER) | sequence
+}
+
 /// Makes bodies of one size: a slice of a random buffer at a moving offset, stamped with the number
 /// of the operation, so that neither compression nor deduplication gains.
 #[derive(Clone, Debug)]
@@ -44,8 +53,7 @@ impl Bodies {
     /// feed, as far as the size has room.
     #[must_use]
     pub fn body(&self, number: u64) -> Payload {
-        // Drawn from the whole number: some stores keep a block of a megabyte once however often it is written.
-        let offset = SplitMix64::new(number).index(POOL);
+        let offset = offset(number);
         let room = STAMP.min(self.size);
         let rest = self.pool.slice(offset + room..offset + self.size);
         Payload::new(stamp(number), room, rest)
@@ -59,6 +67,15 @@ impl Bodies {
         let (first, rest) = head.split_at(own.len().min(head.len()));
         own.starts_with(first) && shared.starts_with(rest)
     }
+}
+
+/// Where in the pool a body begins. An odd stride visits every place before one comes back, and workers begin far from each other (the
+/// golden section of the pool), so that no place is had twice before they have been to most of them together: some stores keep a block
+/// of a megabyte once, however often it is written. (Pure.)
+fn offset(number: u64) -> usize {
+    let (worker, sequence) = (number >> WORKER, number & ((1 << WORKER) - 1));
+    let turn = sequence.wrapping_add(worker.wrapping_mul(648_055));
+    usize::try_from(turn.wrapping_mul(7_919) % POOL as u64).unwrap_or(0)
 }
 
 const STAMP: usize = payload::OWN;
@@ -108,17 +125,15 @@ mod tests {
     /// The numbers of a worker's objects begin anew with each worker.
     #[test]
     fn no_two_workers_write_the_same_block() {
+        let all = |workers: usize, each: u64| {
+            let numbers = (0..workers).flat_map(|w| (0..each).map(move |n| number(w, n)));
+            let places: std::collections::BTreeSet<_> = numbers.map(offset).collect();
+            places.len()
+        };
+        assert_eq!(all(1, 1 << 20), 1 << 20);
+        assert_eq!(all(16, 40_000), 16 * 40_000);
+        assert_eq!(all(256, 2_000), 256 * 2_000);
         let bodies = Bodies::new(1 << 16, 1, "t");
-        let mut rests = std::collections::BTreeSet::new();
-        for worker in 0..16_u64 {
-            for sequence in 0..16 {
-                let body = bodies.body(worker << 40 | sequence);
-                assert!(
-                    rests.insert(body.parts()[1][..64].to_vec()),
-                    "{worker} {sequence}"
-                );
-            }
-        }
         let others = Bodies::new(1 << 16, 1, "u");
         assert_ne!(bodies.body(1).parts()[1], others.body(1).parts()[1]);
     }

@@ -33,7 +33,7 @@ use super::trial::{Load, Ready, measure};
 use super::{Conclusion, Context, Gate, Part, RawFile, Share, Working, Workload, WorkloadError};
 use crate::drivers::postgres::{Patient, patiently};
 use crate::failure::Failure;
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::clock;
 use crate::instrument::record::Operation;
 use crate::store::layout;
@@ -181,7 +181,7 @@ async fn run(
         tally: Rc::clone(&tally),
     };
     let load = Load {
-        plan: Plan::Closed { clients: writers },
+        pace: Pace::Closed { clients: writers },
         kinds: &[OPERATION, TRANSITION, CREATE, COMPLETE, READ],
     };
     let prepare = |ready: &Ready| {

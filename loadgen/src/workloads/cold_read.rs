@@ -25,7 +25,7 @@ use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::{Connection, ListRequest, MOST_EMPTY_PAGES};
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::cgroup;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
@@ -339,14 +339,15 @@ async fn run(
     let base = format!("{}d/{}/{objects}/", context.prefix, context.trial.workload);
     let size = usize::try_from(spec.object_size.units()?).unwrap_or(1);
     let dataset = Dataset::new(base, objects, size);
-    let clients = context.share(usize::try_from(spec.readers).unwrap_or(1));
+    let readers = usize::try_from(spec.readers).unwrap_or(1);
+    let (clients, before) = (context.share(readers), context.before(readers));
     fits(clients, &dataset, cgroup::limits().1)?;
     let throttled = if context.generator == 0 {
         dataset::prepare(dialer, &dataset, context.seed()).await?
     } else {
         0
     };
-    let plan = Plan::Closed { clients };
+    let pace = Pace::Closed { clients };
     let dataset = Rc::new(dataset);
 
     let findings = Rc::new(RefCell::new(Findings::default()));
@@ -355,7 +356,7 @@ async fn run(
         most => most.min(objects).max(1),
     };
     let load = Load {
-        plan,
+        pace,
         kinds: if spec.gets {
             &[READ, LIST, PAGE, GET]
         } else {
@@ -363,7 +364,7 @@ async fn run(
         },
     };
     let prepare = |ready: &Ready| {
-        dialer.begin_at(context.generator * clients * (1 + fan_out));
+        dialer.begin_at(before * (1 + fan_out));
         let workers = (0..clients).map(|worker| Reader {
             list: dialer.connection(),
             gets: (0..fan_out).map(|_| dialer.connection()).collect(),

@@ -375,6 +375,12 @@ fn own_operations(operations: usize, writers: usize, generator: usize, generator
     own * (operations / writers) + more
 }
 
+/// How many list on one generator: its share, and one at least where somebody writes and listing is asked for, since a lister looks
+/// at the keys of its own generator. (Pure.)
+fn listers_of(writers: usize, share: usize, all: usize) -> usize {
+    share.max(usize::from(writers > 0 && all > 0))
+}
+
 /// What the clients of all epochs have in common.
 struct Clients<'a> {
     context: &'a Context<'a>,
@@ -390,16 +396,19 @@ struct Clients<'a> {
 impl<'a> Clients<'a> {
     fn new(context: &'a Context<'_>, spec: &'a Consistency) -> Result<Self, WorkloadError> {
         let pages = spec.page_sizes.iter();
+        let dialer = context.access.s3()?;
+        let (writers, listers) = (writers_of(spec), usize::try_from(spec.listers).unwrap_or(0));
+        dialer.begin_at(2 * context.before(writers) + context.before(listers));
         Ok(Self {
             context,
             spec,
-            dialer: context.access.s3()?,
-            writers: context.share(writers_of(spec)),
-            listers: context.share(usize::try_from(spec.listers).unwrap_or(0)),
+            dialer,
+            writers: context.share(writers),
+            listers: listers_of(context.share(writers), context.share(listers), listers),
             pages: pages
                 .map(|&size| u16::try_from(size).unwrap_or(1_000))
                 .collect(),
-            bodies: Rc::new(Bodies::new(BODY_BYTES, context.seed(), "bodies")),
+            bodies: Rc::new(context.bodies(BODY_BYTES)),
             base: format!("{}g{}/", context.attempt_prefix(), context.generator),
         })
     }

@@ -9,7 +9,7 @@ use super::body::Bodies;
 use super::{FaultDesk, WorkloadError};
 use crate::drivers::access::Access;
 use crate::drivers::redis::LockServer;
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::drive::Timing;
 use crate::instrument::record::LiveCounts;
 use crate::traces::Traces;
@@ -62,9 +62,10 @@ impl Context<'_> {
         )
     }
 
-    /// What is written to a store: no two generators, trials or attempts write the same, which some stores would keep once.
+    /// What is written to a store: no two generators, backends, trials, attempts or runs write the same, which some stores would
+    /// keep once.
     pub(super) fn bodies(&self, size: usize) -> Bodies {
-        let label = format!("{}/{}", self.label("bodies"), self.attempt);
+        let label = format!("{}{}", self.attempt_prefix(), self.generator);
         Bodies::new(size, self.seed(), &label)
     }
 
@@ -92,6 +93,15 @@ impl Context<'_> {
         share(clients, self.generator, self.generators)
     }
 
+    /// How many of so many clients the generators before this one have.
+    #[must_use]
+    pub fn before(&self, clients: usize) -> usize {
+        let earlier = 0..self.generator;
+        earlier
+            .map(|one| share(clients, one, self.generators))
+            .sum()
+    }
+
     /// The timing of the trial that starts at `start`.
     #[must_use]
     pub fn timing(&self, start: u64) -> Timing {
@@ -102,19 +112,19 @@ impl Context<'_> {
     ///
     /// # Errors
     /// When the cell or the load does not fit the spec.
-    pub(super) fn plan(&self, load: &Load) -> Result<Plan, WorkloadError> {
+    pub(super) fn pace(&self, load: &Load) -> Result<Pace, WorkloadError> {
         match (&load.closed, &load.open, &load.capacity) {
             (Some(_), None, None) => {
                 let clients =
                     usize::try_from(self.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX);
-                Ok(Plan::Closed {
+                Ok(Pace::Closed {
                     clients: self.share(clients),
                 })
             }
             (None, Some(open), None) => {
                 let rate = self.level(factor::RATE_PER_SECOND)? as f64 / self.generators as f64;
                 let max_in_flight = usize::try_from(open.max_in_flight).unwrap_or(1);
-                Ok(Plan::Open {
+                Ok(Pace::Open {
                     rate,
                     arrivals: open.arrivals,
                     max_in_flight,
@@ -124,7 +134,7 @@ impl Context<'_> {
                 let rate = self.rate.ok_or_else(|| {
                     WorkloadError::Spec("the rate of this share of capacity is not known".into())
                 })?;
-                Ok(Plan::Open {
+                Ok(Pace::Open {
                     rate: rate / self.generators as f64,
                     arrivals: capacity.arrivals,
                     max_in_flight: usize::try_from(capacity.max_in_flight).unwrap_or(1),

@@ -54,6 +54,16 @@ pub(super) trait Statements: 'static {
     fn done(&mut self, next: Self::Move, well: bool);
 }
 
+/// Of the workers of an open load those that have something to move, and one in any case: `maxInFlight` is a bound, and who has no
+/// run would create one that the population does not have. (Pure.)
+pub(super) fn busy<L>(mut lives: Vec<L>, has_runs: impl Fn(&L) -> bool) -> Vec<L> {
+    match lives.iter().position(&has_runs) {
+        Some(_) => lives.retain(has_runs),
+        None => lives.truncate(1),
+    }
+    lives
+}
+
 /// A client.
 pub(super) struct RunMover<S: Statements> {
     statements: S,
@@ -83,7 +93,9 @@ impl<S: Statements> RunMover<S> {
 
 impl<S: Statements> Worker for RunMover<S> {
     /// Its runs are moved by nobody else.
-    const IN_TURN: bool = true;
+    fn takes_turns(&self) -> bool {
+        true
+    }
 
     fn prepare(&mut self) {
         if self.next.is_none() {
@@ -159,7 +171,7 @@ impl<S: Statements> Worker for RunMover<S> {
 mod tests {
     use super::*;
     use crate::drivers::postgres::Connector;
-    use crate::instrument::arrivals::Plan;
+    use crate::instrument::arrivals::Pace;
     use crate::instrument::clock::SECOND;
     use crate::instrument::drive::{Counts, Timing, drive};
     use crate::testing::{TIMEOUT, anybody, local};
@@ -222,9 +234,9 @@ mod tests {
                 let statements = OfHeads::new(connector.clone(), lives);
                 Mover::new(statements, 10, &recorder, &missed)
             });
-            let plan = Plan::Closed { clients: 2 };
+            let pace = Pace::Closed { clients: 2 };
             drive(
-                plan,
+                pace,
                 timing,
                 1,
                 "t",

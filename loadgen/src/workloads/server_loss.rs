@@ -114,12 +114,12 @@ async fn run(
         return Err(WorkloadError::Spec("serverLoss takes one fault".into()));
     };
     let dialer = context.access.s3()?;
-    let plan = context.plan(&spec.load)?;
+    let pace = context.pace(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = Quantity::from(text.map_or("", String::as_str)).units()?;
     let size = usize::try_from(size).unwrap_or(0);
     let load = Load {
-        plan,
+        pace,
         kinds: &[PUT],
     };
     let witnessed = Rc::new(RefCell::new(Witnessed::default()));
@@ -131,8 +131,10 @@ async fn run(
             dialer,
             bodies: Rc::clone(&bodies),
             prefixes: spec.prefixes,
+            // One generator is all.
+            place: 0,
         };
-        let workers = putters.workers(plan.workers(), ready, &witnessed);
+        let workers = putters.workers(pace.workers(), ready, &witnessed);
         let (id, due) = (id.as_str(), due(&fault, ready.window()));
         let witnessed = &witnessed;
         let beside = async move {

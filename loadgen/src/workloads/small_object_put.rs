@@ -9,12 +9,13 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::SmallObjectPut;
 use bytes::Buf as _;
 
-use super::body::Bodies;
+use super::body::{self, Bodies};
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError};
 use crate::drivers::s3::dialer::Dialer;
 use crate::drivers::s3::{Connection, Payload};
 use crate::failure::{Failure, FailureClass};
+use crate::instrument::arrivals::Pace;
 use crate::instrument::clock;
 use crate::instrument::drive::Worker;
 use crate::instrument::pacer::Due;
@@ -62,6 +63,11 @@ struct Next {
 }
 
 impl<T: Witness> Worker for Putter<T> {
+    /// Else the connections that happen to be in use would choose the server, and a quick one leave the others idle.
+    fn takes_turns(&self) -> bool {
+        self.connection.is_one_of_several_servers()
+    }
+
     fn prepare(&mut self) {
         if self.next.is_none() {
             let prefix = self.rng.below(self.prefixes);
@@ -70,7 +76,7 @@ impl<T: Witness> Worker for Putter<T> {
                 self.base, self.worker, self.sequence
             );
             // Worker and sequence together make the number unique in this generator.
-            let number = ((self.worker as u64) << 40) | self.sequence;
+            let number = body::number(self.worker, self.sequence);
             self.sequence += 1;
             self.next = Some(Next {
                 path: self.connection.target().object_path(&key),
@@ -134,6 +140,8 @@ pub(super) struct Putters<'a> {
     pub dialer: &'a Dialer,
     pub bodies: Rc<Bodies>,
     pub prefixes: i32,
+    /// How many clients the generators before this one have.
+    pub place: usize,
 }
 
 impl Putters<'_> {
@@ -146,7 +154,7 @@ impl Putters<'_> {
     ) -> Vec<Putter<T>> {
         let context = self.context;
         let base: Rc<str> = format!("{}g{}/", context.attempt_prefix(), context.generator).into();
-        self.dialer.begin_at(context.generator * count);
+        self.dialer.begin_at(self.place);
         let workers = (0..count).map(|worker| Putter {
             connection: self.dialer.connection(),
             recorder: Rc::clone(&ready.recorder),
@@ -176,12 +184,19 @@ async fn run(
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
     let dialer = context.access.s3()?;
-    let plan = context.plan(&spec.load)?;
+    let pace = context.pace(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;
     let size = usize::try_from(size).unwrap_or(0);
+    let place = match pace {
+        Pace::Closed { .. } => {
+            let all = usize::try_from(context.level(factor::CONCURRENCY)?);
+            context.before(all.unwrap_or(usize::MAX))
+        }
+        Pace::Open { max_in_flight, .. } => context.generator * max_in_flight,
+    };
     let load = Load {
-        plan,
+        pace,
         kinds: &[PUT],
     };
     let prepare = |ready: &Ready| {
@@ -190,8 +205,9 @@ async fn run(
             dialer,
             bodies: Rc::new(context.bodies(size)),
             prefixes: spec.prefixes,
+            place,
         };
-        let workers = putters.workers(plan.workers(), ready, &Nobody);
+        let workers = putters.workers(pace.workers(), ready, &Nobody);
         (workers, std::future::ready(()))
     };
     let (part, ()) = measure(context, gate, load, prepare).await?;
@@ -203,7 +219,6 @@ mod tests {
     use super::*;
     use crate::credentials::Credentials;
     use crate::drivers::s3::Target;
-    use crate::instrument::arrivals::Plan;
     use crate::instrument::clock::SECOND;
     use crate::instrument::drive::drive;
     use crate::instrument::drive::{Counts, Timing};
@@ -212,7 +227,7 @@ mod tests {
     use std::sync::Arc;
 
     /// Load on a port where nobody listens.
-    fn refused(plan: Plan) -> (Counts, Recorded) {
+    fn refused(pace: Pace) -> (Counts, Recorded) {
         // Nobody else is given it meanwhile.
         let taken = tokio::net::TcpSocket::new_v4().unwrap();
         taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -234,11 +249,11 @@ mod tests {
                 window_end: start + SECOND / 2,
                 drain_end: start + 60 * SECOND,
             };
-            let open = matches!(plan, Plan::Open { .. });
+            let open = matches!(pace, Pace::Open { .. });
             let recorder =
                 Recorder::new(start, timing.window_end, 0, open, &[PUT], Arc::default()).unwrap();
             let recorder = Rc::new(RefCell::new(recorder));
-            let workers = (0..plan.workers())
+            let workers = (0..pace.workers())
                 .map(|worker| Putter {
                     connection: dialer.connection(),
                     recorder: Rc::clone(&recorder),
@@ -252,7 +267,7 @@ mod tests {
                     witness: Nobody,
                 })
                 .collect();
-            let counts = drive(plan, timing, 1, "t", workers, &recorder, PUT)
+            let counts = drive(pace, timing, 1, "t", workers, &recorder, PUT)
                 .await
                 .unwrap();
             (counts, finished(recorder).unwrap())
@@ -261,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_operation_that_cannot_connect_is_a_failure_and_never_lost() {
-        let (counts, recorded) = refused(Plan::Open {
+        let (counts, recorded) = refused(Pace::Open {
             rate: 200.0,
             arrivals: bakeoff_crds::spec::Arrivals::Constant,
             max_in_flight: 4,
@@ -275,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_away_meets_no_storm_of_connects() {
-        let (counts, recorded) = refused(Plan::Closed { clients: 2 });
+        let (counts, recorded) = refused(Pace::Closed { clients: 2 });
         assert_eq!(counts.expected, counts.failed);
         // One every 50 ms for each of two clients.
         assert!((1..=20).contains(&counts.failed), "{counts:?}");

@@ -22,7 +22,7 @@ use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
 use crate::drivers::postgres::{Connector, Patient, end_sessions, literal};
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::cgroup;
 use crate::instrument::clock;
 
@@ -314,7 +314,7 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
     let fillfactor = context.level(factor::FILLFACTOR)?;
     let connector = context.access.postgres()?;
     let workers = usize::try_from(spec.connections).unwrap_or(1).max(1);
-    let plan = Plan::Open {
+    let pace = Pace::Open {
         rate: spec.rate(),
         arrivals: Arrivals::Poisson,
         max_in_flight: workers,
@@ -375,7 +375,7 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
 
     let load = Prepared {
         connector,
-        plan,
+        pace,
         lives: prepared,
         state_bytes,
         observer: Some(&observer),

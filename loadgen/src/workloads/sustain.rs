@@ -16,7 +16,7 @@ use super::replay::{self, Timing};
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::Patient;
 use crate::drivers::postgres::observe::{Observer, Sample};
-use crate::instrument::arrivals::{Instants, Plan};
+use crate::instrument::arrivals::{Instants, Pace};
 use crate::instrument::cgroup;
 use crate::instrument::clock::SECOND;
 use crate::instrument::drive::Counts;
@@ -106,7 +106,7 @@ async fn of_rows(
     let state_bytes = usize::try_from(rows.state_bytes).unwrap_or(0);
     memory::fits(population.active, Runs::BYTES_EACH, cgroup::limits().1)?;
     let workers = usize::try_from(rows.connections).unwrap_or(1).max(1);
-    let plan = Plan::Open {
+    let pace = Pace::Open {
         rate,
         arrivals: Arrivals::Poisson,
         max_in_flight: workers,
@@ -114,10 +114,10 @@ async fn of_rows(
     let client = connector.connect().await?;
     let loaded = table::load(Patient::of(&client), &population, fillfactor, state_bytes).await?;
     let observer = Observer::new(client).await?;
-    let lives = head_row::lives_of(context, population, workers, workers);
+    let lives = head_row::lives_of(context, population, pace, workers);
     let load = Prepared {
         connector,
-        plan,
+        pace,
         lives,
         state_bytes,
         observer: Some(&observer),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Context, Gate, Part, WorkloadError};
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::clock;
 use crate::instrument::drive::{Counts, Timing, Worker, drive, drive_planned};
 use crate::instrument::meter::Meter;
@@ -16,7 +16,7 @@ use crate::instrument::record::{Operation, Recorded, Recorder};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     /// Closed or open, and how much of it.
-    pub plan: Plan,
+    pub pace: Pace,
     /// Every kind of operation; first the one that the load plans.
     pub kinds: &'static [Operation],
 }
@@ -88,17 +88,17 @@ pub(super) async fn measure<W: Worker, B: Future>(
     load: Load,
     prepare: impl FnOnce(&Ready) -> (Vec<W>, B),
 ) -> Result<(Part, B::Output), WorkloadError> {
-    let (open_loop, offered_per_second) = match load.plan {
-        Plan::Open { rate, .. } => (true, rate),
-        Plan::Closed { .. } => (false, 0.0),
+    let (open_loop, offered_per_second) = match load.pace {
+        Pace::Open { rate, .. } => (true, rate),
+        Pace::Closed { .. } => (false, 0.0),
     };
     let planned_kind = load.kinds.first().copied().unwrap_or(Operation::Operation);
     let ready = Ready::at(context, gate, open_loop, load.kinds).await?;
     let (workers, beside) = prepare(&ready);
     let label = context.label("arrivals");
-    let (plan, seed) = (load.plan, context.seed());
+    let (pace, seed) = (load.pace, context.seed());
     let driven = drive(
-        plan,
+        pace,
         ready.timing,
         seed,
         &label,

@@ -41,7 +41,7 @@ pub struct Sent {
     /// Whether the status has changed in a way that may not be lost.
     pub changed: bool,
     /// When to look again.
-    pub look_again_at: Option<Timestamp>,
+    pub wake_at: Option<Timestamp>,
 }
 
 impl Notices<'_> {
@@ -112,16 +112,16 @@ impl Notices<'_> {
                     },
                 );
                 sent.actions = seen.ensure(children);
-                sent.look_again_at = Some(now);
+                sent.wake_at = Some(now);
             }
-            Errand::Works(until) => sent.look_again_at = Some(until),
+            Errand::Works(until) => sent.wake_at = Some(until),
             ended @ (Errand::Done | Errand::Failed(_)) => {
                 if let Errand::Failed(why) = ended {
                     sent.notes.push(failed(notice, &why));
                 }
                 self.pending.remove(0);
                 sent.changed = true;
-                sent.look_again_at = Some(now);
+                sent.wake_at = Some(now);
                 sent.actions = seen.end(&name);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::model::Figure;
+use super::super::model::Drawing;
 use super::super::svg::{Chart, Forest, ForestRow, Shown};
 use super::super::tables;
 use super::class;
@@ -21,7 +21,7 @@ pub(in super::super) fn against_the_first(summary: &Summary) -> bool {
     summary.measured.backends.len() > MOST_IN_PAIRS
 }
 
-pub(in super::super) fn forests(summary: &Summary) -> Vec<Figure> {
+pub(in super::super) fn forests(summary: &Summary) -> Vec<Drawing> {
     let mut figures = Vec::new();
     for (w, workload) in summary.measured.workloads.iter().enumerate() {
         for (operation, metric) in (kinds::of(workload.kind).forests)(workload.open_load) {
@@ -94,7 +94,7 @@ fn forest(
     metric: Metric,
     (subject, base): (&str, &str),
     rows: Vec<ForestRow>,
-) -> Figure {
+) -> Drawing {
     let by_ratio = |a: &&ForestRow, b: &&ForestRow| a.ratio.total_cmp(&b.ratio);
     let printed = |row: &ForestRow| format!("{}{}", row.sign, format::ratio(row.ratio));
     let least = rows.iter().min_by(by_ratio).map(printed);
@@ -119,7 +119,7 @@ fn forest(
         .as_ref()
         .filter(|decision| decision.rule == bakeoff_crds::spec::DecisionRule::SmallObjectBackend)
         .map_or(1.0, |decision| decision.margin);
-    Figure {
+    Drawing {
         chart: Chart::Forest(Forest {
             title: format!(
                 "{} {}, {subject} / {base}",

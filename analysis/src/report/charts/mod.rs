@@ -8,7 +8,7 @@ pub(super) use state::state;
 
 use bakeoff_crds::spec::ResultClass;
 
-use super::model::Figure;
+use super::model::Drawing;
 use super::svg::{Axis, Chart, Lines, Scale, Series};
 use super::tables;
 use crate::format;
@@ -80,7 +80,7 @@ fn axis(label: &str, scale: Scale) -> Axis {
     }
 }
 
-pub(super) fn spectra(summary: &Summary) -> Vec<Figure> {
+pub(super) fn spectra(summary: &Summary) -> Vec<Drawing> {
     summary
         .measured
         .workloads
@@ -175,7 +175,7 @@ fn figure(
     series: Vec<Series>,
     markers: bool,
     words: &str,
-) -> Option<Figure> {
+) -> Option<Drawing> {
     if series.is_empty() {
         return None;
     }
@@ -184,7 +184,7 @@ fn figure(
     } else {
         format!("{} {title}: {words}.", class(summary))
     };
-    Some(Figure {
+    Some(Drawing {
         chart: Chart::Lines(Lines {
             title,
             x,
@@ -198,7 +198,7 @@ fn figure(
 }
 
 /// Throughput against latency over the load points, and latency against the size of what is read.
-pub(super) fn scaling(summary: &Summary) -> Vec<Figure> {
+pub(super) fn scaling(summary: &Summary) -> Vec<Drawing> {
     let mut figures = Vec::new();
     for workload in &summary.measured.workloads {
         let Some(scaling) = &kinds::of(workload.kind).scaling else {
@@ -262,7 +262,7 @@ fn over_cells(
     scaling: &Scaling,
     title: String,
     cells: &[&CellSummary],
-) -> Option<Figure> {
+) -> Option<Drawing> {
     let (by, against_throughput) = match scaling.over {
         Over::Factor(factor) => (factor, false),
         Over::Throughput(factors) => {
@@ -333,7 +333,7 @@ fn over_cells(
 }
 
 /// The rate over the window, for the typical cell of each load. Where each operation is planned, the plan is a line as well.
-pub(super) fn series(summary: &Summary) -> Vec<Figure> {
+pub(super) fn series(summary: &Summary) -> Vec<Drawing> {
     summary
         .measured
         .workloads

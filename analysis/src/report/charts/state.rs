@@ -4,7 +4,7 @@ use bakeoff_crds::result::{StateLine, StateMark, StateSeries};
 
 use super::{axis, class, lines, typical};
 use crate::measured::CellBackend;
-use crate::report::model::Figure;
+use crate::report::model::Drawing;
 use crate::report::svg::{Chart, Events, Lines, Scale};
 use crate::report::tables;
 use crate::summary::Summary;
@@ -28,7 +28,7 @@ const DRAWN: [Drawn; 2] = [
 const MARKS: [(StateMark, char); 2] = [(StateMark::Autovacuum, 'v'), (StateMark::Checkpoint, 'c')];
 
 /// The charts, for the typical cell of each workload whose backends were asked.
-pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
+pub(in crate::report) fn state(summary: &Summary) -> Vec<Drawing> {
     let mut figures = Vec::new();
     for workload in &summary.measured.workloads {
         let Some(cell) = typical(workload) else {
@@ -79,7 +79,7 @@ pub(in crate::report) fn state(summary: &Summary) -> Vec<Figure> {
                 .iter()
                 .map(|(on, series)| words(on, series, unit, of))
                 .collect();
-            figures.push(Figure {
+            figures.push(Drawing {
                 text: format!("{} {title}: {}.", class(summary), words.join("; ")),
                 chart: Chart::Lines(Lines {
                     title,

@@ -31,12 +31,12 @@ fn failing() -> Summary {
     summarise(&RunData::new(&manifest, &records)).unwrap()
 }
 
-fn titled<'a>(figures: &'a [Figure], title: &str) -> &'a Figure {
+fn titled<'a>(figures: &'a [Drawing], title: &str) -> &'a Drawing {
     let found = figures.iter().find(|figure| figure.chart.title() == title);
     found.unwrap_or_else(|| panic!("{title}"))
 }
 
-fn points(figure: &Figure, backend: &str) -> usize {
+fn points(figure: &Drawing, backend: &str) -> usize {
     let Chart::Lines(drawn) = &figure.chart else {
         panic!("{}", figure.chart.title());
     };

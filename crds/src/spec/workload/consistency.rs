@@ -15,7 +15,7 @@ pub struct Consistency {
     #[serde(default = "default_writers")]
     #[schemars(range(min = 1, max = 64))]
     pub writers: i32,
-    /// Clients that list while others write. 0 to 64, default 2.
+    /// Clients that list while others write; one for each generator at least, unless it is 0. 0 to 64, default 2.
     #[serde(default = "default_listers")]
     #[schemars(range(min = 0, max = 64))]
     pub listers: i32,

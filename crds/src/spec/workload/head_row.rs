@@ -97,7 +97,7 @@ impl Measured for HeadRow {
     fn sessions(&self, generators: usize) -> usize {
         match &self.load {
             Some(load) => load.sessions(generators),
-            None => number(self.connections) + generators - 1,
+            None => number(self.connections).max(generators),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Measured for Replay {
 
     /// Each generator has one connection at least.
     fn sessions(&self, generators: usize) -> usize {
-        number(self.connections) + generators - 1
+        number(self.connections).max(generators)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::patient::PATIENCE;
 use super::{Connector, Patient, failure, literal};
-use crate::drivers::error::SchemaError;
+use crate::drivers::error::{SchemaChange, SchemaError};
 use crate::failure::Failure;
 
 /// The comment that names a run.
@@ -33,7 +33,7 @@ async fn comment(client: Patient<'_>) -> Result<Option<Option<String>>, Failure>
 /// When it is somebody else's, or the server does not let it.
 pub async fn claim(connector: &Connector, run: &str) -> Result<(), SchemaError> {
     let refused = |failure| SchemaError::Refused {
-        verb: "made",
+        change: SchemaChange::Made,
         failure,
     };
     let client = connector.connect().await.map_err(refused)?;
@@ -66,7 +66,7 @@ pub async fn release(
     patience: Duration,
 ) -> Result<u64, SchemaError> {
     let refused = |failure| SchemaError::Refused {
-        verb: "dropped",
+        change: SchemaChange::Dropped,
         failure,
     };
     let client = connector.connect().await.map_err(refused)?;

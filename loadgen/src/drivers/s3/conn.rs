@@ -97,6 +97,12 @@ impl Connection {
         }
     }
 
+    /// Whether other connections lead to other servers of the same name.
+    #[must_use]
+    pub fn is_one_of_several_servers(&self) -> bool {
+        self.dialer.has_several()
+    }
+
     /// Opens the connection unless it is open; call it before the operation's clock starts.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub struct Dialer {
     sign_payload: bool,
     /// How many connections were opened, by all workers, and where the first began.
     opened: Arc<AtomicUsize>,
+    /// How many addresses were behind the name when it was last looked up; 0 before.
+    addresses: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -63,6 +65,7 @@ impl Dialer {
             timeout,
             sign_payload,
             opened: Arc::default(),
+            addresses: Arc::default(),
         })
     }
 
@@ -109,11 +112,18 @@ impl Dialer {
         self.opened.store(place, Ordering::Relaxed);
     }
 
+    /// Whether several servers were behind the name when somebody last connected.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        self.addresses.load(Ordering::Relaxed) > 1
+    }
+
     /// Connects to the next of the addresses behind the name, so that connections are spread over all of them; where one
     /// refuses or says nothing, to another.
     async fn reach(&self) -> std::io::Result<TcpStream> {
         let place = (self.target.host.as_str(), self.target.port);
         let mut addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
+        self.addresses.store(addresses.len(), Ordering::Relaxed);
         let first = self.opened.fetch_add(1, Ordering::Relaxed);
         turned(&mut addresses, first);
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);

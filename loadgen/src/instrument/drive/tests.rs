@@ -80,16 +80,16 @@ fn run(workers: usize, open: bool, stall_at: u64) -> (Counts, Recorded, usize) {
                 connects: connects.clone(),
             })
             .collect();
-        let plan = if open {
-            Plan::Open {
+        let pace = if open {
+            Pace::Open {
                 rate: 1_000.0,
                 arrivals: Arrivals::Constant,
                 max_in_flight: workers,
             }
         } else {
-            Plan::Closed { clients: workers }
+            Pace::Closed { clients: workers }
         };
-        let counts = drive(plan, timing, 1, "t", all, &recorder, Operation::Operation)
+        let counts = drive(pace, timing, 1, "t", all, &recorder, Operation::Operation)
             .await
             .unwrap();
         (counts, recorded(recorder), connects.get())
@@ -171,14 +171,14 @@ fn unfinished_and_never_started_operations_are_counted() {
             drain_end: window_end + 3 * SECOND,
         };
         let recorder = recorder(&timing, true);
-        let plan = Plan::Open {
+        let pace = Pace::Open {
             rate: 100.0,
             arrivals: Arrivals::Constant,
             max_in_flight: 3,
         };
         let workers = vec![Never, Never, Never];
         let counts = drive(
-            plan,
+            pace,
             timing,
             1,
             "t",
@@ -342,4 +342,58 @@ fn a_broken_pacer_voids_the_trial() {
         judged(dead, LAG, 1),
         [InvalidCode::NoOperations, InvalidCode::PlanNotKept]
     );
+}
+
+/// Counts what it has to do.
+struct Turning(Rc<Cell<u32>>);
+impl Worker for Turning {
+    fn takes_turns(&self) -> bool {
+        true
+    }
+    fn prepare(&mut self) {}
+    async fn connect(&mut self) {}
+    async fn operate(&mut self, _due: Due) -> bool {
+        self.0.set(self.0.get() + 1);
+        true
+    }
+}
+
+/// Each worker has its part of a load that one of them could carry.
+#[test]
+fn those_who_take_turns_have_all_as_much_to_do() {
+    local(async {
+        let start = clock::now() + SECOND / 10;
+        let window_end = start + SECOND / 2;
+        let timing = Timing {
+            start,
+            window_start: start,
+            window_end,
+            drain_end: window_end + 60 * SECOND,
+        };
+        let pace = Pace::Open {
+            rate: 400.0,
+            arrivals: Arrivals::Constant,
+            max_in_flight: 8,
+        };
+        let had: Vec<Rc<Cell<u32>>> = (0..8).map(|_| Rc::default()).collect();
+        let workers = had.iter().map(|one| Turning(Rc::clone(one)));
+        let (workers, recorder) = (workers.collect(), recorder(&timing, true));
+        drive(
+            pace,
+            timing,
+            1,
+            "t",
+            workers,
+            &recorder,
+            Operation::Operation,
+        )
+        .await
+        .unwrap();
+        let had: Vec<u32> = had.iter().map(|one| one.get()).collect();
+        // A thread that is held up has several due at once, and who is awake takes them.
+        assert!(
+            had.iter().sum::<u32>() == 200 && had.iter().all(|&n| n > 0),
+            "{had:?}"
+        );
+    });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{LONG_POLL, Step};
+use super::{LONG_POLL, Turn};
 use crate::instrument::clock;
 use crate::instrument::clock_offset::ClockOffset;
 
@@ -24,7 +24,7 @@ pub enum FollowError {
         /// The last error.
         last: String,
     },
-    /// The step was given up by generator 0.
+    /// The turn was given up by generator 0.
     #[error("generator 0 went on without this one")]
     Gone,
 }
@@ -80,18 +80,18 @@ impl Follower {
         }
     }
 
-    /// The next step after `after`.
+    /// The next turn after `after`.
     ///
     /// # Errors
     /// When generator 0 is silent for too long.
-    pub async fn next(&self, after: u64) -> Result<Step, FollowError> {
+    pub async fn next(&self, after: u64) -> Result<Turn, FollowError> {
         loop {
             if let Some(text) = self
                 .ask(Method::GET, &format!("/barrier/step?after={after}"))
                 .await?
-                && let Ok(step) = serde_json::from_str(&text)
+                && let Ok(turn) = serde_json::from_str(&text)
             {
-                return Ok(step);
+                return Ok(turn);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The server runs on a thread and runtime of its own, so that a scrape does not wait behind the
 //! load and the load not behind a scrape. The barrier is pulled: other generators ask for the
-//! next step, say that they are prepared, and are told an absolute instant of the wall clock. They
+//! next turn, say that they are prepared, and are told an absolute instant of the wall clock. They
 //! estimate how far their clock is off by the usual exchange (Cristian, 1989), so that no common
 //! time service is needed.
 
@@ -32,16 +32,16 @@ pub use follow::{FollowError, Follower};
 
 mod follow;
 
-/// How long a question for the next step may wait before it is answered with "ask again".
+/// How long a question for the next turn may wait before it is answered with "ask again".
 const LONG_POLL: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(10);
 /// How far ahead of the last "prepared" the common start lies.
 const AHEAD: u64 = 300_000_000;
 
-/// One step of a run, as other generators see it.
+/// One turn of a run, as other generators see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Step {
+pub struct Turn {
     /// Its number, from 1, ascending within one life of generator 0.
     pub number: u64,
     /// The id of the trial; empty when the run is over.
@@ -56,7 +56,7 @@ pub struct Step {
 #[derive(Debug, Default)]
 struct Shared {
     progress: Progress,
-    step: Option<Step>,
+    turn: Option<Turn>,
     ready: BTreeSet<usize>,
     start_wall: Option<u64>,
     /// The fault that was heard of last, and what is known of it.
@@ -93,11 +93,11 @@ impl Control {
         self.lock().progress.clone()
     }
 
-    /// Announces the next step to the other generators.
+    /// Announces the next turn to the other generators.
     pub fn announce(&self, trial: &str, attempt: i32, rate: Option<f64>) {
         let mut shared = self.lock();
-        let number = shared.step.as_ref().map_or(1, |step| step.number + 1);
-        shared.step = Some(Step {
+        let number = shared.turn.as_ref().map_or(1, |turn| turn.number + 1);
+        shared.turn = Some(Turn {
             number,
             trial: trial.to_owned(),
             attempt,
@@ -273,7 +273,7 @@ fn router(control: Arc<Control>) -> Router {
             "/barrier/monotonic",
             get(|| async { format!("{} {}", clock::now(), clock::boot()) }),
         )
-        .route("/barrier/step", get(step))
+        .route("/barrier/step", get(turn))
         .route("/barrier/ready", post(ready))
         .with_state(control)
 }
@@ -296,7 +296,7 @@ struct After {
     after: u64,
 }
 
-async fn step(
+async fn turn(
     State(control): State<Arc<Control>>,
     Query(After { after }): Query<After>,
 ) -> Response {
@@ -305,13 +305,13 @@ async fn step(
         {
             let shared = control.lock();
             let over = shared.progress.stage == Stage::Done;
-            // A step whose start has passed is too late to join.
-            if let Some(step) = shared
-                .step
+            // A turn whose start has passed is too late to join.
+            if let Some(turn) = shared
+                .turn
                 .as_ref()
-                .filter(|step| step.number != after && (shared.start_wall.is_none() || over))
+                .filter(|turn| turn.number != after && (shared.start_wall.is_none() || over))
             {
-                return Json(step.clone()).into_response();
+                return Json(turn.clone()).into_response();
             }
         }
         if tokio::time::Instant::now() >= deadline {
@@ -333,9 +333,9 @@ async fn ready(State(control): State<Arc<Control>>, Query(query): Query<Ready>) 
         {
             let mut shared = control.lock();
             if shared
-                .step
+                .turn
                 .as_ref()
-                .is_none_or(|step| step.number != query.number)
+                .is_none_or(|turn| turn.number != query.number)
             {
                 return StatusCode::GONE.into_response();
             }
@@ -373,9 +373,9 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             control.announce("t0", 1, Some(12.5));
-            let step = follower.next(0).await.unwrap();
+            let turn = follower.next(0).await.unwrap();
             assert_eq!(
-                (step.number, step.trial.as_str(), step.attempt, step.rate),
+                (turn.number, turn.trial.as_str(), turn.attempt, turn.rate),
                 (1, "t0", 1, Some(12.5))
             );
             let (theirs, ours) = tokio::join!(follower.ready(1), control.gather(1, PATIENCE));
@@ -394,7 +394,7 @@ mod tests {
             // On one machine the monotonic clock is one.
             let same = follower.monotonic_ahead().await.unwrap();
             assert_eq!(same, ClockOffset::default());
-            // Too late to join a step that has begun; the next one is there for it.
+            // Too late to join a turn that has begun; the next one is there for it.
             control.announce("t1", 1, None);
             assert_eq!(follower.next(1).await.unwrap().trial, "t1");
             assert_eq!(control.gather(2, Duration::from_millis(30)).await, None);
@@ -432,12 +432,12 @@ mod tests {
         runtime.block_on(async {
             control.announce("", 0, None);
             let here = at(format!("http://{address}"));
-            let step = here.next(0).await.unwrap();
-            let ((), heard) = tokio::join!(here.farewell(step.number), control.gather(1, PATIENCE));
+            let turn = here.next(0).await.unwrap();
+            let ((), heard) = tokio::join!(here.farewell(turn.number), control.gather(1, PATIENCE));
             assert!(heard.is_some());
             // Nobody listens there any more.
             let gone = at("http://127.0.0.1:1".to_owned());
-            tokio::time::timeout(Duration::from_secs(60), gone.farewell(step.number))
+            tokio::time::timeout(Duration::from_secs(60), gone.farewell(turn.number))
                 .await
                 .unwrap();
         });

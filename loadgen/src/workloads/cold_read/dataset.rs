@@ -78,7 +78,7 @@ impl Dataset {
 /// # Errors
 /// An object cannot be written, or what is listed afterwards is not what was written.
 pub async fn prepare(dialer: &Dialer, dataset: &Dataset, seed: u64) -> Result<u64, Failure> {
-    let bodies = Bodies::new(dataset.size, seed, "dataset");
+    let bodies = Bodies::new(dataset.size, seed, &dataset.base);
     let mut lister = dialer.connection();
     let patience = Patience::new(PREPARE_PATIENCE);
     for run in 0..dataset.runs {

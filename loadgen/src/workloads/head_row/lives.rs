@@ -9,7 +9,7 @@ pub(in crate::workloads) const COMPLETE: Operation = Operation::Complete;
 
 /// An open run of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::workloads) struct Run {
+pub(in crate::workloads) struct OpenRun {
     pub id: i64,
     pub seq: i32,
     /// Transitions until it is completed.
@@ -51,7 +51,7 @@ impl Runs {
         self.0.len()
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -107,12 +107,12 @@ impl Population {
     }
 
     /// The run with this number as it is loaded: somewhere between its creation and its completion.
-    pub fn run(&self, id: u64) -> Run {
+    pub fn run(&self, id: u64) -> OpenRun {
         let mut rng = self.draw(id);
         let _ = rng.below(100);
         let length = self.length(&mut rng);
         let seq = i32::try_from(rng.below(u64::try_from(length + 1).unwrap_or(1))).unwrap_or(0);
-        Run {
+        OpenRun {
             id: i64::try_from(id).unwrap_or(i64::MAX),
             seq,
             left: length - seq,
@@ -135,16 +135,16 @@ impl Population {
     }
 
     /// The run of this number that is so far.
-    fn of(&self, (id, seq): (i64, i32)) -> Run {
+    fn of(&self, (id, seq): (i64, i32)) -> OpenRun {
         let left = (self.transitions_of(id.unsigned_abs()) - seq).max(0);
-        Run { id, seq, left }
+        OpenRun { id, seq, left }
     }
 }
 
 /// What a worker does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::workloads) enum Move {
-    Create(Run),
+    Create(OpenRun),
     Transition(usize),
     Complete(usize),
 }
@@ -179,7 +179,7 @@ impl Lives {
             self.next_id += self.stride;
             // By its number alone, so that whoever finds it in the table knows how long it lives.
             let left = self.population.transitions_of(id.unsigned_abs());
-            return Move::Create(Run { id, seq: 0, left });
+            return Move::Create(OpenRun { id, seq: 0, left });
         }
         let position = usize::try_from(self.rng.below(self.runs.len() as u64)).unwrap_or(0);
         if self.run(position).left > 0 {
@@ -190,7 +190,7 @@ impl Lives {
     }
 
     /// The run at this place.
-    pub fn run(&self, position: usize) -> Run {
+    pub fn run(&self, position: usize) -> OpenRun {
         self.population.of(self.runs.at(position))
     }
 
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn shares_are_disjoint_and_leave_out_the_sleepers() {
-        let shares: Vec<Vec<Run>> = (0..5)
+        let shares: Vec<Vec<OpenRun>> = (0..5)
             .map(|slot| {
                 let runs = POPULATION.share(slot, 5);
                 let each = (0..runs.len()).map(|position| POPULATION.of(runs.at(position)));

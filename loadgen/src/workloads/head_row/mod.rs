@@ -19,7 +19,7 @@ use bakeoff_crds::schedule::factor;
 use bakeoff_crds::spec::{Arrivals, HeadRow};
 
 use super::context::places;
-use super::mover::OPERATION;
+use super::mover::{OPERATION, busy};
 use super::rows::Missed;
 use super::trial::{self, Load, Ready};
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memory};
@@ -27,32 +27,32 @@ use crate::drivers::postgres::log::Logged;
 use crate::drivers::postgres::log_file::Stretch;
 use crate::drivers::postgres::observe::{self, Inspection, Observer, Sample};
 use crate::drivers::postgres::{Connector, Patient, horizon, series};
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::cgroup;
 use crate::store::layout;
 use lives::{COMPLETE, CREATE, Lives, Population, Runs, TRANSITION};
 use statements::{Mover, Statements};
 
 /// The load of this generator, and how many workers all of them have.
-fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Plan, usize), WorkloadError> {
+fn arrivals(context: &Context<'_>, spec: &HeadRow) -> Result<(Pace, usize), WorkloadError> {
     if let Some(load) = &spec.load {
-        let plan = context.plan(load)?;
-        let all = match plan {
-            Plan::Closed { .. } => {
+        let pace = context.pace(load)?;
+        let all = match pace {
+            Pace::Closed { .. } => {
                 usize::try_from(context.level(factor::CONCURRENCY)?).unwrap_or(usize::MAX)
             }
-            Plan::Open { max_in_flight, .. } => max_in_flight * context.generators,
+            Pace::Open { max_in_flight, .. } => max_in_flight * context.generators,
         };
-        return Ok((plan, all));
+        return Ok((pace, all));
     }
     let rate = spec.rate(context.level(factor::RUNS_PER_MONTH)?) / context.generators as f64;
     let connections = usize::try_from(spec.connections).unwrap_or(1);
-    let plan = Plan::Open {
+    let pace = Pace::Open {
         rate,
         arrivals: Arrivals::Poisson,
         max_in_flight: context.share(connections).max(1),
     };
-    Ok((plan, connections.max(context.generators)))
+    Ok((pace, connections.max(context.generators)))
 }
 
 impl Workload for HeadRow {
@@ -78,7 +78,7 @@ async fn run(
     spec: &HeadRow,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let (plan, all) = arrivals(context, spec)?;
+    let (pace, all) = arrivals(context, spec)?;
     let connector = context.access.postgres()?;
     let fillfactor = context.level(factor::FILLFACTOR)?;
     let population = Population {
@@ -88,7 +88,7 @@ async fn run(
         transitions: (spec.min_transitions, spec.max_transitions),
     };
     let state_bytes = usize::try_from(spec.state_bytes).unwrap_or(0);
-    let own = population.active.div_ceil(context.generators as u64);
+    let own = population.active.div_ceil(all.max(1) as u64) * pace.workers() as u64;
     memory::fits(own, Runs::BYTES_EACH, cgroup::limits().1)?;
     let leads = context.generator == 0;
     let observer = if leads {
@@ -99,11 +99,11 @@ async fn run(
         None
     };
 
-    let lives = lives_of(context, population, plan.workers(), all);
+    let lives = lives_of(context, population, pace, all);
 
     let load = Prepared {
         connector,
-        plan,
+        pace,
         lives,
         state_bytes,
         observer: observer.as_ref().map(|(observer, _)| observer),
@@ -122,11 +122,11 @@ async fn run(
 pub(super) fn lives_of(
     context: &Context<'_>,
     population: Population,
-    workers: usize,
+    pace: Pace,
     all: usize,
 ) -> Vec<Lives> {
     let slots = all.max(1) as u64;
-    let own = places(workers, context.generator, context.generators);
+    let own = places(pace.workers(), context.generator, context.generators);
     let lives = own.enumerate().map(|(worker, slot)| Lives {
         population,
         rng: SplitMix64::stream(
@@ -138,14 +138,18 @@ pub(super) fn lives_of(
         next_id: i64::try_from(population.active + slot).unwrap_or(i64::MAX),
         stride: i64::try_from(slots).unwrap_or(1),
     });
-    lives.collect()
+    let lives = lives.collect();
+    match pace {
+        Pace::Closed { .. } => lives,
+        Pace::Open { .. } => busy(lives, |lives: &Lives| !lives.runs.is_empty()),
+    }
 }
 
 /// A load over a head table, ready to begin.
 pub(super) struct Prepared<'a> {
     pub connector: &'a Connector,
-    pub plan: Plan,
-    /// One for each worker of the plan.
+    pub pace: Pace,
+    /// One for each worker.
     pub lives: Vec<Lives>,
     pub state_bytes: usize,
     /// Who watches the server, on the generator that does.
@@ -238,7 +242,7 @@ pub(super) async fn measure(
     let missed = Rc::new(RefCell::new(Missed::default()));
     let observer = load.observer;
     let offered = Load {
-        plan: load.plan,
+        pace: load.pace,
         kinds: &[OPERATION, CREATE, TRANSITION, COMPLETE],
     };
     let prepare = |ready: &Ready| {

@@ -27,7 +27,7 @@ use self::action::{Action, Done};
 use self::lives::{Lives, Population};
 use self::statements::{INSERT, Mover, PHASES, Phases, Statements, TRANSITION};
 use self::table::Look;
-use super::mover::OPERATION;
+use super::mover::{OPERATION, busy};
 use super::rows::Missed;
 use super::trial::{Load, Ready, measure};
 use super::{Context, Gate, Part, RawFile, Working, Workload, WorkloadError, memory};
@@ -36,7 +36,7 @@ use crate::drivers::postgres::locks::{self, Locks};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
 use crate::drivers::postgres::{Connector, Patient, series};
 use crate::failure::{Failure, FailureClass};
-use crate::instrument::arrivals::Plan;
+use crate::instrument::arrivals::Pace;
 use crate::instrument::cgroup;
 use crate::instrument::clock::{self, SECOND};
 use crate::instrument::drive::Timing;
@@ -127,8 +127,8 @@ async fn run(
     spec: &Retention,
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
-    let plan = context.plan(&spec.load)?;
-    let Plan::Open { .. } = plan else {
+    let pace = context.pace(&spec.load)?;
+    let Pace::Open { .. } = pace else {
         return Err(WorkloadError::Spec("retention takes load.open".into()));
     };
     if context.generators != 1 {
@@ -157,7 +157,7 @@ async fn run(
     let before = table::look(asking).await?;
     let observer = Observer::new(connector.connect().await?).await?;
 
-    let slots = plan.workers() as u64;
+    let slots = pace.workers() as u64;
     let prepared: Vec<Lives> = (0..slots)
         .map(|slot| Lives {
             transitions: spec.transitions_per_run,
@@ -174,7 +174,7 @@ async fn run(
 
     let missed = Rc::new(RefCell::new(Missed::default()));
     let load = Load {
-        plan,
+        pace,
         kinds: &KINDS,
     };
     let prepare = |ready: &Ready| {
@@ -184,6 +184,7 @@ async fn run(
             end: Cell::new(0),
             least: LEAST_DURING.min((timing.window_end - timing.window_start) / 4),
         });
+        let prepared = busy(prepared, |lives| !lives.runs.is_empty());
         let workers = prepared.into_iter().map(|lives| {
             let statements = Statements::new(connector.clone(), method, lives, Rc::clone(&phases));
             Mover::new(statements, state_bytes, &ready.recorder, &missed)

@@ -17,7 +17,7 @@ pub mod warnings;
 
 pub use context::Context;
 pub use parents::Parents;
-pub use reconcile::{gone, look, on_error, reconcile};
+pub use reconcile::{gone, look_up, on_error, reconcile};
 
 use crate::stored::Stored;
 use bakeoff_crds::Experiment;

@@ -148,7 +148,7 @@ pub fn on_error(stored: Arc<Watched>, error: &Error, ctx: Arc<Context>) -> Actio
 }
 
 /// Sets the metrics that are looked up: how many experiments stand where.
-pub fn look(experiments: &Store<Watched>, metrics: &Metrics) {
+pub fn look_up(experiments: &Store<Watched>, metrics: &Metrics) {
     let experiments = experiments.state();
     metrics.standing(experiments.iter().map(|stored| {
         let status = stored.read()?.status.as_ref();

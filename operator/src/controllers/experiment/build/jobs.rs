@@ -67,7 +67,7 @@ pub fn calibration_name(of: &Remains, node: &str) -> String {
 
 /// The ConfigMap with the plan of a Job.
 #[must_use]
-pub fn plan_name(job: &str) -> String {
+pub fn run_plan_name(job: &str) -> String {
     job.to_owned()
 }
 
@@ -251,7 +251,7 @@ pub fn cleanup(of: &Remains, settings: &Settings) -> Job {
 
 fn job(of: &Remains, settings: &Settings, own: Own<'_>) -> Job {
     let mounts = own.plan.then(|| Mounts {
-        plan: plan_name(&own.name),
+        plan: run_plan_name(&own.name),
         credentials: credential_folders(of),
     });
     let shape = Shape {

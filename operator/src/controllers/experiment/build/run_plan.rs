@@ -1,6 +1,6 @@
 //! The run plan that generators get, and the ConfigMap that carries it. (Pure.)
 
-use super::jobs::{ENDING_FILE, plan_name, run_name};
+use super::jobs::{ENDING_FILE, run_name, run_plan_name};
 use super::metadata;
 use super::profile::{Profile, Words, profile};
 use super::server_names::{endpoint, pod_endpoint, set_name};
@@ -57,7 +57,7 @@ pub fn run_plan(
 pub fn written(of: &Remains, children: &Children) -> Option<RunPlan> {
     let mut attempts = (0..=of.spec.generators.backoff_limit).rev();
     let map = attempts.find_map(|attempt| {
-        let name = plan_name(&run_name(of, attempt));
+        let name = run_plan_name(&run_name(of, attempt));
         let mut maps = children.config_maps.iter();
         maps.find(|map| map.metadata.name.as_ref() == Some(&name))
     })?;
@@ -360,7 +360,7 @@ pub fn config_map(
         );
     }
     ConfigMap {
-        metadata: metadata(of, plan_name(job), role),
+        metadata: metadata(of, run_plan_name(job), role),
         data: Some(data),
         ..Default::default()
     }

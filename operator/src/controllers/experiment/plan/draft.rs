@@ -78,7 +78,7 @@ pub struct Draft<'a> {
     actions: Vec<Action>,
     events: Vec<Note>,
     stage_event: Option<Note>,
-    look_again_at: Option<Timestamp>,
+    wake_at: Option<Timestamp>,
     refused: Option<&'a Refused>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             events: Vec::new(),
             stage_event: None,
-            look_again_at: None,
+            wake_at: None,
             refused: None,
         };
         let run = observed.generators_run();
@@ -334,10 +334,7 @@ impl<'a> Draft<'a> {
 
     /// Asks to be woken at this instant at the latest.
     pub fn wake_at(&mut self, instant: Timestamp) {
-        self.look_again_at = Some(
-            self.look_again_at
-                .map_or(instant, |other| other.min(instant)),
-        );
+        self.wake_at = Some(self.wake_at.map_or(instant, |other| other.min(instant)));
     }
 
     /// Does not go on: the spec or its surroundings must change first.
@@ -381,7 +378,7 @@ impl<'a> Draft<'a> {
             remember: false,
             actions: self.actions,
             events: self.events,
-            look_again_at: self.look_again_at,
+            wake_at: self.wake_at,
         }
     }
 }

@@ -142,7 +142,7 @@ fn calibrating(draft: &mut Draft<'_>) -> bool {
     // One that was given up is deleted when the generators are launched, and must not come back beside them.
     let launching = draft.exists(
         Kind::ConfigMap,
-        &jobs::plan_name(&jobs::run_name(draft.remains, 0)),
+        &jobs::run_plan_name(&jobs::run_name(draft.remains, 0)),
     );
     let in_time = patient && !launching;
     let mut waits = false;

@@ -416,7 +416,7 @@ fn failed(
         return draft.begin_ending(EndReason::GeneratorFailed, &message);
     }
     let next = attempt + 1;
-    let plan = jobs::plan_name(&jobs::run_name(draft.remains, next));
+    let plan = jobs::run_plan_name(&jobs::run_name(draft.remains, next));
     // A later pass makes the Job; it is told once.
     if !draft.exists(Kind::ConfigMap, &plan) {
         draft.note(

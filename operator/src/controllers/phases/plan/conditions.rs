@@ -21,7 +21,7 @@ impl Draft<'_> {
         }
         if self.status.start_time.is_none() && !self.observed.refused.is_empty() {
             // A policy or a quota may be mended, of which nobody tells.
-            self.look_again_in(REFUSED_SECONDS);
+            self.wake_in(REFUSED_SECONDS);
             let refused = self.observed.refused.join("; ");
             let message =
                 format!("nothing is begun, because templates would be refused: {refused}");

@@ -28,7 +28,7 @@ pub(super) struct Draft<'a> {
     pub(super) status: ExperimentPlanStatus,
     pub(super) actions: Vec<RunAction>,
     events: Vec<Note>,
-    look_again_at: Timestamp,
+    wake_at: Timestamp,
     pub(super) remember: bool,
     /// What a person has to decide.
     pub(super) waits: Option<String>,
@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
             status,
             actions: Vec::new(),
             events: Vec::new(),
-            look_again_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
+            wake_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
             remember: false,
             waits: None,
             drifted: None,
@@ -138,8 +138,8 @@ impl<'a> Draft<'a> {
             .extend(sent.actions.into_iter().map(RunAction::Errand));
         self.events.extend(sent.notes);
         self.remember |= sent.changed;
-        if let Some(at) = sent.look_again_at {
-            self.look_again_by(at);
+        if let Some(at) = sent.wake_at {
+            self.wake_by(at);
         }
     }
 
@@ -154,13 +154,13 @@ impl<'a> Draft<'a> {
         self.remember = true;
     }
 
-    pub(super) fn look_again_in(&mut self, seconds: i64) {
+    pub(super) fn wake_in(&mut self, seconds: i64) {
         let at = self.now.saturating_add(SignedDuration::from_secs(seconds));
-        self.look_again_by(at.unwrap_or(Timestamp::MAX));
+        self.wake_by(at.unwrap_or(Timestamp::MAX));
     }
 
-    pub(super) fn look_again_by(&mut self, at: Timestamp) {
-        self.look_again_at = self.look_again_at.min(at);
+    pub(super) fn wake_by(&mut self, at: Timestamp) {
+        self.wake_at = self.wake_at.min(at);
     }
 
     pub(super) fn done(mut self) -> Plan<ExperimentPlanStatus, RunAction> {
@@ -178,7 +178,7 @@ impl<'a> Draft<'a> {
             remember: self.remember,
             actions: self.actions,
             events: self.events,
-            look_again_at: Some(self.look_again_at),
+            wake_at: Some(self.wake_at),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Draft<'_> {
             .saturating_add(SignedDuration::from_secs(seconds))
             .ok()?;
         if self.now < deadline {
-            self.look_again_by(deadline);
+            self.wake_by(deadline);
             return None;
         }
         let message =
@@ -99,7 +99,7 @@ impl Draft<'_> {
         } else {
             let waits = format!("{message}; {} has still to end", left.join(", "));
             self.stands(PlanState::Ending, &waits);
-            self.look_again_in(AGAIN);
+            self.wake_in(AGAIN);
         }
     }
 

@@ -208,7 +208,7 @@ impl Draft<'_> {
             return self.look_at(phase, step, one, run);
         }
         if step.r#ref.is_some() {
-            self.look_again_in(AGAIN);
+            self.wake_in(AGAIN);
             return format!(
                 "{} waits for the Experiment {name}, which is not there",
                 phase.name
@@ -243,7 +243,7 @@ impl Draft<'_> {
         }
         if let Some(run) = build::run(self.id, phase, step, one.attempt) {
             self.actions.push(RunAction::Create(Box::new(run)));
-            self.look_again_in(AGAIN);
+            self.wake_in(AGAIN);
         }
         waits
     }
@@ -277,7 +277,7 @@ impl Draft<'_> {
             one.experiment = next;
             one.uid = None;
             self.remember();
-            self.look_again_in(0);
+            self.wake_in(0);
             return format!("{} failed and is tried again", run.name);
         }
         one.outcome = Some(outcome);
@@ -289,7 +289,7 @@ impl Draft<'_> {
         one.report.clone_from(&end.report);
         self.remember();
         // The next one is begun at once.
-        self.look_again_in(0);
+        self.wake_in(0);
         String::new()
     }
 

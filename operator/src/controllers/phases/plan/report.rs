@@ -45,9 +45,9 @@ impl Draft<'_> {
         match self.observed.errands.errand(&name, self.now, SECONDS) {
             Errand::Absent => {
                 self.ask_for_a_report(&name, end);
-                self.look_again_in(1);
+                self.wake_in(1);
             }
-            Errand::Works(until) => self.look_again_by(until),
+            Errand::Works(until) => self.wake_by(until),
             Errand::Done => self.reported(&name, done, whole, None),
             Errand::Failed(why) => self.reported(&name, done, whole, Some(why)),
         }
@@ -135,7 +135,7 @@ impl Draft<'_> {
         let gone = self.observed.errands.end(name).into_iter();
         self.actions.extend(gone.map(RunAction::Errand));
         self.remember();
-        self.look_again_in(0);
+        self.wake_in(0);
     }
 
     /// Removes what errands have left, once there are none to come.

@@ -36,7 +36,7 @@ pub(super) struct Draft<'a> {
     pub(super) status: ExperimentScheduleStatus,
     pub(super) actions: Vec<RunAction>,
     events: Vec<Note>,
-    look_again_at: Timestamp,
+    wake_at: Timestamp,
     remember: bool,
     /// Whether it can run.
     pub(super) accepted: bool,
@@ -64,7 +64,7 @@ impl<'a> Draft<'a> {
             status: schedule.status.clone().unwrap_or_default(),
             actions: Vec::new(),
             events: Vec::new(),
-            look_again_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
+            wake_at: now.saturating_add(LOOK).unwrap_or(Timestamp::MAX),
             remember: false,
             accepted: false,
             cron: None,
@@ -146,7 +146,7 @@ impl<'a> Draft<'a> {
             let message = format!("the template would be refused: {why}");
             self.accepted_is(Truth::False, reasons::INVALID_TEMPLATE, &message);
             // A policy or a quota may be mended, of which nobody tells.
-            self.look_again_in(REFUSED_SECONDS);
+            self.wake_in(REFUSED_SECONDS);
             return cron;
         }
         self.accepted = true;
@@ -221,8 +221,8 @@ impl<'a> Draft<'a> {
             .extend(actions.into_iter().map(RunAction::Errand));
         self.events.extend(sent.notes);
         self.remember |= sent.changed;
-        if let Some(at) = sent.look_again_at {
-            self.look_again_by(at);
+        if let Some(at) = sent.wake_at {
+            self.wake_by(at);
         }
     }
 
@@ -238,13 +238,13 @@ impl<'a> Draft<'a> {
         self.remember = true;
     }
 
-    pub(super) fn look_again_in(&mut self, seconds: i64) {
+    pub(super) fn wake_in(&mut self, seconds: i64) {
         let at = self.now.saturating_add(SignedDuration::from_secs(seconds));
-        self.look_again_by(at.unwrap_or(Timestamp::MAX));
+        self.wake_by(at.unwrap_or(Timestamp::MAX));
     }
 
-    pub(super) fn look_again_by(&mut self, at: Timestamp) {
-        self.look_again_at = self.look_again_at.min(at);
+    pub(super) fn wake_by(&mut self, at: Timestamp) {
+        self.wake_at = self.wake_at.min(at);
     }
 
     pub(super) fn is_recorded(&self, run: &Run) -> bool {
@@ -272,7 +272,7 @@ impl<'a> Draft<'a> {
     pub(super) fn look_ahead(&mut self, cron: Option<&Cron>) {
         let next = cron.and_then(|cron| cron.next(self.last_tick().max(self.now)));
         if let Some(next) = next {
-            self.look_again_by(next);
+            self.wake_by(next);
         }
         let runs = self.accepted && !self.spec.suspend && !self.is_stopped();
         self.status.next_schedule_time = next.filter(|_| runs);
@@ -289,7 +289,7 @@ impl<'a> Draft<'a> {
             remember: self.remember,
             actions: self.actions,
             events: self.events,
-            look_again_at: Some(self.look_again_at),
+            wake_at: Some(self.wake_at),
         }
     }
 }

@@ -64,7 +64,7 @@ impl Draft<'_> {
         };
         let Some((reason, message)) = found else {
             let deadline = self.deadline(due);
-            self.look_again_by(deadline);
+            self.wake_by(deadline);
             return;
         };
         let passed = cron.count(last, due, COUNTED);
@@ -127,11 +127,11 @@ impl Draft<'_> {
                 let run = build::run(self.id, self.spec, self.looks(), cause);
                 self.actions.push(RunAction::Create(Box::new(run)));
                 // It is seen in a moment; if not, or if it is refused, it is asked for again.
-                self.look_again_in(AGAIN);
+                self.wake_in(AGAIN);
                 None
             }
             Way::Barred => {
-                self.look_again_in(BARRED);
+                self.wake_in(BARRED);
                 None
             }
             Way::Active => {
@@ -170,7 +170,7 @@ impl Draft<'_> {
             }
             let deadline: Timestamp = self.deadline(run.scheduled_for);
             if self.now < deadline {
-                self.look_again_by(deadline);
+                self.wake_by(deadline);
                 continue;
             }
             self.actions.push(RunAction::Cancel {

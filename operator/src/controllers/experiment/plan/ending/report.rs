@@ -9,7 +9,7 @@ use crate::controllers::experiment::plan::preparing::{first_trouble, provide_for
 use crate::parts::objects::Role;
 use crate::parts::pods::{JobState, container_end, job_state, own_container, termination};
 use bakeoff_crds::conditions::{self, Truth, reasons};
-use bakeoff_crds::run::{Ending, Outcome, Termination};
+use bakeoff_crds::run::{Ending, Handover, Termination};
 use bakeoff_crds::status::{EndingStatus, MAX_HEADLINE, ResultsStatus};
 use bakeoff_crds::{EndReason, ExperimentStatus};
 use bakeoff_rules::validate::Known;
@@ -65,12 +65,12 @@ pub(super) fn report(
             JobStep::Unheard => return draft.done(),
             JobStep::Succeeded => {
                 let mut pods = draft.observed.children.pods_of_job(&name);
-                let outcome = pods.find_map(|pod| match termination(pod)? {
-                    Termination::Reported(text) => bakeoff_analysis::outcome::decode(&text).ok(),
+                let handover = pods.find_map(|pod| match termination(pod)? {
+                    Termination::Reported(text) => bakeoff_analysis::handover::decode(&text).ok(),
                     _ => None,
                 });
-                if let Some(outcome) = outcome {
-                    return reported(draft, outcome);
+                if let Some(handover) = handover {
+                    return reported(draft, handover);
                 }
             }
             JobStep::Failed(_) => {}
@@ -163,14 +163,14 @@ fn ending_facts(draft: &Draft<'_>, ending: &EndingStatus) -> Ending {
     }
 }
 
-fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
+fn reported(mut draft: Draft<'_>, handover: Handover) -> Plan<ExperimentStatus> {
     if let Some(progress) = &mut draft.status.progress {
-        progress.trials = outcome.trials;
-        progress.display = format!("{}/{}", outcome.trials.done, outcome.trials.planned);
+        progress.trials = handover.trials;
+        progress.display = format!("{}/{}", handover.trials.done, handover.trials.planned);
         progress.current = None;
         progress.estimated_end_time = None;
     }
-    if let Some(decision) = &outcome.decision {
+    if let Some(decision) = &handover.decision {
         draft.note(
             false,
             reasons::DECIDED,
@@ -182,19 +182,19 @@ fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
             ),
         );
     }
-    objectives(&mut draft, &outcome);
+    objectives(&mut draft, &handover);
     let store = run_plan::store(draft.remains, draft.settings);
     draft.status.results = Some(ResultsStatus {
         url: store.url(),
         report: "report.html".to_owned(),
-        index_sha256: outcome.index_sha256,
+        index_sha256: handover.index_sha256,
     });
-    draft.status.decision = outcome.decision;
-    draft.status.regression = outcome.regression;
-    draft.status.objectives = outcome.objectives;
-    draft.status.headline = outcome.headline;
+    draft.status.decision = handover.decision;
+    draft.status.regression = handover.regression;
+    draft.status.objectives = handover.objectives;
+    draft.status.headline = handover.headline;
     draft.status.headline.truncate(MAX_HEADLINE);
-    let nothing = outcome.valid == Some(0) && outcome.trials.planned > 0;
+    let nothing = handover.valid == Some(0) && handover.trials.planned > 0;
     step_done(draft, |ending, now| {
         ending.reported_time = Some(now);
         if nothing && ending.reason.succeeded() {
@@ -202,24 +202,24 @@ fn reported(mut draft: Draft<'_>, outcome: Outcome) -> Plan<ExperimentStatus> {
             ending.message = format!(
                 "{}, and none of them counts: {}; the report names each",
                 ending.message,
-                if outcome.void.is_empty() {
+                if handover.void.is_empty() {
                     "all were void"
                 } else {
-                    &outcome.void
+                    &handover.void
                 }
             );
         }
     })
 }
 
-fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
-    let missed: Vec<String> = outcome
+fn objectives(draft: &mut Draft<'_>, handover: &Handover) {
+    let missed: Vec<String> = handover
         .objectives
         .iter()
         .filter(|objective| !objective.met)
         .map(|objective| format!("{}: {}", objective.name, objective.detail))
         .collect();
-    if outcome.objectives.is_empty() {
+    if handover.objectives.is_empty() {
         draft.condition(
             conditions::OBJECTIVES_MET,
             Truth::Unknown,
@@ -227,7 +227,7 @@ fn objectives(draft: &mut Draft<'_>, outcome: &Outcome) {
             "spec.objectives is empty",
         );
     } else if missed.is_empty() {
-        let message = format!("all {} objectives are met", outcome.objectives.len());
+        let message = format!("all {} objectives are met", handover.objectives.len());
         draft.condition(
             conditions::OBJECTIVES_MET,
             Truth::True,

@@ -299,7 +299,7 @@ fn a_class_that_does_not_exist_is_refused_before_anything_is_made() {
                 kind.field()
             )
         );
-        assert!(plan.look_again_at.is_some(), "it is looked for again");
+        assert!(plan.wake_at.is_some(), "it is looked for again");
     }
 }
 
@@ -311,7 +311,7 @@ fn a_missing_secret_is_refused_with_its_name() {
     let (reason, message) = refused(&plan);
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("Secret aws"), "{message}");
-    assert!(plan.look_again_at.is_some(), "a Secret is looked for again");
+    assert!(plan.wake_at.is_some(), "a Secret is looked for again");
 }
 
 /// CloudNativePG keeps the URL in one Secret and the authority in another.
@@ -474,7 +474,7 @@ fn a_server_without_a_pod_is_looked_at_again_before_long() {
         let next = planned(&world.experiment, &settings(), &observed);
         let soon = world.now + jiff::SignedDuration::from_secs(5);
         let waits = !world.children.stateful_sets.is_empty() && world.children.pods.is_empty();
-        assert!(!waits || next.look_again_at.is_some_and(|at| at <= soon));
+        assert!(!waits || next.wake_at.is_some_and(|at| at <= soon));
         world.execute(next, false);
         world.step();
     }

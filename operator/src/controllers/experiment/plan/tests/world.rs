@@ -11,7 +11,7 @@ use bakeoff_crds::conditions::{self, SUCCEEDED};
 use bakeoff_crds::names;
 use bakeoff_crds::rng::SplitMix64;
 use bakeoff_crds::run::{
-    Failure, NodeCalibration, NodeFacts, Outcome, Progress, RunPlan, Stage, Termination,
+    Failure, Handover, NodeCalibration, NodeFacts, Progress, RunPlan, Stage, Termination,
     WantedFault,
 };
 use bakeoff_crds::status::{MAX_STATUS_BYTES, TrialCounts};
@@ -477,12 +477,12 @@ impl World {
                     self.failures_left -= 1;
                     self.finish(&name, false, None);
                 } else {
-                    let outcome = Outcome {
+                    let outcome = Handover {
                         trials: self.counts(),
                         index_sha256: "00".into(),
                         ..Default::default()
                     };
-                    let end = bakeoff_analysis::outcome::termination(&outcome).unwrap();
+                    let end = bakeoff_analysis::handover::termination(&outcome).unwrap();
                     self.finish(&name, true, Some(&end));
                 }
             } else if name.contains("-calibrate-") {

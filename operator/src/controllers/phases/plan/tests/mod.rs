@@ -22,15 +22,15 @@ fn seed() -> World {
 #[test]
 fn phases_run_in_their_order_and_one_is_skipped_on_evidence() {
     let mut world = seed();
-    world.look();
+    world.pass();
     assert_eq!(world.names(), ["ladder-phase0-a0"]);
     assert_eq!(
         world.runs[0].metadata.labels.as_ref().unwrap()["bakeoff.dev/phase"],
         "phase0"
     );
     world.end("ladder-phase0-a0", "Completed", Some("Go"));
-    world.look();
-    world.look();
+    world.pass();
+    world.pass();
     assert_eq!(world.names(), ["ladder-phase0-a0", "ladder-phase0-a2"]);
     world.end("ladder-phase0-a2", "Completed", None);
     world.settle();
@@ -57,7 +57,7 @@ fn phases_run_in_their_order_and_one_is_skipped_on_evidence() {
 #[test]
 fn evidence_runs_the_phase() {
     let mut world = seed();
-    world.look();
+    world.pass();
     world.end("ladder-phase0-a0", "Completed", Some("NoGo"));
     world.settle();
     world.end("ladder-phase0-a2", "Completed", None);
@@ -69,7 +69,7 @@ fn evidence_runs_the_phase() {
 #[test]
 fn what_failed_is_tried_again_and_nogo_is_not() {
     let mut world = seed();
-    world.look();
+    world.pass();
     world.end("ladder-phase0-a0", "BackendLost", None);
     world.settle();
     assert_eq!(world.names(), ["ladder-phase0-a0", "ladder-phase0-a0-2"]);
@@ -91,8 +91,8 @@ fn what_failed_is_tried_again_and_nogo_is_not() {
 fn what_somebody_cancelled_or_removed_is_not_begun_again() {
     for removed in [false, true] {
         let mut world = seed();
-        world.look();
-        world.look();
+        world.pass();
+        world.pass();
         if removed {
             world.runs.clear();
         } else {
@@ -113,7 +113,7 @@ fn what_somebody_cancelled_or_removed_is_not_begun_again() {
 fn what_the_data_do_not_settle_a_person_does() {
     let mut world = seed();
     world.spec().phases[0].approval = serde_json::from_value(json!("OnInconclusive")).unwrap();
-    world.look();
+    world.pass();
     world.end("ladder-phase0-a0", "Completed", Some("Inconclusive"));
     world.settle();
     world.end("ladder-phase0-a2", "Completed", None);
@@ -170,7 +170,7 @@ fn undecided_conditions_run_or_skip_where_the_plan_says_so() {
         let mut world = seed();
         world.spec().phases[0].stop_on.clear();
         world.spec().phases[1].undecided = serde_json::from_value(json!(undecided)).unwrap();
-        world.look();
+        world.pass();
         world.end("ladder-phase0-a0", "Completed", Some("Inconclusive"));
         world.settle();
         world.end("ladder-phase0-a2", "Completed", None);
@@ -188,7 +188,7 @@ fn a_phase_that_was_skipped_counts_for_nothing_unless_it_is_listed() {
         let mut world = seed();
         world.spec().phases[2].when =
             serde_json::from_value(json!([{"phase": "phase2", "outcome": listed}])).unwrap();
-        world.look();
+        world.pass();
         world.end("ladder-phase0-a0", "Completed", Some("Go"));
         world.settle();
         world.end("ladder-phase0-a2", "Completed", None);
@@ -207,7 +207,7 @@ fn a_phase_that_was_skipped_counts_for_nothing_unless_it_is_listed() {
 fn an_outcome_that_is_listed_ends_the_plan_without_being_a_failure() {
     let mut world = seed();
     world.spec().phases[0].stop_on = vec![PhaseOutcome::NoGo];
-    world.look();
+    world.pass();
     world.end("ladder-phase0-a0", "Completed", Some("NoGo"));
     world.settle();
     world.end("ladder-phase0-a2", "Completed", None);
@@ -222,22 +222,22 @@ fn an_outcome_that_is_listed_ends_the_plan_without_being_a_failure() {
 fn nothing_begins_while_a_template_would_be_refused() {
     let mut world = seed();
     world.refused = vec!["phase3/x: objective y: no such metric".to_owned()];
-    let events = world.look();
+    let events = world.pass();
     assert!(world.runs.is_empty());
     assert_eq!(
         (world.reason(ACCEPTED), world.truth(STALLED)),
         ("InvalidTemplate".into(), "True".into())
     );
     assert!(events[0].contains("phase3/x"), "{events:?}");
-    assert!(world.look().is_empty(), "said once");
+    assert!(world.pass().is_empty(), "said once");
     world.refused.clear();
-    world.look();
+    world.pass();
     assert_eq!(world.names(), ["ladder-phase0-a0"]);
 
     let mut world = seed();
     world.spec().phases[0].when =
         serde_json::from_value(json!([{"phase": "phase3", "outcome": ["Go"]}])).unwrap();
-    world.look();
+    world.pass();
     assert_eq!(world.reason(ACCEPTED), "InvalidWhen");
     assert!(world.runs.is_empty());
 }
@@ -376,7 +376,7 @@ fn an_experiment_that_somebody_else_has_made_is_read_and_never_made() {
 fn experiments_in_parallel_are_begun_at_once() {
     let mut world = seed();
     world.spec().phases[0].order = serde_json::from_value(json!("Parallel")).unwrap();
-    world.look();
+    world.pass();
     assert_eq!(world.names(), ["ladder-phase0-a0", "ladder-phase0-a2"]);
 }
 
@@ -409,9 +409,9 @@ fn the_report_is_written_after_each_phase_and_the_next_one_waits_for_it() {
     world.settle();
     world.ground.comes = Comes::Hangs;
     world.end("ladder-phase0-a2", "Completed", None);
-    world.look();
-    world.look();
-    world.look();
+    world.pass();
+    world.pass();
+    world.pass();
     assert_eq!(world.status().state, PlanState::Reporting);
     assert_eq!(world.names().len(), 2, "nothing measures beside it");
     assert_eq!(world.ground.secrets.len(), 1);

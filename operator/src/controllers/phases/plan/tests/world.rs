@@ -130,7 +130,7 @@ impl World {
     }
 
     /// One pass; what people are told.
-    pub(super) fn look(&mut self) -> Vec<String> {
+    pub(super) fn pass(&mut self) -> Vec<String> {
         let next = self.next();
         self.answers.clear();
         self.write(next.status);
@@ -146,7 +146,7 @@ impl World {
         let mut told = Vec::new();
         for _ in 0..20 {
             let before = self.plan.status.clone();
-            told.extend(self.look());
+            told.extend(self.pass());
             self.now += SignedDuration::from_secs(1);
             if self.plan.status == before && self.next().actions.is_empty() {
                 return told;

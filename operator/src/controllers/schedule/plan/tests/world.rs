@@ -120,7 +120,7 @@ impl World {
     }
 
     /// One pass; what people are told.
-    pub(super) fn look(&mut self) -> Vec<String> {
+    pub(super) fn pass(&mut self) -> Vec<String> {
         let plan = self.plan();
         let names = self.names();
         self.answers.retain(|name, _| !names.contains(name));

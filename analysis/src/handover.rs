@@ -1,14 +1,14 @@
 //! What a finished run hands to the operator for the status: it travels as a container's
 //! termination message, of which a kubelet keeps 4 096 bytes.
 //!
-//! The outcome is JSON, deflated, in base64, inside the JSON of a [`Termination`]. Where it does not
+//! The handover is JSON, deflated, in base64, inside the JSON of a [`Termination`]. Where it does not
 //! fit, the least important headline rows go first; then details of objectives are shortened, then
 //! the decision's texts. The decision itself, the objectives and the checksum always arrive.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
-use bakeoff_crds::run::{Outcome, TERMINATION_LIMIT, Termination};
+use bakeoff_crds::run::{Handover, TERMINATION_LIMIT, Termination};
 use bakeoff_crds::status::{HeadlineRow, MAX_HEADLINE, ObjectiveStatus};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,12 +21,12 @@ use crate::kinds;
 use crate::measured::{Measured, OperationSummary};
 use crate::summary::Summary;
 
-/// Largest decoded outcome that [`decode`] accepts, bytes.
+/// Largest decoded handover that [`decode`] accepts, bytes.
 const DECODED_LIMIT: u64 = 1 << 20;
 
-/// Why an outcome cannot be read or written.
+/// Why a handover cannot be read or written.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum OutcomeError {
+pub enum HandoverError {
     /// Not base64 of deflated JSON.
     #[error("the outcome is not base64 of deflated JSON: {0}")]
     Unreadable(String),
@@ -40,7 +40,7 @@ pub enum OutcomeError {
     },
 }
 
-impl OutcomeError {
+impl HandoverError {
     /// A short word for conditions, events and metric labels.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -51,13 +51,13 @@ impl OutcomeError {
     }
 }
 
-/// The outcome of a summary; `index_sha256` is the checksum of `index.json`.
+/// The handover of a summary; `index_sha256` is the checksum of `index.json`.
 ///
 /// Headline rows stand in order of importance: first those that the decision reads, then the main
 /// operations of the other workloads, then all others; at most [`MAX_HEADLINE`]. Operations of which no p99 is known have no row:
 /// it has no room to say that a figure is only a bound, and where nothing was answered that bound is 0.
 #[must_use]
-pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
+pub fn handover(summary: &Summary, index_sha256: &str) -> Handover {
     let mut rows: Vec<(u8, HeadlineRow)> = Vec::new();
     for workload in &summary.measured.workloads {
         let kind = kinds::of(workload.kind);
@@ -87,7 +87,7 @@ pub fn outcome(summary: &Summary, index_sha256: &str) -> Outcome {
     }
     rows.sort_by_key(|(rank, _)| *rank);
     let valid = summary.measured.generators.iter().map(|of| of.trials).sum();
-    Outcome {
+    Handover {
         trials: summary.measured.trials,
         valid: Some(valid),
         void: if valid == 0 {
@@ -148,52 +148,52 @@ fn void(measured: &Measured) -> String {
 ///
 /// # Errors
 /// When not even the parts that always arrive fit, which the bounds of the spec exclude.
-pub fn termination(outcome: &Outcome) -> Result<Termination, OutcomeError> {
-    let mut outcome = outcome.clone();
+pub fn termination(handover: &Handover) -> Result<Termination, HandoverError> {
+    let mut handover = handover.clone();
     // Largest number of rows that fits: halving finds it, because fewer rows never take more room.
-    let (mut fits, mut over) = (0, outcome.headline.len() + 1);
-    let rows = outcome.headline.clone();
+    let (mut fits, mut over) = (0, handover.headline.len() + 1);
+    let rows = handover.headline.clone();
     while fits + 1 < over {
         let middle = usize::midpoint(fits, over);
-        outcome.headline = rows.iter().take(middle).cloned().collect();
-        if fitting(&outcome).is_ok() {
+        handover.headline = rows.iter().take(middle).cloned().collect();
+        if fitting(&handover).is_ok() {
             fits = middle
         } else {
             over = middle
         }
     }
-    outcome.headline = rows.into_iter().take(fits).collect();
+    handover.headline = rows.into_iter().take(fits).collect();
     for longest in [usize::MAX, 160, 80, 40, 0] {
-        for objective in &mut outcome.objectives {
+        for objective in &mut handover.objectives {
             shorten(&mut objective.detail, longest);
         }
-        if let Ok(message) = fitting(&outcome) {
+        if let Ok(message) = fitting(&handover) {
             return Ok(message);
         }
     }
     for longest in [800, 400, 200, 100] {
-        if let Some(regression) = &mut outcome.regression {
+        if let Some(regression) = &mut handover.regression {
             shorten(&mut regression.message, longest);
             regression.differs.truncate(longest / 200);
         }
-        if let Some(decision) = &mut outcome.decision {
+        if let Some(decision) = &mut handover.decision {
             shorten(&mut decision.reason, longest);
             shorten(&mut decision.consequence, longest);
         }
-        if let Ok(message) = fitting(&outcome) {
+        if let Ok(message) = fitting(&handover) {
             return Ok(message);
         }
     }
-    fitting(&outcome)
+    fitting(&handover)
 }
 
-fn fitting(outcome: &Outcome) -> Result<Termination, OutcomeError> {
-    let message = Termination::Reported(encode(outcome)?);
+fn fitting(handover: &Handover) -> Result<Termination, HandoverError> {
+    let message = Termination::Reported(encode(handover)?);
     let bytes = serde_json::to_string(&message)
-        .map_err(|error| OutcomeError::Unreadable(error.to_string()))?
+        .map_err(|error| HandoverError::Unreadable(error.to_string()))?
         .len();
     if bytes > TERMINATION_LIMIT {
-        return Err(OutcomeError::TooLarge { bytes });
+        return Err(HandoverError::TooLarge { bytes });
     }
     Ok(message)
 }
@@ -208,9 +208,9 @@ fn shorten(text: &mut String, longest: usize) {
     }
 }
 
-fn encode(outcome: &Outcome) -> Result<String, OutcomeError> {
-    let unreadable = |error: &dyn std::fmt::Display| OutcomeError::Unreadable(error.to_string());
-    let json = serde_json::to_vec(outcome).map_err(|error| unreadable(&error))?;
+fn encode(handover: &Handover) -> Result<String, HandoverError> {
+    let unreadable = |error: &dyn std::fmt::Display| HandoverError::Unreadable(error.to_string());
+    let json = serde_json::to_vec(handover).map_err(|error| unreadable(&error))?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder
         .write_all(&json)
@@ -222,9 +222,9 @@ fn encode(outcome: &Outcome) -> Result<String, OutcomeError> {
 /// Reads what [`termination`] put into `Termination::Reported`.
 ///
 /// # Errors
-/// When it is not base64 of deflated JSON of an outcome, or is absurdly large.
-pub fn decode(text: &str) -> Result<Outcome, OutcomeError> {
-    let unreadable = |error: &dyn std::fmt::Display| OutcomeError::Unreadable(error.to_string());
+/// When it is not base64 of deflated JSON of a handover, or is absurdly large.
+pub fn decode(text: &str) -> Result<Handover, HandoverError> {
+    let unreadable = |error: &dyn std::fmt::Display| HandoverError::Unreadable(error.to_string());
     let bytes = STANDARD.decode(text).map_err(|error| unreadable(&error))?;
     let mut json = Vec::new();
     DeflateDecoder::new(bytes.as_slice())
@@ -244,7 +244,7 @@ mod tests {
     use bakeoff_crds::status::{DecisionOutcome, DecisionStatus};
     use proptest::prelude::*;
 
-    fn unpack(message: &Termination) -> Outcome {
+    fn unpack(message: &Termination) -> Handover {
         match message {
             Termination::Reported(text) => decode(text).unwrap(),
             other => panic!("{other:?}"),
@@ -255,12 +255,12 @@ mod tests {
     fn a_real_run_fits_with_its_deciding_cells() {
         let (manifest, records) = sample::phase1_c();
         let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
-        let outcome = outcome(&summary, &"0".repeat(64));
-        let message = termination(&outcome).unwrap();
+        let handover = handover(&summary, &"0".repeat(64));
+        let message = termination(&handover).unwrap();
         assert!(serde_json::to_string(&message).unwrap().len() <= TERMINATION_LIMIT);
         let back = unpack(&message);
-        assert_eq!(back.decision, outcome.decision);
-        assert_eq!(back.objectives, outcome.objectives);
+        assert_eq!(back.decision, handover.decision);
+        assert_eq!(back.objectives, handover.objectives);
         assert!(back.headline.len() >= 40, "{}", back.headline.len());
         assert_eq!(back.headline[0].cell, "put concurrency=1 objectSize=1Ki");
     }
@@ -292,15 +292,15 @@ mod tests {
             }
         }
         let summary = summarise(&RunData::new(&manifest, &records)).unwrap();
-        let outcome = outcome(&summary, &"0".repeat(64));
+        let handover = handover(&summary, &"0".repeat(64));
         let has = |(cell, backend): &(String, String)| {
-            let mut rows = outcome.headline.iter();
+            let mut rows = handover.headline.iter();
             rows.any(|row| row.cell == *cell && row.backend == *backend)
         };
-        assert!(!has(&lost) && !has(&failing), "{:?}", outcome.headline);
+        assert!(!has(&lost) && !has(&failing), "{:?}", handover.headline);
         assert!(has(&put("concurrency=8 objectSize=4Ki", "minio")));
         assert!(has(&put("concurrency=32 objectSize=4Ki", "seaweedfs")));
-        assert!(outcome.headline.iter().all(|row| row.p99_microseconds > 0));
+        assert!(handover.headline.iter().all(|row| row.p99_microseconds > 0));
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
             reason in "[ -~é]{0,2000}",
             backends in prop::collection::btree_map("[a-z]{30}", 0_i64..i64::MAX, 0..=6),
         ) {
-            let outcome = Outcome {
+            let handover = Handover {
                 decision: Some(DecisionStatus {
                     rule: "SmallObjectBackend".into(),
                     outcome: DecisionOutcome::Go,
@@ -340,14 +340,14 @@ mod tests {
                 }).collect(),
                 violations: backends,
                 index_sha256: "f".repeat(64),
-                ..Outcome::default()
+                ..Handover::default()
             };
-            let message = termination(&outcome).unwrap();
+            let message = termination(&handover).unwrap();
             prop_assert!(serde_json::to_string(&message).unwrap().len() <= TERMINATION_LIMIT);
             let back = unpack(&message);
             prop_assert_eq!(back.objectives.len(), 32);
-            prop_assert_eq!(back.index_sha256, outcome.index_sha256);
-            prop_assert_eq!(&back.headline[..], &outcome.headline[..back.headline.len()]);
+            prop_assert_eq!(back.index_sha256, handover.index_sha256);
+            prop_assert_eq!(&back.headline[..], &handover.headline[..back.headline.len()]);
         }
     }
 }
