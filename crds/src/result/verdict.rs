@@ -153,6 +153,9 @@ mod tests {
             assert_eq!(serde_json::json!(code), code.as_str());
             assert_eq!(InvalidCode::named(code.as_str()), Some(code));
         }
+        for code in InvalidCode::BACKEND_LOST {
+            assert!(InvalidCode::ALL.contains(&code));
+        }
         assert_eq!(InvalidCode::named("Interrupted"), None);
     }
 }

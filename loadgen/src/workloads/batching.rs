@@ -35,9 +35,6 @@ const PUT: Operation = Operation::Put;
 /// Objects being written at the same time in one generator; full buffers beyond them wait.
 const WRITERS: usize = 64;
 
-/// More snapshots than an object has: each snapshot of each object has a number of its own.
-const MOST_SNAPSHOTS: u64 = 1 << 14;
-
 /// A snapshot: when it was due, and when the generator came round to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Arrival {
@@ -205,6 +202,8 @@ struct Writer {
     base: Rc<str>,
     worker: usize,
     sequence: u64,
+    /// Snapshots, of all its objects.
+    made: u64,
 }
 
 impl Writer {
@@ -220,11 +219,10 @@ impl Writer {
     }
 
     async fn put(&mut self, snapshots: &[Arrival]) {
-        let number = body::number(self.worker, self.sequence);
         self.sequence += 1;
         let key = format!("{}{:04}-{:010}", self.base, self.worker, self.sequence);
         let path = self.connection.target().object_path(&key);
-        let body = self.object(number, snapshots.len());
+        let body = self.object(snapshots.len());
         let bytes = body.len() as u64;
         let sent = clock::now();
         let result = self.connection.put(&path, body.into()).await;
@@ -282,14 +280,12 @@ impl Writer {
         }
     }
 
-    fn object(&self, number: u64, snapshots: usize) -> Bytes {
+    fn object(&mut self, snapshots: usize) -> Bytes {
         // At once: one that grows is held twice while it is copied.
         let mut object = BytesMut::with_capacity(snapshots * self.bodies.size());
-        for index in 0..snapshots {
-            object.put(
-                self.bodies
-                    .body(number.wrapping_mul(MOST_SNAPSHOTS) + index as u64),
-            );
+        for _ in 0..snapshots {
+            object.put(self.bodies.body(body::number(self.worker, self.made)));
+            self.made += 1;
         }
         object.freeze()
     }
@@ -355,6 +351,7 @@ async fn run(
             base: Rc::clone(&base),
             worker,
             sequence: 0,
+            made: 0,
         };
         let outbox = Rc::clone(&outbox);
         tasks.spawn_local(async move { writer.write(outbox).await });

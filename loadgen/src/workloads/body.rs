@@ -131,8 +131,8 @@ mod tests {
             places.len()
         };
         assert_eq!(all(1, 1 << 20), 1 << 20);
-        assert_eq!(all(16, 40_000), 16 * 40_000);
-        assert_eq!(all(256, 2_000), 256 * 2_000);
+        assert_eq!(all(16, 20_000), 16 * 20_000);
+        assert_eq!(all(256, 1_000), 256 * 1_000);
         let bodies = Bodies::new(1 << 16, 1, "t");
         let others = Bodies::new(1 << 16, 1, "u");
         assert_ne!(bodies.body(1).parts()[1], others.body(1).parts()[1]);

@@ -114,6 +114,7 @@ async fn run(
         return Err(WorkloadError::Spec("serverLoss takes one fault".into()));
     };
     let dialer = context.access.s3()?;
+    dialer.count_servers().await;
     let pace = context.pace(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = Quantity::from(text.map_or("", String::as_str)).units()?;

@@ -184,6 +184,7 @@ async fn run(
     gate: &dyn Gate,
 ) -> Result<Part, WorkloadError> {
     let dialer = context.access.s3()?;
+    dialer.count_servers().await;
     let pace = context.pace(&spec.load)?;
     let text = context.trial.cell.get(factor::OBJECT_SIZE);
     let size = bakeoff_crds::quantity::Quantity::from(text.map_or("", String::as_str)).units()?;

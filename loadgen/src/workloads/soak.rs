@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use super::head_row::lives::{Lives, Population, Runs};
 use super::head_row::{self, Prepared, table};
+use super::mover::busy;
 use super::rows::REST_PATIENCE;
 use super::{Context, Gate, Part, Working, Workload, WorkloadError, memory};
 use crate::drivers::postgres::observe::{self, Observer, Sample};
@@ -373,6 +374,8 @@ async fn run(context: &Context<'_>, spec: &Soak, gate: &dyn Gate) -> Result<Part
         })
         .collect();
 
+    // One that is owed a run makes it; who has none and is owed none has nothing to do.
+    let prepared = busy(prepared, |lives| !lives.runs.is_empty() || lives.owed > 0);
     let load = Prepared {
         connector,
         pace,

@@ -1,5 +1,6 @@
 //! How connections to a bucket are opened.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ pub struct Dialer {
     sign_payload: bool,
     /// How many connections were opened, by all workers, and where the first began.
     opened: Arc<AtomicUsize>,
-    /// How many addresses were behind the name when it was last looked up; 0 before.
+    /// How many servers were behind the name when it was last looked up for that; 0 before.
     addresses: Arc<AtomicUsize>,
 }
 
@@ -112,7 +113,16 @@ impl Dialer {
         self.opened.store(place, Ordering::Relaxed);
     }
 
-    /// Whether several servers were behind the name when somebody last connected.
+    /// Looks up how many servers there are, which a load should know before it begins: [`Self::has_several`]. Where the name is not
+    /// known it stays as it was; whoever connects is told.
+    pub async fn count_servers(&self) {
+        let place = (self.target.host.as_str(), self.target.port);
+        if let Ok(found) = tokio::net::lookup_host(place).await {
+            self.addresses.store(servers(found), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether several servers were behind the name when they were last counted.
     #[must_use]
     pub fn has_several(&self) -> bool {
         self.addresses.load(Ordering::Relaxed) > 1
@@ -123,7 +133,6 @@ impl Dialer {
     async fn reach(&self) -> std::io::Result<TcpStream> {
         let place = (self.target.host.as_str(), self.target.port);
         let mut addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
-        self.addresses.store(addresses.len(), Ordering::Relaxed);
         let first = self.opened.fetch_add(1, Ordering::Relaxed);
         turned(&mut addresses, first);
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
@@ -197,9 +206,25 @@ fn turned(addresses: &mut Vec<SocketAddr>, nth: usize) {
     addresses.rotate_left(first);
 }
 
+/// How many servers these addresses are of. One may have an address of each kind, and some name servers give one twice. (Pure.)
+fn servers(addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
+    let all: BTreeSet<SocketAddr> = addresses.into_iter().collect();
+    let newer = all.iter().filter(|address| address.is_ipv6()).count();
+    newer.max(all.len() - newer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_server_may_have_two_addresses() {
+        let of = |texts: &[&str]| servers(texts.iter().map(|text| text.parse().unwrap()));
+        assert_eq!(of(&["127.0.0.1:9", "[::1]:9"]), 1);
+        assert_eq!(of(&["10.0.0.1:9", "10.0.0.1:9"]), 1);
+        assert_eq!(of(&["10.0.0.1:9", "[fd00::1]:9", "10.0.0.2:9"]), 2);
+        assert_eq!(of(&[]), 0);
+    }
 
     /// An address at which the system drops every further connection, as the queue of those that nobody accepts is full;
     /// none where it does not do so.
