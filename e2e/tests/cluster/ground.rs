@@ -1,5 +1,6 @@
 //! Clusters as other people have them: what they refuse and what does not come or go is said, bounded, and holds nobody up.
 
+use crate::placing::would_make;
 use anyhow::ensure;
 use bakeoff_e2e::{Fixture, Lab, MINIO, Needs, kubectl, kubectl_with, scenario, standing};
 use serde_json::{Value, json};
@@ -57,12 +58,8 @@ async fn in_force(lab: &Lab, role: &str) -> anyhow::Result<()> {
     let pod = json!({"spec": {"restartPolicy": "Never", "containers": [container]}});
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pod},
         "metadata": {"name": "asks", "labels": {"bakeoff.dev/role": role}}});
-    let create = "create --dry-run=server -f -";
-    let mut arguments = vec!["-n", lab.namespace.as_str()];
-    arguments.extend(create.split(' '));
-    lab.until("the policy", 60, async || {
-        let answer = kubectl_with(&arguments, &job.to_string()).await;
-        Ok(answer.is_err_and(|why| format!("{why:#}").contains("no Job without a team")))
+    would_make(lab, &job, |job| {
+        job.is_err_and(|why| why.contains("no Job without a team"))
     })
     .await
 }

@@ -50,22 +50,31 @@ fn pod_policy(lab: &Lab, kind: &str, version: &str, spec: &Value) -> [Value; 2] 
     [policy, binding]
 }
 
-/// Waits until a policy over pods is in force, a moment after it was taken: what the API server would make of a pod.
+/// Waits until a policy is in force, a moment after it was taken: what the API server would make of an object, or why it would not.
+pub async fn would_make(
+    lab: &Lab,
+    object: &Value,
+    tells: impl Fn(Result<&str, &str>) -> bool,
+) -> anyhow::Result<()> {
+    let create = "create --dry-run=server -o json -f -";
+    let mut arguments = vec!["-n", lab.namespace.as_str()];
+    arguments.extend(create.split(' '));
+    lab.until("the policy", 60, async || {
+        let answer = kubectl_with(&arguments, &object.to_string()).await;
+        let answer = answer.map_err(|refusal| format!("{refusal:#}"));
+        Ok(tells(answer.as_deref().map_err(String::as_str)))
+    })
+    .await
+}
+
+/// The same of a policy over pods.
 async fn in_force(lab: &Lab, tells: impl Fn(Result<&str, &str>) -> bool) -> anyhow::Result<()> {
     let security = json!({"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}});
     let container = json!({"name": "asks", "image": "asks", "securityContext":
         {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asks"},
         "spec": {"securityContext": security, "containers": [container]}});
-    let create = "create --dry-run=server -o json -f -";
-    let mut arguments = vec!["-n", lab.namespace.as_str()];
-    arguments.extend(create.split(' '));
-    lab.until("the policy", 60, async || {
-        let answer = kubectl_with(&arguments, &pod.to_string()).await;
-        let answer = answer.map_err(|refusal| format!("{refusal:#}"));
-        Ok(tells(answer.as_deref().map_err(String::as_str)))
-    })
-    .await
+    would_make(lab, &pod, tells).await
 }
 
 #[tokio::test]

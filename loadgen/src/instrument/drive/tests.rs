@@ -89,9 +89,7 @@ fn run(workers: usize, open: bool, stall_at: u64) -> (Counts, Recorded, usize) {
         } else {
             Pace::Closed { clients: workers }
         };
-        let counts = drive(pace, timing, 1, "t", all, &recorder, Operation::Operation)
-            .await
-            .unwrap();
+        let counts = driven(pace, timing, all, &recorder).await;
         (counts, recorded(recorder), connects.get())
     })
 }
@@ -177,17 +175,7 @@ fn unfinished_and_never_started_operations_are_counted() {
             max_in_flight: 3,
         };
         let workers = vec![Never, Never, Never];
-        let counts = drive(
-            pace,
-            timing,
-            1,
-            "t",
-            workers,
-            &recorder,
-            Operation::Operation,
-        )
-        .await
-        .unwrap();
+        let counts = driven(pace, timing, workers, &recorder).await;
         assert_eq!(
             (counts.expected, counts.unfinished, counts.not_started),
             (10, 3, 7)
@@ -198,6 +186,18 @@ fn unfinished_and_never_started_operations_are_counted() {
         let least = decode(&censored.response).unwrap().min();
         assert!(censored.count == 3 && least >= 150_000, "{least} µs");
     });
+}
+
+/// What came of a load that these workers carried.
+async fn driven<W: Worker>(
+    pace: Pace,
+    timing: Timing,
+    workers: Vec<W>,
+    recorder: &Rc<RefCell<Recorder>>,
+) -> Counts {
+    let kind = Operation::Operation;
+    let counts = drive(pace, timing, 1, "t", workers, recorder, kind).await;
+    counts.unwrap()
 }
 
 struct Instant(Rc<RefCell<Recorder>>);
@@ -378,17 +378,7 @@ fn those_who_take_turns_have_all_as_much_to_do() {
         let had: Vec<Rc<Cell<u32>>> = (0..8).map(|_| Rc::default()).collect();
         let workers = had.iter().map(|one| Turning(Rc::clone(one)));
         let (workers, recorder) = (workers.collect(), recorder(&timing, true));
-        drive(
-            pace,
-            timing,
-            1,
-            "t",
-            workers,
-            &recorder,
-            Operation::Operation,
-        )
-        .await
-        .unwrap();
+        driven(pace, timing, workers, &recorder).await;
         let had: Vec<u32> = had.iter().map(|one| one.get()).collect();
         // A thread that is held up has several due at once, and who is awake takes them.
         assert!(
